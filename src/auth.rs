@@ -1,8 +1,9 @@
-//! Who is asking: access tokens that prove it without a look at the store, and refresh tokens that renew them.
+//! Authentication: access tokens that are verified without a store read, and refresh tokens that
+//! renew them.
 //!
-//! An access token is a JWT (HS256). A refresh token is opaque, stored only as a hash, and used once: see
-//! [`refresh`](Auth::refresh). Two secrets may be known at once: one signs, both are believed, so that a secret can be
-//! changed without ending anybody's session.
+//! An access token is a JWT (HS256). A refresh token is opaque, stored only as a hash, and used
+//! once: see [`refresh`](Auth::refresh). Two secrets may be known at once: one signs, and tokens of
+//! both are accepted, so that a secret can be changed without signing any player out.
 
 mod access_token;
 mod external;
@@ -44,32 +45,34 @@ use crate::telemetry::{TokenRefusal, metrics};
 /// Secrets, issuers and lifetimes of tokens.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Signs every token. `None` only with SQLite, where one is made and kept beside the database.
+    /// Secret that signs every token. `None` only with SQLite, where a secret is generated and kept
+    /// beside the database.
     #[serde(deserialize_with = "secret::deserialize_optional")]
     pub secret: Option<AuthSecret>,
-    /// Accepted besides `secret`, and signs nothing: the former secret, or the one to come.
+    /// Secret that is accepted besides `secret` but signs nothing: the former secret, or the next
+    /// one.
     #[serde(deserialize_with = "secret::deserialize_optional")]
     pub accepted_secret: Option<AuthSecret>,
-    /// How long an access token is valid.
+    /// Lifetime of an access token.
     #[serde(rename = "access_ttl_secs", deserialize_with = "secs")]
     pub access_ttl: Duration,
-    /// How long an unused refresh token is valid.
+    /// Lifetime of an unused refresh token.
     #[serde(rename = "refresh_ttl_secs", deserialize_with = "secs")]
     pub refresh_ttl: Duration,
-    /// Whether anyone may sign in by a name alone.
+    /// Whether a player may sign in with nothing but a name.
     #[serde(rename = "guest")]
     pub can_guests_sign_in: bool,
-    /// The issuers whose tokens are accepted besides our own.
+    /// Issuers whose tokens are accepted besides Raidhall's own.
     pub issuers: Vec<IssuerOptions>,
-    /// The token of the bot whose users may sign in; `None` if Telegram's users may not.
+    /// Token of the bot whose users may sign in; `None` if users of Telegram cannot sign in.
     #[serde(deserialize_with = "telegram::deserialize_bot_token")]
     pub telegram_bot_token: Option<BotToken>,
-    /// How old Telegram's statement about its user may be.
+    /// Maximum age of Telegram's signed statement about its user.
     #[serde(rename = "telegram_age_max_secs", deserialize_with = "secs")]
     pub telegram_age_max: Duration,
 }
 
-/// Makes and checks tokens. Cheap to clone.
+/// Signs and verifies tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct Auth(Arc<AuthInner>);
 
@@ -86,7 +89,7 @@ struct AuthInner {
 }
 
 impl Auth {
-    /// Signs with `secret`; `options.secret` is ignored.
+    /// Creates an `Auth` that signs with `secret`; `options.secret` is ignored.
     pub fn new(secret: &AuthSecret, options: Options) -> Auth {
         let accepted_secret = options.accepted_secret.as_ref();
         let telegram = options
@@ -105,26 +108,29 @@ impl Auth {
         }))
     }
 
-    /// Whether a token that was genuine is good still: its player is not banned, its sign-in not ended.
+    /// Checks that a genuine token is not revoked: its player is not banned and its sign-in has not
+    /// ended.
     ///
     /// # Errors
     ///
-    /// `Forbidden` for whoever is banned, `Unauthenticated` for whoever has signed out.
+    /// `Forbidden` if the player is banned, `Unauthenticated` if the sign-in has ended.
     pub fn check_not_revoked(&self, identity: &Identity) -> Result<(), Error> {
         self.0.revocations.check(identity)
     }
 
-    /// Whether the player may not come in, as far as this instance has heard.
+    /// Returns whether the player is banned, as far as this instance knows.
     pub fn is_banned(&self, player: PlayerId) -> bool {
         self.0.revocations.is_banned(player)
     }
 
-    /// Who holds an access token, ours or foreign. Ours is checked as by [`Auth::verify`], without a look at anything but
-    /// memory. A foreign one may have its issuer's keys asked for, and its player looked up or made.
+    /// Returns the identity of an access token, of Raidhall or of another issuer. Raidhall's own
+    /// tokens are checked as by [`Auth::verify`], in memory alone. A token of another issuer may
+    /// cause a fetch of the issuer's keys and a lookup of its player, who is created at first
+    /// sight.
     ///
     /// # Errors
     ///
-    /// As [`Auth::verify`]; `Unavailable` when the store, or the issuer's keys, cannot be had.
+    /// As [`Auth::verify`]; `Unavailable` when the store or the issuer's keys are not available.
     pub async fn authenticate(
         &self,
         store: &dyn Store,
@@ -134,14 +140,16 @@ impl Auth {
         if let Some(identified) = self.authenticate_locally(token, now) {
             return identified;
         }
-        // Boxed, for it may have to ask others over HTTP: every connection's task would have room for that as long as it lives.
+        // Boxed because it may send HTTP requests: otherwise every connection's task would reserve
+        // the memory for that as long as it lives.
         let identified = Box::pin(self.0.external_tokens.authenticate(store, token, now)).await;
-        let standing =
+        let checked =
             identified.and_then(|identity| self.check_not_revoked(&identity).map(|()| identity));
-        standing.inspect_err(count_refusal)
+        checked.inspect_err(count_refusal)
     }
 
-    /// The same without waiting for anybody; none if the token may be foreign.
+    /// Does the same as [`Auth::authenticate`] without waiting. Returns `None` if another issuer
+    /// may have signed the token.
     pub fn authenticate_locally(
         &self,
         token: &str,
@@ -152,7 +160,7 @@ impl Auth {
         (!may_be_foreign).then(|| self.verify(token, now).inspect_err(count_refusal))
     }
 
-    /// Whom a foreign token vouches for.
+    /// Returns the external identity in another issuer's token.
     ///
     /// # Errors
     ///
@@ -168,13 +176,13 @@ impl Auth {
             .await
     }
 
-    /// Whether users of Telegram may sign in.
+    /// Returns whether users of Telegram may sign in.
     pub fn can_telegram_users_sign_in(&self) -> bool {
         self.0.telegram.is_some()
     }
 
-    /// Whom Telegram vouches for by a Mini App's init data; none if it does not, or not any more. The proof has to be used
-    /// up before anybody is let in by it.
+    /// Returns the user in a Mini App's init data, or `None` if Telegram's signature is missing,
+    /// wrong or too old. The caller must consume the proof before it signs the user in.
     pub fn verify_init_data(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
         self.0.telegram.as_ref()?.verify(init_data, now)
     }
@@ -184,7 +192,7 @@ impl Auth {
         self.0.external_tokens.poll_issuer_keys().await;
     }
 
-    /// Has the [`RevocationPoller`] look at once: something was changed here.
+    /// Wakes the [`RevocationPoller`] after a change on this instance.
     pub fn request_revocation_poll(&self) {
         self.0.poll_requested.notify_one();
     }
@@ -207,7 +215,7 @@ impl Auth {
         self.0.revocations.replace_bans(banned);
     }
 
-    /// Whether anyone may sign in by a name alone.
+    /// Returns whether a player may sign in with nothing but a name.
     pub fn can_guests_sign_in(&self) -> bool {
         self.0.can_guests_sign_in
     }
@@ -224,7 +232,7 @@ fn count_refusal(error: &Error) {
     metrics().tokens_refused.increment(cause);
 }
 
-/// The token in `Authorization: Bearer`, if there is one.
+/// Returns the token in `Authorization: Bearer`, if there is one.
 pub fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme

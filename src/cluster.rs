@@ -1,6 +1,8 @@
-//! Many instances on one database: who owns which raid, what they tell each other, and what is done when one is gone.
+//! Several instances on one database: ownership of raids, messages between instances, and
+//! takeovers.
 //!
-//! The database is the judge of ownership; the bus makes it fast and is needed for nothing to be right.
+//! **The database alone decides ownership.** The bus only makes the cluster fast; correctness never
+//! depends on it.
 
 pub mod bus;
 pub mod client;

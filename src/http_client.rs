@@ -1,7 +1,7 @@
 //! Outbound HTTP: webhooks, issuers' keys and traces.
 //!
-//! Requests follow no redirect and use no proxy from the environment: they go where the configuration says. Connections
-//! are reused. Bodies are bounded; timeouts are the caller's.
+//! Requests follow no redirect and use no proxy from the environment: they go where the
+//! configuration says. Connections are reused. Bodies are bounded; timeouts are the caller's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,8 +21,8 @@ use crate::redact::redact_url;
 const DISCARDED_BYTES_MAX: usize = 16 * 1_024;
 /// Longest time to wait for a body that is discarded.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
-/// Time after which an idle connection is closed. Shorter than the 5 s after which Node's server closes one: a request
-/// sent at that moment would fail.
+/// Time after which an idle connection is closed. Shorter than the 5 s after which Node's server
+/// closes one: a request sent at that moment would fail.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// URL of an outbound request: `https://…` or `http://…`, without credentials.
@@ -39,7 +39,7 @@ impl fmt::Debug for HttpUrl {
 /// Cause of a missing response.
 #[derive(Debug, Error)]
 pub enum HttpRequestError {
-    /// The connection failed.
+    /// No connection to the server could be opened.
     #[error("cannot be reached: {0}")]
     Connect(String),
     /// The connection broke, or the other end did not answer in HTTP.
@@ -51,7 +51,8 @@ pub enum HttpRequestError {
 }
 
 impl From<reqwest::Error> for HttpRequestError {
-    /// Keeps the innermost cause. The outer ones repeat the URL, which may hold a credential in its query.
+    /// Keeps the innermost cause. The outer ones repeat the URL, which may hold a credential in its
+    /// query.
     fn from(error: reqwest::Error) -> Self {
         let mut cause: &dyn std::error::Error = &error;
         while let Some(inner) = cause.source() {
@@ -95,8 +96,8 @@ impl HttpUrl {
             return Ok(url);
         }
         Err(
-            "must be https://, or http:// to 127.0.0.1, [::1] or localhost: whoever is in between could read it and \
-             change it",
+            "must be https://, or http:// to 127.0.0.1, [::1] or localhost: otherwise it could be read and \
+             changed on the way",
         )
     }
 
@@ -130,8 +131,8 @@ pub async fn send(
     Ok(response_with_body(&mut response, body.freeze()))
 }
 
-/// Sends a request and reads only the response's status and headers. A short body is discarded, so that the connection
-/// serves the next request; what is longer or slower closes it.
+/// Sends a request and reads only the response's status and headers. A short body is discarded, so
+/// that the connection serves the next request; what is longer or slower closes it.
 ///
 /// # Errors
 ///
@@ -164,10 +165,12 @@ fn response_with_body<B>(response: &mut reqwest::Response, body: B) -> Response<
     with_body
 }
 
-/// The process's client. A failure to build it is not kept, so certificates that are installed later are found.
+/// The process's client. A failure to build it is not kept, so certificates that are installed
+/// later are found.
 static CLIENT: OnceCell<Client> = OnceCell::const_new();
 
-/// Builds the client off the runtime's threads: it reads the machine's certificate authorities from disk.
+/// Builds the client off the runtime's threads: it reads the machine's certificate authorities from
+/// disk.
 async fn build_client() -> Result<Client, HttpRequestError> {
     let build = || {
         Client::builder()
@@ -240,7 +243,8 @@ mod tests {
         }
     }
 
-    /// A server that answers every request with `response`, and the number of connections it has accepted.
+    /// A server that answers every request with `response`, and the number of connections it has
+    /// accepted.
     async fn serve(response: &'static str) -> (Uri, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let uri = format!("http://{}/x", listener.local_addr().expect("an address"));

@@ -1,7 +1,9 @@
-//! Background jobs of an instance, each a task or two on a [`TaskTracker`](tokio_util::task::TaskTracker).
+//! Background jobs of an instance, each of which runs one or two tasks on a
+//! [`TaskTracker`](tokio_util::task::TaskTracker).
 //!
-//! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus lost,
-//! [`inbox_dispatcher`] handles what other instances send, and [`eraser`] finishes the erasure of players.
+//! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
+//! lost, [`inbox_dispatcher`] handles messages of other instances, and [`eraser`] finishes the
+//! erasure of players.
 
 pub mod due_scanner;
 pub mod eraser;

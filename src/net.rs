@@ -1,7 +1,7 @@
-//! Network edges that are independent of HTTP routes and of the WebSocket protocol.
+//! Network code that depends neither on HTTP routes nor on the WebSocket protocol.
 //!
-//! [`listener`] accepts connections within the process's limit of open files, and [`client_address`] finds the client's
-//! address behind trusted proxies.
+//! [`listener`] accepts connections within the process's limit of open files, and
+//! [`client_address`] finds the client's address behind trusted proxies.
 
 pub mod client_address;
 pub mod listener;

@@ -1,4 +1,5 @@
-//! What operators see: logs on standard error, metrics for Prometheus.
+//! Telemetry for operators: logs on standard error, metrics for Prometheus, traces for
+//! OpenTelemetry.
 
 #[cfg(test)]
 mod documented;

@@ -1,8 +1,9 @@
-//! Webhooks: what has happened in raids, posted to a host app's own URLs.
+//! Webhooks: events of raids, posted to a host app's endpoints.
 //!
-//! The ledger's feed is the queue, so nothing can be missed: a `pump` for each endpoint follows it, at whichever instance
-//! has the endpoint. `message` says what is posted, `signature` how it is signed, `schedule` when what failed is tried
-//! again; `page` is what is posted together, and `delivery` posts.
+//! **The ledger's feed is the queue, so no event can be missed.** A `dispatcher` for each endpoint
+//! follows the feed, on the instance that holds the endpoint's lease. `message` builds the payload,
+//! `signature` signs it, `schedule` says when a failed delivery is retried, `batch` is a group of
+//! deliveries, and `delivery` posts one.
 
 mod batch;
 mod delivery;
@@ -21,7 +22,7 @@ pub use signature::{SigningKey, SigningKeyError};
 
 use crate::store::{InstanceId, Store};
 
-/// One pump for each endpoint.
+/// Creates one dispatcher for each endpoint.
 pub fn dispatchers(
     endpoints: &[Endpoint],
     store: &Arc<dyn Store>,

@@ -1,7 +1,7 @@
-//! Access tokens of our own: JWTs signed with HS256 (RFC 7519), checked without I/O.
+//! Raidhall's own access tokens: JWTs signed with HS256 (RFC 7519), verified without I/O.
 //!
-//! A token names its key (`kid`), so that a secret can be changed: see [`Options`](super::Options). Those of the release
-//! before this one name none, and are tried with each key there is.
+//! A token names its key (`kid`), so that a secret can be changed: see [`Options`](super::Options).
+//! Tokens of the previous release name no key and are tried with each known key.
 
 use std::time::Duration;
 
@@ -17,14 +17,15 @@ use super::{Auth, AuthSecret, Identity, Scope};
 use crate::error::Error;
 use crate::store::FamilyId;
 
-/// Issuer and audience: a token that somebody signed with the same secret for something else is none of ours.
+/// Issuer and audience of Raidhall's own tokens. They reject a token that was signed with the same
+/// secret for another purpose.
 const RAIDHALL: &str = "raidhall";
 pub(super) const TOKEN_NOT_VALID: Error = Error::Unauthenticated("The access token is not valid");
 pub(super) const TOKEN_EXPIRED: Error = Error::Unauthenticated("The access token has expired");
 
 pub(super) struct AccessTokenKeys {
     signing_key: EncodingKey,
-    /// The signing key first.
+    /// The signing key comes first.
     verifying_keys: Vec<VerifyingKey>,
     validation: Validation,
 }
@@ -36,7 +37,7 @@ struct VerifyingKey {
 
 impl VerifyingKey {
     fn new(secret: &AuthSecret) -> VerifyingKey {
-        // Tells which key it is, and nothing about it.
+        // Identifies the key without revealing anything about it.
         let id = HEXLOWER.encode(&secret.derive("raidhall token key id", "")[..8]);
         VerifyingKey {
             id,
@@ -60,7 +61,7 @@ struct ClaimsToSign<'a> {
     exp: i64,
 }
 
-/// Issuer and audience are the validation's to read.
+/// Claims of a verified token; `Validation` has already checked issuer and audience.
 #[derive(Deserialize)]
 struct VerifiedClaims {
     sub: String,
@@ -78,7 +79,7 @@ impl AccessTokenKeys {
         validation.set_issuer(&[RAIDHALL]);
         validation.set_audience(&[RAIDHALL]);
         validation.set_required_spec_claims(&["exp", "sub", "iss", "aud"]);
-        // Against the database's clock instead of this machine's: see `verify`.
+        // Expiry is checked against the database's clock instead of this machine's: see `verify`.
         validation.validate_exp = false;
         AccessTokenKeys {
             signing_key: EncodingKey::from_secret(secret.expose()),
@@ -115,21 +116,21 @@ impl AccessTokenKeys {
 }
 
 impl Auth {
-    /// An access token for a player, as part of the sign-in `family`.
+    /// Returns an access token for a player, as part of the sign-in `family`.
     pub fn mint(&self, player: &PlayerRef, family: FamilyId, now: UnixMillis) -> String {
-        let (subject, name) = (player.id.to_string(), Some(player.name.as_str()));
         self.sign_token(
             Scope::Player,
-            &subject,
-            name,
+            &player.id.to_string(),
+            Some(&player.name),
             Some(family),
             self.0.access_ttl,
             now,
         )
     }
 
-    /// An access token outside any sign-in: what `raidhall token` prints. Where `subject` is a player's id and there is
-    /// a name, it speaks for that player; a token of [`Scope::Player`] is good for nothing without.
+    /// Returns an access token outside any sign-in, such as the one that `raidhall token` prints.
+    /// If `subject` is a player's id and `name` is given, the token speaks for that player; a token
+    /// of [`Scope::Player`] is useless without both.
     pub fn mint_scoped(
         &self,
         scope: Scope,
@@ -161,20 +162,17 @@ impl Auth {
             iat,
             exp: iat.saturating_add_unsigned(ttl.as_secs()),
         };
-        let AccessTokenKeys {
-            signing_key: signing,
-            ..
-        } = &self.0.access_keys;
-        jsonwebtoken::encode(&self.0.access_keys.signing_header(), &claims, signing)
+        let keys = &self.0.access_keys;
+        jsonwebtoken::encode(&keys.signing_header(), &claims, &keys.signing_key)
             .expect("HS256 signs any claims")
     }
 
-    /// Checks an access token. Touches nothing but memory.
+    /// Verifies one of Raidhall's own access tokens, in memory alone.
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` when it is not one of ours, at `now` has ended (there is no leeway), or its sign-in was ended;
-    /// `Forbidden` when its player is banned.
+    /// `Unauthenticated` when the token is not one of Raidhall's, has expired at `now` (there is no
+    /// leeway), or its sign-in has ended; `Forbidden` when its player is banned.
     pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Identity, Error> {
         let claims = self
             .0
@@ -191,7 +189,8 @@ impl Auth {
     }
 }
 
-/// A service may call itself `5`, or speak for player 5, and still shares no idempotency keys with player 5.
+/// Builds an identity whose subject includes the scope: a service named `5`, or one that speaks for
+/// player 5, shares no idempotency keys with player 5.
 fn identity_from_claims(claims: VerifiedClaims, expires_at: UnixMillis) -> Option<Identity> {
     let VerifiedClaims {
         sub,
@@ -255,7 +254,8 @@ mod tests {
         }
     }
 
-    /// A token of these claims over a good player's, null taking one away, under the given header and secret.
+    /// Returns a token with a valid player's claims after `changes`, where null removes a claim,
+    /// signed under the given header and secret.
     fn forged(header: &Header, secret: &str, changes: Value) -> String {
         let mut claims = json!({"iss": "raidhall", "aud": "raidhall", "sub": "5", "name": "Ada",
             "iat": 1_767_225_600, "exp": 1_767_226_500});

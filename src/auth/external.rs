@@ -1,7 +1,9 @@
-//! Tokens that others sign: a host app's own, believed by the public keys that it publishes.
+//! Tokens of other issuers, such as the host app's own, verified by the public keys that the issuer
+//! publishes.
 //!
-//! `keys` is what it publishes, `claims` what a token says once its signature holds, `fetch` how keys are had, `known` who
-//! was seen lately. Nothing is asked of anybody for a token of a known key and a known subject.
+//! `keys` holds an issuer's keys, `claims` validates a token's claims once its signature is
+//! verified, `jwks_source` fetches keys, and `player_cache` remembers recent players. A token with
+//! a known key and a known subject needs neither a request nor a store read.
 
 mod claims;
 mod jwks_source;
@@ -34,23 +36,23 @@ use crate::error::Error;
 use crate::store::{Store, StoreError};
 use crate::telemetry::{JwksFetchOutcome, metrics};
 
-/// How old keys become before they are asked for anew.
+/// Age at which keys are fetched again.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(900);
-/// While they cannot be had, how often they are asked for.
+/// Interval between fetches while they fail.
 const KEYS_RETRY_INTERVAL: Duration = Duration::from_secs(30);
-/// How often an unknown key may have keys asked for.
+/// Shortest interval between two fetches that tokens with unknown keys cause.
 const UNKNOWN_KEY_RELOAD_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Somebody whom a foreign token vouches for.
+/// A player's identity at another issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExternalIdentity {
-    /// The id under which the player is known.
+    /// External id under which the store knows the player.
     pub external_id: String,
-    /// What to call them on first sight.
+    /// Name that a new player gets.
     pub name: String,
 }
 
-/// Everybody whose tokens are believed.
+/// Verifier for the tokens of all configured issuers.
 pub(super) struct ExternalTokenVerifier {
     issuers: Vec<Issuer>,
     player_cache: PlayerCache,
@@ -58,10 +60,11 @@ pub(super) struct ExternalTokenVerifier {
 
 struct Issuer {
     options: IssuerOptions,
-    /// Prefixes of external ids that belong to Telegram or to another issuer, and that begin with this issuer's own.
+    /// Prefixes of external ids that belong to Telegram or to another issuer, and that begin with
+    /// this issuer's own.
     reserved_prefixes: Vec<String>,
     keys: RwLock<Option<Arc<KeySet>>>,
-    /// When keys were last asked for. Locked while they are.
+    /// Time of the latest fetch. Locked while a fetch runs.
     keys_requested_at: Mutex<Option<Instant>>,
     keys_loaded_at: RwLock<Option<Instant>>,
 }
@@ -87,7 +90,7 @@ impl ExternalTokenVerifier {
         self.issuers.is_empty()
     }
 
-    /// Who holds a token, made at first sight if it is a player.
+    /// Returns the identity of a token. A player is created at first sight.
     pub(super) async fn authenticate(
         &self,
         store: &dyn Store,
@@ -103,14 +106,14 @@ impl ExternalTokenVerifier {
             expires_at,
         };
         Ok(match claimed {
-            TokenSubject::Player(vouched) => {
+            TokenSubject::Player(external) => {
                 let player = self
-                    .find_or_create_player(store, &vouched, now)
+                    .find_or_create_player(store, &external, now)
                     .await
                     .map_err(|error| {
                         warn!(
                             ?error,
-                            "a player with a foreign token could not be looked up"
+                            "player lookup failed; request refused as unavailable"
                         );
                         Error::Unavailable
                     })?;
@@ -126,14 +129,14 @@ impl ExternalTokenVerifier {
         })
     }
 
-    /// Whom a token vouches for, if it is a player's.
+    /// Returns the external identity in a token, if it is a player's.
     pub(super) async fn verify_external_identity(
         &self,
         token: &str,
         now: UnixMillis,
     ) -> Result<ExternalIdentity, Error> {
         match self.verify(token, now).await? {
-            (TokenSubject::Player(vouched), _) => Ok(vouched),
+            (TokenSubject::Player(external), _) => Ok(external),
             _ => Err(TOKEN_NOT_VALID),
         }
     }
@@ -141,17 +144,17 @@ impl ExternalTokenVerifier {
     async fn find_or_create_player(
         &self,
         store: &dyn Store,
-        vouched: &ExternalIdentity,
+        external: &ExternalIdentity,
         now: UnixMillis,
     ) -> Result<PlayerRef, StoreError> {
-        if let Some(player) = self.player_cache.get(&vouched.external_id, now) {
+        if let Some(player) = self.player_cache.get(&external.external_id, now) {
             return Ok(player);
         }
         let player = store
-            .find_or_create_by_identity(&vouched.external_id, &vouched.name)
+            .find_or_create_by_identity(&external.external_id, &external.name)
             .await?;
         self.player_cache
-            .insert(&vouched.external_id, player.clone(), now);
+            .insert(&external.external_id, player.clone(), now);
         Ok(player)
     }
 
@@ -175,17 +178,17 @@ impl ExternalTokenVerifier {
                 }
                 issuer.verify(&header, token).map_err(|_| TOKEN_NOT_VALID)?
             }
-            opened => opened.map_err(|_| TOKEN_NOT_VALID)?,
+            verified => verified.map_err(|_| TOKEN_NOT_VALID)?,
         };
         claims::validate_claims(&claims, &issuer.options, &issuer.reserved_prefixes, now).map_err(
-            |unfit| match unfit {
+            |error| match error {
                 ClaimsError::Expired => TOKEN_EXPIRED,
                 ClaimsError::NotAccepted => TOKEN_NOT_VALID,
             },
         )
     }
 
-    /// Keeps everybody's keys fresh until dropped.
+    /// Keeps the keys of all issuers fresh until dropped.
     pub(super) async fn poll_issuer_keys(&self) {
         if self.issuers.is_empty() {
             return;
@@ -241,36 +244,36 @@ impl Issuer {
         keys.verify(header, token)
     }
 
-    /// Asks for keys, unless that was done a moment ago: no number of tokens makes us ask more often.
+    /// Fetches keys unless a fetch was just made: no number of tokens causes more frequent fetches.
     async fn reload_keys_for_unknown_key(&self) {
-        let mut asked = self.keys_requested_at.lock().await;
-        if asked.is_none_or(|at| at.elapsed() >= UNKNOWN_KEY_RELOAD_INTERVAL) {
-            *asked = Some(Instant::now());
+        let mut requested_at = self.keys_requested_at.lock().await;
+        if requested_at.is_none_or(|at| at.elapsed() >= UNKNOWN_KEY_RELOAD_INTERVAL) {
+            *requested_at = Some(Instant::now());
             self.load_keys().await;
         }
     }
 
     async fn reload_keys(&self) {
-        let mut asked = self.keys_requested_at.lock().await;
-        *asked = Some(Instant::now());
+        let mut requested_at = self.keys_requested_at.lock().await;
+        *requested_at = Some(Instant::now());
         self.load_keys().await;
     }
 
-    /// The last good set stays when there is no better one.
+    /// Fetches the issuer's keys. If that fails, the last good set stays in use.
     async fn load_keys(&self) {
-        let (issuer, source) = (&self.options.issuer, &self.options.jwks);
-        let read = match source.fetch().await {
+        let issuer = &self.options.issuer;
+        let parsed = match self.options.jwks.fetch().await {
             Ok(bytes) => KeySet::parse(&bytes).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        match read {
+        match parsed {
             Ok(keys) => {
                 metrics().jwks_fetches.increment(JwksFetchOutcome::Loaded);
                 info!(
                     issuer,
                     keys = keys.len(),
-                    passed_over = keys.skipped,
-                    "an issuer's keys"
+                    skipped = keys.skipped,
+                    "issuer keys loaded"
                 );
                 *self.keys.write() = Some(Arc::new(keys));
                 *self.keys_loaded_at.write() = Some(Instant::now());
@@ -279,7 +282,7 @@ impl Issuer {
                 metrics().jwks_fetches.increment(JwksFetchOutcome::Failed);
                 warn!(
                     issuer,
-                    error, "an issuer's keys cannot be had; those known hold"
+                    error, "issuer key fetch failed; the known keys stay in use"
                 );
             }
         }

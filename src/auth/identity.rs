@@ -1,38 +1,39 @@
-//! What a checked access token says.
+//! The identity that a verified access token proves.
 
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 
 use crate::store::FamilyId;
 
-/// Whoever a token was made for.
+/// Identity of the client that presents a token: a player, the host app's backend or an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The player it speaks for. A player's token always has one; a token of another scope may.
     pub player: Option<PlayerRef>,
-    /// What it is good for.
+    /// The scope of the token.
     pub scope: Scope,
-    /// The scope of idempotency keys: alike for all tokens of one player or service, unlike for any two of them.
+    /// Namespace of idempotency keys: equal for all tokens of one player or service, different for
+    /// any two of them.
     pub subject: String,
-    /// The sign-in that it belongs to, if any.
+    /// The sign-in that the token belongs to, if any.
     pub family: Option<FamilyId>,
-    /// When the token ends.
+    /// Time at which the token expires.
     pub expires_at: UnixMillis,
 }
 
-/// What a token is good for.
+/// Scope of a token: the set of things that it permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// What a player may do.
+    /// Everything that a player may do.
     Player,
-    /// What the host app's backend may do.
+    /// Everything that the host app's backend may do.
     Service,
-    /// Looking at everything.
+    /// The scope of an operator's token.
     Admin,
 }
 
 impl Scope {
-    /// The name in a token; a player's has none.
+    /// Returns the scope's name in a token; `None` for a player's, which names no scope.
     pub const fn as_str(self) -> Option<&'static str> {
         match self {
             Self::Player => None,

@@ -1,13 +1,14 @@
-//! What a JWT says about itself before it is believed: enough to choose the key that must have signed it.
+//! The unverified header of a JWT: enough to choose the key that must have signed it.
 
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Far above any token worth decoding: a signature of RSA-4096 has 683 characters.
+/// Longest token that is decoded, far above any genuine one: a signature of RSA-4096 has 683
+/// characters.
 const TOKEN_BYTES_MAX: usize = 8192;
 
-/// The header of a token (RFC 7515, section 4.1), of which nothing is proven.
+/// The header of a token (RFC 7515, section 4.1), none of which is proven.
 #[derive(Debug, Deserialize)]
 pub(super) struct JwtHeader {
     pub(super) alg: String,
@@ -16,8 +17,8 @@ pub(super) struct JwtHeader {
 }
 
 impl JwtHeader {
-    /// Reads the header of a token of reasonable size. What demands extensions to be understood is no token for us (RFC
-    /// 7515, section 4.1.11).
+    /// Parses the header of a token of reasonable size. Returns `None` for a token that requires
+    /// extensions (`crit`; RFC 7515, section 4.1.11).
     pub(super) fn parse(token: &str) -> Option<JwtHeader> {
         if token.len() > TOKEN_BYTES_MAX {
             return None;

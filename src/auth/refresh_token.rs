@@ -1,7 +1,9 @@
-//! Refresh tokens: `<family>.<32 bytes>` in hex. A family is one sign-in; its tokens follow one another.
+//! Refresh tokens: `<family>.<32 bytes>` in hex. A token family is one sign-in, in which each token
+//! replaces the one before.
 //!
-//! A token's successor is derived from it, so that a client whose answer was lost gets the very same one when it asks
-//! again, and nothing but hashes need be stored. Without the key nobody can derive it.
+//! A token's replacement is derived from it, so a client that lost the reply gets the same
+//! replacement when it tries again, and only hashes are stored. Without the key a replacement
+//! cannot be derived.
 
 use std::time::Duration;
 
@@ -15,16 +17,16 @@ use uuid::Uuid;
 use super::AuthSecret;
 use crate::store::{FamilyId, TokenHash};
 
-/// How long a token that was just used may be repeated.
+/// How long a used token may be presented again after its first use.
 pub const REFRESH_GRACE: Duration = Duration::from_secs(60);
 
 const FAMILY_CHARS: usize = 32;
 const SECRET_CHARS: usize = 64;
 
-/// Derives successors. Not the secret itself, which signs access tokens.
+/// Key that derives replacement tokens. It differs from the secret, which signs access tokens.
 pub(super) struct RotationKey([u8; 32]);
 
-/// The key that derives successors now, and one that did or will.
+/// The current rotation key, and that of the former or next secret.
 pub(super) struct RotationKeys {
     current: RotationKey,
     accepted: Option<RotationKey>,
@@ -38,12 +40,12 @@ impl RotationKeys {
         }
     }
 
-    /// What a token is to be replaced by.
+    /// Returns the token that replaces `token` under the current key.
     pub(super) fn rotate(&self, token: &RefreshToken) -> RefreshToken {
         token.rotate(&self.current)
     }
 
-    /// What a token was replaced by, under whichever key that happened.
+    /// Returns the replacement of `token` whose hash is `by`, under whichever key it was derived.
     pub(super) fn find_replacement(
         &self,
         token: &RefreshToken,
@@ -61,7 +63,7 @@ impl RotationKey {
     }
 }
 
-/// A refresh token. It has no `Debug`.
+/// A refresh token. It has no `Debug`, so that it cannot be logged.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct RefreshToken {
     pub(super) family: FamilyId,
@@ -69,7 +71,7 @@ pub(super) struct RefreshToken {
 }
 
 impl RefreshToken {
-    /// The first of a new family.
+    /// Generates the first token of a new family.
     pub(super) fn generate() -> RefreshToken {
         let mut random = [0; 32];
         OsRng
@@ -78,7 +80,7 @@ impl RefreshToken {
         RefreshToken::new(FamilyId(Uuid::now_v7()), &random)
     }
 
-    /// Reads what a client presents. Only the exact form that was given out is a token.
+    /// Parses a token that a client presents. Only the exact form that is issued is accepted.
     pub(super) fn parse(text: &str) -> Option<RefreshToken> {
         let (family, secret) = text.split_once('.')?;
         let hex = |part: &str| {
@@ -98,7 +100,7 @@ impl RefreshToken {
         })
     }
 
-    /// The one that takes its place: the same each time.
+    /// Derives the replacement of this token: the same one each time.
     pub(super) fn rotate(&self, key: &RotationKey) -> RefreshToken {
         RefreshToken::new(self.family, &derive(&key.0, self.text.as_bytes()))
     }

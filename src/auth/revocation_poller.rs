@@ -1,9 +1,10 @@
-//! Looks at the store once a second for whoever may not come in any more: one indexed read, whatever the number of
-//! players. Nothing else tells an instance, so nothing is missed that the store knows.
+//! Polls the store once a second for bans and sign-outs: one indexed read, whatever the number of
+//! players. The store is the only source, so an instance misses nothing that the store knows.
 //!
-//! While the store cannot be read, what was known holds: who was banned stays so, and who was not is let in. Their tokens
-//! end by themselves, and nothing durable can be done without the store anyway. An instance that could not look for longer
-//! than notices are kept begins anew.
+//! While the store cannot be read, the last known state applies: banned players stay out, all
+//! others are admitted. Their access tokens expire anyway, and nothing durable can happen without
+//! the store. After a pause longer than half the retention of notices, the poller loads everything
+//! again.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,49 +20,50 @@ use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{Notice, Store, StoreError};
 use crate::telemetry::metrics;
 
-/// How often the store is looked at.
+/// Interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Bans read at once, when all are.
+/// Bans read at once when all bans are loaded.
 const BANS_PAGE_ROWS: u32 = 10_000;
-/// After so long without a look, what was missed may be forgotten already.
+/// Longest pause between two polls; after a longer one, notices may have been deleted unread.
 const POLL_GAP_MAX: Duration = Duration::from_secs(NOTICE_RETENTION.as_secs() / 2);
 
-/// Keeps [`Auth`] informed of who may not come in.
+/// Keeps [`Auth`] informed of bans and sign-outs.
 pub struct RevocationPoller {
     store: Arc<dyn Store>,
     auth: Auth,
     clock: Arc<Clock>,
     notice_cursor: u64,
-    /// The numbers of the notices of the latest look: they may come once more.
+    /// Numbers of the notices of the latest poll, which the next one may return again.
     seen_notices: HashSet<u64>,
     polled_at: Instant,
 }
 
 impl RevocationPoller {
-    /// Learns all that there is to know.
+    /// Loads all bans and recent notices.
     ///
     /// # Errors
     ///
-    /// When the store fails: nobody should be let in before.
+    /// When the store fails. No client may be admitted before this has succeeded.
     pub async fn load(
         store: Arc<dyn Store>,
         auth: Auth,
         clock: Arc<Clock>,
     ) -> Result<RevocationPoller, StoreError> {
-        let looked = Instant::now();
-        let mut lookout = RevocationPoller {
+        let began = Instant::now();
+        let mut poller = RevocationPoller {
             store,
             auth,
             clock,
             notice_cursor: 0,
             seen_notices: HashSet::new(),
-            polled_at: looked,
+            polled_at: began,
         };
-        lookout.load_all().await?;
-        Ok(lookout)
+        poller.load_all().await?;
+        Ok(poller)
     }
 
-    /// Looks until dropped. `close` is told whose connections have to end.
+    /// Polls until dropped, every second and on request, and passes the sessions to be closed to
+    /// `close`.
     pub async fn run(mut self, close: impl Fn(&RevokedSessions)) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,17 +74,17 @@ impl RevocationPoller {
                 () = self.auth.poll_requested() => {}
             }
             match self.poll().await {
-                Ok(unwelcome) => {
+                Ok(revoked) => {
                     failing = false;
-                    if !unwelcome.is_empty() {
-                        close(&unwelcome);
+                    if !revoked.is_empty() {
+                        close(&revoked);
                     }
                 }
                 Err(error) if !failing => {
                     failing = true;
                     warn!(
                         ?error,
-                        "bans and sign-outs cannot be read; those known hold"
+                        "reading bans and sign-outs failed; the known ones stay in force"
                     );
                 }
                 Err(_) => {}
@@ -113,7 +115,7 @@ impl RevocationPoller {
         Ok(RevokedSessions::from_notices(fresh))
     }
 
-    /// Notices first, then bans: what changes in between comes with the next notices.
+    /// Loads notices before bans: a change in between is among the next notices.
     async fn load_all(&mut self) -> Result<RevokedSessions, StoreError> {
         let began = Instant::now();
         let found = self.store.notices(0).await?;
@@ -121,19 +123,19 @@ impl RevocationPoller {
         let mut after = None;
         loop {
             let bans = self.store.bans(after, BANS_PAGE_ROWS).await?;
-            let whole = bans.len() == BANS_PAGE_ROWS as usize;
+            let is_full_page = bans.len() == BANS_PAGE_ROWS as usize;
             after = bans.last().map(|ban| ban.player.id);
             banned.extend(bans.into_iter().map(|ban| ban.player.id));
-            if !whole {
+            if !is_full_page {
                 break;
             }
         }
-        let at_large = banned.iter().map(|player| Notice::BanChanged {
+        let bans = banned.iter().map(|player| Notice::BanChanged {
             player: *player,
             banned: true,
         });
         let ended = found.notices.iter().map(|(_, notice)| *notice);
-        let unwelcome = RevokedSessions::from_notices(ended.chain(at_large));
+        let revoked = RevokedSessions::from_notices(ended.chain(bans));
         let signed_out = found.notices.iter().map(|(_, notice)| *notice);
         self.auth
             .replace_revocations(banned, signed_out.collect(), self.clock.now());
@@ -142,7 +144,8 @@ impl RevocationPoller {
             .into_iter()
             .map(|(number, _)| number)
             .collect();
-        (self.notice_cursor, self.polled_at) = (found.next, began);
-        Ok(unwelcome)
+        self.notice_cursor = found.next;
+        self.polled_at = began;
+        Ok(revoked)
     }
 }

@@ -1,7 +1,8 @@
-//! Whose tokens are not believed though they are genuine: the store's word on it, held in memory, so that no check of a
-//! token reads the store.
+//! Bans and ended sign-ins, copied from the store into memory, so that no token check reads the
+//! store.
 //!
-//! Bans are held as long as they last. A sign-in that was ended is held until its last access token has ended by itself.
+//! A ban is kept as long as it lasts. An ended sign-in is kept until its last access token has
+//! expired.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,12 +13,12 @@ use super::{Identity, Scope};
 use crate::error::Error;
 use crate::store::{FamilyId, Notice};
 
-/// What whoever may not come in is told.
+/// Error that a banned player's client receives.
 pub(crate) const BANNED: Error = Error::Forbidden("This player is banned, or was erased");
 pub(super) const SIGNED_OUT: Error =
     Error::Unauthenticated("This sign-in has ended; sign in again");
 
-/// Who is banned, and which sign-ins were ended.
+/// Banned players and ended sign-ins.
 #[derive(Debug, Default)]
 pub(super) struct RevocationList(RwLock<Revocations>);
 
@@ -27,7 +28,7 @@ struct Revocations {
     signed_out_families: HashMap<FamilyId, UnixMillis>,
 }
 
-/// Whose connections have to be closed.
+/// Players and token families whose connections have to be closed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RevokedSessions {
     players: HashMap<PlayerId, CloseCode>,
@@ -35,20 +36,21 @@ pub struct RevokedSessions {
 }
 
 impl RevocationList {
-    /// Whether a genuine token is still good.
+    /// Checks that a genuine token is not revoked.
     pub(super) fn check(&self, identity: &Identity) -> Result<(), Error> {
-        let held = self.0.read();
-        // A ban is a player's: it does not take an operator's or a service's token away.
+        let revocations = self.0.read();
+        // A ban concerns a player's own tokens only: it does not revoke an operator's or a
+        // service's token.
         let player = identity
             .player
             .as_ref()
             .filter(|_| identity.scope == Scope::Player);
-        if player.is_some_and(|player| held.banned_players.contains(&player.id)) {
+        if player.is_some_and(|player| revocations.banned_players.contains(&player.id)) {
             return Err(BANNED);
         }
         let ended = identity
             .family
-            .is_some_and(|family| held.signed_out_families.contains_key(&family));
+            .is_some_and(|family| revocations.signed_out_families.contains_key(&family));
         if ended { Err(SIGNED_OUT) } else { Ok(()) }
     }
 
@@ -56,70 +58,74 @@ impl RevocationList {
         self.0.read().banned_players.contains(&player)
     }
 
-    /// Takes the store's word on some.
+    /// Applies notices of the store.
     pub(super) fn apply(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
-        let mut held = self.0.write();
+        let mut revocations = self.0.write();
         for notice in notices {
             match notice {
                 Notice::BanChanged {
                     player,
                     banned: true,
                 } => {
-                    held.banned_players.insert(player);
+                    revocations.banned_players.insert(player);
                 }
                 Notice::BanChanged {
                     player,
                     banned: false,
                 } => {
-                    held.banned_players.remove(&player);
+                    revocations.banned_players.remove(&player);
                 }
                 Notice::SignedOut { family, until } => {
-                    held.signed_out_families.insert(family, until);
+                    revocations.signed_out_families.insert(family, until);
                 }
                 Notice::Disconnect(_) => {}
             }
         }
-        held.signed_out_families.retain(|_, until| *until > now);
+        revocations
+            .signed_out_families
+            .retain(|_, until| *until > now);
     }
 
-    /// Takes the store's word on all bans there are.
+    /// Replaces all bans by those in the store.
     pub(super) fn replace_bans(&self, banned: HashSet<PlayerId>) {
         self.0.write().banned_players = banned;
     }
 }
 
 impl RevokedSessions {
-    /// Those whom notices speak of.
+    /// Collects the players and token families whose connections the notices end.
     pub(super) fn from_notices(notices: impl IntoIterator<Item = Notice>) -> RevokedSessions {
-        let mut unwelcome = RevokedSessions::default();
+        let mut revoked = RevokedSessions::default();
         for notice in notices {
             match notice {
                 Notice::BanChanged {
                     player,
                     banned: true,
                 } => {
-                    unwelcome.players.insert(player, CloseCode::Forbidden);
+                    revoked.players.insert(player, CloseCode::Forbidden);
                 }
-                // A client that is let go so gets a new token first, by which it is looked at anew.
+                // `Unauthenticated` makes the client get a new token first, so its player is
+                // checked again.
                 Notice::Disconnect(player) => {
-                    unwelcome
+                    revoked
                         .players
                         .entry(player)
                         .or_insert(CloseCode::Unauthenticated);
                 }
-                Notice::SignedOut { family, .. } => drop(unwelcome.families.insert(family)),
+                Notice::SignedOut { family, .. } => {
+                    revoked.families.insert(family);
+                }
                 Notice::BanChanged { banned: false, .. } => {}
             }
         }
-        unwelcome
+        revoked
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.players.is_empty() && self.families.is_empty()
     }
 
-    /// How a connection of this identity is to be closed, if it is.
+    /// Returns the code with which to close a connection of this identity, if it has to be closed.
     pub fn close_code_for(&self, identity: &Identity) -> Option<CloseCode> {
         let player = identity
             .player
@@ -187,7 +193,8 @@ mod tests {
     #[test]
     fn an_ended_sign_in_is_forgotten_when_its_last_token_expires() {
         let revoked = RevocationList::default();
-        let (family, until) = (FamilyId(Uuid::from_u128(1)), UnixMillis(1_500));
+        let family = FamilyId(Uuid::from_u128(1));
+        let until = UnixMillis(1_500);
         revoked.apply([Notice::SignedOut { family, until }], NOW);
         assert_eq!(
             revoked.check(&identity(5, 1, Scope::Player)),
@@ -218,15 +225,12 @@ mod tests {
             },
             Notice::SignedOut { family, until: NOW },
         ];
-        let unwelcome = RevokedSessions::from_notices(notices);
-        let closes = |id, family| unwelcome.close_code_for(&identity(id, family, Scope::Player));
+        let revoked = RevokedSessions::from_notices(notices);
+        let closes = |id, family| revoked.close_code_for(&identity(id, family, Scope::Player));
         assert_eq!(closes(5, 9), Some(CloseCode::Forbidden));
         assert_eq!(closes(6, 9), Some(CloseCode::Unauthenticated));
         assert_eq!(closes(7, 9), None);
         assert_eq!(closes(8, 1), Some(CloseCode::Unauthenticated));
-        assert_eq!(
-            unwelcome.close_code_for(&identity(5, 9, Scope::Admin)),
-            None
-        );
+        assert_eq!(revoked.close_code_for(&identity(5, 9, Scope::Admin)), None);
     }
 }

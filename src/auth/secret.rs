@@ -1,4 +1,5 @@
-//! The secret that signs tokens: given by the operator, or made once and kept beside the database.
+//! The secret that signs tokens: configured by the operator, or generated once and kept beside the
+//! database.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -16,7 +17,8 @@ use thiserror::Error;
 
 use crate::redact::REDACTED;
 
-/// Fewest bytes: the output of SHA-256, the minimum for HS256 (RFC 7518, section 3.2).
+/// Minimum length of a secret in bytes: the output of SHA-256, the minimum for HS256 (RFC 7518,
+/// section 3.2).
 pub const SECRET_BYTES_MIN: usize = 32;
 
 /// Key material of at least [`SECRET_BYTES_MIN`] bytes. `Debug` does not show it.
@@ -24,7 +26,7 @@ pub const SECRET_BYTES_MIN: usize = 32;
 pub struct AuthSecret(Vec<u8>);
 
 impl AuthSecret {
-    /// These bytes as a secret, or `None` if they are too few.
+    /// Creates a secret of these bytes; `None` if they are too few.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Option<AuthSecret> {
         let bytes = bytes.into();
         (bytes.len() >= SECRET_BYTES_MIN).then_some(AuthSecret(bytes))
@@ -34,7 +36,8 @@ impl AuthSecret {
         &self.0
     }
 
-    /// A key for one purpose, in one context: HMAC-SHA256 of both. It tells nothing about the secret or other keys.
+    /// Derives a key for one purpose in one context: HMAC-SHA256 of both. The key reveals nothing
+    /// about the secret or about other keys.
     pub fn derive(&self, purpose: &str, context: &str) -> [u8; 32] {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
@@ -46,7 +49,7 @@ impl AuthSecret {
     }
 }
 
-/// Reads a secret as it stands in the configuration; the empty text is none.
+/// Reads a secret from the configuration; empty text means none.
 pub(super) fn deserialize_optional<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<AuthSecret>, D::Error> {
@@ -67,39 +70,29 @@ impl fmt::Debug for AuthSecret {
     }
 }
 
-/// Why there is no secret.
+/// Reason why a secret could not be loaded.
 #[derive(Debug, Error)]
 pub enum SecretError {
     /// The file could not be read.
     #[error("read the secret in {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file could not be made.
+    Read { path: PathBuf, source: io::Error },
+    /// The file could not be created.
     #[error("keep a new secret in {path}")]
-    Create {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The file holds too little.
+    Create { path: PathBuf, source: io::Error },
+    /// The file's content is shorter than [`SECRET_BYTES_MIN`].
     #[error(
         "the secret in {path} has {found} bytes and needs at least {SECRET_BYTES_MIN}; delete the file for a new one, which ends every session"
     )]
     TooShort {
-        /// The file.
         path: PathBuf,
-        /// How many there are.
+        /// Length of the content in bytes.
         found: usize,
     },
 }
 
-/// The secret kept in `path`; made from the operating system's randomness, readable by its owner alone, if there is no
-/// such file. Blocks on the file system. Of several processes that make it at once, all get the one that was first.
+/// Loads the secret in `path`. If there is no such file, it is created from the operating system's
+/// randomness, readable by its owner alone. Blocks on the file system. If several processes create
+/// it at once, all of them get the secret that was first.
 ///
 /// # Errors
 ///
@@ -138,8 +131,8 @@ fn load(path: &Path) -> Result<Option<AuthSecret>, SecretError> {
         })
 }
 
-/// Appears whole or not at all: written under a name of its own, synced, and only then linked to its place, where it
-/// never replaces what is there.
+/// Creates the file whole or not at all: it is written and synced under a temporary name and then
+/// linked to its path, where it never replaces an existing file.
 fn create(path: &Path) -> io::Result<()> {
     let mut random = [0; SECRET_BYTES_MIN];
     OsRng
@@ -149,7 +142,8 @@ fn create(path: &Path) -> io::Result<()> {
     let linked = write(&written, &HEXLOWER.encode(&random)).and_then(|()| link(&written, path));
     let _ = fs::remove_file(&written);
     linked?;
-    // The name must survive a power cut as well, or the next start makes another secret and ends every session.
+    // The name must survive a power cut as well, or the next start creates another secret and signs
+    // every player out.
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

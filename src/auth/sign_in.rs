@@ -1,4 +1,4 @@
-//! Signing in and staying signed in: pairs of an access and a refresh token.
+//! Sign-in and refresh: pairs of an access and a refresh token.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use super::Auth;
 use super::refresh_token::{REFRESH_GRACE, RefreshToken};
 use crate::store::{FamilyId, RotationOutcome, RotationRequest, Store, StoreError};
 
-/// How much longer than its token a connection may live, and the difference between two clocks.
+/// How much longer than its token a connection may live, plus the difference between two clocks.
 const CONNECTION_GRACE: Duration = Duration::from_secs(300);
 
-/// Why a refresh token gave no pair.
+/// Reason why a refresh token yields no new pair.
 #[derive(Debug, Error)]
 pub enum RefreshError {
-    /// It is not a token, or its family is unknown, has expired or was revoked.
+    /// The text is not a refresh token, or its family is unknown, has expired or was revoked.
     #[error("refresh token is unknown")]
     Unknown,
-    /// It was used before, longer ago than the grace: it may have been stolen, and its family is revoked now.
+    /// The token was used before, longer ago than [`REFRESH_GRACE`]. It may have been stolen, so
+    /// its family is now revoked.
     #[error("refresh token of family {} was used again", .0.0.simple())]
     Reused(FamilyId),
     /// The player is banned.
@@ -33,7 +34,7 @@ pub enum RefreshError {
 }
 
 impl Auth {
-    /// Signs a player in: the first pair of a new family.
+    /// Signs a player in: returns the first pair of a new token family.
     ///
     /// # Errors
     ///
@@ -51,8 +52,9 @@ impl Auth {
         Ok(self.token_pair(player, token, now))
     }
 
-    /// The next pair. The token presented is used up by it; presented again within [`REFRESH_GRACE`], it gets the same
-    /// refresh token as before, because the answer may have been lost.
+    /// Returns the next pair and uses the presented token up. If the same token is presented again
+    /// within [`REFRESH_GRACE`], it yields the same refresh token, because the reply may have been
+    /// lost.
     ///
     /// # Errors
     ///
@@ -78,7 +80,7 @@ impl Auth {
                 if self.is_banned(player.id) {
                     return Err(RefreshError::Banned);
                 }
-                // An instance with another secret may have given the successor out.
+                // An instance with another secret may have issued the replacement.
                 let next = self
                     .0
                     .rotation_keys
@@ -87,7 +89,7 @@ impl Auth {
                 Ok(self.token_pair(player, next, now))
             }
             RotationOutcome::Reused => {
-                // Whoever has its access token may be the thief.
+                // The holder of the family's access token may be the thief.
                 self.sign_out(store, family).await?;
                 Err(RefreshError::Reused(family))
             }
@@ -95,8 +97,8 @@ impl Auth {
         }
     }
 
-    /// Ends a sign-in: its refresh token is good for nothing from now on, its access tokens and connections within moments,
-    /// on every instance.
+    /// Ends a sign-in: its refresh token is useless from now on, and its access tokens and
+    /// connections end within moments on every instance.
     ///
     /// # Errors
     ///
@@ -119,11 +121,12 @@ impl Auth {
     }
 }
 
-/// What a guest is called: `text` without the space around it.
+/// Returns `text` without surrounding whitespace, if it is a valid name of a guest.
 ///
 /// # Errors
 ///
-/// When it is empty, too long or holds control characters: what it must be.
+/// When the name is empty, too long or holds control characters. The error says what a name must
+/// be.
 pub fn validate_player_name(text: &str) -> Result<&str, &'static str> {
     let name = text.trim();
     if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {

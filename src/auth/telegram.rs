@@ -1,4 +1,4 @@
-//! What a Telegram Mini App knows of its user, proven by Telegram's signature
+//! A Telegram Mini App's init data: its user, proven by Telegram's signature
 //! (<https://core.telegram.org/bots/webapps#validating-data-received-via-the-mini-app>).
 
 use std::collections::BTreeMap;
@@ -16,49 +16,48 @@ use sha2::Sha256;
 use super::external::ExternalIdentity;
 use crate::redact::REDACTED;
 
-/// What the external ids of Telegram's users begin with.
+/// Prefix of the external ids of Telegram's users.
 pub const TELEGRAM_PREFIX: &str = "telegram:";
 
-/// Several times what Telegram sends.
+/// Longest accepted init data, several times what Telegram sends.
 const INIT_DATA_BYTES_MAX: usize = 8192;
 const FIELDS_MAX: usize = 32;
-/// How far Telegram's clock may be ahead of the database's, in milliseconds.
+/// Maximum amount by which Telegram's clock may be ahead of the database's, in milliseconds.
 const CLOCK_SKEW_MAX_MS: i64 = 30_000;
 
-/// Believes what Telegram says of a bot's users.
+/// Verifies the init data of one bot's users.
 pub(super) struct InitDataVerifier {
     key: Hmac<Sha256>,
     age_max: Duration,
 }
 
-/// A user whom Telegram vouches for.
+/// A user of Telegram whose init data is genuine.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TelegramUser {
-    /// The id under which the player is known, and the name.
+    /// External id and name of the player.
     pub identity: ExternalIdentity,
-    /// Good for one sign-in.
+    /// Proof of the init data, which may be used for one sign-in.
     pub proof: [u8; 32],
-    /// For how long the proof has to be remembered.
+    /// How long the proof has to be remembered.
     pub proof_ttl: Duration,
 }
 
-/// The token of a bot: whoever has it can be Telegram. `Debug` does not show it.
+/// Token of a bot. Its holder can forge init data, so `Debug` does not show it.
 #[derive(Clone)]
 pub struct BotToken(String);
 
 impl BotToken {
-    /// This text as a token.
     pub fn new(text: impl Into<String>) -> BotToken {
         BotToken(text.into())
     }
 
-    /// The token itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Reads a token as Telegram gives it out, `<number>:<35 characters>`; the empty text is none.
+/// Reads a token in the form in which Telegram issues it, `<number>:<35 characters>`; empty text
+/// means none.
 pub(super) fn deserialize_bot_token<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<BotToken>, D::Error> {
@@ -102,7 +101,8 @@ impl InitDataVerifier {
         }
     }
 
-    /// The user of init data that Telegram has signed, not longer ago than it may be. None if any of that does not hold.
+    /// Returns the user of init data that Telegram has signed and that is not older than `age_max`.
+    /// Returns `None` if the data is malformed, unsigned, too old or from the future.
     pub(super) fn verify(&self, init_data: &str, now: UnixMillis) -> Option<TelegramUser> {
         let mut fields = parse_fields(init_data)?;
         let hash = fields.remove("hash")?;
@@ -111,7 +111,7 @@ impl InitDataVerifier {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        // Compares in constant time.
+        // The comparison takes constant time.
         self.key
             .clone()
             .chain_update(lines.join("\n"))
@@ -163,7 +163,7 @@ fn external_identity(user: InitDataUser) -> ExternalIdentity {
     }
 }
 
-/// The fields of a query string, in the order of their names; none if one stands there twice.
+/// Parses the fields of a query string, sorted by name. Returns `None` if a field occurs twice.
 fn parse_fields(init_data: &str) -> Option<BTreeMap<String, String>> {
     if init_data.len() > INIT_DATA_BYTES_MAX {
         return None;
@@ -184,7 +184,7 @@ fn mac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes keys of any length")
 }
 
-/// Init data as Telegram signs it, for tests.
+/// Returns init data signed as Telegram signs it.
 #[cfg(test)]
 pub(super) fn sign_init_data(token: &str, fields: &[(&str, &str)]) -> String {
     let key = mac(b"WebAppData")
@@ -227,13 +227,13 @@ mod tests {
         ]
     }
 
-    /// The example by which other implementations check themselves.
+    /// Telegram's signature over data that other implementations use as a test vector.
     #[test]
     fn data_signed_by_telegram_is_accepted() {
         let data = "query_id=AAHdF6IQAAAAAN0XohDhrOrc&user=%7B%22id%22%3A279058397%2C%22first_name%22%3A%22Vladislav%22%2C\
                     %22last_name%22%3A%22Kibenko%22%2C%22username%22%3A%22vdkfrost%22%2C%22language_code%22%3A%22ru%22%2C\
                     %22is_premium%22%3Atrue%7D&auth_date=1662771648&hash=c501b71e775f74ce10e377dea85a7ea24ecd640b223ea86dfe453e0eaed2e2b2";
-        let user = telegram().verify(data, NOW).expect("believed");
+        let user = telegram().verify(data, NOW).expect("accepted");
         let expected = ExternalIdentity {
             external_id: "telegram:279058397".into(),
             name: "Vladislav Kibenko".into(),
@@ -315,7 +315,7 @@ mod tests {
             let data = sign_init_data(TOKEN, &[("user", user), ("auth_date", "1662771648")]);
             telegram()
                 .verify(&data, NOW)
-                .expect("believed")
+                .expect("accepted")
                 .identity
                 .name
         };

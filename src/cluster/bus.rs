@@ -1,7 +1,7 @@
-//! The bus: what carries messages between instances, fast and without a promise.
+//! The bus: carries messages between instances, fast and without a promise of delivery.
 //!
-//! Messages of one channel arrive in the order in which they were published, or not at all. Whoever listens heals from
-//! the store: [`BusInput::Lost`] and [`BusInput::LostAll`] say when.
+//! Messages of one channel arrive in the order in which they were published, or not at all. After a
+//! loss, receivers recover from the store: [`BusInput::Lost`] and [`BusInput::LostAll`] say when.
 
 #[cfg(test)]
 pub mod in_process;
@@ -22,14 +22,15 @@ use uuid::Uuid;
 
 use crate::store::InstanceId;
 
-/// Where a message goes. Its name has literal braces, so that a Redis Cluster keeps a raid's channels together.
+/// Channel of a message. The braces in a raid's channel names are literal: they make a Redis
+/// Cluster keep a raid's channels on one shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// `raid:{7}:events`: what is numbered.
+    /// `raid:{7}:events`: committed events and other messages about a raid.
     Events(RaidId),
     /// `raid:{7}:live`: presence and signals, which are dropped first.
     Live(RaidId),
-    /// `instance:ID:inbox`: what is meant for one instance.
+    /// `instance:ID:inbox`: messages for one instance.
     Inbox(InstanceId),
 }
 
@@ -39,45 +40,48 @@ pub struct BusConnection {
     pub bus: Arc<dyn Bus>,
     /// Keeps the bus connected until dropped.
     pub driver: BoxFuture<'static, ()>,
-    /// The messages of this instance's inbox and of every channel that it subscribes to.
+    /// Receives the messages of this instance's inbox and of every channel that it subscribes to.
     pub input: BusInputReceiver,
 }
 
 /// Carries messages between instances.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Queues a message; never waits. False if it was dropped (queue full, or the bus is down), which is counted.
+    /// Queues a message; never waits. Returns false if it was dropped (queue full, or the bus is
+    /// down), which is counted.
     fn publish(&self, channel: Channel, message: Bytes) -> bool;
 
-    /// Publishes, and tells how many subscriptions got it; `None` when that cannot be known now (bus down, timed out).
-    /// Does not overtake what was published to the same channel before.
+    /// Publishes a message and returns how many subscriptions received it; `None` when that is
+    /// unknown (bus down, timed out). The message does not overtake earlier ones on the same
+    /// channel.
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64>;
 
-    /// Subscribes and waits for the confirmation. Held, and restored after every reconnect, until `unsubscribe`.
+    /// Subscribes and waits for the confirmation. The subscriptions last, across reconnects, until
+    /// `unsubscribe`.
     ///
     /// # Errors
     ///
-    /// Not confirmed now, because the bus is down; the channels stay wanted, and are subscribed when it is back.
+    /// The bus is down, so nothing is confirmed. The channels are subscribed when it is back.
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown>;
 
-    /// Wants no more of these channels; some messages that were on their way may still arrive.
+    /// Unsubscribes from these channels; messages already on their way may still arrive.
     fn unsubscribe(&self, channels: &[Channel]);
 
-    /// Waits until everything that was published before has gone out, or cannot, but no longer than a moment.
+    /// Waits until all messages published before have been sent or dropped, but only for a moment.
     async fn flush(&self) {
-        // To nobody, behind everything else.
+        // An empty message to the nil instance, queued behind all others.
         self.publish_counted(Channel::Inbox(InstanceId(Uuid::nil())), Bytes::new())
             .await;
     }
 
-    /// Whether the bus is proven to work, now and at each change.
+    /// Returns a receiver of the bus's health.
     fn watch_health(&self) -> watch::Receiver<bool>;
 }
 
-/// What comes out of the bus.
+/// Input that an instance receives from the bus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BusInput {
-    /// A message, from whoever may publish: to be treated as untrusted.
+    /// A message from any publisher on the bus. It is untrusted until its seal is checked.
     Message(Channel, Bytes),
     /// Messages of this channel were dropped, or may have been missed.
     Lost(Channel),
@@ -85,12 +89,12 @@ pub enum BusInput {
     LostAll,
 }
 
-/// The bus does not work now.
+/// The bus is unhealthy, or a subscription was not confirmed in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the bus is down")]
 pub struct BusDown;
 
-/// The name is none of a channel's.
+/// The text is not the name of a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a channel of the bus")]
 pub struct ChannelParseError;
@@ -134,7 +138,7 @@ impl FromStr for Channel {
             }
             _ => return Err(ChannelParseError),
         };
-        // One spelling for each: `raid:{07}:live` is another channel to the server.
+        // Only the canonical spelling counts: to the server, `raid:{07}:live` is another channel.
         if channel.to_string() == name {
             Ok(channel)
         } else {

@@ -1,6 +1,8 @@
-//! One instance's end of the bus: what it says, what it follows, and the questions that it waits to have answered.
+//! An instance's client of the cluster: it publishes messages, subscribes to raids, and sends
+//! requests to other instances.
 //!
-//! An instance that is alone has a link too: nobody hears it, it hears nobody, and it never waits.
+//! A standalone instance has a client too: its messages go nowhere, it receives none, and it never
+//! waits.
 
 mod requests;
 mod subscription;
@@ -23,24 +25,23 @@ use crate::clock::Clock;
 use crate::store::{Epoch, InstanceId, RaidHead};
 use crate::telemetry::metrics;
 
-/// How long a statement of the bus may take before we go on without it.
+/// Longest wait for an owner's status.
 const OWNER_STATUS_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// From this age on, in milliseconds, nothing but committed events is of any account.
+/// Age in milliseconds above which every message but committed events is discarded.
 const MESSAGE_AGE_MAX_MS: i64 = 10_000;
 
-/// Which raid, under which owner's epoch, up to which event: what every message names.
+/// Header of every cluster message: the raid, its owner's epoch and its newest seq.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageHeader {
-    /// The raid.
     pub raid: RaidId,
-    /// The owner's epoch, as far as it is known.
+    /// Epoch of the owner, as far as the sender knows it.
     pub epoch: Epoch,
-    /// The newest seq that the message speaks of.
+    /// Newest seq that the message covers.
     pub seq: Seq,
 }
 
-/// A handle to the link. Cheap to clone.
+/// A handle to the cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct ClusterClient(Arc<ClusterClientInner>);
 
@@ -52,128 +53,134 @@ struct ClusterClientInner {
     subscriptions: Arc<RaidSubscriptions>,
     outstanding_requests: Arc<OutstandingRequests>,
     bus_health: watch::Receiver<bool>,
-    /// Keeps `proven` open for whoever is alone.
+    /// Keeps `bus_health` open on a standalone instance.
     _standalone_health: watch::Sender<bool>,
 }
 
-/// What an instance in a cluster has and one that is alone has not.
+/// The bus and the seal of its messages, which a standalone instance does not have.
 struct SealedBus {
     bus: Arc<dyn Bus>,
     seal: EnvelopeSealer,
 }
 
 impl ClusterClient {
-    /// The link of an instance that is the only one on its database.
-    pub fn standalone(instance: InstanceId, clock: Arc<Clock>, peers: Membership) -> ClusterClient {
-        Self::new(instance, clock, peers, None)
+    /// Creates the client of the only instance on its database.
+    pub fn standalone(
+        instance: InstanceId,
+        clock: Arc<Clock>,
+        membership: Membership,
+    ) -> ClusterClient {
+        Self::new(instance, clock, membership, None)
     }
 
-    /// The link of an instance in a cluster.
+    /// Creates the client of an instance in a cluster.
     pub fn clustered(
         bus: Arc<dyn Bus>,
         seal: EnvelopeSealer,
         instance: InstanceId,
         clock: Arc<Clock>,
-        peers: Membership,
+        membership: Membership,
     ) -> ClusterClient {
-        Self::new(instance, clock, peers, Some(SealedBus { bus, seal }))
+        Self::new(instance, clock, membership, Some(SealedBus { bus, seal }))
     }
 
     fn new(
         instance: InstanceId,
         clock: Arc<Clock>,
-        peers: Membership,
-        line: Option<SealedBus>,
+        membership: Membership,
+        sealed_bus: Option<SealedBus>,
     ) -> ClusterClient {
-        let (follows, questions) = (Arc::default(), Arc::default());
-        let _alone = watch::Sender::new(true);
-        let proven = line
-            .as_ref()
-            .map_or_else(|| _alone.subscribe(), |line| line.bus.watch_health());
+        let standalone_health = watch::Sender::new(true);
+        let bus_health = match &sealed_bus {
+            Some(sealed_bus) => sealed_bus.bus.watch_health(),
+            None => standalone_health.subscribe(),
+        };
         ClusterClient(Arc::new(ClusterClientInner {
             instance,
             clock,
-            membership: peers,
-            sealed_bus: line,
-            subscriptions: follows,
-            outstanding_requests: questions,
-            bus_health: proven,
-            _standalone_health: _alone,
+            membership,
+            sealed_bus,
+            subscriptions: Arc::default(),
+            outstanding_requests: Arc::default(),
+            bus_health,
+            _standalone_health: standalone_health,
         }))
     }
 
-    /// Whether this instance is the only one by configuration.
+    /// Returns whether this instance is the only one by configuration.
     pub fn is_standalone(&self) -> bool {
         self.0.sealed_bus.is_none()
     }
 
-    /// Who we are.
     pub fn instance(&self) -> InstanceId {
         self.0.instance
     }
 
-    /// Who else lives.
     pub fn membership(&self) -> &Membership {
         &self.0.membership
     }
 
-    /// Whether the bus is proven to work, now and at each change.
+    /// Returns a receiver of the bus's health; a standalone instance is always healthy.
     pub fn watch_bus_health(&self) -> watch::Receiver<bool> {
         self.0.bus_health.clone()
     }
 
-    /// Whether the bus is proven to work now; for whoever is alone it always is.
+    /// Returns whether the bus is healthy; a standalone instance always is.
     pub fn is_bus_healthy(&self) -> bool {
         *self.0.bus_health.borrow()
     }
 
-    /// Says something to all who follow the raid. Soft notes (presence, signals) are the first to be dropped when the
-    /// bus is short of room. Never waits, and never fails in a way that matters: whoever misses it heals from the
-    /// store.
-    pub fn broadcast(&self, about: MessageHeader, note: ClusterMessage) {
-        let channel = match note {
+    /// Publishes a message to all instances that follow the raid. Presence and signals are the
+    /// first messages to be dropped when the bus is short of room. Never waits. A lost message does
+    /// no harm: the instances that miss it recover from the store.
+    pub fn broadcast(&self, header: MessageHeader, message: ClusterMessage) {
+        let channel = match message {
             ClusterMessage::Presence { .. } | ClusterMessage::Signal { .. } => {
-                Channel::Live(about.raid)
+                Channel::Live(header.raid)
             }
-            _ => Channel::Events(about.raid),
+            _ => Channel::Events(header.raid),
         };
-        self.publish(channel, about, note);
+        self.publish(channel, header, message);
     }
 
-    /// Says something to one instance.
-    pub fn send(&self, to: InstanceId, about: MessageHeader, note: ClusterMessage) {
-        self.publish(Channel::Inbox(to), about, note);
+    /// Sends a message to one instance.
+    pub fn send(&self, target: InstanceId, header: MessageHeader, message: ClusterMessage) {
+        self.publish(Channel::Inbox(target), header, message);
     }
 
-    fn publish(&self, channel: Channel, about: MessageHeader, note: ClusterMessage) {
-        if let Some(line) = &self.0.sealed_bus {
-            line.bus
-                .publish(channel, self.seal(line, channel, about, note));
+    fn publish(&self, channel: Channel, header: MessageHeader, message: ClusterMessage) {
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            sealed_bus
+                .bus
+                .publish(channel, self.seal(sealed_bus, channel, header, message));
         }
     }
 
-    /// Says that the raid is ours, and learns how many follow it. None: unknown.
-    pub async fn announce_claim(&self, about: MessageHeader) -> Option<u64> {
-        let line = self.0.sealed_bus.as_ref()?;
-        let channel = Channel::Events(about.raid);
-        line.bus
+    /// Announces that this instance owns the raid. Returns how many instances follow it, or `None`
+    /// if that is unknown.
+    pub async fn announce_claim(&self, header: MessageHeader) -> Option<u64> {
+        let sealed_bus = self.0.sealed_bus.as_ref()?;
+        let channel = Channel::Events(header.raid);
+        sealed_bus
+            .bus
             .publish_counted(
                 channel,
-                self.seal(line, channel, about, ClusterMessage::Owned),
+                self.seal(sealed_bus, channel, header, ClusterMessage::Owned),
             )
             .await
     }
 
     fn seal(
         &self,
-        line: &SealedBus,
+        sealed_bus: &SealedBus,
         channel: Channel,
-        about: MessageHeader,
-        note: ClusterMessage,
+        header: MessageHeader,
+        message: ClusterMessage,
     ) -> Bytes {
-        let MessageHeader { raid, epoch, seq } = about;
-        let (from, at) = (self.0.instance, self.0.clock.now());
-        line.seal.seal(
+        let MessageHeader { raid, epoch, seq } = header;
+        let from = self.0.instance;
+        let at = self.0.clock.now();
+        sealed_bus.seal.seal(
             channel,
             Envelope {
                 from,
@@ -181,19 +188,19 @@ impl ClusterClient {
                 raid,
                 epoch,
                 seq,
-                message: note,
+                message,
             },
         )
     }
 
-    /// Opens a message of the bus, and notes how long it was under way.
+    /// Opens a message of the bus, and records how long it was under way.
     ///
     /// # Errors
     ///
-    /// Whatever is not of this cluster, not of a known form, not for this channel, or old.
+    /// The message is not of this cluster, of no known form, not for this channel, or too old.
     pub fn open(&self, channel: Channel, message: &[u8]) -> Result<Envelope, EnvelopeError> {
-        let line = self.0.sealed_bus.as_ref().ok_or(EnvelopeError::BadSeal)?;
-        let envelope = line.seal.open(channel, message)?;
+        let sealed_bus = self.0.sealed_bus.as_ref().ok_or(EnvelopeError::BadSeal)?;
+        let envelope = sealed_bus.seal.open(channel, message)?;
         let lag = self.0.clock.database_time().since(envelope.at).max(0);
         if lag > MESSAGE_AGE_MAX_MS && !matches!(envelope.message, ClusterMessage::Events(_)) {
             return Err(EnvelopeError::Expired);
@@ -202,69 +209,75 @@ impl ClusterClient {
         Ok(envelope)
     }
 
-    /// Follows a raid: its events, presence and signals, or the last two only.
+    /// Subscribes to a raid: to its events, presence and signals, or only to the last two.
     pub fn follow(&self, raid: RaidId, events: bool) -> RaidSubscription {
         let channels: &[Channel] = if events {
             &[Channel::Events(raid), Channel::Live(raid)]
         } else {
             &[Channel::Live(raid)]
         };
-        let bus = self.0.sealed_bus.as_ref().map(|line| Arc::clone(&line.bus));
+        let bus = self
+            .0
+            .sealed_bus
+            .as_ref()
+            .map(|sealed_bus| Arc::clone(&sealed_bus.bus));
         RaidSubscription::new(Arc::clone(&self.0.subscriptions), bus, raid, channels)
     }
 
-    /// The raids that are followed whole.
+    /// Returns the raids that are followed with their events.
     pub fn followed_raids(&self) -> Vec<RaidId> {
         self.0.subscriptions.raids_with_events()
     }
 
-    /// Hands what was heard about a raid to whoever follows it.
-    pub fn dispatch(&self, raid: RaidId, heard: RaidUpdate) {
-        self.0.subscriptions.dispatch(raid, heard);
+    /// Delivers an update to the subscription of a raid, if there is one.
+    pub fn dispatch(&self, raid: RaidId, update: RaidUpdate) {
+        self.0.subscriptions.dispatch(raid, update);
     }
 
-    /// The store's word on a raid, for whoever follows it.
+    /// Delivers a raid's head in the store to the raid's subscription, if there is one.
     pub fn dispatch_head(&self, raid: RaidId, head: RaidHead) {
         self.0.subscriptions.dispatch(raid, RaidUpdate::Head(head));
     }
 
-    /// Forwards commands to a raid's owner. Keep what comes back: answers come through it, and it can be sent again.
-    pub fn begin_forward(&self, to: InstanceId) -> PendingForward {
-        self.0.outstanding_requests.register_forward(to)
+    /// Registers a forward batch to a raid's owner. The batch may be sent several times; its
+    /// replies arrive through the returned value.
+    pub fn begin_forward(&self, target: InstanceId) -> PendingForward {
+        self.0.outstanding_requests.register_forward(target)
     }
 
-    /// Asks a raid's owner how far it is and who is online; none if it does not say within a moment.
+    /// Asks a raid's owner for its status: the newest seq and the online players. Returns `None` if
+    /// the owner does not reply within [`OWNER_STATUS_TIMEOUT`].
     pub async fn query_owner_status(&self, owner: InstanceId, raid: RaidId) -> Option<OwnerStatus> {
         if self.is_standalone() || !self.is_bus_healthy() {
             return None;
         }
-        let (request, answer) = self.0.outstanding_requests.register_owner_status(owner);
-        let about = MessageHeader {
+        let (request, reply) = self.0.outstanding_requests.register_owner_status(owner);
+        let header = MessageHeader {
             raid,
             epoch: Epoch(0),
             seq: Seq::ZERO,
         };
         self.send(
             owner,
-            about,
+            header,
             ClusterMessage::QueryStatus {
                 request: request.id(),
             },
         );
-        tokio::time::timeout(OWNER_STATUS_TIMEOUT, answer)
+        tokio::time::timeout(OWNER_STATUS_TIMEOUT, reply)
             .await
             .ok()?
             .ok()?
     }
 
-    /// Waits until everything that was said has gone out, or cannot.
+    /// Waits until all messages published before have been sent or dropped, but only for a moment.
     pub async fn flush(&self) {
-        if let Some(line) = &self.0.sealed_bus {
-            line.bus.flush().await;
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            sealed_bus.bus.flush().await;
         }
     }
 
-    /// Takes an answer to one of our questions.
+    /// Completes one of this client's requests with the reply in `envelope`.
     pub fn complete_request(&self, envelope: Envelope) {
         self.0.outstanding_requests.complete(envelope);
     }

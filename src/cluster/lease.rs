@@ -1,9 +1,9 @@
-//! The lease: one small write a second says that this instance lives, and teaches it the database's time and who else
-//! does.
+//! The lease: one small write a second that keeps this instance alive for the others. Each renewal
+//! returns the database's time and the other live instances.
 //!
-//! Time without a lease is a gap: others may have claimed our raids in it. Each gap begins a new term, and what was
-//! ours before may speak again only when the store has confirmed it, by a statement begun after the lease was ours
-//! again.
+//! Time without a lease is a gap, in which other instances may claim this instance's raids. Each
+//! gap begins a new term. **A raid owned before a gap is served again only when the store has
+//! confirmed it, by a statement begun after the lease was renewed.**
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,10 +23,11 @@ use crate::option_value::millis;
 use crate::store::{Epoch, InstanceRecord, Renewal, Store, StoreError};
 use crate::telemetry::metrics;
 
-/// How long before its lease runs out an instance stops to rely on it: clocks drift, and answers take time.
+/// How long before its lease expires an instance stops relying on it: clocks drift, and replies
+/// take time.
 const SAFETY_MARGIN: Duration = Duration::from_millis(500);
 
-/// Between two tries to learn what is still ours after a gap.
+/// Delay between two attempts to confirm the owned raids after a gap.
 const CONFIRM_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Timing of a lease.
@@ -35,35 +36,35 @@ pub struct Options {
     /// How long a lease lasts from each renewal.
     #[serde(rename = "ttl_ms", deserialize_with = "millis")]
     pub ttl: Duration,
-    /// Interval between renewals.
+    /// Interval between two renewals of the lease.
     #[serde(rename = "renew_ms", deserialize_with = "millis")]
     pub renew_interval: Duration,
 }
 
-/// What was ours, as the store had it after a gap.
+/// The raids that the store confirmed as this instance's after a gap.
 type OwnedRaids = Arc<HashMap<RaidId, Epoch>>;
 
-/// Until when this instance may speak for its raids. A process that slept beyond it must not serve what it remembers:
-/// another may have gone on with the raids.
+/// The time until which this instance may act for its raids. A process that was suspended beyond it
+/// must not serve what it remembers: another instance may have claimed the raids.
 #[derive(Debug)]
 pub struct Lease {
-    /// None: nothing but the end of the process ends it.
+    /// `None`: the lease lasts until the process ends.
     valid_until: RwLock<Option<Instant>>,
-    /// Grows with each gap.
+    /// Grows by one with each gap.
     term: AtomicU64,
-    /// The latest term whose raids are confirmed.
+    /// The latest term whose raids are confirmed, and those raids.
     confirmed_term: watch::Sender<(u64, OwnedRaids)>,
-    /// The latest term that is to be confirmed.
+    /// The latest term whose raids have to be confirmed.
     term_to_confirm: watch::Sender<u64>,
 }
 
 impl Lease {
-    /// One that was asked for at `sent` and lasts for `ttl` from then at least.
+    /// Creates a lease that was requested at `sent` and lasts for at least `ttl` from then.
     pub fn new(sent: Instant, ttl: Duration) -> Self {
         Self::with_expiry(Some(sent + ttl.saturating_sub(SAFETY_MARGIN)))
     }
 
-    /// One that nothing but the end of the process ends: a lock keeps all others out.
+    /// Creates a lease that lasts until the process ends: a lock keeps all other instances out.
     pub fn unlimited() -> Self {
         Self::with_expiry(None)
     }
@@ -77,33 +78,33 @@ impl Lease {
         }
     }
 
-    /// Whether it holds now.
+    /// Returns whether the lease is valid now.
     pub fn is_valid(&self) -> bool {
         self.valid_until
             .read()
             .is_none_or(|until| Instant::now() < until)
     }
 
-    /// How long it still holds.
+    /// Returns how long the lease is still valid; `None` if it lasts until the process ends.
     pub fn remaining(&self) -> Option<Duration> {
         self.valid_until
             .read()
             .map(|until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// The present term. Read before a claim, it says under which the raid was claimed.
+    /// Returns the current term. Read before a claim, it is the term to which the claim belongs.
     pub fn term(&self) -> u64 {
         self.term.load(Ordering::Acquire)
     }
 
-    /// Whether what was claimed or confirmed under `term` may be served now.
+    /// Returns whether raids that were claimed or confirmed under `term` may be served now.
     pub fn is_valid_in_term(&self, term: u64) -> bool {
-        // In this order: a renewal after a gap moves the term first.
+        // The order matters: a renewal after a gap raises the term before it extends the lease.
         self.is_valid() && self.term() == term
     }
 
-    /// Waits until the lease holds and the raids of its term are confirmed. Gives the term, and the epoch under which
-    /// the raid was ours then, if it was.
+    /// Waits until the lease is valid and the raids of its term are confirmed. Returns the term,
+    /// and the epoch under which this instance owned the raid then, if it did.
     pub async fn wait_until_confirmed(&self, raid: RaidId) -> (u64, Option<Epoch>) {
         let mut confirmed = self.confirmed_term.subscribe();
         loop {
@@ -113,15 +114,16 @@ impl Lease {
                     return (latest.0, latest.1.get(&raid).copied());
                 }
             }
-            // A lease that has run out makes itself heard only when it is renewed.
+            // An expired lease sends no notification until it is renewed.
             if confirmed.changed().await.is_err() {
                 return std::future::pending().await;
             }
         }
     }
 
-    /// It was renewed by a request that was sent at `sent`; by the database's clock it had `lapsed` before, or not. True if
-    /// there was a gap: our own clock may have stood still, as while the machine is suspended.
+    /// Records a renewal whose request was sent at `sent`. Returns whether there was a gap: by the
+    /// database's clock (`lapsed`) or by this machine's, which may have stood still, as while the
+    /// machine was suspended.
     pub fn renew(&self, sent: Instant, ttl: Duration, lapsed: bool) -> bool {
         let mut until = self.valid_until.write();
         let Some(until) = &mut *until else {
@@ -136,7 +138,7 @@ impl Lease {
         gap
     }
 
-    /// Confirms, after each gap, what is still ours. Runs until dropped.
+    /// Confirms the owned raids after each gap, until dropped.
     pub async fn run_confirmation(
         self: Arc<Self>,
         store: Arc<dyn Store>,
@@ -151,14 +153,14 @@ impl Lease {
                         info!(
                             term,
                             raids = owned.len(),
-                            "the lease holds again; these raids are still ours"
+                            "lease renewed after a gap; owned raids confirmed"
                         );
                         self.confirmed_term
                             .send_replace((term, Arc::new(owned.into_iter().collect())));
                         break;
                     }
                     Ok(_) => {}
-                    Err(error) => warn!(?error, "what is still ours could not be read"),
+                    Err(error) => warn!(?error, "reading the owned raids failed; retrying"),
                 }
                 sleep(CONFIRM_RETRY_DELAY).await;
             }
@@ -166,32 +168,33 @@ impl Lease {
     }
 }
 
-/// What keeping a lease needs.
+/// Task that renews the lease.
 pub struct LeaseRenewer {
-    /// Where the lease is kept.
+    /// Store that holds the lease.
     pub store: Arc<dyn Store>,
-    /// Whose it is.
+    /// The row of this instance.
     pub instance: InstanceRecord,
-    /// Whether the instance is about to end, which its row says for all to see.
+    /// Whether the instance drains, which its row shows to all others.
     pub draining: Arc<AtomicBool>,
-    /// What is kept.
+    /// The lease to renew.
     pub lease: Arc<Lease>,
-    /// How long it lasts, and how often it is renewed.
+    /// Duration of the lease and interval of renewals.
     pub options: Options,
-    /// Learns the database's time.
+    /// Receives the database's time.
     pub clock: Arc<Clock>,
-    /// Learns who else lives.
+    /// Receives the other live instances.
     pub membership: Membership,
-    /// Wakes it for a renewal out of turn.
+    /// Triggers a renewal before its time.
     pub renew_requested: Arc<Notify>,
-    /// The name of the history of the database that is being served.
+    /// Lineage of the database that this process serves.
     pub lineage: String,
 }
 
 impl LeaseRenewer {
-    /// Renews the lease until it is lost for good: another process has it, or the database has another history than
-    /// the one that this process serves. A store that cannot be reached is tried again for ever, and a renewal that
-    /// takes longer than the lease lasts counts as that. `renewed` is called after each success.
+    /// Renews the lease until it is lost for good: another process holds it, or the database has
+    /// another lineage than the one that this process serves. Renewals are retried for ever while
+    /// the store is unreachable, and a renewal that takes longer than the lease lasts has failed.
+    /// Calls `renewed` after each success.
     pub async fn run(mut self, renewed: impl Fn()) {
         let mut ticks = interval_at(
             Instant::now() + self.options.renew_interval,
@@ -221,7 +224,7 @@ impl LeaseRenewer {
                     peers,
                 })) => {
                     if lineage != self.lineage {
-                        return error!(lineage, "the database has another history now");
+                        return error!(lineage, "lease lost: the database has another lineage");
                     }
                     self.clock.synchronize(now);
                     let gap = self.lease.renew(sent, self.options.ttl, lapsed);
@@ -229,10 +232,10 @@ impl LeaseRenewer {
                     renewed();
                 }
                 Ok(Err(error @ StoreError::Refused { .. })) => {
-                    return error!(?error, "the lease is lost");
+                    return error!(?error, "lease lost: renewal refused");
                 }
-                Ok(Err(error)) => warn!(?error, "the lease was not renewed"),
-                Err(_) => warn!("the lease was not renewed in time"),
+                Ok(Err(error)) => warn!(?error, "lease renewal failed; retrying"),
+                Err(_) => warn!("lease renewal timed out; retrying"),
             }
         }
     }

@@ -1,8 +1,10 @@
-//! The other instances, as far as their leases tell: who lives, and where clients reach them.
+//! Membership: the other live instances and the addresses at which clients reach them, as known
+//! from their leases.
 //!
-//! The database is the judge. Each renewal of our own lease brings the list of all that live; between two of them a
-//! lease that was not seen to be renewed runs out here as it does there. But a database that has fallen silent to us has
-//! perhaps fallen silent to all: then nobody's lease runs out here before it is heard again.
+//! The database decides which leases are valid. Each renewal of this instance's lease returns the
+//! list of live instances; between two renewals, a lease that is not seen to be renewed expires
+//! here at the same time as in the database. But a database that is silent for this instance may be
+//! silent for all of them, so no lease expires here until the database has answered again.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,57 +17,60 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::store::{InstanceId, PeerInstance};
 
-/// How much later than in the database a lease runs out here: what was learned is some milliseconds old.
+/// How much later than in the database a lease expires here: what was read is some milliseconds
+/// old.
 const EXPIRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Everybody else. Cheap to clone.
+/// The other live instances. Cheap to clone.
 #[derive(Clone)]
 pub struct Membership(Arc<MembershipInner>);
 
 struct MembershipInner {
     ttl: Duration,
-    /// When the database was last heard.
+    /// Time of the latest list from the database.
     updated_at: RwLock<Instant>,
     peers: RwLock<HashMap<InstanceId, KnownPeer>>,
-    /// Those of them whom the latest list does not name, and who have time to come back.
+    /// Instances that the latest list does not name, and that are kept for now because they may
+    /// renew their leases.
     unlisted: Mutex<HashSet<InstanceId>>,
-    /// Moves whenever somebody has come, gone, or begun to drain.
+    /// Changes when an instance joins, leaves or begins to drain.
     changes: watch::Sender<u64>,
-    /// Moves whenever anything was learned.
+    /// Changes with every update of the membership.
     updates: watch::Sender<u64>,
 }
 
-/// What is known of an instance.
+/// Last known facts about an instance.
 #[derive(Clone)]
 struct KnownPeer {
     ws_url: String,
     draining: bool,
-    /// When its lease runs out here unless it is seen to be renewed: by our own clock, for the database's may be set.
+    /// When its lease expires here unless it is seen to be renewed. Measured by this machine's
+    /// clock, because the database's clock may be set.
     expires_at: Instant,
 }
 
 impl Membership {
-    /// Nobody yet. `ttl` is how long a lease lasts.
+    /// Creates an empty membership. `ttl` is the duration of a lease.
     pub fn new(ttl: Duration) -> Membership {
-        let (changes, learned) = (watch::Sender::new(0), watch::Sender::new(0));
-        let heard = RwLock::new(Instant::now());
         Membership(Arc::new(MembershipInner {
             ttl,
-            updated_at: heard,
+            updated_at: RwLock::new(Instant::now()),
             peers: RwLock::default(),
             unlisted: Mutex::default(),
-            changes,
-            updates: learned,
+            changes: watch::Sender::new(0),
+            updates: watch::Sender::new(0),
         }))
     }
 
-    /// Takes in who lives as of `now`. Whoever was away itself (`lapsed`) judges nobody by a single look: those who
-    /// have not renewed either get the length of a lease to do so.
+    /// Applies the list of live instances as of `now`. If this instance's own lease had `lapsed`,
+    /// the list removes no instance at once: those that have not renewed their leases either get
+    /// the duration of a lease to do so.
     pub fn update(&self, now: UnixMillis, living: Vec<PeerInstance>, lapsed: bool) {
-        let (before, moment) = (self.drain_statuses(), Instant::now());
-        *self.0.updated_at.write() = moment;
+        let before = self.drain_statuses();
+        let now_here = Instant::now();
+        *self.0.updated_at.write() = now_here;
         {
-            let mut known = self.0.peers.write();
+            let mut peers = self.0.peers.write();
             let mut next: HashMap<_, _> = living
                 .into_iter()
                 .map(
@@ -81,26 +86,26 @@ impl Membership {
                             KnownPeer {
                                 ws_url,
                                 draining,
-                                expires_at: moment + Duration::from_millis(left),
+                                expires_at: now_here + Duration::from_millis(left),
                             },
                         )
                     },
                 )
                 .collect();
-            let mut reprieved = self.0.unlisted.lock();
-            let before = std::mem::take(&mut *reprieved);
-            let missing: Vec<_> = known
+            let mut unlisted = self.0.unlisted.lock();
+            let unlisted_before = std::mem::take(&mut *unlisted);
+            let missing: Vec<_> = peers
                 .drain()
                 .filter(|(id, _)| !next.contains_key(id))
                 .collect();
             for (id, peer) in missing {
                 let until = if lapsed {
-                    moment + self.0.ttl
+                    now_here + self.0.ttl
                 } else {
                     peer.expires_at
                 };
-                if lapsed || (before.contains(&id) && until > moment) {
-                    reprieved.insert(id);
+                if lapsed || (unlisted_before.contains(&id) && until > now_here) {
+                    unlisted.insert(id);
                     next.insert(
                         id,
                         KnownPeer {
@@ -110,42 +115,42 @@ impl Membership {
                     );
                 }
             }
-            *known = next;
+            *peers = next;
         }
         self.notify_changes(before);
     }
 
-    /// The store named an instance as a living owner, which may be younger than the latest list.
+    /// Adds an instance that the store named as a live owner, which may be newer than the latest
+    /// list.
     pub fn insert_owner(&self, id: InstanceId, ws_url: &str) {
         let before = self.drain_statuses();
         {
-            let mut known = self.0.peers.write();
-            let (ws_url, until) = (ws_url.to_owned(), Instant::now() + self.0.ttl);
-            known.entry(id).or_insert(KnownPeer {
-                ws_url,
+            let mut peers = self.0.peers.write();
+            peers.entry(id).or_insert(KnownPeer {
+                ws_url: ws_url.to_owned(),
                 draining: false,
-                expires_at: until,
+                expires_at: Instant::now() + self.0.ttl,
             });
         }
         self.notify_changes(before);
     }
 
-    /// Whether an instance's lease lives.
+    /// Returns whether an instance's lease is valid.
     pub fn is_live(&self, id: InstanceId) -> bool {
         self.0.peers.read().contains_key(&id)
     }
 
-    /// Where clients reach a living instance.
+    /// Returns the WebSocket URL at which clients reach a live instance.
     pub fn ws_url(&self, id: InstanceId) -> Option<String> {
         self.0.peers.read().get(&id).map(|peer| peer.ws_url.clone())
     }
 
-    /// Whether somebody is there who may take raids over.
+    /// Returns whether there is a successor candidate.
     pub fn has_successor_candidate(&self) -> bool {
         self.0.peers.read().values().any(|peer| !peer.draining)
     }
 
-    /// Whether an instance lives and does not drain.
+    /// Returns whether an instance is live and does not drain.
     pub fn is_successor_candidate(&self, id: InstanceId) -> bool {
         self.0
             .peers
@@ -154,33 +159,33 @@ impl Membership {
             .is_some_and(|peer| !peer.draining)
     }
 
-    /// An instance that may take a raid over: raids are spread over those that do not drain (rendezvous hashing,
-    /// Thaler and Ravishankar 1998).
+    /// Returns the successor candidate for a raid. Raids are spread evenly over the candidates
+    /// (rendezvous hashing, Thaler and Ravishankar 1998).
     pub fn successor_for(&self, raid: RaidId) -> Option<InstanceId> {
-        let known = self.0.peers.read();
-        let fit = known
+        let peers = self.0.peers.read();
+        let candidates = peers
             .iter()
             .filter(|(_, peer)| !peer.draining)
             .map(|(id, _)| *id);
-        fit.max_by_key(|id| rendezvous_weight(raid, *id))
+        candidates.max_by_key(|id| rendezvous_weight(raid, *id))
     }
 
-    /// Moves whenever somebody has come, gone, or begun to drain.
+    /// Returns a receiver that changes when an instance joins, leaves or begins to drain.
     pub fn watch_changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
 
-    /// Moves whenever anything was learned.
+    /// Returns a receiver that changes with every update of the membership.
     pub fn watch_updates(&self) -> watch::Receiver<u64> {
         self.0.updates.subscribe()
     }
 
-    /// Forgets those whose lease runs out, until dropped. `judges` says whether we hold a lease of our own: without one
-    /// we know nothing of others.
-    pub async fn run(self, judges: impl Fn() -> bool) {
-        let mut learned = self.0.updates.subscribe();
+    /// Removes instances whose leases expire, until dropped. `has_lease` says whether this instance
+    /// holds a lease itself: without one it knows nothing about others.
+    pub async fn run(self, has_lease: impl Fn() -> bool) {
+        let mut updates = self.0.updates.subscribe();
         loop {
-            learned.mark_unchanged();
+            updates.mark_unchanged();
             let next = self
                 .0
                 .peers
@@ -188,18 +193,18 @@ impl Membership {
                 .values()
                 .map(|peer| peer.expires_at)
                 .min();
-            let over = async {
+            let expiry = async {
                 match next {
                     Some(at) => sleep_until(at + EXPIRY_DELAY).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                changed = learned.changed() => if changed.is_err() { return },
-                () = over => {
-                    if judges() && self.is_database_responsive() {
+                changed = updates.changed() => if changed.is_err() { return },
+                () = expiry => {
+                    if has_lease() && self.is_database_responsive() {
                         self.remove_expired();
-                    } else if learned.changed().await.is_err() {
+                    } else if updates.changed().await.is_err() {
                         return;
                     }
                 }
@@ -207,13 +212,14 @@ impl Membership {
         }
     }
 
-    /// Whether the database was heard within half the time that a lease lasts.
+    /// Returns whether the database has answered within half the duration of a lease.
     fn is_database_responsive(&self) -> bool {
         self.0.updated_at.read().elapsed() < self.0.ttl / 2
     }
 
     fn remove_expired(&self) {
-        let (before, now) = (self.drain_statuses(), Instant::now());
+        let before = self.drain_statuses();
+        let now = Instant::now();
         self.0
             .peers
             .write()
@@ -221,15 +227,15 @@ impl Membership {
         self.notify_changes(before);
     }
 
-    /// Who is there, and who of them drains.
+    /// Returns the live instances and whether each drains.
     fn drain_statuses(&self) -> Vec<(InstanceId, bool)> {
-        let known = self.0.peers.read();
-        let mut standing: Vec<_> = known
+        let peers = self.0.peers.read();
+        let mut statuses: Vec<_> = peers
             .iter()
             .map(|(id, peer)| (*id, peer.draining))
             .collect();
-        standing.sort_unstable();
-        standing
+        statuses.sort_unstable();
+        statuses
     }
 
     fn notify_changes(&self, before: Vec<(InstanceId, bool)>) {
@@ -240,7 +246,8 @@ impl Membership {
     }
 }
 
-/// A number for a pair, as good as random and the same everywhere (the finaliser of SplitMix64, Steele et al. 2014).
+/// Returns a pseudorandom number for a pair, the same on every instance (the finaliser of
+/// SplitMix64, Steele et al. 2014).
 fn rendezvous_weight(raid: RaidId, instance: InstanceId) -> u64 {
     let (high, low) = instance.0.as_u64_pair();
     let mut mixed = raid.get() ^ high.rotate_left(31) ^ low;
@@ -283,7 +290,7 @@ mod tests {
         let began = Instant::now();
         let living = vec![peer(1, START.plus(2_500)), peer(2, START.plus(3_000))];
         peers.update(START, living.clone(), false);
-        changes.changed().await.expect("somebody came");
+        changes.changed().await.expect("an instance joined");
         advance(Duration::from_secs(2)).await;
         peers.update(START.plus(2_000), living, false);
         let watching = peers.clone().run(|| true);
@@ -318,7 +325,7 @@ mod tests {
             peers.is_live(id(1)),
             "it may have been away for the same reason"
         );
-        // Held up itself, it looks again at once.
+        // A resumed instance renews its lease again at once.
         advance(Duration::from_millis(10)).await;
         peers.update(later.plus(10), vec![], false);
         assert!(
@@ -332,7 +339,7 @@ mod tests {
         peers.update(later.plus(3_200), vec![], false);
         assert!(
             !peers.is_live(id(1)),
-            "whoever says goodbye is gone at once"
+            "an instance that ends its lease is gone at once"
         );
     }
 
@@ -369,10 +376,10 @@ mod tests {
         peers.update(START, living, false);
         let mut counts = HashMap::new();
         for raid in 1..=3_000_u64 {
-            let heir = peers
+            let successor = peers
                 .successor_for(RaidId::try_from(raid).expect("an id"))
-                .expect("one is fit");
-            *counts.entry(heir).or_insert(0) += 1;
+                .expect("there are candidates");
+            *counts.entry(successor).or_insert(0) += 1;
         }
         assert_eq!(counts.len(), 3);
         assert!(!counts.contains_key(&id(1)));

@@ -1,9 +1,11 @@
-//! What instances tell each other: versioned, bounded, and sealed, for the bus may carry anybody's words.
+//! Cluster messages: versioned, bounded, and sealed, because the bus may carry messages of any
+//! origin.
 //!
-//! A seal is an HMAC, for one channel, that only instances with the same secret and the same history of the database can
-//! make. So a stranger on the bus, or another cluster on the same one, is heard by nobody, and no message is heard where
-//! it was not said. A repeated one is harmless by its content: events have a seq, commands an op and a bundle's number,
-//! presence a count. What is addressed or soft is of no account when it is old.
+//! A seal is an HMAC for one channel that only instances with the same secret and the same lineage
+//! can make. So instances ignore messages of a stranger or of another cluster on the same bus, and
+//! messages that were sent on another channel. A repeated message is harmless by its content:
+//! events have a seq, commands have an op and a forward batch's number, and presence has a counter.
+//! A message that is soft, or meant for one instance, is discarded when it is old.
 
 mod forward;
 
@@ -22,128 +24,128 @@ use crate::auth::AuthSecret;
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::BusRejectionCause;
 
-/// The version of envelope and bodies that this release writes, and the newest that it reads.
+/// Version of the envelope and its bodies that this release writes, and the newest that it reads.
 pub const ENVELOPE_VERSION: u16 = 1;
 
-/// A truncated HMAC-SHA256 (RFC 2104 section 5 allows half of it at least).
+/// Bytes of the truncated HMAC-SHA256 (RFC 2104, section 5, permits half of it or more).
 const TAG_BYTES: usize = 16;
 
-/// Nesting in a message; a signal's data is the deepest.
+/// Deepest nesting in a message; a signal's data is the deepest.
 const NESTING_MAX: usize = 64;
 
-/// One message.
+/// A cluster message with its sender, time and header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
-    /// Who says it.
+    /// The instance that sends the message.
     pub from: InstanceId,
-    /// When, by the database's clock.
+    /// Time of sending, by the database's clock.
     pub at: UnixMillis,
-    /// About which raid.
+    /// The raid that the message is about.
     pub raid: RaidId,
-    /// The epoch of the owner that speaks or is spoken to, as far as the sender knows.
+    /// Epoch of the owner that sends or receives the message, as far as the sender knows.
     pub epoch: Epoch,
-    /// The newest seq that the message speaks of; zero if none.
+    /// Newest seq that the message covers; zero if none.
     pub seq: Seq,
-    /// What.
     pub message: ClusterMessage,
 }
 
-/// What a message says.
+/// Content of a cluster message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClusterMessage {
-    /// To all who follow a raid: these events are committed.
+    /// To all followers of a raid: these events are committed.
     Events(Vec<Event>),
-    /// To all who follow a raid: the sender owns it now. Who watches?
+    /// To all followers of a raid: the sender now owns it and requests watcher reports.
     Owned,
-    /// To all who follow a raid: the sender gave it up. Whoever needs it may claim it.
+    /// To all followers of a raid: the sender has released it, so any instance may claim it.
     Released,
-    /// To all who follow a raid: everybody who is online, from its owner.
+    /// To all followers of a raid, from its owner: all players who are online.
     Presence {
-        /// Grows under one epoch.
+        /// Grows with each message of one epoch.
         counter: u64,
-        /// Everybody.
+        /// All players who are online.
         online: Vec<PlayerId>,
     },
-    /// To all who follow a raid: a member's signal, from where they are connected.
+    /// To all followers of a raid: a member's signal, from the instance of the member's connection.
     Signal {
-        /// Who sent it.
+        /// Member who sent the signal.
         from: PlayerId,
-        /// Its kind.
         kind: String,
-        /// Its content.
         data: Value,
     },
-    /// To a raid's owner: who watches at the sender.
+    /// To a raid's owner: which players watch at the sender.
     WatcherReport(WatcherReport),
-    /// To an instance that was not heard for a while: does anybody watch there still?
+    /// To an instance that has not reported for a while: does a client still watch there?
     RequestWatcherReport,
-    /// To one instance: claim the raid if you can. These were online.
+    /// To one instance: claim the raid if possible. These players were online.
     Handover(Vec<PlayerId>),
-    /// To a raid's owner: carry these out in order and answer under this number, unless you have done so before.
+    /// To a raid's owner: execute these commands in order and reply under this number, unless that
+    /// has been done before.
     Forward {
-        /// The sender's number for it.
+        /// The sender's number for the forward batch.
         request: u64,
-        /// How long the sender still waits, in milliseconds.
+        /// How long the sender still waits for the replies, in milliseconds.
         remaining_ms: u64,
-        /// What to do.
+        /// The commands in their order.
         items: Vec<ForwardItem>,
     },
-    /// In answer to `Forward`: an answer for each, in order.
+    /// Reply to `Forward`: one reply for each command, in order.
     ForwardReplies {
-        /// The number.
+        /// The number in `Forward`.
         request: u64,
-        /// The answers.
+        /// One reply for each command.
         answers: Vec<ForwardReply>,
     },
-    /// To a raid's owner: how far is it, and who is online?
+    /// To a raid's owner: what is the newest seq, and which players are online?
     QueryStatus {
-        /// The sender's number for it.
+        /// The sender's number for the request.
         request: u64,
     },
-    /// In answer to `QueryStatus`; the seq is the envelope's. None: the raid is not live here.
+    /// Reply to `QueryStatus`; the seq is the envelope's.
     OwnerStatus {
-        /// The number.
+        /// The number in `QueryStatus`.
         request: u64,
-        /// Who is online.
+        /// Players who are online; `None` if the raid is not live at the sender.
         online: Option<Vec<PlayerId>>,
     },
 }
 
-/// Who watches a raid at one instance.
+/// The players who watch a raid at one instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatcherReport {
-    /// Whether anybody does, be it a player or not.
+    /// Whether any client watches, be it a player's or not.
     pub watched: bool,
-    /// The members who do.
+    /// The members who watch.
     pub players: Vec<PlayerId>,
-    /// Who was online as the sender last knew, when it hands the raid over or has met a new owner.
+    /// Players who were online as far as the sender knew, when it hands the raid over or meets a
+    /// new owner.
     pub known: Vec<PlayerId>,
-    /// The sender is about to end: whoever vanishes from it is on the way to another instance.
+    /// Whether the sender is about to end: players who vanish from it are on the way to another
+    /// instance.
     pub draining: bool,
 }
 
-/// Why a message is dropped.
+/// Reason why a message is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Not sealed by an instance of this cluster.
+    /// The message was not sealed by an instance of this cluster.
     #[error("not sealed by this cluster")]
     BadSeal,
-    /// Sealed, but of no form that this release knows.
+    /// The message is sealed, but of no form that this release knows.
     #[error("malformed")]
     Malformed,
-    /// Said too long ago to be of any account.
+    /// The message is too old to be of use.
     #[error("old")]
     Expired,
-    /// Written by a newer release.
+    /// The message was written by a newer release.
     #[error("of a newer release")]
     NewerVersion {
-        /// The raid that it is about.
+        /// The raid that the message is about.
         raid: RaidId,
     },
 }
 
 impl EnvelopeError {
-    /// The cause as a metric's label.
+    /// Returns the cause as a metric's label.
     pub const fn cause(self) -> BusRejectionCause {
         match self {
             Self::BadSeal => BusRejectionCause::BadSeal,
@@ -154,12 +156,13 @@ impl EnvelopeError {
     }
 }
 
-/// The envelope as it goes over the bus. The body is opened only when kind and version are known.
+/// The envelope as it is encoded on the bus. The body is decoded only when kind and version are
+/// known.
 #[derive(Serialize, Deserialize)]
 struct EncodedEnvelope {
     v: u16,
     kind: String,
-    /// The sender's 128 bits.
+    /// The sender's id as a 128-bit number.
     from: u128,
     at: UnixMillis,
     raid: RaidId,
@@ -201,7 +204,7 @@ struct OwnerStatusBody {
 }
 
 impl ClusterMessage {
-    /// Its name on the bus.
+    /// Returns the message's name on the bus.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Events(_) => "events",
@@ -302,12 +305,12 @@ fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 #[derive(Clone)]
 pub struct EnvelopeSealer {
     own_key: Hmac<Sha256>,
-    /// Believed too: instances that have another secret while it is being changed.
+    /// Key of instances that have another secret while it is being changed; accepted as well.
     accepted_key: Option<Hmac<Sha256>>,
 }
 
 impl EnvelopeSealer {
-    /// The seal of all instances that share this secret and serve this history of the database.
+    /// Creates the sealer of all instances that share this secret and serve this lineage.
     pub fn new(secret: &AuthSecret, lineage: &str) -> EnvelopeSealer {
         EnvelopeSealer {
             own_key: keyed_mac(secret, lineage),
@@ -315,7 +318,7 @@ impl EnvelopeSealer {
         }
     }
 
-    /// The same, believing what is sealed with another secret as well.
+    /// Also accepts messages that are sealed with another secret.
     #[must_use]
     pub fn with_accepted_secret(
         self,
@@ -328,7 +331,7 @@ impl EnvelopeSealer {
         }
     }
 
-    /// The message, ready for a channel of the bus, and good for no other.
+    /// Seals a message for one channel of the bus; on any other channel it is refused.
     pub fn seal(&self, channel: Channel, envelope: Envelope) -> Bytes {
         let Envelope {
             from,
@@ -336,9 +339,9 @@ impl EnvelopeSealer {
             raid,
             epoch,
             seq,
-            message: note,
+            message,
         } = envelope;
-        let kind = note.kind().to_owned();
+        let kind = message.kind().to_owned();
         let wire = EncodedEnvelope {
             v: ENVELOPE_VERSION,
             kind,
@@ -347,7 +350,7 @@ impl EnvelopeSealer {
             raid,
             epoch: epoch.0,
             seq,
-            body: note.encode_body().into(),
+            body: message.encode_body().into(),
         };
         let content = pack(&wire);
         let mut sealed = BytesMut::with_capacity(TAG_BYTES + content.len());
@@ -356,28 +359,29 @@ impl EnvelopeSealer {
         sealed.freeze()
     }
 
-    /// The message that was closed for this channel.
+    /// Opens a message that was sealed for this channel.
     ///
     /// # Errors
     ///
-    /// Whatever is not of this cluster, for this channel and of a known form.
+    /// The message is not of this cluster, not for this channel, or of no known form.
     pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, EnvelopeError> {
-        let (mark, content) = sealed
+        let (tag, content) = sealed
             .split_at_checked(TAG_BYTES)
             .ok_or(EnvelopeError::BadSeal)?;
-        let fits = |key: &Hmac<Sha256>| {
+        let is_sealed_with = |key: &Hmac<Sha256>| {
             channel_mac(key, channel, content)
-                .verify_truncated_left(mark)
+                .verify_truncated_left(tag)
                 .is_ok()
         };
-        if !fits(&self.own_key) && !self.accepted_key.as_ref().is_some_and(fits) {
+        if !is_sealed_with(&self.own_key) && !self.accepted_key.as_ref().is_some_and(is_sealed_with)
+        {
             return Err(EnvelopeError::BadSeal);
         }
         let wire: EncodedEnvelope = unpack(content).ok_or(EnvelopeError::Malformed)?;
         if wire.v > ENVELOPE_VERSION {
             return Err(EnvelopeError::NewerVersion { raid: wire.raid });
         }
-        let note =
+        let message =
             ClusterMessage::decode(&wire.kind, &wire.body).ok_or(EnvelopeError::Malformed)?;
         let EncodedEnvelope {
             from,
@@ -393,17 +397,17 @@ impl EnvelopeSealer {
             raid,
             epoch: Epoch(epoch),
             seq,
-            message: note,
+            message,
         })
     }
 
     fn tag(&self, channel: Channel, content: &[u8]) -> [u8; TAG_BYTES] {
-        let whole = channel_mac(&self.own_key, channel, content)
+        let full_tag = channel_mac(&self.own_key, channel, content)
             .finalize()
             .into_bytes();
-        let mut mark = [0; TAG_BYTES];
-        mark.copy_from_slice(&whole[..TAG_BYTES]);
-        mark
+        let mut tag = [0; TAG_BYTES];
+        tag.copy_from_slice(&full_tag[..TAG_BYTES]);
+        tag
     }
 }
 
@@ -413,7 +417,7 @@ fn keyed_mac(secret: &AuthSecret, lineage: &str) -> Hmac<Sha256> {
 }
 
 fn channel_mac(key: &Hmac<Sha256>, channel: Channel, content: &[u8]) -> Hmac<Sha256> {
-    // No channel's name begins another's.
+    // No channel's name is a prefix of another's.
     key.clone()
         .chain_update(channel.to_string())
         .chain_update(content)

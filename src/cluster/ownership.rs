@@ -1,7 +1,8 @@
-//! Becoming a raid's owner and giving raids up, many at once: after a node's death or before our own end, thousands of
-//! raids change hands in a few statements.
+//! Claims and releases of raids, in batches: after an instance's death or before this one's end,
+//! thousands of raids change owners in a few statements.
 //!
-//! What waits while one statement runs goes into the next; an idle instance adds no delay.
+//! Requests that arrive while a statement runs go into the next one; an idle instance adds no
+//! delay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,18 +15,18 @@ use tracing::warn;
 
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Store, StoreError};
 
-/// Raids in one statement.
+/// Maximum number of raids in one statement.
 const BATCH_RAIDS_MAX: usize = 200;
-/// Requests that may wait; more wait at their own place.
+/// Maximum number of requests in the queue; further callers wait for room in it.
 const QUEUE_REQUESTS_MAX: usize = 1_024;
-/// How long one statement may take; then those who wait are told that the store is not to be had.
+/// Longest run time of one statement; after it, the waiting callers get an error.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where sessions ask. Cheap to clone.
+/// A handle with which sessions claim and release raids. Cheap to clone.
 #[derive(Clone)]
 pub struct OwnershipClient(mpsc::Sender<OwnershipRequest>);
 
-/// The loop that serves them, to be spawned by the owner of the tasks.
+/// Task that executes claims and releases.
 pub struct ClaimWriter {
     store: Arc<dyn Store>,
     instance: InstanceId,
@@ -38,7 +39,7 @@ enum OwnershipRequest {
 }
 
 impl OwnershipClient {
-    /// A handle, and the loop behind it.
+    /// Creates a handle and the task that serves it.
     pub fn new(store: Arc<dyn Store>, instance: InstanceId) -> (OwnershipClient, ClaimWriter) {
         let (sender, requests) = mpsc::channel(QUEUE_REQUESTS_MAX);
         (
@@ -51,30 +52,31 @@ impl OwnershipClient {
         )
     }
 
-    /// Tries to become a raid's owner.
+    /// Tries to make this instance the raid's owner.
     ///
     /// # Errors
     ///
-    /// The store is not to be had. The claim may have been made all the same; the next one tells.
+    /// The store is unavailable. The raid may have been claimed all the same; the next claim finds
+    /// out.
     pub async fn claim(&self, raid: RaidId) -> Result<ClaimOutcome, StoreError> {
-        let (sender, answer) = oneshot::channel();
-        // A clerk that is gone drops the sender, and so answers.
+        let (sender, reply) = oneshot::channel();
+        // If the task is gone, the sender is dropped, and `reply` fails.
         let _ = self.0.send(OwnershipRequest::Claim(raid, sender)).await;
-        answer.await.map_err(|_| no_reply_error("claim a raid"))
+        reply.await.map_err(|_| no_reply_error("claim a raid"))
     }
 
-    /// Gives a raid up, if it is still ours under that epoch.
+    /// Releases a raid, if this instance still owns it under that epoch.
     ///
     /// # Errors
     ///
-    /// The store is not to be had; the raid is free when our lease has run out.
+    /// The store is unavailable; the raid is free when this instance's lease has expired.
     pub async fn release(&self, raid: RaidId, epoch: Epoch) -> Result<(), StoreError> {
-        let (sender, answer) = oneshot::channel();
+        let (sender, reply) = oneshot::channel();
         let _ = self
             .0
             .send(OwnershipRequest::Release(raid, epoch, sender))
             .await;
-        answer.await.map_err(|_| no_reply_error("release a raid"))
+        reply.await.map_err(|_| no_reply_error("release a raid"))
     }
 }
 
@@ -86,7 +88,7 @@ fn no_reply_error(operation: &'static str) -> StoreError {
 }
 
 impl ClaimWriter {
-    /// Serves until every handle is gone.
+    /// Serves requests until every handle is dropped.
     pub async fn run(mut self) {
         let mut requests = Vec::new();
         while self
@@ -95,52 +97,62 @@ impl ClaimWriter {
             .await
             > 0
         {
-            let (mut claims, mut releases) = (Vec::new(), Vec::new());
+            let mut claims = Vec::new();
+            let mut releases = Vec::new();
             for request in requests.drain(..) {
                 match request {
-                    OwnershipRequest::Claim(raid, answer) => claims.push((raid, answer)),
-                    OwnershipRequest::Release(raid, epoch, answer) => {
-                        releases.push(((raid, epoch), answer))
+                    OwnershipRequest::Claim(raid, reply) => claims.push((raid, reply)),
+                    OwnershipRequest::Release(raid, epoch, reply) => {
+                        releases.push(((raid, epoch), reply))
                     }
                 }
             }
-            // What is given up first may be claimed anew.
+            // Releases go first, so that a raid released here can be claimed again in the same
+            // round.
             self.release_batch(releases).await;
             self.claim_batch(claims).await;
         }
     }
 
     async fn release_batch(&self, releases: Vec<((RaidId, Epoch), oneshot::Sender<()>)>) {
-        let (raids, answers): (Vec<_>, Vec<_>) = releases.into_iter().unzip();
+        let (raids, replies): (Vec<_>, Vec<_>) = releases.into_iter().unzip();
         if raids.is_empty() {
             return;
         }
         match timeout(STATEMENT_TIMEOUT, self.store.release(&raids, self.instance)).await {
             Ok(Ok(())) => {
-                for answer in answers {
-                    // Whoever asked may be gone.
-                    let _ = answer.send(());
+                for reply in replies {
+                    // The caller may be gone.
+                    let _ = reply.send(());
                 }
             }
-            Ok(Err(error)) => warn!(raids = raids.len(), ?error, "raids could not be released"),
-            Err(_) => warn!(raids = raids.len(), "raids were not released in time"),
+            Ok(Err(error)) => warn!(
+                raids = raids.len(),
+                ?error,
+                "release of raids failed; this instance keeps them"
+            ),
+            Err(_) => warn!(
+                raids = raids.len(),
+                "release of raids timed out; this instance may keep them"
+            ),
         }
     }
 
     async fn claim_batch(&self, claims: Vec<(RaidId, oneshot::Sender<ClaimOutcome>)>) {
-        let (raids, answers): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
+        let (raids, replies): (Vec<_>, Vec<_>) = claims.into_iter().unzip();
         if raids.is_empty() {
             return;
         }
         match timeout(STATEMENT_TIMEOUT, self.store.claim(&raids, self.instance)).await {
             Ok(Ok(claims)) => {
-                for (answer, claim) in answers.into_iter().zip(claims) {
-                    // Whoever asked may be gone: then the raid is ours and not live, and whoever needs it next makes it so.
-                    let _ = answer.send(claim);
+                for (reply, claim) in replies.into_iter().zip(claims) {
+                    // The caller may be gone: then this instance owns the raid without a session,
+                    // and the next request for the raid starts one.
+                    let _ = reply.send(claim);
                 }
             }
-            Ok(Err(error)) => warn!(raids = raids.len(), ?error, "raids could not be claimed"),
-            Err(_) => warn!(raids = raids.len(), "raids were not claimed in time"),
+            Ok(Err(error)) => warn!(raids = raids.len(), ?error, "claim of raids failed"),
+            Err(_) => warn!(raids = raids.len(), "claim of raids timed out"),
         }
     }
 }

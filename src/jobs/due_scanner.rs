@@ -1,4 +1,4 @@
-//! Deadlines of raids that nobody serves: they fire though nobody is connected.
+//! Deadlines of raids that no instance serves: they take effect even if no client is connected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::option_value::millis;
 use crate::session::Registry;
 use crate::store::{InstanceId, Store};
 
-/// Raids made live at once; the rest follows with the next scan.
+/// Maximum number of raids that one scan makes live; the next scan continues.
 const RAIDS_PER_SCAN_MAX: u32 = 200;
 
 /// Timing of the scan.
@@ -26,22 +26,22 @@ pub struct Options {
     pub lead_time: Duration,
 }
 
-/// What scanning needs.
+/// Task that makes raids live before their deadlines.
 pub struct DueScanner {
-    /// Where raids are.
+    /// Store of the raids.
     pub store: Arc<dyn Store>,
-    /// Where they are made live.
+    /// Registry in which due raids are made live.
     pub sessions: Registry,
-    /// Who looks.
+    /// This instance: the scan covers its own raids and those without a live owner.
     pub instance: InstanceId,
-    /// What time it is.
+    /// Clock that follows the database's.
     pub clock: Arc<Clock>,
-    /// How often, and how far ahead, to look.
     pub options: Options,
 }
 
 impl DueScanner {
-    /// Looks until dropped. Gives back raids whose sessions ended as well: both are due once a second.
+    /// Scans until dropped. Each round also releases raids whose sessions have ended, because that
+    /// is due once a second as well.
     pub async fn run(self) {
         let mut ticks = interval(self.options.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,10 +58,15 @@ impl DueScanner {
                 )
                 .await
             {
-                Ok(raids) => raids
-                    .into_iter()
-                    .for_each(|raid| self.sessions.ensure_live(raid)),
-                Err(error) => warn!(?error, "due raids could not be looked up"),
+                Ok(raids) => {
+                    for raid in raids {
+                        self.sessions.ensure_live(raid);
+                    }
+                }
+                Err(error) => warn!(
+                    ?error,
+                    "lookup of due raids failed; retrying at the next scan"
+                ),
             }
         }
     }

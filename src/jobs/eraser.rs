@@ -1,8 +1,9 @@
-//! Forgetting players: their accounts are closed by the doors, at once; here their raids follow, one by one.
+//! Erasure of players: the request handler closes the account at once, and this job then erases the
+//! player from each raid.
 //!
-//! Each raid's owner decides what its members see of it (`raid::erasure`); when that is committed, what stands before it
-//! in the ledger is rewritten. Whatever dies in between, the store knows who is not forgotten yet, and any instance goes
-//! on. Every step may be taken again.
+//! Each raid's owner decides what its members see of the erasure (`raid::erasure`); once that is
+//! committed, the player's earlier events in the ledger are rewritten. The store keeps every
+//! unfinished erasure, so any instance can continue after a crash. Every step may be repeated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,48 +20,53 @@ use crate::session::Registry;
 use crate::store::{Erasure, Result, Store, StoreError};
 use crate::telemetry::{ErasureOutcome, metrics};
 
-/// How often to look for erasures that another instance began or did not end.
+/// Interval between checks for erasures that another instance began or did not finish.
 const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// How long after a look through a player's raids the next one is due: enough for most, and whoever died is soon replaced.
+/// Delay after which an erasure that was taken may be taken again: long enough for most erasures,
+/// and short enough to replace an instance that died.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
-/// How long after an account was closed the last of what was let in before has taken effect: the ban reaches every
-/// instance within 2 s, and a command that was parked then is begun within 5 s or never.
+/// Delay after which every command that was accepted before the account was closed has taken
+/// effect: the ban reaches every instance within 2 s, and a command that was waiting then begins
+/// within 5 s or never.
 const SETTLE_MILLIS: i64 = 30_000;
-/// Raids, or events, read at once.
+/// Raids, or events, that are read at once.
 const PAGE_ROWS: u32 = 128;
 
-/// What forgetting needs.
+/// Task that finishes the erasure of players.
 pub struct Eraser {
-    /// Where everything is.
+    /// Store of accounts, raids and unfinished erasures.
     pub store: Arc<dyn Store>,
-    /// Where raids are live.
+    /// Registry that executes the erasure in each raid.
     pub sessions: Registry,
-    /// What time it is.
+    /// Clock that follows the database's.
     pub clock: Arc<Clock>,
-    /// Somebody has just closed an account.
+    /// Notified when an account has been closed on this instance.
     pub erasure_requested: Arc<Notify>,
 }
 
-/// Why a raid, or all of a player's, could not be gone through.
+/// Reason why a raid, or all of a player's raids, could not be processed.
 #[derive(Debug, thiserror::Error)]
 enum EraseError {
     #[error("the raid's owner: {0:?}")]
     Session(Error),
-    #[error("raids that are still to do: {0}")]
+    #[error("raids left: {0}")]
     RaidsLeft(u64),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Eraser {
-    /// Forgets whoever is to be forgotten, until dropped.
+    /// Finishes pending erasures until dropped.
     pub async fn run(self) {
         loop {
             match self.store.take_erasure(RETRY_DELAY).await {
                 Ok(Some(erasure)) => self.erase(erasure).await,
                 found => {
                     if let Err(error) = found {
-                        warn!(?error, "it could not be looked up who is to be forgotten");
+                        warn!(
+                            ?error,
+                            "lookup of pending erasures failed; retrying within 10s"
+                        );
                     }
                     let _ = timeout(POLL_INTERVAL, self.erasure_requested.notified()).await;
                 }
@@ -77,7 +83,8 @@ impl Eraser {
         metrics().erasures.increment(outcome);
     }
 
-    /// Goes through all of a player's raids. It ends with a round that began when nothing could be added any more.
+    /// Erases a player from all of their raids. The erasure ends with a pass that began at least
+    /// [`SETTLE_MILLIS`] after the account was closed, when no event of the player could follow.
     async fn try_erase(
         &self,
         Erasure { player, begun_at }: Erasure,
@@ -91,13 +98,14 @@ impl Eraser {
             return Ok(ErasureOutcome::Settling);
         }
         self.store.end_erasure(player).await?;
-        info!(%player, "a player is forgotten");
+        info!(%player, "player erased");
         Ok(ErasureOutcome::Ended)
     }
 
-    /// The number of raids that are still to do.
+    /// Erases a player from their raids, and returns the number of raids that failed.
     async fn erase_from_raids(&self, player: PlayerId) -> Result<u64> {
-        let (mut left, mut after) = (0, None);
+        let mut left = 0;
+        let mut after = None;
         loop {
             let raids = self
                 .store
@@ -109,7 +117,7 @@ impl Eraser {
             after = Some(*last);
             for raid in raids {
                 if let Err(error) = self.erase_from_raid(raid, player).await {
-                    warn!(%raid, %player, %error, "a player could not be taken out of a raid");
+                    warn!(%raid, %player, %error, "erasing a player from a raid failed; retrying later");
                     left += 1;
                 }
             }
@@ -120,23 +128,24 @@ impl Eraser {
         let first = self.store.events(raid, Seq::ZERO, 1).await?.pop();
         let made_raid = first.is_some_and(|first| first.by == Some(player));
         let command = raid::RaidCommand::Erase { player, made_raid };
-        let taken_out = self
+        let ack = self
             .sessions
             .execute(raid, command, None)
             .await
             .map_err(EraseError::Session)?;
-        Ok(self.rewrite_events(raid, player, taken_out.seq).await?)
+        Ok(self.rewrite_events(raid, player, ack.seq).await?)
     }
 
-    /// Rewrites what stands up to `last`, where the raid shows nothing of the player any more.
+    /// Rewrites the events up to `last`, after which the raid shows nothing of the player.
     async fn rewrite_events(&self, raid: RaidId, player: PlayerId, last: Seq) -> Result<()> {
-        // Older snapshots tell what was erased after them.
-        let (mut clean_from, mut after) = (Seq::ZERO, Seq::ZERO);
+        // Snapshots older than an erasure still contain the erased texts.
+        let mut clean_from = Seq::ZERO;
+        let mut after = Seq::ZERO;
         while after < last {
             let page = self.store.events(raid, after, PAGE_ROWS).await?;
             let Some(end) = page.last() else { break };
             after = end.seq;
-            let told: Vec<Event> = page
+            let redacted: Vec<Event> = page
                 .iter()
                 .filter_map(|event| erasure::redact(event, player))
                 .collect();
@@ -146,16 +155,18 @@ impl Eraser {
                 .find(|event| is_erasure_of(event, player))
                 .map(|event| event.seq);
             clean_from = clean_from.max(erased.unwrap_or(Seq::ZERO));
-            if !told.is_empty() {
+            if !redacted.is_empty() {
                 clean_from = last;
-                self.store.rewrite_events(raid, &told, Seq::ZERO).await?;
+                self.store
+                    .rewrite_events(raid, &redacted, Seq::ZERO)
+                    .await?;
             }
         }
         self.store.rewrite_events(raid, &[], clean_from).await
     }
 }
 
-/// Whether an event says that the player is erased.
+/// Returns whether an event records the player's erasure.
 fn is_erasure_of(event: &Event, player: PlayerId) -> bool {
     matches!(event.data, EventData::PlayerErased { player: erased, .. } if erased == player)
 }

@@ -1,7 +1,8 @@
-//! The poll that makes a lost message harmless: how far the raids are that we follow, by the store's own word.
+//! The poll that makes a lost message harmless: it reads the heads of followed raids from the
+//! store.
 //!
-//! One indexed read, every few seconds, every second while the bus is not proven to work, and at once when it says that
-//! anything may have been missed.
+//! It is one indexed read every five seconds, every second while the bus is unhealthy, and at once
+//! when the bus reports that messages of any raid may have been missed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,40 +14,40 @@ use tracing::warn;
 use crate::cluster::client::ClusterClient;
 use crate::store::Store;
 
-/// How often it is polled while the bus is not proven.
+/// Interval between two polls while the bus is unhealthy.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// While it is proven, it is polled at each so many times of these.
+/// Number of [`POLL_INTERVAL`]s between two polls while the bus is healthy.
 const HEALTHY_POLL_TICKS: u32 = 5;
-/// Raids in one read.
+/// Maximum number of raids in one read.
 const RAIDS_PER_READ_MAX: usize = 5_000;
 
-/// What polling needs.
+/// Task that polls the heads of followed raids.
 pub struct HeadPoller {
-    /// Who is asked.
+    /// Store from which the heads are read.
     pub store: Arc<dyn Store>,
-    /// What is followed, and who is told.
+    /// Client that knows the followed raids and receives their heads.
     pub cluster: ClusterClient,
-    /// Wakes the poll.
+    /// Requests a poll before its time.
     pub poll_requested: Arc<Notify>,
 }
 
 impl HeadPoller {
-    /// Polls until dropped.
     pub async fn run(self) {
         let mut ticks = interval(POLL_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut proven, mut skipped) = (self.cluster.watch_bus_health(), 0);
+        let mut bus_health = self.cluster.watch_bus_health();
+        let mut ticks_since_poll = 0;
         loop {
             tokio::select! {
                 _ = ticks.tick() => {
-                    skipped += 1;
-                    if *proven.borrow_and_update() && skipped < HEALTHY_POLL_TICKS {
+                    ticks_since_poll += 1;
+                    if *bus_health.borrow_and_update() && ticks_since_poll < HEALTHY_POLL_TICKS {
                         continue;
                     }
                 }
                 () = self.poll_requested.notified() => {}
             }
-            skipped = 0;
+            ticks_since_poll = 0;
             self.poll().await;
         }
     }
@@ -54,11 +55,16 @@ impl HeadPoller {
     async fn poll(&self) {
         for raids in self.cluster.followed_raids().chunks(RAIDS_PER_READ_MAX) {
             match self.store.heads(raids).await {
-                Ok(heads) => heads
-                    .into_iter()
-                    .for_each(|(raid, head)| self.cluster.dispatch_head(raid, head)),
+                Ok(heads) => {
+                    for (raid, head) in heads {
+                        self.cluster.dispatch_head(raid, head);
+                    }
+                }
                 Err(error) => {
-                    return warn!(?error, "the heads of followed raids could not be read");
+                    return warn!(
+                        ?error,
+                        "reading the heads of followed raids failed; retrying at the next poll"
+                    );
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! Receives what the bus delivers, and hands it to whom it concerns. Nothing that comes this way is trusted before its
-//! seal is checked.
+//! Receives the messages of the bus and dispatches them to sessions, subscriptions and pending
+//! requests. **No message is trusted before its seal is checked.**
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use crate::session::{COMMAND_WAIT_MAX, Registry, Reply};
 use crate::store::{Epoch, InstanceId};
 use crate::telemetry::metrics;
 
-/// Bundles of forwarded commands that are remembered with their answers: many times as many as can come in while one
-/// is still sent again.
+/// Maximum number of forward batches whose replies are remembered: many times the number that can
+/// arrive while one of them may still be repeated.
 const CACHED_BATCHES_MAX: usize = 16_384;
 
-/// What receiving needs.
+/// Task that receives the messages of the bus.
 pub struct InboxDispatcher {
     cluster: ClusterClient,
     sessions: Registry,
-    /// Wakes the poll of heads: something may have been missed about any raid.
+    /// Wakes the head poller when messages of any raid may have been missed.
     head_poll_requested: Arc<Notify>,
     reply_cache: Arc<ForwardReplyCache>,
 }
 
 impl InboxDispatcher {
-    /// A dispatcher that has received nothing.
+    /// Creates a dispatcher with an empty reply cache.
     pub fn new(
         cluster: ClusterClient,
         sessions: Registry,
@@ -50,14 +50,14 @@ impl InboxDispatcher {
     }
 
     /// Receives until the bus is gone.
-    pub async fn run(self, mut deliveries: BusInputReceiver) {
-        while let Some(delivery) = deliveries.next().await {
-            match delivery {
+    pub async fn run(self, mut inputs: BusInputReceiver) {
+        while let Some(input) = inputs.next().await {
+            match input {
                 BusInput::Message(channel, message) => self.receive(channel, &message),
                 BusInput::Lost(Channel::Events(raid) | Channel::Live(raid)) => {
                     self.cluster.dispatch(raid, RaidUpdate::Lost);
                 }
-                // Whoever waits for an answer asks again.
+                // A request whose reply was lost is sent again.
                 BusInput::Lost(Channel::Inbox(_)) => {}
                 BusInput::LostAll => self.head_poll_requested.notify_one(),
             }
@@ -66,7 +66,7 @@ impl InboxDispatcher {
 
     fn receive(&self, channel: Channel, message: &[u8]) {
         match self.cluster.open(channel, message) {
-            // What we said ourselves comes back to us too.
+            // An instance also receives its own broadcasts.
             Ok(envelope) if envelope.from == self.cluster.instance() => {}
             Ok(envelope) => match channel {
                 Channel::Events(raid) | Channel::Live(raid) => {
@@ -74,16 +74,17 @@ impl InboxDispatcher {
                 }
                 Channel::Inbox(_) => self.receive_direct(envelope),
             },
-            Err(unreadable) => {
-                metrics().bus_rejected.increment(unreadable.cause());
-                match unreadable {
-                    // Whatever it says, the store says it too; what is newer than we are is not ours to serve.
+            Err(error) => {
+                metrics().bus_rejected.increment(error.cause());
+                match error {
+                    // The store has the content as well. A raid with messages of a newer release
+                    // must not be owned by this one.
                     EnvelopeError::NewerVersion { raid } => {
                         self.sessions.mark_follow_only(raid);
                         self.cluster.dispatch(raid, RaidUpdate::Lost);
                     }
                     EnvelopeError::BadSeal | EnvelopeError::Malformed | EnvelopeError::Expired => {
-                        debug!(%channel, %unreadable, "a message of the bus is dropped");
+                        debug!(%channel, %error, "bus message rejected");
                     }
                 }
             }
@@ -105,10 +106,10 @@ impl InboxDispatcher {
             at,
             raid,
             epoch,
-            message: ref note,
+            ref message,
             ..
         } = envelope;
-        match note {
+        match message {
             ClusterMessage::ForwardReplies { .. } | ClusterMessage::OwnerStatus { .. } => {
                 self.cluster.complete_request(envelope)
             }
@@ -118,14 +119,14 @@ impl InboxDispatcher {
             }
             ClusterMessage::RequestWatcherReport => {
                 if !self.sessions.request_watcher_report(raid) {
-                    let about = MessageHeader {
+                    let header = MessageHeader {
                         raid,
                         epoch,
                         seq: Seq::ZERO,
                     };
                     self.cluster.send(
                         from,
-                        about,
+                        header,
                         ClusterMessage::WatcherReport(WatcherReport::default()),
                     );
                 }
@@ -154,22 +155,26 @@ impl InboxDispatcher {
             ClusterMessage::QueryStatus { request } => {
                 self.reply_owner_status(from, raid, *request)
             }
-            _ => warn!(note = note.kind(), "a note for everybody came to our inbox"),
+            _ => warn!(
+                kind = message.kind(),
+                "broadcast message in the inbox; ignored"
+            ),
         }
     }
 
-    /// Hands forwarded commands in, in their order, and answers when all are answered. A bundle that is known is not
-    /// decided anew: its sender may have told somebody already what became of it.
-    fn execute_batch(&self, bundle: ForwardBatch, items: Vec<ForwardItem>, until: Instant) {
-        match self.reply_cache.begin(bundle) {
+    /// Submits forwarded commands in their order, and replies when all have been answered. A known
+    /// batch is not executed again, because its sender may already have passed the first replies
+    /// on.
+    fn execute_batch(&self, batch: ForwardBatch, items: Vec<ForwardItem>, until: Instant) {
+        match self.reply_cache.begin(batch) {
             ForwardBatchStatus::New => {}
             ForwardBatchStatus::InProgress => return,
             ForwardBatchStatus::Replied(answers) => {
-                return send_replies(&self.cluster, bundle, answers);
+                return send_replies(&self.cluster, batch, answers);
             }
         }
         let collector = Arc::new(ReplyCollector {
-            batch: bundle,
+            batch,
             cluster: self.cluster.clone(),
             reply_cache: Arc::clone(&self.reply_cache),
             replies: Mutex::new(vec![None; items.len()]),
@@ -180,8 +185,8 @@ impl InboxDispatcher {
                 collector.set_reply(index, ForwardReply::from_result(result))
             });
             self.sessions.submit_forwarded(
-                bundle.raid,
-                bundle.from,
+                batch.raid,
+                batch.from,
                 wish.into_command(),
                 op,
                 until,
@@ -191,12 +196,12 @@ impl InboxDispatcher {
     }
 
     fn reply_owner_status(&self, from: InstanceId, raid: RaidId, request: u64) {
-        let link = self.cluster.clone();
+        let cluster = self.cluster.clone();
         let reply = Reply::new(move |result: Result<OwnerStatus, Error>| {
-            let sight = result.ok();
-            let seq = sight.as_ref().map_or(Seq::ZERO, |sight| sight.seq);
-            let online = sight.map(|sight| sight.online);
-            link.send(
+            let status = result.ok();
+            let seq = status.as_ref().map_or(Seq::ZERO, |status| status.seq);
+            let online = status.map(|status| status.online);
+            cluster.send(
                 from,
                 MessageHeader {
                     raid,
@@ -210,7 +215,7 @@ impl InboxDispatcher {
     }
 }
 
-/// A bundle of forwarded commands.
+/// Identifies a forward batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct ForwardBatch {
     from: InstanceId,
@@ -219,14 +224,14 @@ struct ForwardBatch {
     request: u64,
 }
 
-fn send_replies(link: &ClusterClient, bundle: ForwardBatch, answers: Vec<ForwardReply>) {
+fn send_replies(cluster: &ClusterClient, batch: ForwardBatch, answers: Vec<ForwardReply>) {
     let ForwardBatch {
         from,
         raid,
         epoch,
         request,
-    } = bundle;
-    link.send(
+    } = batch;
+    cluster.send(
         from,
         MessageHeader {
             raid,
@@ -237,7 +242,7 @@ fn send_replies(link: &ClusterClient, bundle: ForwardBatch, answers: Vec<Forward
     );
 }
 
-/// Gathers a bundle's answers, and sends them when all are there.
+/// Collects a batch's replies, and sends them when the last one is there.
 struct ReplyCollector {
     batch: ForwardBatch,
     cluster: ClusterClient,
@@ -246,20 +251,20 @@ struct ReplyCollector {
 }
 
 impl ReplyCollector {
-    fn set_reply(&self, index: usize, given: ForwardReply) {
-        let whole: Option<Vec<_>> = {
+    fn set_reply(&self, index: usize, reply: ForwardReply) {
+        let all_replies: Option<Vec<_>> = {
             let mut answers = self.replies.lock();
-            answers[index] = Some(given);
+            answers[index] = Some(reply);
             answers.iter().cloned().collect()
         };
-        if let Some(answers) = whole {
+        if let Some(answers) = all_replies {
             self.reply_cache.complete(self.batch, &answers);
             send_replies(&self.cluster, self.batch, answers);
         }
     }
 }
 
-/// The latest bundles and what became of them, so that a repetition gets the first answer.
+/// Replies to the latest batches, so that a repeated batch gets the first reply.
 #[derive(Default)]
 struct ForwardReplyCache(Mutex<ForwardReplyCacheState>);
 
@@ -269,7 +274,6 @@ struct ForwardReplyCacheState {
     order: VecDeque<(InstanceId, u64)>,
 }
 
-/// What is known of a bundle.
 #[derive(Debug, PartialEq)]
 enum ForwardBatchStatus {
     New,
@@ -278,9 +282,9 @@ enum ForwardBatchStatus {
 }
 
 impl ForwardReplyCache {
-    /// Notes that a bundle is carried out, unless it is known.
-    fn begin(&self, bundle: ForwardBatch) -> ForwardBatchStatus {
-        let key = (bundle.from, bundle.request);
+    /// Records that a batch is being executed, unless it is known.
+    fn begin(&self, batch: ForwardBatch) -> ForwardBatchStatus {
+        let key = (batch.from, batch.request);
         let mut remembered = self.0.lock();
         match remembered.replies.get(&key) {
             Some(Some(answers)) => return ForwardBatchStatus::Replied(answers.clone()),
@@ -297,13 +301,8 @@ impl ForwardReplyCache {
         ForwardBatchStatus::New
     }
 
-    fn complete(&self, bundle: ForwardBatch, answers: &[ForwardReply]) {
-        if let Some(known) = self
-            .0
-            .lock()
-            .replies
-            .get_mut(&(bundle.from, bundle.request))
-        {
+    fn complete(&self, batch: ForwardBatch, answers: &[ForwardReply]) {
+        if let Some(known) = self.0.lock().replies.get_mut(&(batch.from, batch.request)) {
             *known = Some(answers.to_vec());
         }
     }
@@ -317,26 +316,24 @@ mod tests {
 
     #[test]
     fn a_repeated_forward_batch_gets_the_first_reply() {
-        let answers = ForwardReplyCache::default();
-        let bundle = |request| ForwardBatch {
+        let cache = ForwardReplyCache::default();
+        let batch = |request| ForwardBatch {
             from: InstanceId(Uuid::from_u128(1)),
             raid: RaidId::try_from(7_u64).expect("an id"),
             epoch: Epoch(1),
             request,
         };
-        assert_eq!(answers.begin(bundle(1)), ForwardBatchStatus::New);
-        assert_eq!(answers.begin(bundle(1)), ForwardBatchStatus::InProgress);
-        answers.complete(bundle(1), &[ForwardReply::NotOwner]);
+        assert_eq!(cache.begin(batch(1)), ForwardBatchStatus::New);
+        assert_eq!(cache.begin(batch(1)), ForwardBatchStatus::InProgress);
+        cache.complete(batch(1), &[ForwardReply::NotOwner]);
         assert_eq!(
-            answers.begin(bundle(1)),
+            cache.begin(batch(1)),
             ForwardBatchStatus::Replied(vec![ForwardReply::NotOwner])
         );
-        assert_eq!(answers.begin(bundle(2)), ForwardBatchStatus::New);
-        (3..3 + CACHED_BATCHES_MAX as u64).for_each(|request| drop(answers.begin(bundle(request))));
-        assert_eq!(
-            answers.0.lock().replies.len(),
-            CACHED_BATCHES_MAX,
-            "bounded"
-        );
+        assert_eq!(cache.begin(batch(2)), ForwardBatchStatus::New);
+        for request in 3..3 + CACHED_BATCHES_MAX as u64 {
+            cache.begin(batch(request));
+        }
+        assert_eq!(cache.0.lock().replies.len(), CACHED_BATCHES_MAX, "bounded");
     }
 }

@@ -1,18 +1,18 @@
-//! How many there are of each, and no more than there may be.
+//! Bounded counter per key; dropping a permit frees its slot.
 
 use std::hash::Hash;
 use std::sync::Arc;
 
 use dashmap::DashMap;
 
-/// How many of something each key has, up to a maximum. A key without any takes no memory.
+/// Counter per key, up to a maximum. A key with a count of zero takes no memory.
 #[derive(Debug)]
 pub(crate) struct KeyedLimit<K: Eq + Hash> {
     max: usize,
     counts: DashMap<K, usize>,
 }
 
-/// One place in a count, given back when dropped.
+/// One counted unit of a key, given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Permit<K: Eq + Hash + Copy> {
     limit: Arc<KeyedLimit<K>>,
@@ -20,7 +20,7 @@ pub(crate) struct Permit<K: Eq + Hash + Copy> {
 }
 
 impl<K: Eq + Hash + Copy> KeyedLimit<K> {
-    /// So many of each key.
+    /// Creates counters that allow `max` permits for each key.
     pub(crate) fn new(max: usize) -> Self {
         Self {
             max,
@@ -28,16 +28,16 @@ impl<K: Eq + Hash + Copy> KeyedLimit<K> {
         }
     }
 
-    /// A place for a key, or none where it has as many as it may.
-    pub(crate) fn try_acquire(counts: &Arc<Self>, key: K) -> Option<Permit<K>> {
-        let mut count = counts.counts.entry(key).or_insert(0);
-        if *count >= counts.max {
+    /// Acquires a permit for a key; `None` if the key has reached its maximum.
+    pub(crate) fn try_acquire(limit: &Arc<Self>, key: K) -> Option<Permit<K>> {
+        let mut count = limit.counts.entry(key).or_insert(0);
+        if *count >= limit.max {
             return None;
         }
         *count += 1;
         drop(count);
         Some(Permit {
-            limit: Arc::clone(counts),
+            limit: Arc::clone(limit),
             key,
         })
     }

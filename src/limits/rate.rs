@@ -1,52 +1,53 @@
-//! How often something may be done: a token bucket, kept as one moment (GCRA, ITU-T I.371).
+//! Token bucket, kept as a single time (GCRA, ITU-T I.371).
 //!
-//! Unlike `governor`'s it can take a charge back, and it runs on tokio's clock, so that tests need not wait.
+//! Unlike `governor`'s it can refund a charge, and it runs on tokio's clock, so that tests need not
+//! wait.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// An allowance of some number in some time, which starts full and comes back evenly.
+/// Allowance of a number of charges per period, which starts full and refills evenly.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     limit: u32,
     interval: Duration,
 }
 
-/// Too often.
+/// Error of a charge that exceeds the rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimitExceeded {
-    /// How many there may be at once.
+    /// Maximum number of charges at once.
     pub limit: u32,
-    /// When there may be one more.
+    /// Time until one more charge is possible.
     pub retry_after: Duration,
-    /// When there may be `limit` again.
+    /// Time until the allowance is full again.
     pub reset_after: Duration,
 }
 
 /// What is left of an allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuotaStatus {
-    /// How many there may be at once.
+    /// Maximum number of charges at once.
     pub limit: u32,
-    /// How many there still may be now.
+    /// Charges that are possible now.
     pub remaining: u32,
-    /// When there may be `limit` again.
+    /// Time until the allowance is full again.
     pub reset_after: Duration,
 }
 
 impl Rate {
-    /// How many there may be at once.
+    /// Returns how many charges a full allowance permits at once.
     pub const fn limit(self) -> u32 {
         self.limit
     }
 
-    /// How long one takes to come back.
+    /// Returns how long one charge takes to refill.
     pub const fn interval(self) -> Duration {
         self.interval
     }
 
-    /// `limit` in each `period`; one at least.
+    /// Creates a rate of `limit` charges, but at least one, per `period`.
     pub fn new(limit: u32, period: Duration) -> Self {
         let limit = limit.max(1);
         Self {
@@ -55,7 +56,7 @@ impl Rate {
         }
     }
 
-    /// What is left of an allowance that is full again after `used`.
+    /// Returns what is left of an allowance that is full again after `used`.
     pub fn quota_status(self, used: Duration) -> QuotaStatus {
         let left = (self.interval * self.limit).saturating_sub(used);
         let remaining = left.as_nanos() / self.interval.as_nanos().max(1);
@@ -66,7 +67,7 @@ impl Rate {
         }
     }
 
-    /// Why one more is too much for an allowance that is full again after `used`.
+    /// Returns the error for one more charge to an allowance that is full again after `used`.
     pub fn exceeded(self, used: Duration) -> RateLimitExceeded {
         let retry_after = (used + self.interval).saturating_sub(self.interval * self.limit);
         RateLimitExceeded {
@@ -76,43 +77,46 @@ impl Rate {
         }
     }
 
-    /// Charges one at `now` to an allowance that is full again at `full_at`, and gives the moment at which it now will
-    /// be. If it is used up, nothing is charged.
+    /// Charges one at `now` to an allowance that is full again at `full_at`. Returns the time at
+    /// which it will now be full again. If the allowance is exhausted, nothing is charged.
     pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, RateLimitExceeded> {
         self.reserve(full_at, now, Duration::ZERO)
             .map(|(full_at, _)| full_at)
     }
 
-    /// Charges one likewise, for whoever waits before using it, up to `patience`; and gives how long.
+    /// Charges one for a caller that waits for its turn, up to `wait_max`. Returns the time at
+    /// which the allowance will be full again, and the wait.
     pub fn reserve(
         self,
         full_at: Instant,
         now: Instant,
-        patience: Duration,
+        wait_max: Duration,
     ) -> Result<(Instant, Duration), RateLimitExceeded> {
         let full_at = full_at.max(now);
         let charged = full_at + self.interval;
-        let (used, allowance) = (charged - now, self.interval * self.limit);
-        let wait = used.saturating_sub(allowance);
-        if wait > patience {
+        let used = charged - now;
+        let wait = used.saturating_sub(self.interval * self.limit);
+        if wait > wait_max {
             return Err(self.exceeded(full_at - now));
         }
         Ok((charged, wait))
     }
 
-    /// Charges `count`, whether there is so much left or not, and gives the moment at which the allowance is full again.
+    /// Charges `count`, even if less is left. Returns the time at which the allowance is full
+    /// again.
     pub fn charge_unchecked(self, full_at: Instant, now: Instant, count: u32) -> Instant {
         full_at.max(now) + self.interval * count
     }
 
-    /// How long nothing more may be charged to an allowance that is full again at `full_at`; zero: one may at once.
+    /// Returns how long nothing more can be charged to an allowance that is full again at
+    /// `full_at`; zero if a charge is possible now.
     pub fn time_until_available(self, full_at: Instant, now: Instant) -> Duration {
         full_at
             .saturating_duration_since(now)
             .saturating_sub(self.interval * self.limit)
     }
 
-    /// The moment at which an allowance is full again after one charge was taken back.
+    /// Returns the time at which an allowance is full again after a refund of one charge.
     pub fn refund(self, full_at: Instant) -> Instant {
         full_at.checked_sub(self.interval).unwrap_or(full_at)
     }

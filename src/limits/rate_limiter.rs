@@ -1,7 +1,8 @@
-//! How often somebody may do something: a [`Rate`] per key.
+//! Rate limiter: one [`Rate`] per key.
 //!
-//! A charge can be taken back, so that what is limited may be known only after it was tried: wrong invite codes count
-//! and right ones don't, yet no number of concurrent tries goes beyond the limit.
+//! A charge can be refunded, so that an attempt can be charged before its outcome is known: wrong
+//! invite codes count and right ones do not, yet no number of concurrent attempts exceeds the
+//! limit.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,28 +13,29 @@ use tokio::time::Instant;
 
 use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
 
-/// From this many keys on, those that are back at their full allowance are forgotten now and then.
+/// Number of keys from which on those with a full allowance are removed now and then.
 const SWEEP_FROM: usize = 1024;
 
-/// An allowance of some number in some time, for each key. It starts full and comes back evenly.
+/// Allowance of a number of charges per period for each key. It starts full and refills evenly.
 pub struct RateLimiter<K> {
     rate: Rate,
     state: Mutex<RateLimiterState<K>>,
 }
 
 struct RateLimiterState<K> {
-    /// When the key's allowance will be full again; not in here: it is.
+    /// Time at which each key's allowance is full again. A key that is missing has a full
+    /// allowance.
     full_at: HashMap<K, Instant>,
     sweep_at: usize,
 }
 
 impl<K: Eq + Hash + Clone> RateLimiter<K> {
-    /// `limit` in each `period`, for each key.
+    /// Creates a limiter of `limit` charges per `period` for each key.
     pub fn new(limit: u32, period: Duration) -> Self {
         Self::from_rate(Rate::new(limit, period))
     }
 
-    /// The rate for each key.
+    /// Creates a limiter with this rate for each key.
     pub fn from_rate(rate: Rate) -> Self {
         let state = Mutex::new(RateLimiterState {
             full_at: HashMap::new(),
@@ -42,33 +44,35 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         RateLimiter { rate, state }
     }
 
-    /// Charges one, unless the allowance is used up; then nothing is charged.
+    /// Charges one, or nothing if the allowance is exhausted.
     pub fn charge(&self, key: &K) -> Result<QuotaStatus, RateLimitExceeded> {
         self.try_charge(key, Duration::ZERO)
             .map(|(used, _)| self.rate.quota_status(used))
     }
 
-    /// Charges one that may be used after the time that is given, unless that is more than `patience`.
-    pub fn reserve(&self, key: &K, patience: Duration) -> Result<Duration, RateLimitExceeded> {
-        self.try_charge(key, patience).map(|(_, wait)| wait)
+    /// Charges one that may be used after the returned wait, or nothing if that is longer than
+    /// `wait_max`.
+    pub fn reserve(&self, key: &K, wait_max: Duration) -> Result<Duration, RateLimitExceeded> {
+        self.try_charge(key, wait_max).map(|(_, wait)| wait)
     }
 
-    /// When the allowance is full again after the charge, and the wait for it.
+    /// Returns the time until the allowance is full again after the charge, and the wait for the
+    /// charge.
     fn try_charge(
         &self,
         key: &K,
-        patience: Duration,
+        wait_max: Duration,
     ) -> Result<(Duration, Duration), RateLimitExceeded> {
         let now = Instant::now();
         let mut keys = self.state.lock();
         let full_at = keys.full_at.get(key).copied().unwrap_or(now);
-        let (charged, wait) = self.rate.reserve(full_at, now, patience)?;
+        let (charged, wait) = self.rate.reserve(full_at, now, wait_max)?;
         keys.full_at.insert(key.clone(), charged);
         keys.sweep(now);
         Ok((charged - now, wait))
     }
 
-    /// Takes one charge back.
+    /// Refunds one charge of a key.
     pub fn refund(&self, key: &K) {
         if let Some(full_at) = self.state.lock().full_at.get_mut(key) {
             *full_at = self.rate.refund(*full_at);
@@ -77,8 +81,9 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
 }
 
 impl<K: Eq + Hash> RateLimiterState<K> {
-    /// Forgets those whose allowance is full, once their number has doubled: so that memory is bounded by how many were
-    /// charged within one period, and the work per charge by a constant.
+    /// Removes keys with a full allowance once the number of keys has doubled. So memory is bounded
+    /// by the number of keys that are charged within one period, and the work per charge by a
+    /// constant.
     fn sweep(&mut self, now: Instant) {
         if self.full_at.len() < self.sweep_at {
             return;

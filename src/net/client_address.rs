@@ -1,4 +1,4 @@
-//! Who is at the other end: the client's address behind the proxies that are trusted to tell it.
+//! The client's address, as reported by trusted proxies.
 
 mod forwarded;
 
@@ -15,20 +15,20 @@ use serde::{Deserialize, Deserializer};
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED: &str = "forwarded";
 
-/// The other end of the TCP connection. In the extensions of every request.
+/// Address of the TCP connection's other end. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddress(pub SocketAddr);
 
-/// The client's address, as far as it can be known. In the extensions of every request.
+/// Address of the client, as far as it can be known. In the extensions of every request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
 impl ClientAddress {
-    /// Where the request did not come over a connection (a router called directly).
+    /// Address of a request that did not arrive over a connection (a router called directly).
     pub const UNKNOWN: ClientAddress = ClientAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
-    /// What limits count by: an IPv4 address, or the /64 of an IPv6 one, since whoever has one address of a /64
-    /// usually has all of them.
+    /// Returns the address by which limits count: an IPv4 address, or the /64 of an IPv6 address,
+    /// because a client with one address of a /64 usually has all of them.
     pub fn network(self) -> IpAddr {
         match self.0 {
             IpAddr::V4(ip) => IpAddr::V4(ip),
@@ -49,7 +49,7 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     }
 }
 
-/// The networks of proxies whose `X-Forwarded-For` and `Forwarded` are believed.
+/// Networks of the proxies whose `X-Forwarded-For` and `Forwarded` are trusted.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
@@ -69,17 +69,18 @@ impl<'de> Deserialize<'de> for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Believes these and nobody else.
     pub fn new(networks: Vec<IpNet>) -> TrustedProxies {
         TrustedProxies(networks)
     }
 
-    /// The nearest address that no trusted proxy has. Each proxy appends the address it was called from, so the headers
-    /// are read from their end, and only for as long as the address that wrote an entry is trusted: whatever a client
-    /// writes there itself lies beyond that. An entry that is no address ends the search at its writer.
+    /// Returns the nearest address that is not a trusted proxy's. Each proxy appends the address
+    /// that called it, so the headers are read from their end, and only as long as the address that
+    /// wrote an entry is trusted: entries that a client wrote itself lie beyond that. An entry that
+    /// is not an address ends the search at its writer.
     ///
-    /// A proxy that writes one header passes the other on as the client made it up. So where the two name different
-    /// clients neither is believed, and the last trusted proxy stands for all who lie to it.
+    /// A proxy that writes one header may pass the other one on as the client forged it. So if the
+    /// two name different clients, neither is trusted, and all such clients count under the last
+    /// trusted proxy's address.
     pub fn client_address(&self, peer: SocketAddr, headers: &HeaderMap) -> ClientAddress {
         let peer = peer.ip().to_canonical();
         if !self.is_trusted(peer) {
@@ -92,13 +93,13 @@ impl TrustedProxies {
                 .rev()
                 .map(|line| line.to_str().unwrap_or_default())
         };
-        let said = self.nearest_untrusted(
+        let x_forwarded_for = self.nearest_untrusted(
             peer,
             lines(X_FORWARDED_FOR).flat_map(|line| line.rsplit(',').map(parse_address)),
         );
         let forwarded =
             lines(FORWARDED).flat_map(|line| forwarded::parse_forwarded(line).into_iter().rev());
-        match (said, self.nearest_untrusted(peer, forwarded)) {
+        match (x_forwarded_for, self.nearest_untrusted(peer, forwarded)) {
             (said, named) if said == named => ClientAddress(said),
             (said, named) if named == peer => ClientAddress(said),
             (said, named) if said == peer => ClientAddress(named),
@@ -106,7 +107,8 @@ impl TrustedProxies {
         }
     }
 
-    /// The first that is not trusted, from the peer on; the last that is, if none is not.
+    /// Returns the first address from the peer on that is not trusted, or the last one if all are
+    /// trusted.
     fn nearest_untrusted(
         &self,
         peer: IpAddr,
@@ -123,13 +125,13 @@ impl TrustedProxies {
         client
     }
 
-    /// Whether an address is such a proxy's.
+    /// Returns whether an address is a trusted proxy's.
     pub fn is_trusted(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }
 }
 
-/// An address, as some proxies write it also with a port or in brackets.
+/// Parses an address, which some proxies write with a port or in brackets.
 fn parse_address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
     let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
@@ -146,7 +148,7 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// The client as seen through trusted 10.0.0.0/8 and fd00::/8.
+    /// Returns the client's address behind the trusted networks 10.0.0.0/8 and fd00::/8.
     fn client(peer: &str, forwarded: &[&'static str]) -> String {
         let headers: Vec<_> = forwarded
             .iter()
@@ -234,7 +236,7 @@ mod tests {
         assert_eq!(
             forwarded("10.0.0.1", "for=1.1.1.1, proto=https"),
             "10.0.0.1",
-            "no address is no address"
+            "a hop without an address ends the search"
         );
     }
 
@@ -252,7 +254,7 @@ mod tests {
         assert_eq!(
             both("203.0.113.9", "for=_hidden"),
             "203.0.113.9",
-            "one that names nobody says nothing"
+            "a header without an address does not count"
         );
         assert_eq!(both("rubbish", "for=203.0.113.9"), "203.0.113.9");
     }

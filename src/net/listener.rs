@@ -1,4 +1,4 @@
-//! Where connections come from: TCP, or memory in a simulation.
+//! Sources of connections: TCP, or memory in a simulation.
 
 mod paced;
 mod permits;
@@ -14,43 +14,44 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-/// One connection, of whichever kind: an enum rather than a trait object, so that what an upgrade leaves behind has
-/// one type, and vectored writes pass through.
+/// One client's connection. An enum rather than a trait object, so that the stream behind an
+/// upgraded connection has one type, and vectored writes pass through.
 #[derive(Debug)]
 pub enum ClientStream {
-    /// Over the network.
+    /// A connection over the network.
     Tcp(TcpStream),
-    /// Within the process.
+    /// A connection within the process.
     Memory(DuplexStream),
 }
 
 /// A source of connections.
 pub trait Listener: Send + 'static {
-    /// The next connection and where it comes from. May be dropped at any time without losing one.
+    /// Accepts the next connection and returns it with its peer address. Cancel-safe.
     fn accept(&mut self) -> impl Future<Output = io::Result<(ClientStream, SocketAddr)>> + Send;
 }
 
 impl Listener for TcpListener {
     async fn accept(&mut self) -> io::Result<(ClientStream, SocketAddr)> {
         let (stream, peer) = TcpListener::accept(self).await?;
-        // Frames are small and must not wait for one another. A peer that is gone already shows at the first read.
+        // Frames are small and must not wait for one another. If the peer is already gone, the
+        // first read fails.
         let _ = stream.set_nodelay(true);
         Ok((ClientStream::Tcp(stream), peer))
     }
 }
 
-/// How many bytes a connection in memory holds in each direction.
+/// Bytes that a connection in memory buffers in each direction.
 const MEMORY_BYTES: usize = 64 * 1024;
-/// How many connections in memory wait to be accepted; more wait in `connect`.
+/// Connections in memory that wait to be accepted; further ones wait in `connect`.
 const MEMORY_BACKLOG: usize = 128;
 
-/// A listener within the process, and how to connect to it.
+/// Creates a listener within the process, and the connector to it.
 pub fn memory_listener() -> (MemoryListener, MemoryConnector) {
     let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
     (MemoryListener(receiver), MemoryConnector(sender))
 }
 
-/// Accepts what a [`MemoryConnector`] connects.
+/// Accepts the connections of a [`MemoryConnector`].
 pub struct MemoryListener(mpsc::Receiver<(DuplexStream, SocketAddr)>);
 
 /// Connects to a [`MemoryListener`].
@@ -58,7 +59,8 @@ pub struct MemoryListener(mpsc::Receiver<(DuplexStream, SocketAddr)>);
 pub struct MemoryConnector(mpsc::Sender<(DuplexStream, SocketAddr)>);
 
 impl MemoryConnector {
-    /// The client's end of a new connection that seems to come from `peer`. Refused when the listener is gone.
+    /// Opens a connection that appears to come from `peer`, and returns the client's end. Fails
+    /// with `ConnectionRefused` when the listener is gone.
     pub async fn connect(&self, peer: SocketAddr) -> io::Result<DuplexStream> {
         let (client, server) = tokio::io::duplex(MEMORY_BYTES);
         let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
@@ -71,7 +73,7 @@ impl Listener for MemoryListener {
     async fn accept(&mut self) -> io::Result<(ClientStream, SocketAddr)> {
         match self.0.recv().await {
             Some((stream, peer)) => Ok((ClientStream::Memory(stream), peer)),
-            // Nobody is left who could connect.
+            // Every connector is dropped.
             None => std::future::pending().await,
         }
     }

@@ -26,7 +26,7 @@ fn render_table() -> String {
     table
 }
 
-/// A line per meaning. Values that share a meaning share a line.
+/// Renders one line per meaning. Values with the same meaning share a line.
 fn render_values(values: &[(&str, &str)]) -> String {
     let mut text = String::new();
     for same in values.chunk_by(|one, next| one.1 == next.1) {

@@ -1,4 +1,4 @@
-//! A gauge that cannot leak.
+//! A guard for gauges that count what exists now.
 
 use metrics::Gauge;
 
@@ -13,7 +13,7 @@ use metrics::Gauge;
 pub struct GaugeGuard(Gauge);
 
 impl GaugeGuard {
-    /// One more in `gauge`, until this is dropped.
+    /// Adds one to `gauge` until the guard is dropped.
     pub fn increment(gauge: &Gauge) -> Self {
         gauge.increment(1);
         Self(gauge.clone())
@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn a_gauge_guard_decrements_when_its_holder_panics() {
-        // The recorder is there once the metrics are; this gauge is the test's alone.
+        // Only this test uses the gauge. The metrics are touched first, so that the recorder is
+        // installed.
         let _ = metrics();
         let held = GaugeGuard::increment(&::metrics::gauge!("held_by_a_test"));
         assert!(render_metrics().contains("\nheld_by_a_test 1\n"));

@@ -1,5 +1,5 @@
-//! Logs: for people on a terminal, JSON lines otherwise, always on standard error, because standard output carries the
-//! server's URL alone.
+//! Logs: human-readable on a terminal and JSON lines otherwise, always on standard error, because
+//! standard output carries only the server's URL.
 
 use std::io::{self, IsTerminal};
 
@@ -9,10 +9,11 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::options::{LogFormat, Options};
 
-/// Starts logging for the whole process, panics included. Where something logs already, nothing changes.
+/// Starts logging for the whole process, panics included. Does nothing if a subscriber is already
+/// installed.
 ///
-/// In JSON, `spans` lists the spans that the line was written in, outermost first, with their fields (request,
-/// connection, raid), and `span` is the innermost.
+/// In JSON, `spans` lists the spans in which the line was written, outermost first, with their
+/// fields (request, connection, raid), and `span` is the innermost.
 pub fn init_logging(config: &Options) {
     let terminal = io::stderr().is_terminal();
     if tracing::subscriber::set_global_default(subscriber(config, io::stderr, terminal)).is_ok() {
@@ -77,7 +78,7 @@ mod tests {
         }
     }
 
-    /// What is written for one line in two spans.
+    /// Returns what is written for one line within two spans.
     fn capture_logs(format: LogFormat, terminal: bool) -> String {
         let page = LogBuffer::default();
         let config = Options {

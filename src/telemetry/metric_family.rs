@@ -9,7 +9,7 @@ use super::labels::Label;
 
 /// A kind of metric: how it is created and how `docs/METRICS.md` describes it.
 pub(super) trait Metric {
-    /// What differs between two metrics of the kind besides name and help: the unit or the labels.
+    /// What distinguishes two metrics of the kind besides name and help: the unit or the labels.
     type Spec;
 
     fn create(name: &'static str, spec: Self::Spec, help: &'static str) -> Self;
@@ -64,8 +64,8 @@ impl Metric for Histogram {
     }
 }
 
-/// One counter per value of a label. All of them exist from the start: Prometheus does not see an increase in a series
-/// that begins at 1, so the first panic would go unnoticed.
+/// One counter per value of a label. All of them exist from the start: Prometheus does not see an
+/// increase in a series that begins at 1, so the first panic would go unnoticed.
 pub struct CounterFamily<L>(Vec<(L, Counter)>);
 
 impl<L: Label> CounterFamily<L> {

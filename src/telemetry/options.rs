@@ -1,4 +1,4 @@
-//! What the section `[telemetry]` of the configuration says.
+//! The section `[telemetry]` of the configuration.
 
 use std::net::SocketAddr;
 
@@ -10,38 +10,38 @@ use crate::http_client::HttpUrl;
 use crate::option_value::optional_listen_address;
 use crate::redact::redact_url;
 
-/// Logs and metrics.
+/// Configuration of logs, metrics and traces.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Where Prometheus may scrape, if anywhere.
+    /// Address on which Prometheus may scrape; `None` disables the listener.
     #[serde(deserialize_with = "optional_listen_address")]
     pub metrics_listen: Option<SocketAddr>,
-    /// What to log: directives that [`EnvFilter`] is known to accept.
+    /// Log filter: directives that [`EnvFilter`] is known to accept.
     #[serde(deserialize_with = "directives")]
     pub log: String,
-    /// How to write it.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Where traces go, if anywhere: the base address of a collector.
+    /// Base URL of an OpenTelemetry collector; `None` disables traces.
     #[serde(deserialize_with = "otlp_endpoint")]
     pub otlp_endpoint: Option<HttpUrl>,
-    /// How many of a thousand requests and commands are traced.
+    /// Number of requests and commands in a thousand that are traced.
     pub traces_per_thousand: u16,
 }
 
 impl Options {
-    /// The share of requests and commands that are traced, from 0 to 1.
+    /// Returns the share of requests and commands that are traced, from 0 to 1.
     pub fn trace_sample_ratio(&self) -> f64 {
         f64::from(self.traces_per_thousand) / 1_000.0
     }
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// [`LogFormat::Human`] when standard error is a terminal, else [`LogFormat::Json`].
     Auto,
-    /// For people.
+    /// Lines for people to read.
     Human,
     /// One JSON object per line.
     Json,

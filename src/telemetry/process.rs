@@ -1,13 +1,13 @@
-//! What the process holds of its machine, where `/proc` tells (Linux). Elsewhere the gauges stay 0.
+//! Resources of the process, read from `/proc` (Linux). Elsewhere the gauges stay 0.
 
 use std::fs;
 
 use super::metrics;
 
-/// What `statm` counts in, on every machine that we build for.
+/// Page size in which `statm` counts, on every supported machine.
 const PAGE_BYTES: u64 = 4096;
 
-/// Looks, and sets the gauges.
+/// Reads memory and open files, and sets the gauges.
 pub(super) fn sample_process() {
     if let Some(pages) = resident_pages() {
         metrics().memory.set((pages * PAGE_BYTES) as f64);
@@ -17,7 +17,7 @@ pub(super) fn sample_process() {
     }
 }
 
-/// The second number of `statm` (proc(5)).
+/// Returns the second number of `statm` (proc(5)): the resident pages.
 fn resident_pages() -> Option<u64> {
     fs::read_to_string("/proc/self/statm")
         .ok()?

@@ -1,4 +1,4 @@
-//! Where metrics are kept, and the page that Prometheus reads.
+//! The recorder of metrics, and the page that Prometheus scrapes.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,10 +15,11 @@ use super::process;
 /// The Prometheus text format, version 0.0.4.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Samples of histograms pile up until they are read; this often they are folded, read or not.
+/// Interval at which the samples of histograms are folded, because they pile up until the page is
+/// rendered.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The process's recorder, installed at the first call.
+/// Returns the process's recorder, which the first call installs.
 pub(super) fn install_recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -36,14 +37,14 @@ pub(super) fn install_recorder() -> &'static PrometheusHandle {
     })
 }
 
-/// All metrics in Prometheus' text format.
+/// Renders all metrics in Prometheus' text format.
 pub fn render_metrics() -> String {
-    // So that the page is complete even if nothing was counted yet.
+    // Makes the page complete even if nothing has been counted yet.
     let _ = metrics();
     install_recorder().render()
 }
 
-/// Serves `GET /metrics`; for a listener of its own, never the public one.
+/// Serves `GET /metrics`, for a listener of its own and never the public one.
 pub fn metrics_router() -> Router {
     Router::new().route(
         "/metrics",
@@ -51,7 +52,8 @@ pub fn metrics_router() -> Router {
     )
 }
 
-/// Keeps the memory of histograms bounded where nobody scrapes, and looks at what the process holds. Runs until it is dropped; more than one does no harm.
+/// Keeps the memory of histograms bounded where Prometheus does not scrape, and samples the
+/// process's resources. Runs until dropped; running several does no harm.
 pub async fn run_upkeep() {
     let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

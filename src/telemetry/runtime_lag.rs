@@ -1,4 +1,4 @@
-//! How late the runtime is: a timer that should fire ten times a second, and when it did.
+//! Lag of the runtime: a timer that should fire ten times a second, and how late it fires.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use tokio::time::{Instant, sleep_until};
 
 use super::metrics;
 
-/// How often it is measured.
+/// Interval between two measurements.
 const MEASURE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Measures until it is dropped. What it sees is what every task of this runtime suffers: a poll that takes long, more to
-/// do than there are cores, a machine that stands still.
+/// Measures until dropped. Every task of this runtime suffers the same lag: from a poll that takes
+/// long, from more work than there are cores, or from a machine that is paused.
 pub async fn measure_runtime_lag() {
     let mut due = Instant::now() + MEASURE_INTERVAL;
     loop {

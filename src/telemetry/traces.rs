@@ -1,7 +1,8 @@
-//! Traces: where the time of a request, a command or a commit went, for a collector of OpenTelemetry's.
+//! Traces for an OpenTelemetry collector: where the time of a request, a command or a commit went.
 //!
-//! In a build without the feature `otel` nothing of it exists; without `telemetry.otlp_endpoint` nothing of it runs.
-//! Attributes are names from fixed sets, ids and numbers: no text of a player's, no token, no address.
+//! A build without the feature `otel` contains none of it; without `telemetry.otlp_endpoint` none
+//! of it runs. Attributes are names from fixed sets, ids and numbers: no text of a player, no
+//! token, no address.
 
 #[cfg(not(feature = "otel"))]
 mod disabled;

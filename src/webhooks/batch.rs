@@ -1,4 +1,4 @@
-//! A page: messages that are posted together, and what is to be noted of them.
+//! A batch: deliveries that are posted together, and the progress to save afterwards.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,68 +13,65 @@ use super::{Endpoint, WebhookMessage, schedule};
 use crate::store::webhooks::{FailedAttempt, ProgressUpdate};
 use crate::telemetry::{WebhookOutcome, metrics};
 
-/// Posts under way at once.
+/// Maximum number of raids whose deliveries are posted at the same time.
 const CONCURRENT_POSTS_MAX: usize = 8;
 
-/// A message to be posted, and where it comes from.
+/// A message to be posted, and the event that it comes from.
 pub(super) struct PendingDelivery {
     pub(super) raid: RaidId,
     pub(super) seq: Seq,
     pub(super) message: WebhookMessage,
-    /// The id of its place among the parked, if it has one.
+    /// Id of the parked delivery, if this is a retry.
     pub(super) parked_id: Option<u64>,
     pub(super) attempts: u32,
 }
 
-/// What is done next.
+/// The deliveries to post next, and their effect on the endpoint's progress.
 #[derive(Default)]
 pub(super) struct DeliveryBatch {
     pub(super) deliveries: Vec<PendingDelivery>,
-    /// To be noted when they have been posted.
+    /// Progress to save when the deliveries have been posted.
     pub(super) progress: ProgressUpdate,
-    /// The feed has no more for now.
+    /// Whether the feed has no more events for now.
     pub(super) is_caught_up: bool,
 }
 
 impl DeliveryBatch {
-    /// Posts the letters, those of a few raids at once and each raid's in turn, and adds what came of it to what is to be
-    /// noted.
+    /// Posts the deliveries, several raids at once but each raid's in order, and adds their
+    /// outcomes to the progress.
     pub(super) async fn post_all(&mut self, endpoint: &Endpoint) {
         let mut by_raid: BTreeMap<RaidId, Vec<&PendingDelivery>> = BTreeMap::new();
-        self.deliveries
-            .iter()
-            .for_each(|letter| by_raid.entry(letter.raid).or_default().push(letter));
+        for delivery in &self.deliveries {
+            by_raid.entry(delivery.raid).or_default().push(delivery);
+        }
         let posts: Vec<BoxFuture<'_, _>> = by_raid
             .into_values()
-            .map(|letters| post_in_order(endpoint, letters).boxed())
+            .map(|deliveries| post_in_order(endpoint, deliveries).boxed())
             .collect();
         let outcomes: Vec<Vec<(&PendingDelivery, DeliveryOutcome)>> = stream::iter(posts)
             .buffered(CONCURRENT_POSTS_MAX)
             .collect()
             .await;
-        for (letter, outcome) in outcomes.into_iter().flatten() {
-            letter.record_outcome(outcome, endpoint, &mut self.progress);
+        for (delivery, outcome) in outcomes.into_iter().flatten() {
+            delivery.record_outcome(outcome, endpoint, &mut self.progress);
         }
     }
 
-    /// Whether the endpoint took none of the letters, and does not say that it wants none.
+    /// Returns whether every delivery failed, although the endpoint did not ask for a pause.
     pub(super) fn has_failed(&self) -> bool {
-        let ProgressUpdate {
-            failed_attempts: failed,
-            pause_reason: paused,
-            ..
-        } = &self.progress;
-        !self.deliveries.is_empty() && failed.len() == self.deliveries.len() && paused.is_none()
+        !self.deliveries.is_empty()
+            && self.progress.failed_attempts.len() == self.deliveries.len()
+            && self.progress.pause_reason.is_none()
     }
 }
 
 async fn post_in_order<'l>(
     endpoint: &Endpoint,
-    letters: Vec<&'l PendingDelivery>,
+    deliveries: Vec<&'l PendingDelivery>,
 ) -> Vec<(&'l PendingDelivery, DeliveryOutcome)> {
     let mut outcomes = Vec::new();
-    for letter in letters {
-        outcomes.push((letter, endpoint.post(&letter.message).await));
+    for delivery in deliveries {
+        outcomes.push((delivery, endpoint.post(&delivery.message).await));
     }
     outcomes
 }
@@ -89,19 +86,19 @@ impl PendingDelivery {
         let PendingDelivery {
             raid,
             seq,
-            parked_id: parked,
+            parked_id,
             attempts,
             ..
         } = *self;
-        let failed = |attempts, again, error| FailedAttempt {
+        let failed = |attempts, retry_after, error| FailedAttempt {
             raid,
             seq,
             attempts,
-            retry_after: again,
+            retry_after,
             error,
         };
         match outcome {
-            DeliveryOutcome::Delivered => progress.settled_ids.extend(parked),
+            DeliveryOutcome::Delivered => progress.settled_ids.extend(parked_id),
             DeliveryOutcome::Gone => {
                 let error = "answered with 410 Gone".to_owned();
                 progress.failed_attempts.push(failed(
@@ -111,19 +108,16 @@ impl PendingDelivery {
                 ));
                 progress.pause_reason = Some(error);
             }
-            DeliveryOutcome::Failed {
-                error,
-                retry_after: again,
-            } => {
+            DeliveryOutcome::Failed { error, retry_after } => {
                 let attempts = attempts.saturating_add(1);
-                let again = schedule::retry_delay(attempts, rand::random(), again);
-                if again.is_none() {
+                let retry_after = schedule::retry_delay(attempts, rand::random(), retry_after);
+                if retry_after.is_none() {
                     metrics().webhook_deliveries.increment(WebhookOutcome::Dead);
-                    warn!(endpoint = endpoint.name, %raid, %seq, error, "a webhook is not tried any more");
+                    warn!(endpoint = endpoint.name, %raid, %seq, error, "webhook delivery failed for the last time; giving up");
                 }
                 progress
                     .failed_attempts
-                    .push(failed(attempts, again, error));
+                    .push(failed(attempts, retry_after, error));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Posting one message, and what comes of it.
+//! Delivery of one message by HTTP, and its outcome.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,31 +11,30 @@ use super::{Endpoint, WebhookMessage};
 use crate::http_client;
 use crate::telemetry::{WebhookOutcome, metrics};
 
-/// How long an endpoint may take, connecting to it included.
+/// Longest time for one post, including the connection.
 const POST_TIMEOUT: Duration = Duration::from_secs(15);
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// What came of a try.
+/// Outcome of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum DeliveryOutcome {
-    /// The endpoint has it.
+    /// The endpoint has accepted the message.
     Delivered,
-    /// The endpoint wants nothing any more.
+    /// The endpoint accepts no more messages.
     Gone,
-    /// To be tried again.
+    /// The attempt failed and is to be repeated.
     Failed {
-        /// What went wrong.
         error: String,
-        /// After what time the endpoint wants to be asked again, if it said so.
+        /// Delay that the endpoint asked for, if any.
         retry_after: Option<Duration>,
     },
 }
 
 impl Endpoint {
-    /// Posts a message once. If it failed, the endpoint may have got it all the same.
+    /// Posts a message once. Even if that fails, the endpoint may have received it.
     pub(super) async fn post(&self, message: &WebhookMessage) -> DeliveryOutcome {
         let began = Instant::now();
         let outcome = match timeout(
@@ -64,7 +63,8 @@ impl Endpoint {
     }
 
     fn request(&self, message: &WebhookMessage) -> Request<Bytes> {
-        // The receiver compares it with its own clock, so it is this machine's and not the database's.
+        // The receiver compares the timestamp with its own clock, so it comes from this machine's
+        // clock and not from the database's.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
@@ -88,7 +88,7 @@ impl Endpoint {
     }
 }
 
-/// What an answer means. A redirect is a failure: the endpoint is where the configuration says.
+/// Classifies a response. A redirect is a failure: the configuration names the endpoint's URL.
 fn classify_response(status: StatusCode, headers: &HeaderMap) -> DeliveryOutcome {
     match status {
         StatusCode::GONE => DeliveryOutcome::Gone,
@@ -100,7 +100,7 @@ fn classify_response(status: StatusCode, headers: &HeaderMap) -> DeliveryOutcome
     }
 }
 
-/// A date is not understood: then the schedule alone counts.
+/// Parses a delay in seconds. A date is ignored, so only the schedule counts then.
 fn parse_retry_after(value: &HeaderValue) -> Option<Duration> {
     value
         .to_str()
@@ -159,13 +159,12 @@ mod tests {
         };
         let (key, previous) = (key("A"), key("B"));
         let url = "http://127.0.0.1:9/".parse().expect("a URL");
-        let (name, kinds) = ("app".to_owned(), WebhookEventKind::ALL.to_vec());
         let mut endpoint = Endpoint {
-            name,
+            name: "app".to_owned(),
             url,
             signing_key: key.clone(),
             previous_signing_key: None,
-            event_kinds: kinds,
+            event_kinds: WebhookEventKind::ALL.to_vec(),
         };
         let message = WebhookMessage {
             id: "abc_7_12".to_owned(),
@@ -174,13 +173,13 @@ mod tests {
         for previous in [None, Some(previous)] {
             endpoint.previous_signing_key = previous.clone();
             let request = endpoint.request(&message);
-            let told =
+            let header =
                 |name: HeaderName| request.headers()[name].to_str().expect("text").to_owned();
-            let at = told(WEBHOOK_TIMESTAMP).parse().expect("seconds");
+            let at = header(WEBHOOK_TIMESTAMP).parse().expect("seconds");
             let signed = |key: &SigningKey| key.sign("abc_7_12", at, b"{}");
             let expected: Vec<_> = [&key].into_iter().chain(&previous).map(signed).collect();
             assert_eq!(
-                (told(WEBHOOK_ID), told(WEBHOOK_SIGNATURE)),
+                (header(WEBHOOK_ID), header(WEBHOOK_SIGNATURE)),
                 ("abc_7_12".to_owned(), expected.join(" "))
             );
         }

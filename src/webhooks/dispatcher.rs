@@ -1,8 +1,9 @@
-//! One endpoint's messages: each raid's in turn, as long as the endpoint takes them. What it does not take is parked and
-//! tried again later, and the rest goes on.
+//! Delivers one endpoint's messages, each raid's in order, as long as the endpoint accepts them.
+//! Failed deliveries are parked and retried later, and the others go on.
 //!
-//! At least once: what was posted is noted after it was, in one transaction with what failed. Whoever dies in between
-//! posts it again, under the same id.
+//! Delivery is at least once: progress is saved after a batch has been posted, in one transaction
+//! with its failures. An instance that dies in between leaves the batch to be posted again, under
+//! the same ids.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,37 +18,39 @@ use super::{Endpoint, WebhookEventKind, WebhookMessage, schedule};
 use crate::store::webhooks::{EndpointProgress, ParkedDelivery, ProgressUpdate};
 use crate::store::{FeedCursor, InstanceId, Result, Store};
 
-/// How often the feed, and what is due, are looked at while nothing comes.
+/// Interval between two reads of the feed and of due retries while there is nothing to deliver.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is tried to become the one who delivers, and whether a paused endpoint was resumed.
+/// Interval between attempts to acquire the endpoint, which also show whether a paused endpoint was
+/// resumed.
 const ACQUIRE_INTERVAL: Duration = Duration::from_secs(5);
-/// Events read at once.
+/// Maximum number of events that are read at once.
 const FEED_EVENTS_MAX: u32 = 256;
-/// Messages that are noted together.
+/// Maximum number of deliveries in one batch.
 const BATCH_DELIVERIES_MAX: u32 = 64;
-/// After so many events of which nothing is told it is noted how far they go: whoever goes on reads no more of them again.
+/// Number of read events without a delivery after which progress is saved, so that a successor does
+/// not read them again.
 const PROGRESS_INTERVAL_EVENTS: u32 = 10_000;
-/// How often it is said that the database fails, while it does.
+/// Interval between warnings while the database fails.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// How long giving the endpoint up may take at the end.
+/// Longest time to release the endpoint at the end.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What delivers to one endpoint.
+/// Task that delivers to one endpoint.
 pub struct WebhookDispatcher {
     endpoint: Endpoint,
     store: Arc<dyn Store>,
     instance: InstanceId,
 }
 
-/// Where the pump is, and how the endpoint is doing.
+/// State of the delivery: the position in the feed and the health of the endpoint.
 struct DispatchState {
     lineage: String,
     feed_cursor: FeedCursor,
-    /// Events read since the place was last noted.
+    /// Events read since progress was last saved.
     events_since_progress: u32,
-    /// Tries in a row that failed.
+    /// Failed batches in a row.
     consecutive_failures: u32,
-    /// Nothing is posted before then.
+    /// Time before which nothing is posted.
     backoff_until: Instant,
 }
 
@@ -64,12 +67,11 @@ impl WebhookDispatcher {
         }
     }
 
-    /// What the endpoint is called.
     pub fn endpoint_name(&self) -> &str {
         &self.endpoint.name
     }
 
-    /// Delivers until it is stopped, and then gives the endpoint to whoever wants it.
+    /// Delivers until `stop` is cancelled, and then releases the endpoint for other instances.
     pub async fn run(self, stop: CancellationToken) {
         let _ = stop.run_until_cancelled(self.deliver_with_retries()).await;
         let release = self
@@ -78,24 +80,24 @@ impl WebhookDispatcher {
         if !matches!(timeout(RELEASE_TIMEOUT, release).await, Ok(Ok(()))) {
             info!(
                 endpoint = self.endpoint_name(),
-                "not given up; it is free when this instance's lease has run out"
+                "releasing the endpoint failed; it is free when this instance's lease expires"
             );
         }
     }
 
     async fn deliver_with_retries(&self) {
-        let mut complained: Option<Instant> = None;
+        let mut warned_at: Option<Instant> = None;
         loop {
             let pause = match self.acquire_and_deliver().await {
                 Ok(()) => ACQUIRE_INTERVAL,
                 Err(error) => {
-                    if complained.is_none_or(|at| at.elapsed() > WARNING_INTERVAL) {
+                    if warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL) {
                         warn!(
                             endpoint = self.endpoint_name(),
                             ?error,
-                            "webhooks wait for the database"
+                            "store failed during webhook delivery; retrying"
                         );
-                        complained = Some(Instant::now());
+                        warned_at = Some(Instant::now());
                     }
                     POLL_INTERVAL
                 }
@@ -110,18 +112,16 @@ impl WebhookDispatcher {
             .acquire_endpoint(self.endpoint_name(), self.instance)
             .await?
         {
-            Some(cursor) if cursor.pause_reason.is_none() => self.deliver_from(cursor).await,
+            Some(progress) if progress.pause_reason.is_none() => self.deliver_from(progress).await,
             _ => Ok(()),
         }
     }
 
-    /// Delivers for as long as the endpoint is ours and wants it.
+    /// Delivers for as long as this instance holds the endpoint and the endpoint is not paused.
     async fn deliver_from(
         &self,
         EndpointProgress {
-            lineage,
-            cursor: place,
-            ..
+            lineage, cursor, ..
         }: EndpointProgress,
     ) -> Result<()> {
         info!(
@@ -130,14 +130,14 @@ impl WebhookDispatcher {
         );
         let mut state = DispatchState {
             lineage,
-            feed_cursor: place,
+            feed_cursor: cursor,
             events_since_progress: 0,
             consecutive_failures: 0,
             backoff_until: Instant::now(),
         };
         loop {
             sleep_until(state.backoff_until).await;
-            // An endpoint that fails is asked for one thing at a time.
+            // A failing endpoint gets one message at a time.
             let limit = if state.consecutive_failures > 0 {
                 1
             } else {
@@ -147,17 +147,17 @@ impl WebhookDispatcher {
                 .store
                 .due_deliveries(self.endpoint_name(), limit)
                 .await?;
-            let mut page = if due.is_empty() {
+            let mut batch = if due.is_empty() {
                 self.next_feed_batch(&mut state, limit).await?
             } else {
                 self.next_retry_batch(&state, due).await?
             };
-            page.post_all(&self.endpoint).await;
+            batch.post_all(&self.endpoint).await;
             let DeliveryBatch {
                 progress,
-                is_caught_up: caught_up,
+                is_caught_up,
                 ..
-            } = &page;
+            } = &batch;
             if *progress != ProgressUpdate::default()
                 && !self
                     .store
@@ -166,75 +166,78 @@ impl WebhookDispatcher {
             {
                 info!(
                     endpoint = self.endpoint_name(),
-                    "another instance delivers these webhooks"
+                    "webhook endpoint lost to another instance"
                 );
                 return Ok(());
             }
             if let Some(reason) = &progress.pause_reason {
                 warn!(
                     endpoint = self.endpoint_name(),
-                    reason, "webhooks are paused until an operator resumes them"
+                    reason, "webhook endpoint paused until an operator resumes it"
                 );
                 return Ok(());
             }
-            if !page.deliveries.is_empty() {
-                self.update_backoff(&mut state, &page);
+            if !batch.deliveries.is_empty() {
+                self.update_backoff(&mut state, &batch);
             }
-            if *caught_up {
+            if *is_caught_up {
                 sleep(POLL_INTERVAL).await;
             }
         }
     }
 
-    /// What comes next in the feed. The state is ahead of what is noted from then on: whoever fails to post or to note it
-    /// drops the state.
+    /// Returns the next deliveries of the feed. The state is then ahead of the saved progress: a
+    /// caller that fails to post the batch or to save its progress must drop the state.
     async fn next_feed_batch(
         &self,
         state: &mut DispatchState,
         limit: u32,
     ) -> Result<DeliveryBatch> {
-        let fed = self
+        let page = self
             .store
             .read_feed(state.feed_cursor, FEED_EVENTS_MAX)
             .await?;
-        if fed.lineage != state.lineage {
+        if page.lineage != state.lineage {
             warn!(
                 endpoint = self.endpoint_name(),
-                "the database has another history: webhooks begin at its present"
+                "the database has another lineage; webhooks continue at the end of its feed"
             );
-            (state.lineage, state.feed_cursor) = self.store.feed_end().await?;
+            let (lineage, cursor) = self.store.feed_end().await?;
+            state.lineage = lineage;
+            state.feed_cursor = cursor;
             return Ok(DeliveryBatch {
                 progress: state.take_progress(),
                 ..DeliveryBatch::default()
             });
         }
-        let (mut letters, mut read) = (Vec::new(), 0);
-        for (raid, event) in &fed.events {
-            letters.extend(self.pending_delivery(&state.lineage, *raid, event));
+        let mut deliveries = Vec::new();
+        let mut read = 0;
+        for (raid, event) in &page.events {
+            deliveries.extend(self.pending_delivery(&state.lineage, *raid, event));
             read += 1;
-            if letters.len() == limit as usize {
+            if deliveries.len() == limit as usize {
                 break;
             }
         }
-        let whole = read as usize == fed.events.len();
-        // The feed says where it stands behind so many.
-        state.feed_cursor = if whole {
-            fed.next
+        let is_whole_page = read as usize == page.events.len();
+        // After a partial page, the feed returns the cursor behind as many events as were used.
+        state.feed_cursor = if is_whole_page {
+            page.next
         } else {
             self.store.read_feed(state.feed_cursor, read).await?.next
         };
         state.events_since_progress += read;
-        let to_note =
-            !letters.is_empty() || state.events_since_progress >= PROGRESS_INTERVAL_EVENTS;
-        let progress = if to_note {
+        let is_progress_due =
+            !deliveries.is_empty() || state.events_since_progress >= PROGRESS_INTERVAL_EVENTS;
+        let progress = if is_progress_due {
             state.take_progress()
         } else {
             ProgressUpdate::default()
         };
         Ok(DeliveryBatch {
-            deliveries: letters,
+            deliveries,
             progress,
-            is_caught_up: whole && read < FEED_EVENTS_MAX,
+            is_caught_up: is_whole_page && read < FEED_EVENTS_MAX,
         })
     }
 
@@ -244,9 +247,9 @@ impl WebhookDispatcher {
         raid: RaidId,
         event: &Event,
     ) -> Option<PendingDelivery> {
-        let told = WebhookEventKind::from_event(&event.data)
+        let is_wanted = WebhookEventKind::from_event(&event.data)
             .is_some_and(|kind| self.endpoint.event_kinds.contains(&kind));
-        let message = WebhookMessage::from_event(lineage, raid, event).filter(|_| told)?;
+        let message = WebhookMessage::from_event(lineage, raid, event).filter(|_| is_wanted)?;
         Some(PendingDelivery {
             raid,
             seq: event.seq,
@@ -256,13 +259,13 @@ impl WebhookDispatcher {
         })
     }
 
-    /// What was parked, read anew from the ledger.
+    /// Returns the due retries, read from the ledger again.
     async fn next_retry_batch(
         &self,
         state: &DispatchState,
         due: Vec<ParkedDelivery>,
     ) -> Result<DeliveryBatch> {
-        let mut page = DeliveryBatch::default();
+        let mut batch = DeliveryBatch::default();
         for ParkedDelivery {
             id,
             raid,
@@ -279,33 +282,34 @@ impl WebhookDispatcher {
                 .pop()
                 .filter(|event| event.seq == seq);
             match event.and_then(|event| WebhookMessage::from_event(&state.lineage, raid, &event)) {
-                Some(message) => page.deliveries.push(PendingDelivery {
+                Some(message) => batch.deliveries.push(PendingDelivery {
                     raid,
                     seq,
                     message,
                     parked_id: Some(id),
                     attempts,
                 }),
-                None => page.progress.settled_ids.push(id), // there is no such event to tell of
+                // The event does not exist, or has no message.
+                None => batch.progress.settled_ids.push(id),
             }
         }
-        Ok(page)
+        Ok(batch)
     }
 
-    /// Leaves an endpoint that took nothing alone for a while.
-    fn update_backoff(&self, state: &mut DispatchState, page: &DeliveryBatch) {
-        if page.has_failed() && state.consecutive_failures == 0 {
-            let error = page
+    /// Delays the next batch if the endpoint accepted nothing.
+    fn update_backoff(&self, state: &mut DispatchState, batch: &DeliveryBatch) {
+        if batch.has_failed() && state.consecutive_failures == 0 {
+            let error = batch
                 .progress
                 .failed_attempts
                 .last()
                 .map(|failed| failed.error.as_str());
             warn!(
                 endpoint = self.endpoint_name(),
-                error, "webhooks fail; they are tried again"
+                error, "webhook delivery failed; retrying"
             );
         }
-        state.consecutive_failures = if page.has_failed() {
+        state.consecutive_failures = if batch.has_failed() {
             state.consecutive_failures.saturating_add(1)
         } else {
             0
@@ -315,7 +319,7 @@ impl WebhookDispatcher {
 }
 
 impl DispatchState {
-    /// That everything up to here is dealt with.
+    /// Returns progress that covers every event up to the cursor.
     fn take_progress(&mut self) -> ProgressUpdate {
         self.events_since_progress = 0;
         ProgressUpdate {

@@ -1,4 +1,4 @@
-//! The endpoints that the section `[webhooks]` of the configuration names.
+//! The endpoints in the section `[webhooks]` of the configuration.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
@@ -9,25 +9,24 @@ use crate::webhooks::{SigningKey, WebhookEventKind};
 /// Longest name of an endpoint.
 const NAME_MAX: usize = 64;
 
-/// Where webhooks are posted.
+/// A host app's URL that receives webhooks.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
-    /// What it is called, in the database and by operators.
+    /// Name of the endpoint, in the database and for operators.
     pub name: String,
-    /// Its address.
     pub url: HttpUrl,
-    /// What its messages are signed with.
+    /// Key that signs the endpoint's messages.
     pub signing_key: SigningKey,
-    /// What they are signed with besides, while the key is being changed.
+    /// Key that signs them as well, while the key is being changed.
     pub previous_signing_key: Option<SigningKey>,
-    /// What it is told.
+    /// Kinds of events that the endpoint receives.
     pub event_kinds: Vec<WebhookEventKind>,
 }
 
-/// The endpoints to which webhooks are posted.
+/// The configured webhook endpoints.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// Every endpoint, each with a name of its own.
+    /// The endpoints, each with a name of its own.
     pub endpoints: Vec<Endpoint>,
 }
 

@@ -1,13 +1,13 @@
-//! What an endpoint is told of an event.
+//! The message that an endpoint receives for an event.
 
 use raidhall_protocol::{Event, EventData, RaidId, UnixMillis};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-/// What is told by webhooks; the rest is in the feed.
+/// Kinds of events that are sent as webhooks; the feed has all others too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs, reason = "named as the events that they tell of")]
+#[allow(missing_docs, reason = "named like the events")]
 pub enum WebhookEventKind {
     #[serde(rename = "raid.started")]
     RaidStarted,
@@ -17,13 +17,13 @@ pub enum WebhookEventKind {
     RaidFailed,
     #[serde(rename = "member.joined")]
     MemberJoined,
-    /// Also by being sent away: the data's `reason` says which.
+    /// A member has left or was removed; `reason` in the data says which.
     #[serde(rename = "member.left")]
     MemberLeft,
 }
 
 impl WebhookEventKind {
-    /// All there are.
+    /// All kinds of webhook events.
     pub const ALL: [WebhookEventKind; 5] = [
         WebhookEventKind::RaidStarted,
         WebhookEventKind::RaidCompleted,
@@ -32,7 +32,7 @@ impl WebhookEventKind {
         WebhookEventKind::MemberLeft,
     ];
 
-    /// What an event is told as, if it is.
+    /// Returns the webhook kind of an event; `None` if the event is not sent as a webhook.
     pub const fn from_event(data: &EventData) -> Option<WebhookEventKind> {
         match data {
             EventData::RaidStarted { .. } => Some(WebhookEventKind::RaidStarted),
@@ -44,7 +44,7 @@ impl WebhookEventKind {
         }
     }
 
-    /// The name on the wire.
+    /// Returns the kind's name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             WebhookEventKind::RaidStarted => "raid.started",
@@ -56,20 +56,20 @@ impl WebhookEventKind {
     }
 }
 
-/// What is posted. The same event makes the same message each time.
+/// The message to post. The same event always gives the same message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookMessage {
-    /// By which whoever gets it twice knows it again.
+    /// Idempotency key; the same for every attempt.
     pub id: String,
-    /// JSON.
+    /// Body of the post, as JSON.
     pub body: Vec<u8>,
 }
 
 impl WebhookMessage {
-    /// The message of an event in a history of the database; none for events that are not told.
+    /// Returns the message of an event in a lineage; `None` if the event is not sent as a webhook.
     pub fn from_event(lineage: &str, raid: RaidId, event: &Event) -> Option<WebhookMessage> {
         let kind = WebhookEventKind::from_event(&event.data)?;
-        // A history that came with a backup may be called anything; ids go into a header.
+        // A lineage from a restored backup may be any text, but ids go into a header.
         let lineage: String = lineage
             .chars()
             .filter(char::is_ascii_alphanumeric)
@@ -87,13 +87,14 @@ impl WebhookMessage {
     }
 }
 
-/// The moment as RFC 3339 writes it, in UTC. Moments beyond the calendar of [`time`] count as 1970-01-01.
+/// Formats a time as RFC 3339 in UTC. Times beyond the calendar of [`time`] become 1970-01-01.
 fn rfc3339(at: UnixMillis) -> String {
     let whole = OffsetDateTime::from_unix_timestamp(at.0.div_euclid(1_000))
         .unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (year, month, day) = whole.to_calendar_date();
     let (hour, minute, second) = whole.to_hms();
-    let (month, millis) = (u8::from(month), at.0.rem_euclid(1_000));
+    let month = u8::from(month);
+    let millis = at.0.rem_euclid(1_000);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
 }
 
@@ -127,7 +128,7 @@ mod tests {
             released: Vec::new(),
         };
         let WebhookMessage { id, body } =
-            WebhookMessage::from_event("a\nb: c", raid(), &event(left)).expect("told");
+            WebhookMessage::from_event("a\nb: c", raid(), &event(left)).expect("a message");
         assert_eq!(id, "abc_7_12");
         let body: Value = serde_json::from_slice(&body).expect("JSON");
         let data = json!({"raid": 7, "seq": 12, "at": 1_767_225_661_042_i64, "by": 5, "player": 6,

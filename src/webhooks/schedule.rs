@@ -1,9 +1,9 @@
-//! When a delivery that failed is tried again.
+//! Schedule of retries for failed deliveries.
 
 use std::time::Duration;
 
-/// After the first try, the second and so on, in seconds: what Standard Webhooks recommends, about four days in all. Then a
-/// delivery is dead.
+/// Delays after the first, second and further failed attempts, in seconds: the recommendation of
+/// Standard Webhooks, about four days in all. After the last one a delivery is dead.
 const RETRY_DELAYS_SECS: [u64; 9] = [
     5,
     5 * 60,
@@ -15,24 +15,29 @@ const RETRY_DELAYS_SECS: [u64; 9] = [
     20 * 3_600,
     24 * 3_600,
 ];
-/// The longest that somebody may ask to be left alone, and that they are.
+/// Longest delay that an endpoint can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3_600);
-/// New messages are held back for as long after the last failure, at most: so an endpoint that is back is soon noticed, and
-/// one that is down is not knocked on for each of them.
+/// Longest back-off after failures in a row: short enough to notice soon that an endpoint is back,
+/// long enough not to post every new message to one that is down.
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
-/// After the first failure in a row.
+/// Back-off after the first failure in a row.
 const BACKOFF_MIN: Duration = Duration::from_secs(5);
 
-/// After what time a delivery that was tried so often is tried again; none: it is dead. `luck`, from 0 to 1, spreads those
-/// that failed together over a fifth to either side. `asked` is what the endpoint wished for.
-pub(super) fn retry_delay(attempts: u32, luck: f64, asked: Option<Duration>) -> Option<Duration> {
-    let place = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
-    let planned = Duration::from_secs(*RETRY_DELAYS_SECS.get(place)?)
-        .mul_f64(0.8 + 0.4 * luck.clamp(0.0, 1.0));
-    Some(planned.max(asked.unwrap_or_default().min(RETRY_AFTER_MAX)))
+/// Returns the delay before the next attempt of a delivery that has failed `attempts` times; `None`
+/// if it is dead. `jitter`, from 0 to 1, spreads deliveries that failed together over a fifth to
+/// either side. `requested` is the delay that the endpoint asked for.
+pub(super) fn retry_delay(
+    attempts: u32,
+    jitter: f64,
+    requested: Option<Duration>,
+) -> Option<Duration> {
+    let index = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    let planned = Duration::from_secs(*RETRY_DELAYS_SECS.get(index)?)
+        .mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+    Some(planned.max(requested.unwrap_or_default().min(RETRY_AFTER_MAX)))
 }
 
-/// How long new messages are held back after so many failures in a row.
+/// Returns how long new messages are held back after a number of failures in a row.
 pub(super) fn backoff_delay(failures: u32) -> Duration {
     let doubled = failures
         .checked_sub(1)
@@ -46,9 +51,10 @@ mod tests {
 
     #[test]
     fn a_delivery_is_abandoned_after_ten_attempts_over_four_days() {
-        let planned =
-            |luck| (1..=9).map(move |attempts| retry_delay(attempts, luck, None).expect("again"));
-        let days = |luck| planned(luck).sum::<Duration>().as_secs_f64() / 86_400.0;
+        let planned = |jitter| {
+            (1..=9).map(move |attempts| retry_delay(attempts, jitter, None).expect("again"))
+        };
+        let days = |jitter| planned(jitter).sum::<Duration>().as_secs_f64() / 86_400.0;
         assert!(days(0.5) > 3.0 && days(1.0) < 4.5);
         assert!(planned(0.5).is_sorted());
         assert_eq!(retry_delay(1, 0.5, None), Some(Duration::from_secs(5)));
@@ -71,7 +77,7 @@ mod tests {
         assert_eq!(
             retry_delay(3, 0.5, secs(60)),
             secs(1_800),
-            "it is no way to be asked sooner"
+            "a shorter Retry-After does not shorten the delay"
         );
         assert_eq!(retry_delay(1, 0.5, secs(u64::MAX)), Some(RETRY_AFTER_MAX));
     }

@@ -1,5 +1,6 @@
-//! Signing messages, as [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md)
-//! has it: HMAC-SHA256 over the id, the time and the body.
+//! Signatures of messages as defined by [Standard
+//! Webhooks](https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md):
+//! HMAC-SHA256 over the id, the time and the body.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,16 +12,16 @@ use thiserror::Error;
 
 use crate::redact::REDACTED;
 
-/// What a key's text begins with.
+/// Prefix of a key's text.
 const KEY_PREFIX: &str = "whsec_";
-/// Fewest and most bytes of a key, by the specification.
+/// Permitted lengths of a key in bytes, by the specification.
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
-/// What an endpoint's messages are signed with. `Debug` does not show it.
+/// Key that signs an endpoint's messages. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey(Vec<u8>);
 
-/// Why a text is no key.
+/// Error of a text that is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "must be whsec_ and the base64 of 24 to 64 random bytes, for example from `echo whsec_$(openssl rand -base64 32)`"
@@ -42,7 +43,7 @@ impl FromStr for SigningKey {
 }
 
 impl SigningKey {
-    /// One signature: its version and its base64.
+    /// Returns one signature: its version and its base64.
     pub(super) fn sign(&self, id: &str, seconds: i64, body: &[u8]) -> String {
         let mut mac =
             Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
@@ -62,7 +63,7 @@ impl fmt::Debug for SigningKey {
 mod tests {
     use super::*;
 
-    /// From the specification's reference implementations.
+    /// The test vector of the specification's reference implementations.
     #[test]
     fn the_specification_example_has_its_documented_signature() {
         let key: SigningKey = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

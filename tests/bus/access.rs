@@ -1,4 +1,4 @@
-//! Who may speak to whom: passwords, a user that may do nothing else, TLS with a private authority.
+//! Access to Redis: passwords, a user with no other rights, and TLS with a private authority.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::server::{RedisProcess, connect};
 use crate::test_bus::{TestBus, events_channel, number_message};
 
-/// The user that the documentation of the bus asks for.
+/// The user that the bus's documentation asks for.
 pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
 
 #[tokio::test]
@@ -23,27 +23,27 @@ async fn the_documented_redis_user_suffices_for_the_bus() {
     ))
     .await;
     let url = format!("redis://raidhall:hunter2@{}", server.address());
-    let (mut hearing, speaking) = (TestBus::connect(&url).await, TestBus::connect(&url).await);
-    hearing.subscribe(&[events_channel(1)]).await;
-    speaking
-        .wait_for_delivery_to(&mut hearing, events_channel(1))
+    let (mut receiver, sender) = (TestBus::connect(&url).await, TestBus::connect(&url).await);
+    receiver.subscribe(&[events_channel(1)]).await;
+    sender
+        .wait_for_delivery_to(&mut receiver, events_channel(1))
         .await;
-    hearing.bus.unsubscribe(&[events_channel(1)]);
-    speaking.wait_for_subscribers(events_channel(1), 0).await;
-    let inbox = hearing.inbox;
-    speaking.wait_for_delivery_to(&mut hearing, inbox).await;
+    receiver.bus.unsubscribe(&[events_channel(1)]);
+    sender.wait_for_subscribers(events_channel(1), 0).await;
+    let inbox = receiver.inbox;
+    sender.wait_for_delivery_to(&mut receiver, inbox).await;
 
     let mut user = connect(&url).await.expect("connect as the user");
-    let elsewhere = redis::cmd("PUBLISH")
+    let other_channel = redis::cmd("PUBLISH")
         .arg("elsewhere")
         .arg("x")
         .exec_async(&mut user)
         .await;
-    let key = redis::cmd("GET")
+    let other_key = redis::cmd("GET")
         .arg("raid:{1}:state")
         .exec_async(&mut user)
         .await;
-    for refused in [elsewhere, key] {
+    for refused in [other_channel, other_key] {
         let refused: RedisResult<()> = refused;
         assert_eq!(refused.expect_err("not allowed").code(), Some("NOPERM"));
     }
@@ -52,11 +52,11 @@ async fn the_documented_redis_user_suffices_for_the_bus() {
 #[tokio::test]
 async fn a_wrong_redis_password_is_reported_without_the_password() {
     let server = RedisProcess::start_with("requirepass right").await;
-    let station = TestBus::new(&format!("redis://:wr0ng@{}", server.address()), false, None);
-    let fault = wait_for_fault(&station).await;
+    let test_bus = TestBus::new(&format!("redis://:wr0ng@{}", server.address()), false, None);
+    let fault = wait_for_fault(&test_bus).await;
     assert!(fault.to_lowercase().contains("password"), "{fault}");
     assert!(!fault.contains("wr0ng"), "{fault}");
-    let _works = TestBus::connect(&format!("redis://:right@{}", server.address())).await;
+    let _healthy = TestBus::connect(&format!("redis://:right@{}", server.address())).await;
 }
 
 #[tokio::test]
@@ -74,20 +74,20 @@ async fn tls_accepts_only_the_configured_private_authority() {
             .wait_until_ready()
             .await
     };
-    let (mut hearing, speaking) = (
+    let (mut receiver, sender) = (
         ready(&url).await,
         ready(&format!("rediss://{}", server.address())).await,
     );
-    hearing.subscribe(&[events_channel(1)]).await;
+    receiver.subscribe(&[events_channel(1)]).await;
     assert_eq!(
-        speaking
+        sender
             .bus
             .publish_counted(events_channel(1), number_message(1))
             .await,
         Some(1)
     );
     assert_eq!(
-        hearing.next_message().await,
+        receiver.next_message().await,
         (events_channel(1), number_message(1))
     );
 
@@ -122,7 +122,7 @@ fn invalid_redis_options_are_refused_without_the_password() {
                 instance,
             };
             let Err(error) = RedisBus::new(options) else {
-                panic!("{url} with {ca:?} is taken")
+                panic!("{url} with {ca:?} is accepted")
             };
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
         }
@@ -138,9 +138,9 @@ fn create_authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-async fn wait_for_fault(station: &TestBus) -> String {
+async fn wait_for_fault(test_bus: &TestBus) -> String {
     loop {
-        if let Some(fault) = station.bus.down_cause() {
+        if let Some(fault) = test_bus.bus.down_cause() {
             return fault;
         }
         sleep(Duration::from_millis(10)).await;

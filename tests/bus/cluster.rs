@@ -13,10 +13,11 @@ use crate::proxy::{Direction, Proxy};
 use crate::server::RedisCluster;
 use crate::test_bus::{TestBus, events_channel, live_channel, number_message};
 
-/// Enough for every node to have some.
+/// Enough raids for every node to hold some.
 const RAIDS: std::ops::RangeInclusive<u64> = 1..=60;
 
-/// A cluster whose user may do what the documentation of the bus says, and its URL by each node.
+/// Starts a cluster whose user has only the documented rights, and returns it with its URL at each
+/// node.
 async fn start_cluster() -> (RedisCluster, Vec<String>) {
     let user = format!("{USER} +cluster|slots +spublish +ssubscribe +sunsubscribe");
     let cluster = RedisCluster::start_with(&user).await;
@@ -42,33 +43,36 @@ fn raid_channels() -> Vec<Channel> {
 #[tokio::test]
 async fn messages_go_through_every_shard_in_order() {
     let (_cluster, urls) = start_cluster().await;
-    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[2]).await);
-    hearing.subscribe(&raid_channels()).await;
+    let (mut receiver, sender) = (connect_bus(&urls[0]).await, connect_bus(&urls[2]).await);
+    receiver.subscribe(&raid_channels()).await;
     for number in 0..20 {
         for channel in raid_channels() {
-            assert!(speaking.bus.publish(channel, number_message(number)));
+            assert!(sender.bus.publish(channel, number_message(number)));
         }
     }
     let mut next: HashMap<Channel, u64> = HashMap::new();
     for _ in 0..20 * raid_channels().len() {
-        let (channel, message) = hearing.next_message().await;
+        let (channel, message) = receiver.next_message().await;
         let number = next.entry(channel).or_default();
         assert_eq!(message, number_message(*number), "on {channel}");
         *number += 1;
     }
     for raid in RAIDS {
         assert_eq!(
-            speaking
+            sender
                 .bus
                 .publish_counted(events_channel(raid), number_message(0))
                 .await,
             Some(1)
         );
-        hearing.bus.unsubscribe(&[events_channel(raid)]);
-        speaking.wait_for_subscribers(events_channel(raid), 0).await;
-        assert_eq!(hearing.bus.subscribe(&[events_channel(raid)]).await, Ok(()));
+        receiver.bus.unsubscribe(&[events_channel(raid)]);
+        sender.wait_for_subscribers(events_channel(raid), 0).await;
         assert_eq!(
-            speaking
+            receiver.bus.subscribe(&[events_channel(raid)]).await,
+            Ok(())
+        );
+        assert_eq!(
+            sender
                 .bus
                 .publish_counted(events_channel(raid), number_message(0))
                 .await,
@@ -80,18 +84,18 @@ async fn messages_go_through_every_shard_in_order() {
 #[tokio::test]
 async fn a_restart_of_any_redis_node_is_detected_and_recovered() {
     let (mut cluster, urls) = start_cluster().await;
-    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
-    hearing.subscribe(&raid_channels()).await;
-    // The first is the one in the URL.
+    let (mut receiver, sender) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
+    receiver.subscribe(&raid_channels()).await;
+    // The first node is the one in the URL.
     for node in 0..cluster.nodes.len() {
         cluster.nodes[node].kill().await;
-        hearing.wait_until_proven(false).await;
-        speaking.wait_until_proven(false).await;
+        receiver.wait_until_health_is(false).await;
+        sender.wait_until_health_is(false).await;
         cluster.nodes[node].restart().await;
-        while hearing.next_delivery().await != BusInput::LostAll {}
+        while receiver.next_input().await != BusInput::LostAll {}
         for raid in RAIDS {
-            speaking
-                .wait_for_delivery_to(&mut hearing, events_channel(raid))
+            sender
+                .wait_for_delivery_to(&mut receiver, events_channel(raid))
                 .await;
         }
     }
@@ -100,8 +104,8 @@ async fn a_restart_of_any_redis_node_is_detected_and_recovered() {
 #[tokio::test]
 async fn subscriptions_follow_a_moved_redis_slot() {
     let (cluster, urls) = start_cluster().await;
-    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[1]).await);
-    hearing.subscribe(&raid_channels()).await;
+    let (mut receiver, sender) = (connect_bus(&urls[0]).await, connect_bus(&urls[1]).await);
+    receiver.subscribe(&raid_channels()).await;
     let mut nodes = Vec::new();
     for node in &cluster.nodes {
         let mut connection = node.connect().await;
@@ -122,12 +126,12 @@ async fn subscriptions_follow_a_moved_redis_slot() {
             .await
             .expect("move a slot");
     }
-    speaking
-        .wait_for_delivery_to(&mut hearing, events_channel(7))
+    sender
+        .wait_for_delivery_to(&mut receiver, events_channel(7))
         .await;
     for raid in RAIDS {
-        speaking
-            .wait_for_delivery_to(&mut hearing, events_channel(raid))
+        sender
+            .wait_for_delivery_to(&mut receiver, events_channel(raid))
             .await;
     }
 }
@@ -167,23 +171,23 @@ async fn an_unreachable_shard_is_detected_without_the_inbox_on_it() {
             sleep(Duration::from_millis(20)).await;
         }
     }
-    let (mut hearing, speaking) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
-    hearing.subscribe(&raid_channels()).await;
-    let inbox = slot_of(&mut cluster.nodes[0].connect().await, hearing.inbox).await;
+    let (mut receiver, sender) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
+    receiver.subscribe(&raid_channels()).await;
+    let inbox = slot_of(&mut cluster.nodes[0].connect().await, receiver.inbox).await;
     let proxy = &proxies[(initial_slot_owner(inbox) + 1) % 3];
     let held = Instant::now();
     proxy.hold(&[Direction::ToServer, Direction::ToClient]);
-    hearing.wait_until_proven(false).await;
+    receiver.wait_until_health_is(false).await;
     assert!(
         held.elapsed() < Duration::from_secs(7),
         "{:?}",
         held.elapsed()
     );
     proxy.release();
-    while hearing.next_delivery().await != BusInput::LostAll {}
+    while receiver.next_input().await != BusInput::LostAll {}
     for raid in RAIDS {
-        speaking
-            .wait_for_delivery_to(&mut hearing, events_channel(raid))
+        sender
+            .wait_for_delivery_to(&mut receiver, events_channel(raid))
             .await;
     }
 }
@@ -194,7 +198,7 @@ async fn slot_of(connection: &mut MultiplexedConnection, channel: Channel) -> u1
     key_slot.query_async(connection).await.expect("a slot")
 }
 
-/// Which of the three nodes has a slot at first.
+/// Returns which of the three nodes holds a slot at first.
 fn initial_slot_owner(slot: u16) -> usize {
     (usize::from(slot) / (16_384 / 3)).min(2)
 }

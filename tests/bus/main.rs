@@ -1,4 +1,5 @@
-//! The bus on Redis, against servers of the tests' own: killed, paused, cut off, restarted, and a Redis Cluster.
+//! The bus on Redis, against the tests' own servers: killed, paused, cut off, restarted, and as a
+//! Redis Cluster.
 
 #![allow(
     clippy::disallowed_methods,

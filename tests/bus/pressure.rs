@@ -1,4 +1,4 @@
-//! A listener that is too slow, and messages that are too large: what is dropped is known.
+//! A receiver that is too slow and messages that are too large: every drop is reported or counted.
 
 use bytes::Bytes;
 use raidhall::cluster::bus::{Bus, BusInput};
@@ -6,21 +6,21 @@ use raidhall::cluster::bus::{Bus, BusInput};
 use crate::server::RedisProcess;
 use crate::test_bus::{TestBus, dropped_count, events_channel, number_message};
 
-/// What may wait for a listener.
+/// Maximum number of messages in an instance's receive queue.
 const QUEUE_MESSAGES_MAX: u64 = 8_192;
 
 #[tokio::test]
 async fn messages_missed_by_a_slow_receiver_are_reported_as_lost() {
     let server = RedisProcess::start().await;
-    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
-    hearing
+    let (mut receiver, sender) = TestBus::connect_pair(&server).await;
+    receiver
         .subscribe(&[events_channel(1), events_channel(2)])
         .await;
     let full = dropped_count("incoming_full");
     for number in 0..QUEUE_MESSAGES_MAX + 100 {
         if number % 1_000 == 0 {
             assert_eq!(
-                speaking
+                sender
                     .bus
                     .publish_counted(events_channel(1), number_message(number))
                     .await,
@@ -28,7 +28,7 @@ async fn messages_missed_by_a_slow_receiver_are_reported_as_lost() {
             );
         } else {
             assert!(
-                speaking
+                sender
                     .bus
                     .publish(events_channel(1), number_message(number))
             );
@@ -39,43 +39,40 @@ async fn messages_missed_by_a_slow_receiver_are_reported_as_lost() {
     }
     for number in 0..QUEUE_MESSAGES_MAX {
         assert_eq!(
-            hearing.next_delivery().await,
+            receiver.next_input().await,
             BusInput::Message(events_channel(1), number_message(number))
         );
     }
     assert_eq!(
-        hearing.next_delivery().await,
+        receiver.next_input().await,
         BusInput::Lost(events_channel(1))
     );
     for channel in [events_channel(2), events_channel(1)] {
         assert_eq!(
-            speaking
-                .bus
-                .publish_counted(channel, number_message(0))
-                .await,
+            sender.bus.publish_counted(channel, number_message(0)).await,
             Some(1)
         );
         assert_eq!(
-            hearing.next_delivery().await,
+            receiver.next_input().await,
             BusInput::Message(channel, number_message(0))
         );
     }
-    hearing.wait_until_proven(true).await;
+    receiver.wait_until_health_is(true).await;
 }
 
 #[tokio::test]
 async fn an_oversized_message_is_dropped_by_sender_and_receiver() {
     let server = RedisProcess::start().await;
-    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
-    hearing
+    let (mut receiver, sender) = TestBus::connect_pair(&server).await;
+    receiver
         .subscribe(&[events_channel(1), events_channel(2)])
         .await;
     let large = vec![0; 1024 * 1024 + 1];
     assert!(
-        !speaking
+        !sender
             .bus
             .publish(events_channel(1), Bytes::from(large.clone())),
-        "nobody would take it"
+        "receivers would drop it"
     );
 
     let mut publish = redis::cmd("PUBLISH");
@@ -85,25 +82,25 @@ async fn an_oversized_message_is_dropped_by_sender_and_receiver() {
         .await
         .expect("publish");
     assert_eq!(
-        speaking
+        sender
             .bus
             .publish_counted(events_channel(2), number_message(1))
             .await,
         Some(1)
     );
     assert_eq!(
-        hearing.next_delivery().await,
+        receiver.next_input().await,
         BusInput::Lost(events_channel(1))
     );
     assert_eq!(
-        hearing.next_delivery().await,
+        receiver.next_input().await,
         BusInput::Message(events_channel(2), number_message(1))
     );
 
     let largest = Bytes::from(vec![0; 1024 * 1024]);
-    assert!(speaking.bus.publish(events_channel(1), largest.clone()));
+    assert!(sender.bus.publish(events_channel(1), largest.clone()));
     assert_eq!(
-        hearing.next_delivery().await,
+        receiver.next_input().await,
         BusInput::Message(events_channel(1), largest)
     );
 }

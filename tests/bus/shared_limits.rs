@@ -1,4 +1,4 @@
-//! Limits that instances share in Redis, and what becomes of them without it.
+//! Limits that instances share in Redis, and how they behave without it.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::access::USER;
 use crate::server::{RedisCluster, RedisProcess};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Beyond what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any wait in these tests.
+const WAIT_MAX: Duration = Duration::from_secs(20);
 const KEY: &str = "ratelimit:{5}:write";
 
-/// An instance's view. Dropping it ends its connection.
+/// One instance's client of the shared limits. Dropping it closes its connection.
 struct TestLimiter {
     limits: SharedLimits,
     driver: AbortHandle,
@@ -38,14 +38,14 @@ impl TestLimiter {
             ca_pem: None,
             instance,
         };
-        let (limits, keeper) = SharedLimits::new(&options).expect("options");
+        let (limits, driver) = SharedLimits::new(&options).expect("options");
         TestLimiter {
             limits,
-            driver: tokio::spawn(keeper.run()).abort_handle(),
+            driver: tokio::spawn(driver.run()).abort_handle(),
         }
     }
 
-    /// Once it works.
+    /// Waits until the limits are shared.
     async fn wait_until_ready(self) -> TestLimiter {
         let works = async {
             while self
@@ -57,22 +57,22 @@ impl TestLimiter {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(PATIENCE, works)
+        timeout(WAIT_MAX, works)
             .await
             .expect("the limits are shared in time");
         self
     }
 
-    /// How many of the next are let through; none if Redis does not say.
+    /// Charges one and returns whether it was allowed; `None` if Redis does not respond.
     async fn try_charge(&self, key: &str, rate: Rate) -> Option<bool> {
         self.limits
             .charge(key, rate)
             .await
-            .map(|answer| answer.is_ok())
+            .map(|outcome| outcome.is_ok())
     }
 }
 
-/// How often this process was not allowed to count in Redis.
+/// Returns how often this process charged locally because Redis refused the commands.
 fn forbidden_count() -> u64 {
     let page = raidhall::telemetry::render_metrics();
     let line = page
@@ -98,14 +98,14 @@ async fn two_instances_share_a_rate_limit_and_can_refund_charges() {
     );
     let rate = Rate::new(10, MINUTE);
     for charged in 1..=10 {
-        let counter = if charged % 2 == 0 { &one } else { &other };
-        let standing = counter
+        let limiter = if charged % 2 == 0 { &one } else { &other };
+        let status = limiter
             .limits
             .charge(KEY, rate)
             .await
             .expect("Redis")
             .expect("allowed");
-        assert_eq!((standing.limit, standing.remaining), (10, 10 - charged));
+        assert_eq!((status.limit, status.remaining), (10, 10 - charged));
     }
     let exceeded = one
         .limits
@@ -125,7 +125,7 @@ async fn two_instances_share_a_rate_limit_and_can_refund_charges() {
     assert_eq!(
         other.try_charge("ratelimit:{6}:write", rate).await,
         Some(true),
-        "others are not concerned"
+        "other keys are not affected"
     );
 
     let mut redis = server.connect().await;
@@ -143,9 +143,9 @@ async fn two_instances_share_a_rate_limit_and_can_refund_charges() {
 #[tokio::test]
 async fn a_thousand_charges_at_four_instances_stay_within_the_limit() {
     let server = RedisProcess::start().await;
-    let mut counters = Vec::new();
+    let mut limiters = Vec::new();
     for _ in 0..4 {
-        counters.push(
+        limiters.push(
             TestLimiter::connect(&server.url(), false)
                 .wait_until_ready()
                 .await,
@@ -154,16 +154,16 @@ async fn a_thousand_charges_at_four_instances_stay_within_the_limit() {
     let rate = Rate::new(100, Duration::from_secs(3600));
     let mut charging = JoinSet::new();
     for number in 0..1000 {
-        let allowances = counters[number % 4].limits.clone();
-        charging.spawn(async move { allowances.charge(KEY, rate).await });
+        let limits = limiters[number % 4].limits.clone();
+        charging.spawn(async move { limits.charge(KEY, rate).await });
     }
-    let answers = charging.join_all().await;
-    let allowed = answers
+    let outcomes = charging.join_all().await;
+    let allowed = outcomes
         .iter()
         .flatten()
-        .filter(|answer| answer.is_ok())
+        .filter(|outcome| outcome.is_ok())
         .count();
-    let unanswered = answers.iter().filter(|answer| answer.is_none()).count();
+    let unanswered = outcomes.iter().filter(|outcome| outcome.is_none()).count();
     assert!(
         allowed <= 100 && (allowed == 100 || unanswered > 0),
         "{allowed}, {unanswered} unanswered"
@@ -173,37 +173,37 @@ async fn a_thousand_charges_at_four_instances_stay_within_the_limit() {
 #[tokio::test]
 async fn a_stalled_redis_delays_one_charge_and_is_used_again_later() {
     let mut server = RedisProcess::start().await;
-    let counter = TestLimiter::connect(&server.url(), false)
+    let limiter = TestLimiter::connect(&server.url(), false)
         .wait_until_ready()
         .await;
     let rate = Rate::new(10, MINUTE);
     server.pause();
-    let begun = Instant::now();
-    assert_eq!(counter.try_charge(KEY, rate).await, None);
-    let waited = begun.elapsed();
+    let began = Instant::now();
+    assert_eq!(limiter.try_charge(KEY, rate).await, None);
+    let waited = began.elapsed();
     assert!(waited < Duration::from_millis(500), "{waited:?}");
-    let begun = Instant::now();
+    let began = Instant::now();
     for _ in 0..1000 {
-        assert_eq!(counter.try_charge(KEY, rate).await, None);
+        assert_eq!(limiter.try_charge(KEY, rate).await, None);
     }
     assert!(
-        begun.elapsed() < Duration::from_millis(500),
-        "nobody else waits: {:?}",
-        begun.elapsed()
+        began.elapsed() < Duration::from_millis(500),
+        "later charges do not wait: {:?}",
+        began.elapsed()
     );
     server.resume();
-    let counter = counter.wait_until_ready().await;
-    assert_eq!(counter.try_charge(KEY, rate).await, Some(true));
+    let limiter = limiter.wait_until_ready().await;
+    assert_eq!(limiter.try_charge(KEY, rate).await, Some(true));
 
     server.kill().await;
-    assert_eq!(counter.try_charge(KEY, rate).await, None);
+    assert_eq!(limiter.try_charge(KEY, rate).await, None);
     server.restart().await;
-    let counter = counter.wait_until_ready().await;
+    let limiter = limiter.wait_until_ready().await;
     for _ in 0..10 {
         assert_eq!(
-            counter.try_charge(KEY, rate).await,
+            limiter.try_charge(KEY, rate).await,
             Some(true),
-            "it remembers nothing"
+            "a restarted Redis has lost the charges"
         );
     }
 }
@@ -215,47 +215,48 @@ async fn the_documented_redis_user_may_only_count_its_own_keys() {
     ))
     .await;
     let url = format!("redis://raidhall:hunter2@{}", server.address());
-    let counter = TestLimiter::connect(&url, false).wait_until_ready().await;
+    let limiter = TestLimiter::connect(&url, false).wait_until_ready().await;
     assert_eq!(
-        counter.try_charge(KEY, Rate::new(1, MINUTE)).await,
+        limiter.try_charge(KEY, Rate::new(1, MINUTE)).await,
         Some(true)
     );
     assert_eq!(
-        counter.try_charge(KEY, Rate::new(1, MINUTE)).await,
+        limiter.try_charge(KEY, Rate::new(1, MINUTE)).await,
         Some(false)
     );
     assert_eq!(
-        counter.try_charge("elsewhere", Rate::new(1, MINUTE)).await,
+        limiter.try_charge("elsewhere", Rate::new(1, MINUTE)).await,
         None,
-        "no other key"
+        "another key is refused"
     );
 }
 
-/// The user of the release before: no keys at all, or the script's commands missing within it.
+/// The Redis user of the previous release has no keys at all, or lacks the commands within the
+/// script.
 #[tokio::test]
 async fn an_instance_whose_redis_user_lacks_keys_counts_alone() {
-    for may in [
+    for rights in [
         "resetkeys -@all +hello +ping",
         "~ratelimit:* -@all +hello +ping +eval",
     ] {
         let user = format!(
-            "user raidhall on >hunter2 resetchannels &raid:* &instance:* {may}\nuser default off"
+            "user raidhall on >hunter2 resetchannels &raid:* &instance:* {rights}\nuser default off"
         );
         let server = RedisProcess::start_with(&user).await;
-        let counter = TestLimiter::connect(
+        let limiter = TestLimiter::connect(
             &format!("redis://raidhall:hunter2@{}", server.address()),
             false,
         );
         let before = forbidden_count();
-        let told = async {
+        let refused = async {
             while forbidden_count() == before {
-                assert_eq!(counter.try_charge(KEY, thousand_per_second()).await, None);
+                assert_eq!(limiter.try_charge(KEY, thousand_per_second()).await, None);
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(PATIENCE, told)
+        timeout(WAIT_MAX, refused)
             .await
-            .expect("it is known to be forbidden");
+            .expect("the refusal is counted");
     }
 }
 

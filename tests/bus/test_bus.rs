@@ -1,4 +1,4 @@
-//! One instance's end of the bus.
+//! One instance's connection to the bus, as tests use it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use uuid::Uuid;
 
 use crate::server::RedisProcess;
 
-/// Nothing that a test waits for takes longer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than any wait in these tests.
+const WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// A bus that is being driven until this is dropped.
+/// A bus whose driver runs until this is dropped.
 pub struct TestBus {
     pub bus: Arc<RedisBus>,
-    pub deliveries: BusInputReceiver,
+    pub inputs: BusInputReceiver,
     pub inbox: Channel,
     pub driver: JoinHandle<()>,
 }
 
 impl TestBus {
-    /// One that has begun to connect.
+    /// Creates a bus that has begun to connect.
     pub fn new(url: &str, cluster: bool, ca_pem: Option<&str>) -> TestBus {
         let instance = InstanceId(Uuid::now_v7());
         let ca_pem = ca_pem.map(|pem| pem.as_bytes().to_vec());
@@ -37,22 +37,22 @@ impl TestBus {
             ca_pem,
             instance,
         };
-        let (bus, driver, deliveries) = RedisBus::new(options).expect("options that make sense");
+        let (bus, driver, inputs) = RedisBus::new(options).expect("valid options");
         let driver = tokio::spawn(driver.run());
         TestBus {
             bus,
-            deliveries,
+            inputs,
             inbox: Channel::Inbox(instance),
             driver,
         }
     }
 
-    /// One that works.
+    /// Creates a healthy bus on one server.
     pub async fn connect(url: &str) -> TestBus {
         Self::new(url, false, None).wait_until_ready().await
     }
 
-    /// Two that work, on one server.
+    /// Creates two healthy buses on one server.
     pub async fn connect_pair(server: &RedisProcess) -> (TestBus, TestBus) {
         (
             Self::connect(&server.url()).await,
@@ -60,53 +60,53 @@ impl TestBus {
         )
     }
 
-    /// Waits until it works.
+    /// Waits until the bus is healthy.
     pub async fn wait_until_ready(mut self) -> TestBus {
-        self.wait_until_proven(true).await;
+        self.wait_until_health_is(true).await;
         assert_eq!(
-            self.next_delivery().await,
+            self.next_input().await,
             BusInput::LostAll,
-            "whatever was published before was missed"
+            "earlier messages were missed"
         );
         self
     }
 
-    /// Waits until the bus is, or is no more, proven.
-    pub async fn wait_until_proven(&self, wanted: bool) {
-        let mut proven = self.bus.watch_health();
-        let changed = proven.wait_for(|proven| *proven == wanted);
-        let changed = timeout(PATIENCE, changed).await.is_ok();
+    /// Waits until the bus is healthy, or is not.
+    pub async fn wait_until_health_is(&self, wanted: bool) {
+        let mut health = self.bus.watch_health();
+        let changed = health.wait_for(|healthy| *healthy == wanted);
+        let changed = timeout(WAIT_MAX, changed).await.is_ok();
         assert!(
             changed,
-            "not proven == {wanted} in time: {:?}",
+            "not healthy == {wanted} in time: {:?}",
             self.bus.down_cause()
         );
     }
 
-    /// Subscribes as often as it takes.
+    /// Subscribes as often as it takes to succeed.
     pub async fn subscribe(&self, channels: &[Channel]) {
         while self.bus.subscribe(channels).await.is_err() {
-            self.wait_until_proven(true).await;
+            self.wait_until_health_is(true).await;
         }
     }
 
-    /// The next delivery.
-    pub async fn next_delivery(&mut self) -> BusInput {
-        let next = timeout(PATIENCE, self.deliveries.next()).await;
+    /// Returns the next input of the bus.
+    pub async fn next_input(&mut self) -> BusInput {
+        let next = timeout(WAIT_MAX, self.inputs.next()).await;
         next.expect("a delivery in time")
             .expect("a bus that is there")
     }
 
-    /// The next message, whatever else comes before.
+    /// Returns the next message, skipping other inputs.
     pub async fn next_message(&mut self) -> (Channel, Bytes) {
         loop {
-            if let BusInput::Message(channel, message) = self.next_delivery().await {
+            if let BusInput::Message(channel, message) = self.next_input().await {
                 return (channel, message);
             }
         }
     }
 
-    /// Publishes to a channel until as many subscriptions as that got it.
+    /// Publishes to a channel until `count` subscriptions receive the message.
     pub async fn wait_for_subscribers(&self, channel: Channel, count: u64) {
         let reached = async {
             while self
@@ -115,17 +115,17 @@ impl TestBus {
                 .await
                 != Some(count)
             {
-                self.wait_until_proven(true).await;
+                self.wait_until_health_is(true).await;
                 tokio::task::yield_now().await;
             }
         };
         assert!(
-            timeout(PATIENCE, reached).await.is_ok(),
+            timeout(WAIT_MAX, reached).await.is_ok(),
             "{channel} never had {count} subscriptions"
         );
     }
 
-    /// Publishes to a channel until another station gets it, and takes what is there.
+    /// Publishes to a channel until `other` receives it, and then skips to that message.
     pub async fn wait_for_delivery_to(&self, other: &mut TestBus, channel: Channel) {
         self.wait_for_subscribers(channel, 1).await;
         while other.next_message().await != (channel, Bytes::from_static(b"probe")) {}
@@ -138,22 +138,23 @@ impl Drop for TestBus {
     }
 }
 
-/// A raid's numbered channel.
+/// Returns the channel of a raid's events.
 pub fn events_channel(raid: u64) -> Channel {
     Channel::Events(RaidId::try_from(raid).expect("an id"))
 }
 
-/// A raid's other channel.
+/// Returns the channel of a raid's presence and signals.
 pub fn live_channel(raid: u64) -> Channel {
     Channel::Live(RaidId::try_from(raid).expect("an id"))
 }
 
-/// A number as a message.
+/// Encodes a number as a message.
 pub fn number_message(number: u64) -> Bytes {
     Bytes::copy_from_slice(&number.to_be_bytes())
 }
 
-/// How many messages this process has dropped for a cause. Tests run beside each other: it may grow by others' doing.
+/// Returns how many messages this process has dropped for a cause. Tests run side by side, so
+/// others may raise it too.
 pub fn dropped_count(cause: &str) -> u64 {
     let name = format!("raidhall_bus_dropped_total{{cause=\"{cause}\"}} ");
     let page = render_metrics();

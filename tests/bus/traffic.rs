@@ -1,4 +1,4 @@
-//! A bus that works: what is published arrives, in order, where it was wanted.
+//! A healthy bus: published messages arrive, in order, at their subscribers.
 
 use std::collections::HashMap;
 
@@ -12,22 +12,22 @@ use crate::test_bus::{TestBus, events_channel, live_channel, number_message};
 #[tokio::test]
 async fn messages_of_a_channel_arrive_in_the_order_of_publishing() {
     let server = RedisProcess::start().await;
-    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
+    let (mut receiver, sender) = TestBus::connect_pair(&server).await;
     let channels = [
         events_channel(1),
         live_channel(1),
         events_channel(2),
-        hearing.inbox,
+        receiver.inbox,
     ];
-    hearing.subscribe(&channels).await;
+    receiver.subscribe(&channels).await;
     for number in 0..1_000 {
         for channel in channels {
-            assert!(speaking.bus.publish(channel, number_message(number)));
+            assert!(sender.bus.publish(channel, number_message(number)));
         }
     }
     let mut next: HashMap<Channel, u64> = HashMap::new();
     for _ in 0..4_000 {
-        let (channel, message) = hearing.next_message().await;
+        let (channel, message) = receiver.next_message().await;
         let number = next.entry(channel).or_default();
         assert_eq!(message, number_message(*number), "on {channel}");
         *number += 1;
@@ -37,17 +37,17 @@ async fn messages_of_a_channel_arrive_in_the_order_of_publishing() {
 #[tokio::test]
 async fn a_counted_message_does_not_overtake_what_was_published_before() {
     let server = RedisProcess::start().await;
-    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
-    hearing.subscribe(&[events_channel(1)]).await;
+    let (mut receiver, sender) = TestBus::connect_pair(&server).await;
+    receiver.subscribe(&[events_channel(1)]).await;
     for number in 0..500 {
         assert!(
-            speaking
+            sender
                 .bus
                 .publish(events_channel(1), number_message(number))
         );
     }
     assert_eq!(
-        speaking
+        sender
             .bus
             .publish_counted(events_channel(1), number_message(500))
             .await,
@@ -55,7 +55,7 @@ async fn a_counted_message_does_not_overtake_what_was_published_before() {
     );
     for number in 0..=500 {
         assert_eq!(
-            hearing.next_message().await,
+            receiver.next_message().await,
             (events_channel(1), number_message(number))
         );
     }
@@ -64,18 +64,21 @@ async fn a_counted_message_does_not_overtake_what_was_published_before() {
 #[tokio::test]
 async fn a_subscription_is_confirmed_before_subscribe_returns() {
     let server = RedisProcess::start().await;
-    let (hearing, speaking) = TestBus::connect_pair(&server).await;
+    let (receiver, sender) = TestBus::connect_pair(&server).await;
     for raid in 1..=100 {
         assert_eq!(
-            speaking
+            sender
                 .bus
                 .publish_counted(events_channel(raid), number_message(0))
                 .await,
             Some(0)
         );
-        assert_eq!(hearing.bus.subscribe(&[events_channel(raid)]).await, Ok(()));
         assert_eq!(
-            speaking
+            receiver.bus.subscribe(&[events_channel(raid)]).await,
+            Ok(())
+        );
+        assert_eq!(
+            sender
                 .bus
                 .publish_counted(events_channel(raid), number_message(1))
                 .await,
@@ -87,9 +90,9 @@ async fn a_subscription_is_confirmed_before_subscribe_returns() {
 #[tokio::test]
 async fn many_subscriptions_at_once_are_all_confirmed() {
     let server = RedisProcess::start().await;
-    let (hearing, speaking) = TestBus::connect_pair(&server).await;
+    let (receiver, sender) = TestBus::connect_pair(&server).await;
     let subscribing = (1..=2_000).map(|raid| {
-        let bus = hearing.bus.clone();
+        let bus = receiver.bus.clone();
         async move {
             bus.subscribe(&[events_channel(raid), live_channel(raid)])
                 .await
@@ -99,7 +102,7 @@ async fn many_subscriptions_at_once_are_all_confirmed() {
     assert!(confirmed.iter().all(|confirmed| *confirmed == Ok(())));
     for raid in [1, 1_000, 2_000] {
         assert_eq!(
-            speaking
+            sender
                 .bus
                 .publish_counted(live_channel(raid), number_message(1))
                 .await,
@@ -111,54 +114,54 @@ async fn many_subscriptions_at_once_are_all_confirmed() {
 #[tokio::test]
 async fn the_last_of_subscribe_and_unsubscribe_wins() {
     let server = RedisProcess::start().await;
-    let (hearing, speaking) = TestBus::connect_pair(&server).await;
+    let (receiver, sender) = TestBus::connect_pair(&server).await;
     for _ in 0..20 {
         for _ in 0..20 {
-            let _ = hearing.bus.subscribe(&[events_channel(1)]).now_or_never();
-            hearing.bus.unsubscribe(&[events_channel(1)]);
+            let _ = receiver.bus.subscribe(&[events_channel(1)]).now_or_never();
+            receiver.bus.unsubscribe(&[events_channel(1)]);
             tokio::task::yield_now().await;
         }
-        speaking.wait_for_subscribers(events_channel(1), 0).await;
+        sender.wait_for_subscribers(events_channel(1), 0).await;
         for _ in 0..20 {
-            hearing.bus.unsubscribe(&[events_channel(1)]);
-            let _ = hearing.bus.subscribe(&[events_channel(1)]).now_or_never();
+            receiver.bus.unsubscribe(&[events_channel(1)]);
+            let _ = receiver.bus.subscribe(&[events_channel(1)]).now_or_never();
             tokio::task::yield_now().await;
         }
-        assert_eq!(hearing.bus.subscribe(&[events_channel(1)]).await, Ok(()));
+        assert_eq!(receiver.bus.subscribe(&[events_channel(1)]).await, Ok(()));
         assert_eq!(
-            speaking
+            sender
                 .bus
                 .publish_counted(events_channel(1), number_message(1))
                 .await,
             Some(1)
         );
-        hearing.bus.unsubscribe(&[events_channel(1)]);
+        receiver.bus.unsubscribe(&[events_channel(1)]);
     }
 }
 
 #[tokio::test]
 async fn an_instance_stays_subscribed_to_its_own_inbox() {
     let server = RedisProcess::start().await;
-    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
-    hearing.bus.unsubscribe(&[hearing.inbox]);
-    hearing.subscribe(&[events_channel(1)]).await;
+    let (mut receiver, sender) = TestBus::connect_pair(&server).await;
+    receiver.bus.unsubscribe(&[receiver.inbox]);
+    receiver.subscribe(&[events_channel(1)]).await;
     assert_eq!(
-        speaking
+        sender
             .bus
-            .publish_counted(hearing.inbox, number_message(1))
+            .publish_counted(receiver.inbox, number_message(1))
             .await,
         Some(1)
     );
     assert_eq!(
-        hearing.next_message().await,
-        (hearing.inbox, number_message(1))
+        receiver.next_message().await,
+        (receiver.inbox, number_message(1))
     );
 }
 
 #[tokio::test]
-async fn a_forged_bus_proof_is_dropped_and_not_delivered() {
+async fn a_forged_probe_is_dropped_and_not_delivered() {
     let server = RedisProcess::start().await;
-    let (mut hearing, speaking) = TestBus::connect_pair(&server).await;
+    let (mut receiver, sender) = TestBus::connect_pair(&server).await;
     let forged = Bytes::from(
         [
             &b"\0\0raidhall proof\0"[..],
@@ -168,39 +171,39 @@ async fn a_forged_bus_proof_is_dropped_and_not_delivered() {
         .concat(),
     );
     assert_eq!(
-        speaking.bus.publish_counted(hearing.inbox, forged).await,
+        sender.bus.publish_counted(receiver.inbox, forged).await,
         Some(1)
     );
     assert_eq!(
-        speaking
+        sender
             .bus
-            .publish_counted(hearing.inbox, number_message(1))
+            .publish_counted(receiver.inbox, number_message(1))
             .await,
         Some(1)
     );
     assert_eq!(
-        hearing.next_delivery().await,
-        BusInput::Message(hearing.inbox, number_message(1)),
-        "the first that is seen"
+        receiver.next_input().await,
+        BusInput::Message(receiver.inbox, number_message(1)),
+        "the first message that arrives"
     );
 }
 
 #[tokio::test]
 async fn the_end_of_the_driver_ends_the_bus() {
     let server = RedisProcess::start().await;
-    let mut station = TestBus::connect(&server.url()).await;
-    station.subscribe(&[events_channel(1)]).await;
-    let mut own = server.connect().await;
-    station.driver.abort();
-    assert_eq!(station.deliveries.next().await, None);
-    station.wait_until_proven(false).await;
+    let mut test_bus = TestBus::connect(&server.url()).await;
+    test_bus.subscribe(&[events_channel(1)]).await;
+    let mut admin = server.connect().await;
+    test_bus.driver.abort();
+    assert_eq!(test_bus.inputs.next().await, None);
+    test_bus.wait_until_health_is(false).await;
     assert_eq!(
-        station.bus.subscribe(&[events_channel(2)]).await,
+        test_bus.bus.subscribe(&[events_channel(2)]).await,
         Err(BusDown)
     );
-    assert!(!station.bus.publish(events_channel(1), number_message(1)));
+    assert!(!test_bus.bus.publish(events_channel(1), number_message(1)));
     assert_eq!(
-        station
+        test_bus
             .bus
             .publish_counted(events_channel(1), number_message(1))
             .await,
@@ -210,7 +213,7 @@ async fn the_end_of_the_driver_ends_the_bus() {
         let mut list = redis::cmd("CLIENT");
         let clients: String = list
             .arg("LIST")
-            .query_async(&mut own)
+            .query_async(&mut admin)
             .await
             .expect("ask Redis");
         if clients.lines().count() == 1 {

@@ -1,4 +1,4 @@
-//! What a foreign token says, and whether that is for us, now.
+//! Claims of another issuer's token: validation, and the subject that they give.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 
 use super::{ExternalIdentity, IssuerOptions};
 
-/// How far an issuer's clock may be from the database's.
+/// Maximum difference between an issuer's clock and the database's.
 pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 const PLAYER_NAME_DEFAULT: &str = "Player";
 
 pub(super) type ClaimsMap = Map<String, Value>;
 
-/// Whom a token speaks for.
+/// Subject of a token, by its scope.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum TokenSubject {
     Player(ExternalIdentity),
@@ -25,14 +25,15 @@ pub(super) enum TokenSubject {
     Admin(String),
 }
 
-/// Why a genuine token is of no use here.
+/// Reason why a genuine token is not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ClaimsError {
     Expired,
     NotAccepted,
 }
 
-/// Who a token says has made it. Nothing is proven by it: it only tells whose keys to try.
+/// Returns the issuer that a token names. It proves nothing; it only selects the keys to verify the
+/// token with.
 pub(super) fn unverified_issuer(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct UnverifiedClaims {
@@ -43,10 +44,10 @@ pub(super) fn unverified_issuer(token: &str) -> Option<String> {
         .ok()?;
     serde_json::from_slice::<UnverifiedClaims>(&payload)
         .ok()
-        .map(|unproven| unproven.iss)
+        .map(|claims| claims.iss)
 }
 
-/// Whom genuine claims speak for, and until when.
+/// Returns the subject of genuine claims and the time at which they expire.
 pub(super) fn validate_claims(
     claims: &ClaimsMap,
     options: &IssuerOptions,
@@ -72,7 +73,7 @@ fn has_audience(claims: &ClaimsMap, audience: &str) -> bool {
     }
 }
 
-/// When the token ends, leeway included.
+/// Returns the time at which the token expires, leeway included.
 fn validate_lifetime(
     claims: &ClaimsMap,
     lifetime_max: Duration,
@@ -84,23 +85,22 @@ fn validate_lifetime(
             .map(|value| parse_numeric_date(value).ok_or(ClaimsError::NotAccepted))
             .transpose()
     };
-    let (issued, expires) = (
-        date("iat")?.ok_or(ClaimsError::NotAccepted)?,
-        date("exp")?.ok_or(ClaimsError::NotAccepted)?,
-    );
+    let issued = date("iat")?.ok_or(ClaimsError::NotAccepted)?;
+    let expires = date("exp")?.ok_or(ClaimsError::NotAccepted)?;
     let begins = date("nbf")?.map_or(issued, |not_before| not_before.max(issued));
-    let (now, leeway) = (now.0 as f64 / 1_000.0, LEEWAY.as_secs_f64());
+    let now = now.0 as f64 / 1_000.0;
+    let leeway = LEEWAY.as_secs_f64();
     if now >= expires + leeway {
         return Err(ClaimsError::Expired);
     }
     if begins > now + leeway || expires - issued > lifetime_max.as_secs_f64() {
         return Err(ClaimsError::NotAccepted);
     }
-    // Below 10^15, so exact.
+    // The value is below 10^15, so the conversion is exact.
     Ok(UnixMillis(((expires + leeway) * 1_000.0) as i64))
 }
 
-/// A NumericDate (RFC 7519, section 2) of this age of the world.
+/// Parses a NumericDate (RFC 7519, section 2) from 0 up to 10^12 seconds.
 fn parse_numeric_date(value: &Value) -> Option<f64> {
     value
         .as_f64()
@@ -131,7 +131,7 @@ fn token_subject(
     }))
 }
 
-/// Text or a whole number, as hosts count their users.
+/// Parses a subject: text, or a whole number, since some host apps number their users.
 fn parse_subject(value: &Value) -> Option<String> {
     let subject = match value {
         Value::String(text) => text.clone(),
@@ -143,7 +143,8 @@ fn parse_subject(value: &Value) -> Option<String> {
     fits.then_some(subject)
 }
 
-/// In a list, or in a text with spaces between (RFC 8693, section 4.2).
+/// Returns whether the scope claim contains `scope`, as a list or as space-separated text (RFC
+/// 8693, section 4.2).
 fn has_scope(claims: &ClaimsMap, options: &IssuerOptions, scope: &str) -> bool {
     let Some(value) = options
         .scope_claim
@@ -159,7 +160,7 @@ fn has_scope(claims: &ClaimsMap, options: &IssuerOptions, scope: &str) -> bool {
     }
 }
 
-/// A name that a player may have, as near as possible to what the issuer says.
+/// Returns a valid player name as close as possible to the issuer's value.
 pub(in crate::auth) fn sanitize_player_name(value: Option<&Value>) -> String {
     let text = value.and_then(Value::as_str).unwrap_or_default();
     let visible: String = text.chars().filter(|c| !c.is_control()).collect();

@@ -58,7 +58,7 @@ impl FromStr for JwksSource {
 }
 
 impl JwksSource {
-    /// Reads the document.
+    /// Reads the whole document, at most [`JWKS_BYTES_MAX`] bytes within [`FETCH_TIMEOUT`].
     pub(super) async fn fetch(&self) -> Result<Vec<u8>, JwksFetchError> {
         let fetched = timeout(FETCH_TIMEOUT, async {
             match self {

@@ -1,7 +1,7 @@
-//! The public keys of an issuer (RFC 7517), and opening a token with the one that it names.
+//! An issuer's public keys (RFC 7517), and the verification of a token with the key that it names.
 //!
-//! A key's algorithm follows from the key alone, never from a token: RS256, ES256 or EdDSA. So nobody can pass a public
-//! key off as a secret, and `none` is no algorithm.
+//! A key's algorithm (RS256, ES256 or EdDSA) follows from the key alone, never from a token. So a
+//! public key cannot be passed off as a secret, and `none` is not an algorithm.
 
 use std::collections::HashMap;
 
@@ -13,17 +13,17 @@ use thiserror::Error;
 use super::claims::ClaimsMap;
 use crate::auth::jwt_header::JwtHeader;
 
-/// More keys than any issuer has at once.
+/// Maximum number of keys in a set; no issuer has that many at once.
 const KEYS_MAX: usize = 64;
-/// Shorter ones can be broken (NIST SP 800-131A).
+/// Shorter keys can be broken (NIST SP 800-131A).
 const RSA_BYTES_MIN: usize = 256;
-/// Longer ones only cost time.
+/// Longer keys only cost time.
 const RSA_BYTES_MAX: usize = 1024;
 
-/// An issuer's keys.
+/// The usable keys of one issuer.
 pub(super) struct KeySet {
     keys: Vec<IssuerKey>,
-    /// How many were of no use.
+    /// Number of keys in the document that are not usable.
     pub(super) skipped: usize,
 }
 
@@ -33,26 +33,26 @@ struct IssuerKey {
     key: DecodingKey,
 }
 
-/// Why a document holds no keys for us.
+/// Reason why a document yields no keys.
 #[derive(Debug, Error)]
 pub(super) enum KeySetError {
-    /// It is no key set.
+    /// The document is not a JSON Web Key Set.
     #[error("not a JSON Web Key Set: {0}")]
     Unreadable(#[from] serde_json::Error),
-    /// Nothing in it can be used.
+    /// No key in the document is usable.
     #[error("holds no key for RS256, ES256 or EdDSA that only checks signatures")]
     Empty,
-    /// It holds more than anybody needs.
+    /// The document holds more keys than any issuer needs.
     #[error("holds more than {KEYS_MAX} keys")]
     TooMany,
 }
 
-/// Why a token was not opened.
+/// Reason why a token's signature was not verified.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SignatureError {
-    /// No key of that name is known. It may be a new one.
+    /// No key has the token's key id. The issuer may have published a new one.
     UnknownKey,
-    /// The signature is not that key's, or the algorithm is not.
+    /// The signature does not match the key, or the token names another algorithm.
     BadSignature,
 }
 
@@ -61,7 +61,8 @@ struct JwksDocument {
     keys: Vec<serde_json::Value>,
 }
 
-/// What we look at of a key. `d` makes it a private one, which has no business in a published set.
+/// The members of a JSON Web Key that matter here. `d` marks a private key, which must not be in a
+/// published set.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -86,9 +87,10 @@ impl KeySet {
         }
         let mut keys: Vec<IssuerKey> = keys.into_iter().filter_map(IssuerKey::parse).collect();
         let mut times: HashMap<Option<String>, usize> = HashMap::new();
-        keys.iter()
-            .for_each(|key| *times.entry(key.id.clone()).or_default() += 1);
-        // Of two keys with one name nobody can tell which is meant: neither is believed.
+        for key in &keys {
+            *times.entry(key.id.clone()).or_default() += 1;
+        }
+        // Of two keys with one id it is unclear which is meant, so neither is accepted.
         keys.retain(|key| key.id.is_none() || times[&key.id] == 1);
         if keys.is_empty() {
             return Err(KeySetError::Empty);
@@ -103,8 +105,8 @@ impl KeySet {
         self.keys.len()
     }
 
-    /// The claims of a token that one of the keys has signed. A token without a name is opened only where there is but
-    /// one key.
+    /// Returns the claims of a token that one of the keys has signed. A token without a key id is
+    /// verified only if there is exactly one key.
     pub(super) fn verify(
         &self,
         header: &JwtHeader,
@@ -122,15 +124,12 @@ impl KeySet {
             return Err(SignatureError::BadSignature);
         }
         let mut validation = Validation::new(key.algorithm);
-        // Judged by the database's clock, and by rules of our own: see `claims`.
+        // Expiry, start and audience are checked in `claims`, against the database's clock.
         validation.required_spec_claims.clear();
-        (
-            validation.validate_exp,
-            validation.validate_nbf,
-            validation.validate_aud,
-        ) = (false, false, false);
-        let opened = jsonwebtoken::decode(token, &key.key, &validation);
-        opened
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        jsonwebtoken::decode(token, &key.key, &validation)
             .map(|token| token.claims)
             .map_err(|_| SignatureError::BadSignature)
     }
@@ -164,7 +163,8 @@ fn decoding_key(jwk: &Jwk) -> Option<(Algorithm, DecodingKey)> {
     let bytes = |part: &Option<String>| BASE64URL_NOPAD.decode(part.as_deref()?.as_bytes()).ok();
     match (jwk.kty.as_str(), jwk.crv.as_deref()) {
         ("RSA", None) => {
-            let (modulus, exponent) = (bytes(&jwk.n)?, bytes(&jwk.e)?);
+            let modulus = bytes(&jwk.n)?;
+            let exponent = bytes(&jwk.e)?;
             let length = modulus.iter().skip_while(|byte| **byte == 0).count();
             if !(RSA_BYTES_MIN..=RSA_BYTES_MAX).contains(&length) {
                 return None;

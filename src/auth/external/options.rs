@@ -1,4 +1,4 @@
-//! What an entry of `auth.issuers` in the configuration says.
+//! Entries of `auth.issuers` in the configuration.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ pub struct IssuerOptions {
     /// The text before the subject in a player's external id.
     #[serde(default)]
     pub external_id_prefix: String,
-    /// The claim that may hold `raidhall:service` or `raidhall:admin`; `None` if this issuer may not give those.
+    /// The claim that may hold `raidhall:service` or `raidhall:admin`; `None` if this issuer cannot
+    /// grant those scopes.
     #[serde(default, deserialize_with = "scope_claim")]
     pub scope_claim: Option<String>,
     /// The longest time between `iat` and `exp`.

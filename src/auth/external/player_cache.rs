@@ -1,4 +1,4 @@
-//! Who was seen lately: spares the store a look at each request of a foreign token.
+//! Cache of recent players: spares the store a read for each request with another issuer's token.
 
 use std::collections::HashMap;
 
@@ -6,9 +6,9 @@ use parking_lot::Mutex;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
 
-/// As many are remembered, and as many again that are older.
+/// Entries per generation; there are two generations.
 const GENERATION_ENTRIES_MAX: usize = 32_768;
-/// After so long the store is asked again: a name may have changed.
+/// Age at which an entry is read from the store again: the player's name may have changed.
 const ENTRY_TTL_MS: i64 = 600_000;
 
 #[derive(Default)]
@@ -29,18 +29,18 @@ struct CachedPlayer {
 impl PlayerCache {
     pub(super) fn get(&self, external_id: &str, now: UnixMillis) -> Option<PlayerRef> {
         let mut generations = self.0.lock();
-        let seen = generations
+        let cached = generations
             .young
             .get(external_id)
             .or_else(|| generations.old.get(external_id))?
             .clone();
-        if now.since(seen.cached_at) > ENTRY_TTL_MS {
+        if now.since(cached.cached_at) > ENTRY_TTL_MS {
             return None;
         }
         if !generations.young.contains_key(external_id) {
-            generations.insert(external_id, seen.clone());
+            generations.insert(external_id, cached.clone());
         }
-        Some(seen.player)
+        Some(cached.player)
     }
 
     pub(super) fn insert(&self, external_id: &str, player: PlayerRef, now: UnixMillis) {
@@ -55,11 +55,11 @@ impl PlayerCache {
 }
 
 impl CacheGenerations {
-    fn insert(&mut self, external_id: &str, seen: CachedPlayer) {
+    fn insert(&mut self, external_id: &str, cached: CachedPlayer) {
         if self.young.len() >= GENERATION_ENTRIES_MAX {
             self.old = std::mem::take(&mut self.young);
         }
-        self.young.insert(external_id.to_owned(), seen);
+        self.young.insert(external_id.to_owned(), cached);
     }
 }
 
@@ -78,27 +78,28 @@ mod tests {
 
     #[test]
     fn a_recurring_identity_is_remembered_and_memory_is_bounded() {
-        let (known, now) = (PlayerCache::default(), UnixMillis(0));
-        known.insert("host:1", player(1), now);
+        let cache = PlayerCache::default();
+        let now = UnixMillis(0);
+        cache.insert("host:1", player(1), now);
         for id in 2..200_000 {
-            known.insert(&format!("host:{id}"), player(id), now);
+            cache.insert(&format!("host:{id}"), player(id), now);
             if id % 1_000 == 0 {
-                assert_eq!(known.get("host:1", now), Some(player(1)));
+                assert_eq!(cache.get("host:1", now), Some(player(1)));
             }
         }
-        let generations = known.0.lock();
+        let generations = cache.0.lock();
         assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION_ENTRIES_MAX);
     }
 
     #[test]
     fn a_remembered_identity_expires() {
-        let known = PlayerCache::default();
-        known.insert("host:1", player(1), UnixMillis(0));
+        let cache = PlayerCache::default();
+        cache.insert("host:1", player(1), UnixMillis(0));
         assert_eq!(
-            known.get("host:1", UnixMillis(ENTRY_TTL_MS)),
+            cache.get("host:1", UnixMillis(ENTRY_TTL_MS)),
             Some(player(1))
         );
-        assert_eq!(known.get("host:1", UnixMillis(ENTRY_TTL_MS + 1)), None);
-        assert_eq!(known.get("host:2", UnixMillis(0)), None);
+        assert_eq!(cache.get("host:1", UnixMillis(ENTRY_TTL_MS + 1)), None);
+        assert_eq!(cache.get("host:2", UnixMillis(0)), None);
     }
 }

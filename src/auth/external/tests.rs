@@ -1,4 +1,4 @@
-//! Tokens that are nearly good, and the way keys are had.
+//! Tokens of other issuers that are almost valid, and the fetching of keys.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -74,7 +74,7 @@ static ED: LazyLock<TestKey> = LazyLock::new(|| {
     }
 });
 
-/// Modulus and exponent of a DER RSAPublicKey (RFC 8017, appendix A.1.1).
+/// Returns modulus and exponent of a DER RSAPublicKey (RFC 8017, appendix A.1.1).
 fn rsa_numbers(der: &[u8]) -> (String, String) {
     fn value(der: &[u8]) -> (&[u8], &[u8]) {
         let (length, rest) = match der[1] {
@@ -127,7 +127,7 @@ fn all_keys() -> Vec<Value> {
     vec![RSA.public.clone(), EC.public.clone(), ED.public.clone()]
 }
 
-/// A server that believes these keys, and its store.
+/// An [`Auth`] that accepts the tokens of an issuer with these keys, and its store.
 struct IssuerFixture {
     auth: Auth,
     store: Faulty<MemoryStore>,
@@ -163,12 +163,12 @@ impl IssuerFixture {
         assert_eq!(
             self.store.faults().call_count(Call::FindOrCreateByIdentity),
             0,
-            "{what} makes nobody"
+            "{what} creates no player"
         );
     }
 }
 
-/// A good token's claims, changed; null takes one away.
+/// Returns a valid token's claims after `changes`; null removes a claim.
 fn claims(changes: Value) -> Value {
     let mut claims = json!({"iss": "https://host.example", "aud": "raids", "sub": "u-7", "name": "Ada",
         "iat": 1_767_225_600, "exp": 1_767_226_500});
@@ -190,7 +190,7 @@ fn sign(pair: &TestKey, kid: Option<&str>, changes: Value) -> String {
     jsonwebtoken::encode(&header, &claims(changes), &pair.signing).expect("signed")
 }
 
-/// A token with a header of one's own making, signed by nobody or with HMAC.
+/// Returns a token with an arbitrary header, unsigned or signed with HMAC.
 fn forged(header: Value, secret: Option<&[u8]>) -> String {
     let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
     let content = format!("{}.{}", part(&header), part(&claims(json!({}))));
@@ -553,7 +553,7 @@ impl IssuerFixture {
     }
 }
 
-/// An HTTP server on loopback that answers every request alike, as it is told at the moment.
+/// An HTTP server on loopback that answers every request with the current response.
 struct JwksServer {
     response: Arc<Lock<String>>,
     request_count: Arc<Lock<usize>>,
@@ -567,8 +567,10 @@ impl JwksServer {
             "http://{}/jwks.json?v=1",
             listener.local_addr().expect("an address")
         );
-        let (answer, asked) = (Arc::new(Lock::new(String::new())), Arc::new(Lock::new(0)));
-        let (told, count) = (Arc::clone(&answer), Arc::clone(&asked));
+        let response = Arc::new(Lock::new(String::new()));
+        let request_count = Arc::new(Lock::new(0));
+        let current_response = Arc::clone(&response);
+        let count = Arc::clone(&request_count);
         tokio_util::task::TaskTracker::new().spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.expect("a connection");
@@ -576,13 +578,13 @@ impl JwksServer {
                 let mut request = [0; 2048];
                 let read = stream.read(&mut request).await.expect("a request");
                 assert!(request[..read].starts_with(b"GET /jwks.json?v=1 HTTP/1.1\r\n"));
-                let answer = told.lock().clone();
-                let _ = stream.write_all(answer.as_bytes()).await;
+                let response = current_response.lock().clone();
+                let _ = stream.write_all(response.as_bytes()).await;
             }
         });
         JwksServer {
-            response: answer,
-            request_count: asked,
+            response,
+            request_count,
             url,
         }
     }
@@ -610,10 +612,8 @@ impl JwksServer {
 async fn unknown_key_ids_trigger_a_key_fetch_at_a_bounded_rate() {
     let publisher = JwksServer::start().await;
     publisher.publish(std::slice::from_ref(&ED.public));
-    let (auth, store) = (
-        auth(options(publisher.source())),
-        Faulty::<MemoryStore>::default(),
-    );
+    let auth = auth(options(publisher.source()));
+    let store = Faulty::<MemoryStore>::default();
     let ask = async |token: String| auth.authenticate(&store, &token, NOW).await;
     assert!(ask(sign(&ED, Some("ed"), json!({}))).await.is_ok());
     assert_eq!(publisher.request_count(), 1);
@@ -641,16 +641,14 @@ async fn unknown_key_ids_trigger_a_key_fetch_at_a_bounded_rate() {
 #[tokio::test]
 async fn the_last_good_keys_stay_in_use_while_fetching_new_ones_fails() {
     let publisher = JwksServer::start().await;
-    let (auth, store) = (
-        auth(options(publisher.source())),
-        Faulty::<MemoryStore>::default(),
-    );
+    let auth = auth(options(publisher.source()));
+    let store = Faulty::<MemoryStore>::default();
     let token = sign(&ED, Some("ed"), json!({}));
     publisher.set_response("500 Internal Server Error", "");
     assert_eq!(
         auth.authenticate(&store, &token, NOW).await,
         Err(Error::Unavailable),
-        "nobody can tell"
+        "no keys are known"
     );
     let issuer = &auth.0.external_tokens.issuers[0];
     publisher.publish(std::slice::from_ref(&ED.public));

@@ -1,5 +1,6 @@
-//! A bus within one process: it connects instances that share it, and loses, repeats, reorders and cuts on demand, so
-//! that the loops above it can be tested against a bus at its worst.
+//! A bus within one process. It connects instances that share a broker, and loses, repeats,
+//! reorders or cuts off messages on demand, so that the loops above it can be tested against a bus
+//! at its worst.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio::sync::watch;
 use super::{Bus, BusConnection, BusDown, BusInputSender, Channel, bus_input_queue};
 use crate::store::InstanceId;
 
-/// Where instances meet. Cheap to clone.
+/// The broker that connects the instances of a test. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct InProcessBroker(Arc<Mutex<InProcessBrokerState>>);
 
@@ -20,23 +21,23 @@ pub struct InProcessBroker(Arc<Mutex<InProcessBrokerState>>);
 struct InProcessBrokerState {
     buses: Vec<Arc<InProcessBus>>,
     fault: Option<BusFault>,
-    /// What a reordering holds back.
+    /// Messages held back by [`BusFault::Reorder`].
     held_back: VecDeque<(Channel, Bytes)>,
     published_count: u64,
 }
 
-/// What the exchange does to messages, until told otherwise.
+/// Fault that the broker applies to messages until the fault is replaced or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusFault {
-    /// Every so-manieth is lost.
+    /// Drops every n-th message.
     DropEveryNth(u64),
-    /// Each comes twice.
+    /// Delivers every message twice.
     Duplicate,
-    /// Each comes after the one that was published behind it.
+    /// Delivers messages in pairs, the later one first.
     Reorder,
 }
 
-/// One instance's end.
+/// One instance's connection to the broker.
 pub struct InProcessBus {
     broker: InProcessBroker,
     inputs: BusInputSender,
@@ -45,7 +46,8 @@ pub struct InProcessBus {
 }
 
 impl InProcessBroker {
-    /// Connects an instance. Returns a handle for injecting faults, and the connection to start the instance with.
+    /// Connects an instance. Returns a handle for injecting faults, and the connection to start the
+    /// instance with.
     pub fn connect(&self, instance: InstanceId) -> (Arc<InProcessBus>, BusConnection) {
         let (inputs, input) = bus_input_queue();
         let bus = Arc::new(InProcessBus {
@@ -63,7 +65,7 @@ impl InProcessBroker {
         (bus, connection)
     }
 
-    /// What happens to messages from now on; what was held back comes now.
+    /// Sets or removes the fault. Messages that were held back are delivered now.
     pub fn set_fault(&self, fault: Option<BusFault>) {
         let mut state = self.0.lock();
         state.fault = fault;
@@ -98,13 +100,12 @@ impl InProcessBroker {
 
 impl InProcessBrokerState {
     fn deliver(&self, channel: Channel, message: &Bytes) -> u64 {
-        let hears = |station: &&Arc<InProcessBus>| {
-            station.is_up() && station.channels.lock().contains(&channel)
-        };
+        let receives =
+            |bus: &&Arc<InProcessBus>| bus.is_up() && bus.channels.lock().contains(&channel);
         let mut count = 0;
-        for station in self.buses.iter().filter(hears) {
-            // A message that finds no room leaves a mark instead.
-            let _ = station.inputs.offer(channel, message.clone());
+        for bus in self.buses.iter().filter(receives) {
+            // A full queue drops the message and marks its channel as lost.
+            let _ = bus.inputs.offer(channel, message.clone());
             count += 1;
         }
         count
@@ -112,21 +113,21 @@ impl InProcessBrokerState {
 }
 
 impl InProcessBus {
-    /// Cuts this instance off from the others, or connects it again.
-    pub fn set_disconnected(&self, cut: bool) {
-        self.health.send_replace(!cut);
-        if !cut {
+    /// Cuts this instance off from the others, or reconnects it.
+    pub fn set_disconnected(&self, disconnected: bool) {
+        self.health.send_replace(!disconnected);
+        if !disconnected {
             self.inputs.mark_all_lost();
         }
     }
 
-    /// Takes this end away, as when its process dies.
+    /// Removes this instance from the broker, as when its process dies.
     pub fn remove(&self) {
         self.set_disconnected(true);
         let mut state = self.broker.0.lock();
         state
             .buses
-            .retain(|station| !std::ptr::eq(&raw const **station, &raw const *self));
+            .retain(|bus| !std::ptr::eq(&raw const **bus, &raw const *self));
     }
 
     fn is_up(&self) -> bool {

@@ -1,8 +1,9 @@
-//! What has arrived and waits to be taken: bounded, and honest about what it dropped.
+//! Receive queue of the bus: bounded, and explicit about what it dropped.
 //!
-//! A message that finds no room is dropped, and its channel is marked once: a [`BusInput::Lost`] waits at that place in
-//! the queue, so that whoever listens repairs a channel at most once per queueful, however fast messages pour in.
-//! Too many marks become one [`BusInput::LostAll`].
+//! When the queue is full, a message is dropped and its channel is marked once: a
+//! [`BusInput::Lost`] takes the message's place in the queue. So a receiver repairs a channel at
+//! most once per full queue, however fast messages arrive. Too many marks become one
+//! [`BusInput::LostAll`].
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use tokio::sync::Notify;
 
 use super::{BusInput, Channel};
 
-/// Messages that may wait.
+/// Maximum number of messages in the queue.
 const MESSAGES_MAX: usize = 8_192;
-/// Bytes of messages that may wait.
+/// Maximum total size of the messages in the queue, in bytes.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// No message is larger, in bytes.
+/// Longest message in bytes.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Channels that may be marked as lost, one by one.
+/// Maximum number of channels that are marked as lost one by one.
 const LOST_CHANNELS_MAX: usize = 10_000;
 
-/// The two ends of a queue of deliveries.
+/// Creates a queue and returns its two ends.
 pub fn bus_input_queue() -> (BusInputSender, BusInputReceiver) {
     let shared = Arc::new(BusInputShared::default());
     (
@@ -31,19 +32,19 @@ pub fn bus_input_queue() -> (BusInputSender, BusInputReceiver) {
     )
 }
 
-/// Where a bus puts what arrives. The deliveries end with its last clone.
+/// Sender of the queue, held by the bus. The receiver ends when the last clone is dropped.
 #[derive(Clone)]
 pub struct BusInputSender(Arc<CloseOnDrop>);
 
-/// What arrived, to be taken in order by one task.
+/// Receiver of the queue, read in order by one task.
 pub struct BusInputReceiver(Arc<BusInputShared>);
 
-/// Why a message was dropped and its channel marked as lost.
+/// Reason why a message was dropped and its channel marked as lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfferError {
-    /// Whoever listens is too slow.
+    /// The queue is full: the receiver is too slow.
     Full,
-    /// No message may be that large.
+    /// The message is longer than [`MESSAGE_BYTES_MAX`].
     TooLarge,
 }
 
@@ -62,7 +63,7 @@ struct BusInputState {
     message_bytes: usize,
     lost_channels: HashSet<Channel>,
     is_all_lost: bool,
-    /// One end is gone.
+    /// Whether the receiver or all senders are gone.
     is_closed: bool,
 }
 
@@ -71,64 +72,64 @@ impl BusInputSender {
     ///
     /// # Errors
     ///
-    /// It was dropped, and its channel is marked as lost.
+    /// The message was dropped, and its channel is marked as lost.
     pub fn offer(&self, channel: Channel, message: Bytes) -> Result<(), OfferError> {
-        self.update(|waiting| {
-            let refusal = if message.len() > MESSAGE_BYTES_MAX {
+        self.update(|state| {
+            let error = if message.len() > MESSAGE_BYTES_MAX {
                 OfferError::TooLarge
-            } else if waiting.message_count == MESSAGES_MAX
-                || waiting.message_bytes + message.len() > BYTES_MAX
+            } else if state.message_count == MESSAGES_MAX
+                || state.message_bytes + message.len() > BYTES_MAX
             {
                 OfferError::Full
             } else {
-                waiting.message_count += 1;
-                waiting.message_bytes += message.len();
-                waiting.queue.push_back(BusInput::Message(channel, message));
+                state.message_count += 1;
+                state.message_bytes += message.len();
+                state.queue.push_back(BusInput::Message(channel, message));
                 return Ok(());
             };
-            waiting.mark_lost(channel);
-            Err(refusal)
+            state.mark_lost(channel);
+            Err(error)
         })
     }
 
-    /// Messages of this channel were missed.
+    /// Reports that messages of this channel were missed.
     pub fn mark_lost(&self, channel: Channel) {
-        self.update(|waiting| waiting.mark_lost(channel));
+        self.update(|state| state.mark_lost(channel));
     }
 
-    /// Messages of every channel may have been missed.
+    /// Reports that messages of every channel may have been missed.
     pub fn mark_all_lost(&self) {
         self.update(BusInputState::mark_all_lost);
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut BusInputState) -> T) -> T {
         let shared = &self.0.0;
-        let mut waiting = shared.state.lock();
-        let result = change(&mut waiting);
-        if waiting.is_closed {
-            // Nobody will take it.
-            *waiting = BusInputState {
+        let mut state = shared.state.lock();
+        let result = change(&mut state);
+        if state.is_closed {
+            // No receiver will take it.
+            *state = BusInputState {
                 is_closed: true,
                 ..BusInputState::default()
             };
         }
-        drop(waiting);
+        drop(state);
         shared.arrived.notify_one();
         result
     }
 }
 
 impl BusInputReceiver {
-    /// The next delivery; `None` when the bus is gone and everything has been taken. Nothing is lost if the future is
-    /// dropped.
+    /// Returns the next input; `None` when all senders are gone and the queue is empty. Nothing is
+    /// lost if the future is dropped.
     pub async fn next(&mut self) -> Option<BusInput> {
         loop {
             {
-                let mut waiting = self.0.state.lock();
-                if let Some(delivery) = waiting.pop() {
-                    return Some(delivery);
+                let mut state = self.0.state.lock();
+                if let Some(input) = state.pop() {
+                    return Some(input);
                 }
-                if waiting.is_closed {
+                if state.is_closed {
                     return None;
                 }
             }
@@ -154,7 +155,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl BusInputState {
-    /// A mark that has not been taken covers what is lost until it is.
+    /// Marks a channel once: a mark still in the queue also covers later losses.
     fn mark_lost(&mut self, channel: Channel) {
         if self.is_all_lost {
             return;
@@ -174,8 +175,8 @@ impl BusInputState {
     }
 
     fn pop(&mut self) -> Option<BusInput> {
-        let delivery = self.queue.pop_front()?;
-        match &delivery {
+        let input = self.queue.pop_front()?;
+        match &input {
             BusInput::Message(_, message) => {
                 self.message_count -= 1;
                 self.message_bytes -= message.len();
@@ -186,10 +187,10 @@ impl BusInputState {
             BusInput::LostAll => self.is_all_lost = false,
         }
         if self.queue.is_empty() {
-            // A burst must not hold memory for ever.
+            // Releases the memory that a burst needed.
             self.queue.shrink_to(256);
         }
-        Some(delivery)
+        Some(input)
     }
 }
 
@@ -200,51 +201,51 @@ mod tests {
 
     use super::*;
 
-    /// Taking without waiting.
-    fn next_now(deliveries: &mut BusInputReceiver) -> Option<Option<BusInput>> {
-        deliveries.next().now_or_never()
+    /// Returns the next input without waiting; `None` if there is none yet.
+    fn next_now(receiver: &mut BusInputReceiver) -> Option<Option<BusInput>> {
+        receiver.next().now_or_never()
     }
 
     fn channel(raid: u64) -> Channel {
         Channel::Events(RaidId::try_from(raid).expect("an id"))
     }
 
-    fn fill(intake: &BusInputSender, channel: Channel) {
+    fn fill(sender: &BusInputSender, channel: Channel) {
         for _ in 0..MESSAGES_MAX {
-            assert_eq!(intake.offer(channel, Bytes::from_static(b"m")), Ok(()));
+            assert_eq!(sender.offer(channel, Bytes::from_static(b"m")), Ok(()));
         }
     }
 
     #[test]
     fn an_overflow_marks_each_lost_channel_once_after_queued_messages() {
-        let (intake, mut deliveries) = bus_input_queue();
-        fill(&intake, channel(1));
+        let (sender, mut receiver) = bus_input_queue();
+        fill(&sender, channel(1));
         for _ in 0..3 {
             assert_eq!(
-                intake.offer(channel(2), Bytes::from_static(b"m")),
+                sender.offer(channel(2), Bytes::from_static(b"m")),
                 Err(OfferError::Full)
             );
             assert_eq!(
-                intake.offer(channel(3), Bytes::from_static(b"m")),
+                sender.offer(channel(3), Bytes::from_static(b"m")),
                 Err(OfferError::Full)
             );
         }
         for _ in 0..MESSAGES_MAX {
             let message = BusInput::Message(channel(1), Bytes::from_static(b"m"));
-            assert_eq!(next_now(&mut deliveries), Some(Some(message)));
+            assert_eq!(next_now(&mut receiver), Some(Some(message)));
         }
         assert_eq!(
-            next_now(&mut deliveries),
+            next_now(&mut receiver),
             Some(Some(BusInput::Lost(channel(2))))
         );
         assert_eq!(
-            next_now(&mut deliveries),
+            next_now(&mut receiver),
             Some(Some(BusInput::Lost(channel(3))))
         );
-        assert_eq!(next_now(&mut deliveries), None);
-        intake.mark_lost(channel(2));
+        assert_eq!(next_now(&mut receiver), None);
+        sender.mark_lost(channel(2));
         assert_eq!(
-            next_now(&mut deliveries),
+            next_now(&mut receiver),
             Some(Some(BusInput::Lost(channel(2)))),
             "a later loss"
         );
@@ -252,74 +253,76 @@ mod tests {
 
     #[test]
     fn too_many_lost_channels_become_a_loss_of_all_channels() {
-        let (intake, mut deliveries) = bus_input_queue();
+        let (sender, mut receiver) = bus_input_queue();
         let channels = u64::try_from(LOST_CHANNELS_MAX).expect("fits") + 5;
-        (1..=channels).for_each(|raid| intake.mark_lost(channel(raid)));
+        for raid in 1..=channels {
+            sender.mark_lost(channel(raid));
+        }
         for raid in 1..=channels - 5 {
             assert_eq!(
-                next_now(&mut deliveries),
+                next_now(&mut receiver),
                 Some(Some(BusInput::Lost(channel(raid))))
             );
         }
-        assert_eq!(next_now(&mut deliveries), Some(Some(BusInput::LostAll)));
-        assert_eq!(next_now(&mut deliveries), None);
+        assert_eq!(next_now(&mut receiver), Some(Some(BusInput::LostAll)));
+        assert_eq!(next_now(&mut receiver), None);
     }
 
     #[test]
     fn the_receive_queue_is_bounded_in_bytes_and_drops_oversized_messages() {
-        let (intake, mut deliveries) = bus_input_queue();
+        let (sender, mut receiver) = bus_input_queue();
         let large = Bytes::from(vec![0; MESSAGE_BYTES_MAX]);
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
-            assert_eq!(intake.offer(channel(1), large.clone()), Ok(()));
+            assert_eq!(sender.offer(channel(1), large.clone()), Ok(()));
         }
         assert_eq!(
-            intake.offer(channel(1), large.clone()),
+            sender.offer(channel(1), large.clone()),
             Err(OfferError::Full)
         );
         let too_large = Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1]);
         assert_eq!(
-            intake.offer(channel(2), too_large),
+            sender.offer(channel(2), too_large),
             Err(OfferError::TooLarge)
         );
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
             assert!(matches!(
-                next_now(&mut deliveries),
+                next_now(&mut receiver),
                 Some(Some(BusInput::Message(_, _)))
             ));
         }
         assert_eq!(
-            intake.offer(channel(1), large),
+            sender.offer(channel(1), large),
             Ok(()),
-            "what was taken makes room"
+            "received messages free their space"
         );
         assert_eq!(
-            next_now(&mut deliveries),
+            next_now(&mut receiver),
             Some(Some(BusInput::Lost(channel(1))))
         );
         assert_eq!(
-            next_now(&mut deliveries),
+            next_now(&mut receiver),
             Some(Some(BusInput::Lost(channel(2))))
         );
     }
 
     #[test]
-    fn deliveries_end_when_all_senders_are_gone_and_the_queue_is_empty() {
-        let (intake, mut deliveries) = bus_input_queue();
-        let other = intake.clone();
-        intake.mark_all_lost();
-        drop(intake);
-        assert_eq!(next_now(&mut deliveries), Some(Some(BusInput::LostAll)));
-        assert_eq!(next_now(&mut deliveries), None);
+    fn the_receiver_ends_when_all_senders_are_gone_and_the_queue_is_empty() {
+        let (sender, mut receiver) = bus_input_queue();
+        let other = sender.clone();
+        sender.mark_all_lost();
+        drop(sender);
+        assert_eq!(next_now(&mut receiver), Some(Some(BusInput::LostAll)));
+        assert_eq!(next_now(&mut receiver), None);
         drop(other);
-        assert_eq!(next_now(&mut deliveries), Some(None));
+        assert_eq!(next_now(&mut receiver), Some(None));
     }
 
     #[test]
     fn messages_for_a_dropped_receiver_are_not_queued() {
-        let (intake, deliveries) = bus_input_queue();
-        let kept = Arc::clone(&deliveries.0);
-        drop(deliveries);
-        assert_eq!(intake.offer(channel(1), Bytes::from_static(b"m")), Ok(()));
+        let (sender, receiver) = bus_input_queue();
+        let kept = Arc::clone(&receiver.0);
+        drop(receiver);
+        assert_eq!(sender.offer(channel(1), Bytes::from_static(b"m")), Ok(()));
         assert!(kept.state.lock().queue.is_empty());
     }
 }

@@ -1,15 +1,17 @@
 //! The bus on Redis: pub/sub on one server, sharded pub/sub on a Redis Cluster.
 //!
-//! Two connections, one to publish and one to listen, live and die together. What is proven, at first and every five seconds, is
-//! that a message of our own makes the round trip. Any doubt (an error, a time-out, a
-//! message to ourselves that does not come back) ends both, and they are made anew with a back-off of at most a second.
-//! Every channel that is wanted is subscribed again before the bus counts as proven, and then
-//! [`BusInput::LostAll`](super::BusInput::LostAll) tells that messages may have been missed.
+//! Two connections, one to publish and one to receive, are opened and closed together. A probe at
+//! the start and every five seconds shows that a message makes the round trip. Any doubt (an error,
+//! a timeout, a probe that does not return) closes both connections, and new ones are opened with a
+//! back-off of at most a second. All wanted channels are subscribed again before the bus counts as
+//! healthy, and then [`BusInput::LostAll`](super::BusInput::LostAll) reports that messages may have
+//! been missed.
 //!
-//! Rate limits that instances share are counted there too, on a connection of their own ([`SharedLimits`]).
+//! The same Redis counts the limits that instances share, over a connection of their own
+//! ([`SharedLimits`]).
 //!
-//! Redis needs no more than this user. Without the keys and the four commands for them, each instance limits for itself. On
-//! one server:
+//! Redis needs no user with more rights than this one. Without the keys and the four commands for
+//! them, each instance limits for itself. On one server:
 //!
 //! ```text
 //! ACL SETUSER raidhall on >PASSWORD resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time +publish +subscribe +unsubscribe
@@ -50,30 +52,32 @@ use super::{Bus, BusDown, BusInputReceiver, BusInputSender, Channel, bus_input_q
 use crate::store::InstanceId;
 use crate::telemetry::metrics;
 
-/// How long a counted message may take to be answered.
+/// Longest wait for the receiver count of a published message.
 const PUBLISH_COUNTED_TIMEOUT: Duration = Duration::from_millis(300);
-/// How long a subscription may take to be confirmed.
+/// Longest wait for the confirmation of a subscription.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(1_500);
-/// A link that was proven for so long was a good one: the next may be tried without much ado.
+/// A connection that was healthy for this long resets the reconnect back-off.
 const STABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Where Redis is, and who we are on it.
+/// Address and credentials of Redis, and the instance that connects to it.
 #[derive(Clone)]
 pub struct RedisOptions {
-    /// `redis://` or `rediss://` (TLS), with user and password if it wants them. Any node, if it is a cluster.
+    /// `redis://` or `rediss://` (TLS), with user and password if Redis requires them; any node of
+    /// a Redis Cluster.
     pub url: String,
     /// Whether it is a Redis Cluster.
     pub is_cluster: bool,
-    /// The certificates, in PEM, of those who may vouch for the server; without, the system's.
+    /// Certificate authorities, in PEM, that may sign the server's certificate; `None` means the
+    /// system's.
     pub ca_pem: Option<Vec<u8>>,
-    /// Whose inbox is always subscribed.
+    /// Instance whose inbox is always subscribed.
     pub instance: InstanceId,
 }
 
 /// A handle of the bus. It works while its [`RedisBusDriver`] runs.
 pub struct RedisBus(Arc<RedisBusShared>);
 
-/// What keeps the bus connected.
+/// Task that keeps the bus connected.
 pub struct RedisBusDriver {
     server: RedisConnector,
     shared: Arc<RedisBusShared>,
@@ -85,16 +89,17 @@ struct RedisBusShared {
     publish_queue: PublishQueue,
     subscriptions: Subscriptions,
     health: watch::Sender<bool>,
-    /// Why it is not proven now.
+    /// Why the bus is down, if an attempt has failed.
     down_cause: Mutex<Option<String>>,
 }
 
 impl RedisBus {
-    /// A bus that connects once its driver runs. The deliveries are to be taken by one task, and end with the driver.
+    /// Creates a bus that connects once its driver runs. One task reads the inputs, which end with
+    /// the driver.
     ///
     /// # Errors
     ///
-    /// The URL or the certificates make no sense. The error does not show the password.
+    /// The URL or the certificates are invalid. The error does not show the password.
     pub fn new(
         options: RedisOptions,
     ) -> anyhow::Result<(Arc<RedisBus>, RedisBusDriver, BusInputReceiver)> {
@@ -107,16 +112,16 @@ impl RedisBus {
             health: watch::Sender::new(false),
             down_cause: Mutex::default(),
         });
-        let (intake, deliveries) = bus_input_queue();
+        let (sender, inputs) = bus_input_queue();
         let driver = RedisBusDriver {
             server,
             shared: Arc::clone(&shared),
-            inputs: intake,
+            inputs: sender,
         };
-        Ok((Arc::new(Self(shared)), driver, deliveries))
+        Ok((Arc::new(Self(shared)), driver, inputs))
     }
 
-    /// Why the bus is not proven now, if an attempt has failed. Shows no password.
+    /// Returns why the bus is down, if an attempt has failed. Shows no password.
     pub fn down_cause(&self) -> Option<String> {
         self.0.down_cause.lock().clone()
     }
@@ -164,28 +169,29 @@ impl Bus for RedisBus {
 }
 
 impl RedisBusDriver {
-    /// Connects, and connects again, for ever. Dropping the future closes the connections and ends the deliveries.
+    /// Connects, and reconnects, until dropped. Dropping the future closes the connections and ends
+    /// the inputs.
     pub async fn run(self) {
         let mut backoff = ReconnectBackoff::default();
-        let mut told = None;
+        let mut logged_fault = None;
         loop {
-            let ending = MarkDownOnDrop(&self.shared);
-            let mut life = ConnectionPair::new(&self.server, &self.shared, &self.inputs);
-            let fault = life.run().await.to_string();
-            if let Some(since) = life.healthy_since() {
-                told = None;
+            let mark_down = MarkDownOnDrop(&self.shared);
+            let mut pair = ConnectionPair::new(&self.server, &self.shared, &self.inputs);
+            let fault = pair.run().await.to_string();
+            if let Some(since) = pair.healthy_since() {
+                logged_fault = None;
                 if since.elapsed() >= STABLE_AFTER {
                     backoff = ReconnectBackoff::default();
                 }
             }
-            drop(life);
-            drop(ending);
-            // While it is down, the same fault again is no news.
-            if told.as_ref() == Some(&fault) {
+            drop(pair);
+            drop(mark_down);
+            // While the bus stays down, the same fault is logged as a warning only once.
+            if logged_fault.as_ref() == Some(&fault) {
                 debug!(fault, "the bus is still down");
             } else {
                 warn!(fault, "the bus is down");
-                told = Some(fault.clone());
+                logged_fault = Some(fault.clone());
             }
             *self.shared.down_cause.lock() = Some(fault);
             sleep(backoff.next_delay()).await;
@@ -194,7 +200,7 @@ impl RedisBusDriver {
     }
 }
 
-/// Whatever ends a life, nobody must go on to wait for it.
+/// Marks the bus as down however a connection pair ends, so that no caller goes on waiting for it.
 struct MarkDownOnDrop<'a>(&'a RedisBusShared);
 
 impl Drop for MarkDownOnDrop<'_> {

@@ -1,4 +1,4 @@
-//! Questions to other instances that wait for their answers.
+//! Requests to other instances that wait for their replies.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 use crate::cluster::message::{ClusterMessage, Envelope, ForwardReply};
 use crate::store::InstanceId;
 
-/// A raid as its owner sees it now.
+/// Status of a raid at its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerStatus {
-    /// The newest committed seq.
+    /// Newest seq that is committed.
     pub seq: Seq,
-    /// Who is online.
+    /// Players who are online in the raid.
     pub online: Vec<PlayerId>,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct OutstandingRequests {
     next_id: AtomicU64,
 }
 
-/// Who was asked, and who waits.
+/// A request's target and the sender of its reply.
 struct OutstandingRequest {
     target: InstanceId,
     reply: RequestReplySender,
@@ -36,7 +36,7 @@ enum RequestReplySender {
     OwnerStatus(oneshot::Sender<Option<OwnerStatus>>),
 }
 
-/// A question's number, forgotten when dropped: an answer that comes later is nobody's.
+/// Id of a request. Dropping it forgets the request, so a later reply is ignored.
 pub(super) struct RequestGuard {
     outstanding_requests: Arc<OutstandingRequests>,
     id: u64,
@@ -54,7 +54,7 @@ impl Drop for RequestGuard {
     }
 }
 
-/// Commands on their way to an owner.
+/// A forward batch that waits for the owner's replies.
 pub struct PendingForward {
     request: RequestGuard,
     target: InstanceId,
@@ -62,87 +62,82 @@ pub struct PendingForward {
 }
 
 impl PendingForward {
-    /// The number under which the owner answers, and by which it knows a repetition.
+    /// Returns the request's id, by which the owner recognises a repeated batch.
     pub const fn request_id(&self) -> u64 {
         self.request.id
     }
 
-    /// Who was asked.
     pub const fn target(&self) -> InstanceId {
         self.target
     }
 
-    /// The answers. May be dropped and asked for again.
+    /// Waits for the replies. Cancel-safe: it may be dropped and called again.
     pub async fn replies(&mut self) -> Vec<ForwardReply> {
         match (&mut self.replies).await {
-            Ok(answers) => answers,
+            Ok(replies) => replies,
             Err(_) => std::future::pending().await,
         }
     }
 }
 
 impl OutstandingRequests {
-    fn register(self: &Arc<Self>, to: InstanceId, answer: RequestReplySender) -> RequestGuard {
-        let number = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.pending.insert(
-            number,
-            OutstandingRequest {
-                target: to,
-                reply: answer,
-            },
-        );
+    fn register(self: &Arc<Self>, target: InstanceId, reply: RequestReplySender) -> RequestGuard {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        self.pending
+            .insert(id, OutstandingRequest { target, reply });
         RequestGuard {
             outstanding_requests: Arc::clone(self),
-            id: number,
+            id,
         }
     }
 
-    pub(super) fn register_forward(self: &Arc<Self>, to: InstanceId) -> PendingForward {
+    pub(super) fn register_forward(self: &Arc<Self>, target: InstanceId) -> PendingForward {
         let (sender, answers) = oneshot::channel();
         PendingForward {
-            request: self.register(to, RequestReplySender::Forward(sender)),
-            target: to,
+            request: self.register(target, RequestReplySender::Forward(sender)),
+            target,
             replies: answers,
         }
     }
 
     pub(super) fn register_owner_status(
         self: &Arc<Self>,
-        to: InstanceId,
+        target: InstanceId,
     ) -> (RequestGuard, oneshot::Receiver<Option<OwnerStatus>>) {
-        let (sender, answer) = oneshot::channel();
+        let (sender, reply) = oneshot::channel();
         (
-            self.register(to, RequestReplySender::OwnerStatus(sender)),
-            answer,
+            self.register(target, RequestReplySender::OwnerStatus(sender)),
+            reply,
         )
     }
 
-    /// Takes an answer, from whom it was asked of only: a former owner's late word is not an answer to a question that
-    /// was put anew.
+    /// Completes a request, but only with a reply of its target: a late reply of a former owner
+    /// must not complete a repeated request.
     pub(super) fn complete(&self, envelope: Envelope) {
         let (ClusterMessage::ForwardReplies { request, .. }
         | ClusterMessage::OwnerStatus { request, .. }) = envelope.message
         else {
             return;
         };
-        let asked = |_: &u64, question: &OutstandingRequest| question.target == envelope.from;
-        let Some((_, question)) = self.pending.remove_if(&request, asked) else {
+        let is_from_target =
+            |_: &u64, pending: &OutstandingRequest| pending.target == envelope.from;
+        let Some((_, pending)) = self.pending.remove_if(&request, is_from_target) else {
             return;
         };
-        // Whoever asked may be gone.
-        match (envelope.message, question.reply) {
+        // The caller may be gone.
+        match (envelope.message, pending.reply) {
             (
                 ClusterMessage::ForwardReplies { answers, .. },
-                RequestReplySender::Forward(waiting),
-            ) => drop(waiting.send(answers)),
+                RequestReplySender::Forward(sender),
+            ) => {
+                let _ = sender.send(answers);
+            }
             (
                 ClusterMessage::OwnerStatus { online, .. },
-                RequestReplySender::OwnerStatus(waiting),
+                RequestReplySender::OwnerStatus(sender),
             ) => {
-                drop(waiting.send(online.map(|online| OwnerStatus {
-                    seq: envelope.seq,
-                    online,
-                })));
+                let seq = envelope.seq;
+                let _ = sender.send(online.map(|online| OwnerStatus { seq, online }));
             }
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Following a raid from another instance than its owner's: a bounded feed of what is heard about it.
+//! A follower's subscription to a raid: a bounded queue of updates from the bus and the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,24 +14,25 @@ use crate::cluster::bus::{Bus, Channel};
 use crate::cluster::message::Envelope;
 use crate::store::RaidHead;
 
-/// What waits for one follower. When it is full, what comes is dropped and the follower told to look at the store.
+/// Maximum number of updates in the queue. When it is full, an update is dropped and the follower
+/// receives [`RaidUpdate::Lost`].
 const UPDATES_MAX: usize = 256;
 
-/// How long a confirmation may take; without one, the poll of heads heals what is missed.
+/// Longest wait for a confirmation; without one, the poll of raid heads finds what is missed.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// What a follower hears.
+/// Update that a follower receives about its raid.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RaidUpdate {
-    /// An instance said something.
+    /// A message of another instance.
     Message(Envelope),
-    /// The store's own word.
+    /// The raid's head in the store.
     Head(RaidHead),
-    /// Something may have been missed: only the store knows.
+    /// Updates may have been missed: the follower must read the store.
     Lost,
 }
 
-/// Who follows what.
+/// The subscriptions of this instance, at most one per raid.
 #[derive(Default)]
 pub(super) struct RaidSubscriptions {
     entries: DashMap<RaidId, SubscriptionEntry>,
@@ -51,7 +52,7 @@ struct LostFlag {
     changed: Notify,
 }
 
-/// A raid being followed, until this is dropped.
+/// A subscription to one raid, until it is dropped.
 pub struct RaidSubscription {
     subscriptions: Arc<RaidSubscriptions>,
     bus: Option<Arc<dyn Bus>>,
@@ -71,15 +72,17 @@ impl RaidSubscription {
     ) -> RaidSubscription {
         let (sender, updates) = mpsc::channel(UPDATES_MAX);
         let id = subscriptions.next_id.fetch_add(1, Ordering::Relaxed);
-        let (lost, channels) = (Arc::<LostFlag>::default(), channels.to_vec());
-        // Whoever followed before is about to stop: its channels are ours to give up then.
-        let mut own = channels.clone();
-        let before = subscriptions
+        let lost = Arc::<LostFlag>::default();
+        let channels = channels.to_vec();
+        // A previous subscription to the raid is about to be dropped. This one takes over its
+        // channels, to unsubscribe them later.
+        let mut all_channels = channels.clone();
+        let replaced = subscriptions
             .entries
             .remove(&raid)
-            .map_or_else(Vec::new, |(_, feed)| feed.channels);
-        own.extend(
-            before
+            .map_or_else(Vec::new, |(_, entry)| entry.channels);
+        all_channels.extend(
+            replaced
                 .into_iter()
                 .filter(|channel| !channels.contains(channel)),
         );
@@ -87,7 +90,7 @@ impl RaidSubscription {
             raid,
             SubscriptionEntry {
                 id,
-                channels: own,
+                channels: all_channels,
                 sender,
                 lost: Arc::clone(&lost),
             },
@@ -103,31 +106,31 @@ impl RaidSubscription {
         }
     }
 
-    /// Begins to subscribe, and waits for nothing.
+    /// Starts to subscribe without waiting.
     pub fn start_subscribing(&self) {
         let _ = self.subscribe().now_or_never();
     }
 
-    /// Subscribes, and waits for the bus to confirm it, but no longer than a moment: what is missed until it has is found
-    /// in the store.
+    /// Subscribes, and waits a moment for the confirmation. What is missed before the confirmation
+    /// is found in the store.
     pub async fn subscribe(&self) {
         if let Some(bus) = &self.bus {
             let _ = timeout(SUBSCRIBE_TIMEOUT, bus.subscribe(&self.channels)).await;
         }
     }
 
-    /// The next thing heard. Nothing is lost if the future is dropped.
+    /// Returns the next update. Nothing is lost if the future is dropped.
     pub async fn next(&mut self) -> RaidUpdate {
         loop {
-            // First: what is behind it in the feed is of no use before the store was looked at.
+            // A loss comes first: queued updates are of no use before the store has been read.
             if self.lost.is_set.swap(false, Ordering::AcqRel) {
                 return RaidUpdate::Lost;
             }
             tokio::select! { biased;
                 () = self.lost.changed.notified() => {}
-                heard = self.updates.recv() => match heard {
-                    Some(heard) => return heard,
-                    // Another follower has taken this one's place.
+                update = self.updates.recv() => match update {
+                    Some(update) => return update,
+                    // A newer subscription to the raid has replaced this one.
                     None => return std::future::pending().await,
                 },
             }
@@ -137,21 +140,24 @@ impl RaidSubscription {
 
 impl Drop for RaidSubscription {
     fn drop(&mut self) {
-        let number = self.id;
-        // Under the entry's lock, so that a successor subscribes after this.
-        self.subscriptions.entries.remove_if(&self.raid, |_, feed| {
-            let ours = feed.id == number;
-            if let (true, Some(bus)) = (ours, &self.bus) {
-                bus.unsubscribe(&feed.channels);
-            }
-            ours
-        });
+        let id = self.id;
+        // Under the entry's lock, so that a new subscription subscribes only after this
+        // unsubscription.
+        self.subscriptions
+            .entries
+            .remove_if(&self.raid, |_, entry| {
+                let ours = entry.id == id;
+                if let (true, Some(bus)) = (ours, &self.bus) {
+                    bus.unsubscribe(&entry.channels);
+                }
+                ours
+            });
     }
 }
 
 impl SubscriptionEntry {
-    fn push(&self, heard: RaidUpdate) {
-        if heard == RaidUpdate::Lost || self.sender.try_send(heard).is_err() {
+    fn push(&self, update: RaidUpdate) {
+        if update == RaidUpdate::Lost || self.sender.try_send(update).is_err() {
             self.lost.is_set.store(true, Ordering::Release);
             self.lost.changed.notify_one();
         }
@@ -159,22 +165,23 @@ impl SubscriptionEntry {
 }
 
 impl RaidSubscriptions {
-    pub(super) fn dispatch(&self, raid: RaidId, heard: RaidUpdate) {
-        if let Some(feed) = self.entries.get(&raid) {
-            feed.push(heard);
+    pub(super) fn dispatch(&self, raid: RaidId, update: RaidUpdate) {
+        if let Some(entry) = self.entries.get(&raid) {
+            entry.push(update);
         }
     }
 
     pub(super) fn raids_with_events(&self) -> Vec<RaidId> {
-        let whole = |feed: &SubscriptionEntry| {
-            feed.channels
+        let has_events = |entry: &SubscriptionEntry| {
+            entry
+                .channels
                 .iter()
                 .any(|channel| matches!(channel, Channel::Events(_)))
         };
         self.entries
             .iter()
-            .filter(|feed| whole(feed))
-            .map(|feed| *feed.key())
+            .filter(|entry| has_events(entry))
+            .map(|entry| *entry.key())
             .collect()
     }
 }
@@ -189,9 +196,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_overflowing_subscription_reports_the_loss_first() {
-        let follows = Arc::<RaidSubscriptions>::default();
+        let subscriptions = Arc::<RaidSubscriptions>::default();
         let mut following = RaidSubscription::new(
-            Arc::clone(&follows),
+            Arc::clone(&subscriptions),
             None,
             raid(),
             &[Channel::Events(raid())],
@@ -202,7 +209,7 @@ mod tests {
             last_seq: raidhall_protocol::Seq(1),
         };
         for _ in 0..=UPDATES_MAX {
-            follows.dispatch(raid(), RaidUpdate::Head(head));
+            subscriptions.dispatch(raid(), RaidUpdate::Head(head));
         }
         assert_eq!(following.next().await, RaidUpdate::Lost);
         assert_eq!(following.next().await, RaidUpdate::Head(head));
@@ -210,25 +217,32 @@ mod tests {
 
     #[tokio::test]
     async fn dropping_a_replaced_subscription_keeps_its_channels() {
-        let follows = Arc::<RaidSubscriptions>::default();
+        let subscriptions = Arc::<RaidSubscriptions>::default();
         let first = RaidSubscription::new(
-            Arc::clone(&follows),
+            Arc::clone(&subscriptions),
             None,
             raid(),
             &[Channel::Events(raid())],
         );
-        let mut second =
-            RaidSubscription::new(Arc::clone(&follows), None, raid(), &[Channel::Live(raid())]);
+        let mut second = RaidSubscription::new(
+            Arc::clone(&subscriptions),
+            None,
+            raid(),
+            &[Channel::Live(raid())],
+        );
         drop(first);
-        follows.dispatch(raid(), RaidUpdate::Lost);
+        subscriptions.dispatch(raid(), RaidUpdate::Lost);
         assert_eq!(second.next().await, RaidUpdate::Lost);
-        let channels = follows.entries.get(&raid()).map(|feed| feed.channels.len());
+        let channels = subscriptions
+            .entries
+            .get(&raid())
+            .map(|entry| entry.channels.len());
         assert_eq!(
             channels,
             Some(2),
             "what the first subscribed to is the second's to give up"
         );
         drop(second);
-        assert!(follows.entries.is_empty());
+        assert!(subscriptions.entries.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Commands as instances hand them to one another, and what became of them.
+//! Commands that instances forward to a raid's owner, and the replies to them.
 
 use std::io;
 
@@ -13,24 +13,24 @@ use crate::store::OpHash;
 /// One command on its way to the raid's owner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ForwardItem {
-    /// Makes it safe to be sent again.
+    /// Hash of the command's op, which makes it safe to send the command again.
     #[serde(with = "serde_op")]
     pub op: OpHash,
-    /// What is wanted.
+    /// The command to execute.
     pub wish: ForwardableCommand,
 }
 
 impl ForwardItem {
-    /// How many bytes it takes in a message, about.
+    /// Returns the approximate number of bytes that the command takes in a message.
     pub fn encoded_len(&self) -> usize {
         let mut count = ByteCounter(0);
-        // Counting never fails; what could not be encoded would have no size.
+        // Counting cannot fail; a command that could not be encoded would count as its prefix.
         let _ = self.serialize(&mut rmp_serde::Serializer::new(&mut count).with_struct_map());
         count.0
     }
 }
 
-/// Counts what is written.
+/// A writer that only counts bytes.
 struct ByteCounter(usize);
 
 impl io::Write for ByteCounter {
@@ -44,56 +44,58 @@ impl io::Write for ByteCounter {
     }
 }
 
-/// A command as instances tell it; what only an owner decides by itself has no form here.
+/// A command in the form in which instances forward it. Commands that only an owner issues itself
+/// have no such form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardableCommand {
-    /// A player joins.
+    /// A player joins the raid.
     Join(PlayerRef),
-    /// A player acts.
+    /// A player sends a command to the raid.
     Player {
-        /// Who.
+        /// The player who sends the command.
         by: PlayerId,
-        /// What they want.
         command: Command,
     },
     /// The host app's backend acts.
     Service(Command),
-    /// An operator ends the raid. The release before this one does not know it, and does not answer.
+    /// An operator ends the raid. The previous release does not know this command and does not
+    /// reply to it.
     End,
-    /// A player is forgotten. Likewise.
+    /// A player is erased from the raid. The previous release does not know this command and does
+    /// not reply to it.
     Erase {
-        /// Who.
+        /// The erased player's id.
         player: PlayerId,
-        /// Whether it was they who made the raid.
+        /// Whether the player created the raid.
         made_raid: bool,
     },
 }
 
-/// What became of a forwarded command.
+/// Outcome of a forwarded command.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ForwardReply {
-    /// It is committed.
+    /// The command is committed.
     Ack {
-        /// At this seq.
+        /// Seq of the command's last event.
         seq: Seq,
-        /// It had taken effect before.
+        /// Whether the command had taken effect before.
         duplicate: bool,
     },
-    /// It was not carried out.
+    /// The command was not executed.
     Error {
-        /// Why.
+        /// Type of the error, as clients receive it.
         kind: ErrorType,
-        /// Which fields are at fault.
+        /// Fields that are at fault.
         fields: Vec<FieldFault>,
     },
-    /// The instance asked does not own the raid; it did nothing.
+    /// The receiving instance does not own the raid and did nothing.
     NotOwner,
 }
 
 impl ForwardableCommand {
-    /// The command, if it is one that may be asked for from elsewhere.
+    /// Returns the command in its forwardable form, if other instances may request it.
     pub fn from_command(command: raid::RaidCommand) -> Option<ForwardableCommand> {
         Some(match command {
             raid::RaidCommand::Join { player } => Self::Join(player),
@@ -109,7 +111,7 @@ impl ForwardableCommand {
         })
     }
 
-    /// The command again.
+    /// Converts the command back to the form that a session executes.
     pub fn into_command(self) -> raid::RaidCommand {
         match self {
             Self::Join(player) => raid::RaidCommand::Join { player },
@@ -122,7 +124,7 @@ impl ForwardableCommand {
 }
 
 impl ForwardReply {
-    /// Whether the command was neither carried out nor refused: it may be asked for again.
+    /// Returns whether the command was neither executed nor refused, so that it may be sent again.
     pub const fn is_undecided(&self) -> bool {
         matches!(
             self,
@@ -134,7 +136,7 @@ impl ForwardReply {
         )
     }
 
-    /// A session's answer as it travels.
+    /// Converts a session's reply to the form in which it is sent.
     pub fn from_result(result: Result<Ack, Error>) -> ForwardReply {
         match result {
             Ok(Ack { seq, duplicate }) => Self::Ack { seq, duplicate },
@@ -150,7 +152,7 @@ impl ForwardReply {
         }
     }
 
-    /// The answer as the caller gets it.
+    /// Converts the reply to the form that the caller gets.
     pub fn into_result(self) -> Result<Ack, Error> {
         match self {
             Self::Ack { seq, duplicate } => Ok(Ack { seq, duplicate }),
@@ -165,7 +167,7 @@ impl ForwardReply {
     }
 }
 
-/// An op's hash as a number, which MessagePack carries as its 16 bytes.
+/// Encodes an op's hash as a number, which MessagePack carries as its 16 bytes.
 mod serde_op {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

@@ -23,18 +23,18 @@ fn player(id: u64) -> PlayerId {
     PlayerId::try_from(id).expect("an id")
 }
 
-fn envelope(note: ClusterMessage) -> Envelope {
+fn envelope(message: ClusterMessage) -> Envelope {
     Envelope {
         from: InstanceId(Uuid::from_u128(1)),
         at: UnixMillis(1_800_000_000_000),
         raid: RaidId::try_from(7_u64).expect("an id"),
         epoch: Epoch(3),
         seq: Seq(9),
-        message: note,
+        message,
     }
 }
 
-fn notes() -> Vec<ClusterMessage> {
+fn messages() -> Vec<ClusterMessage> {
     let event = Event {
         seq: Seq(9),
         at: UnixMillis(1),
@@ -47,7 +47,7 @@ fn notes() -> Vec<ClusterMessage> {
         id: player(5),
         name: "Ada".into(),
     };
-    let wishes = [
+    let commands = [
         ForwardableCommand::Join(ada),
         ForwardableCommand::Player {
             by: player(5),
@@ -56,7 +56,7 @@ fn notes() -> Vec<ClusterMessage> {
         ForwardableCommand::Service(Command::Start),
         ForwardableCommand::End,
     ];
-    let items = wishes
+    let items = commands
         .into_iter()
         .map(|wish| ForwardItem {
             op: OpHash([8; 16]),
@@ -119,8 +119,8 @@ fn notes() -> Vec<ClusterMessage> {
 #[test]
 fn every_cluster_message_survives_sealing_and_opening() {
     let seal = seal(7, "a");
-    for note in notes() {
-        let sent = envelope(note);
+    for message in messages() {
+        let sent = envelope(message);
         assert_eq!(
             seal.open(channel(), &seal.seal(channel(), sent.clone())),
             Ok(sent)
@@ -144,7 +144,7 @@ fn messages_with_a_wrong_secret_lineage_channel_or_byte_are_refused() {
     assert_eq!(
         ours.open(elsewhere, &message),
         Err(EnvelopeError::BadSeal),
-        "said to somebody else"
+        "sealed for another instance"
     );
     for index in 0..message.len() {
         let mut changed = message.to_vec();
@@ -165,7 +165,7 @@ fn messages_with_a_wrong_secret_lineage_channel_or_byte_are_refused() {
 }
 
 #[test]
-fn malformed_and_newer_sealed_messages_are_told_apart() {
+fn malformed_and_newer_sealed_messages_are_distinguished() {
     let seal = seal(7, "a");
     let sealed = |content: &[u8]| [&seal.tag(channel(), content)[..], content].concat();
     let wire = |v, kind: &str, body: &[u8]| {
@@ -177,16 +177,15 @@ fn malformed_and_newer_sealed_messages_are_told_apart() {
             seq,
             ..
         } = envelope(ClusterMessage::Owned);
-        let (kind, body) = (kind.to_owned(), Bytes::copy_from_slice(body));
         pack(&EncodedEnvelope {
             v,
-            kind,
+            kind: kind.to_owned(),
             from: from.0.as_u128(),
             at,
             raid,
             epoch: epoch.0,
             seq,
-            body,
+            body: Bytes::copy_from_slice(body),
         })
     };
     for content in [

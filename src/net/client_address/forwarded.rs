@@ -1,10 +1,11 @@
-//! The header `Forwarded` (RFC 7239): who each proxy was called by.
+//! The `Forwarded` header (RFC 7239): the address by which each proxy was called.
 
 use std::net::IpAddr;
 
 use super::parse_address;
 
-/// The address of each element's `for`, first to last: none where it is obfuscated, unknown, missing or malformed.
+/// Parses the address of each element's `for`, first to last; `None` where it is obfuscated,
+/// unknown, missing or malformed.
 pub(super) fn parse_forwarded(line: &str) -> Vec<Option<IpAddr>> {
     split_unquoted(line, ',')
         .into_iter()
@@ -20,7 +21,7 @@ fn parse_element(element: &str) -> Option<IpAddr> {
     parse_address(&unquote(value.trim()))
 }
 
-/// The value without its quotes; what they escape stands for itself (RFC 9110 section 5.6.4).
+/// Returns the value without its quotes, and with escapes resolved (RFC 9110, section 5.6.4).
 fn unquote(value: &str) -> String {
     let Some(inner) = value
         .strip_prefix('"')
@@ -40,10 +41,13 @@ fn unquote(value: &str) -> String {
     text
 }
 
-/// Splits at a separator that is not within quotes. A quote that never ends takes all the rest.
+/// Splits at each separator that is not within quotes. A quote that is not closed extends to the
+/// end.
 fn split_unquoted(text: &str, separator: char) -> Vec<&str> {
-    let (mut parts, mut start) = (Vec::new(), 0);
-    let (mut quoted, mut escaped) = (false, false);
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut quoted = false;
+    let mut escaped = false;
     for (index, character) in text.char_indices() {
         match character {
             _ if escaped => escaped = false,

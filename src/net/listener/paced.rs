@@ -1,4 +1,4 @@
-//! A connection whose client must take what is written to it, at a modest pace at least.
+//! A connection that fails when its client reads too slowly.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::ClientStream;
 use super::permits::ConnectionPermit;
 
-/// The least that a client has to take of what waits for it, in bytes per second.
+/// Lowest rate, in bytes per second, at which a client must read while data waits for it.
 const BYTES_PER_SECOND_MIN: u64 = 1024;
 
-/// A connection that fails when its client reads nothing for `stall`, or next to nothing.
+/// A connection that fails when its client reads nothing, or next to nothing, for `stall_timeout`.
 #[derive(Debug)]
 pub struct PacedStream {
     stream: ClientStream,
@@ -26,25 +26,24 @@ pub struct PacedStream {
     backlog: Option<Backlog>,
 }
 
-/// What waits for the client, since the system took no more of it.
+/// State while data waits for the client because the system's send buffer is full.
 #[derive(Debug)]
 struct Backlog {
     taken_bytes: u64,
     next_check: Pin<Box<Sleep>>,
 }
 
-/// A connection as it was before it was paced.
+/// A connection that was taken back from its [`PacedStream`] after an upgrade.
 pub struct ReclaimedStream {
-    /// The connection.
     pub stream: ClientStream,
-    /// Its place, to be kept as long as it.
+    /// Permit of the connection, to be held as long as the connection.
     pub permit: Option<ConnectionPermit>,
-    /// What was read of it ahead.
+    /// Bytes that were already read from the connection.
     pub read_ahead: Bytes,
 }
 
 impl PacedStream {
-    /// Lets the client take nothing for `stall` at most.
+    /// Creates a connection that fails after the client has read nothing for `stall_timeout`.
     pub const fn new(
         stream: ClientStream,
         permit: Option<ConnectionPermit>,
@@ -58,17 +57,14 @@ impl PacedStream {
         }
     }
 
-    /// Takes the connection back after an upgrade; `None` if the HTTP server did not accept it.
+    /// Takes the connection back after an upgrade; `None` if Raidhall's HTTP server did not accept
+    /// it.
     pub fn reclaim(upgraded: Upgraded) -> Option<ReclaimedStream> {
         let parts = upgraded.downcast::<TokioIo<PacedStream>>().ok()?;
-        let PacedStream {
-            stream,
-            permit: seat,
-            ..
-        } = parts.io.into_inner();
+        let PacedStream { stream, permit, .. } = parts.io.into_inner();
         Some(ReclaimedStream {
             stream,
-            permit: seat,
+            permit,
             read_ahead: parts.read_buf,
         })
     }
@@ -88,7 +84,7 @@ impl PacedStream {
         }
     }
 
-    /// Pending for as long as the client takes something.
+    /// Returns pending as long as the client reads fast enough.
     fn poll_stall<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let stall = self.stall_timeout;
         let backlog = self.backlog.get_or_insert_with(|| Backlog {
@@ -139,7 +135,7 @@ impl AsyncWrite for PacedStream {
         self.stream.is_write_vectored()
     }
 
-    /// Called when everything was written: nothing waits for the client any more.
+    /// Called when everything is written: no data waits for the client any more.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.backlog = None;
         Pin::new(&mut self.stream).poll_flush(cx)

@@ -1,5 +1,5 @@
-//! Traces by OTLP over HTTP. Spans wait in a bounded queue for a thread that sends them; what does not fit is dropped, and
-//! nobody waits for a collector.
+//! Traces by OTLP over HTTP. Spans wait in a bounded queue for a thread that sends them; spans that
+//! do not fit are dropped, and no task waits for a collector.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -25,19 +25,20 @@ use crate::http_client;
 use crate::telemetry::options::Options;
 use crate::telemetry::{TraceExportOutcome, metrics};
 
-/// How long a collector may take for a batch.
+/// Longest time to send one batch to the collector.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the last batch may take at the end.
+/// Longest time to send the last batch at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// What a collector may say.
+/// Longest response of a collector in bytes.
 const RESPONSE_BYTES_MAX: usize = 64 * 1_024;
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// What exports traces, if anything does.
+/// Exporter of traces; `None` if traces are not configured.
 pub struct TraceExporter(Option<SdkTracerProvider>);
 
-/// Begins to export traces, if that is configured. Must be called within the runtime that then sends them.
+/// Starts the export of traces, if it is configured. Must be called within the runtime that will
+/// send them.
 pub fn start_trace_export(config: &Options) -> TraceExporter {
     let Some(endpoint) = &config.otlp_endpoint else {
         return TraceExporter(None);
@@ -54,7 +55,7 @@ pub fn start_trace_export(config: &Options) -> TraceExporter {
     let exporter = match exporter {
         Ok(exporter) => exporter,
         Err(error) => {
-            warn!(%error, "no traces are exported");
+            warn!(%error, "creating the trace exporter failed; no traces are exported");
             return TraceExporter(None);
         }
     };
@@ -76,33 +77,33 @@ pub fn start_trace_export(config: &Options) -> TraceExporter {
 }
 
 impl TraceExporter {
-    /// Sends what is left, and ends.
+    /// Sends the remaining spans and ends the export.
     pub async fn shutdown(self) {
         let Some(provider) = self.0 else { return };
         let ended =
             tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT))
                 .await;
         if let Ok(Err(error)) = ended {
-            warn!(%error, "the last traces were not sent");
+            warn!(%error, "sending the last traces failed; they are lost");
         }
     }
 }
 
-/// A stretch of time, recorded if traces are.
+/// A span, recorded if traces are.
 #[derive(Debug, Clone)]
 pub struct TraceSpan(Option<Context>);
 
 impl TraceSpan {
-    /// Of nothing.
+    /// Returns a span that is not recorded.
     pub const fn disabled() -> TraceSpan {
         TraceSpan(None)
     }
 
-    /// A request by HTTP; within another's trace, if its headers are believed and say so.
+    /// Starts the span of an HTTP request, within the caller's trace if `trusted_headers` name one.
     pub fn start_request(
         method: &Method,
         route: Option<&str>,
-        believed: Option<&HeaderMap>,
+        trusted_headers: Option<&HeaderMap>,
     ) -> TraceSpan {
         let Some(tracer) = TRACER.get() else {
             return TraceSpan(None);
@@ -111,9 +112,9 @@ impl TraceSpan {
             TraceContextPropagator::new()
                 .extract_with_context(&Context::new(), &HeaderExtractor(headers))
         };
-        let parent = believed.map_or_else(Context::new, extract);
+        let parent = trusted_headers.map_or_else(Context::new, extract);
         let route = route.unwrap_or("unmatched").to_owned();
-        // Methods that nobody knows are as many as anybody likes.
+        // Clients can invent any number of methods, but a span's name must come from a small set.
         let method = if method.as_str().len() <= 7 {
             method.to_string()
         } else {
@@ -127,7 +128,7 @@ impl TraceSpan {
         Self::start_within(tracer, name, SpanKind::Server, attributes, &parent)
     }
 
-    /// A command, within the request that it came by.
+    /// Starts the span of a command, within the span of its request.
     pub fn start_command(kind: &'static str, raid: RaidId) -> TraceSpan {
         let Some(tracer) = TRACER.get() else {
             return TraceSpan(None);
@@ -143,7 +144,7 @@ impl TraceSpan {
         )
     }
 
-    /// A batch on its way into the store.
+    /// Starts the span of a commit to the store.
     pub fn start_commit(raids: usize, events: usize) -> TraceSpan {
         let Some(tracer) = TRACER.get() else {
             return TraceSpan(None);
@@ -180,7 +181,7 @@ impl TraceSpan {
         ))
     }
 
-    /// Runs a future within the stretch.
+    /// Runs a future within the span.
     pub async fn wrap<F: Future>(&self, future: F) -> F::Output {
         match &self.0 {
             Some(context) => future.with_context(context.clone()).await,
@@ -188,14 +189,14 @@ impl TraceSpan {
         }
     }
 
-    /// Marks a moment.
+    /// Adds an event to the span at this time.
     pub fn annotate(&self, what: &'static str) {
         if let Some(context) = &self.0 {
             context.span().add_event(what, Vec::new());
         }
     }
 
-    /// Ends a request's.
+    /// Ends a request's span with the response's status.
     pub fn end_with_status(self, status: StatusCode) {
         let Some(context) = self.0 else { return };
         context.span().set_attribute(KeyValue::new(
@@ -208,7 +209,7 @@ impl TraceSpan {
         context.span().end();
     }
 
-    /// Ends any other's.
+    /// Ends the span of a command or a commit with its outcome.
     pub fn end(self, outcome: &'static str) {
         let Some(context) = self.0 else { return };
         context
@@ -218,7 +219,8 @@ impl TraceSpan {
     }
 }
 
-/// Sends batches by the server's HTTP client, on the server's runtime: the exporter's thread has none.
+/// Sends batches with the server's HTTP client on the server's runtime, because the exporter's
+/// thread has none.
 #[derive(Debug)]
 struct OtlpHttpClient(Handle);
 

@@ -11,12 +11,13 @@ use crate::store::memory::MemoryStore;
 use crate::store::webhooks::WebhookDeliveries;
 use crate::store::{Append, CommitOutcome, Epoch, Feed, Ledger, LedgerEvent, Month, RaidHeader};
 
-/// Whose pump it is.
+/// Instance of the dispatchers in these tests.
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
-/// What each call of the store takes, so that a pump without a rest is seen and not a test without an end.
+/// Latency of every call of the store, so that a dispatcher that never sleeps fails the test
+/// instead of hanging it.
 const LATENCY: Duration = Duration::from_millis(1);
 
-/// A pump that posts where nobody is.
+/// Spawns a dispatcher whose endpoint refuses every connection.
 fn spawn_dispatcher(store: &Faulty<MemoryStore>) -> JoinHandle<()> {
     store.faults().set_latency(LATENCY);
     let endpoint = Endpoint {
@@ -28,11 +29,11 @@ fn spawn_dispatcher(store: &Faulty<MemoryStore>) -> JoinHandle<()> {
         previous_signing_key: None,
         event_kinds: WebhookEventKind::ALL.to_vec(),
     };
-    let pump = WebhookDispatcher::new(endpoint, Arc::new(store.clone()), INSTANCE);
-    TaskTracker::new().spawn(pump.run(CancellationToken::new()))
+    let dispatcher = WebhookDispatcher::new(endpoint, Arc::new(store.clone()), INSTANCE);
+    TaskTracker::new().spawn(dispatcher.run(CancellationToken::new()))
 }
 
-/// A raid is made, which is told to nobody, and perhaps cancelled, which is.
+/// Creates a raid, which causes no webhook, and cancels it if `cancelled`, which causes one.
 async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
     let created = EventData::RaidCreated {
         title: "Kitchen".to_owned(),
@@ -47,7 +48,7 @@ async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
     let failed = EventData::RaidFailed {
         reason: FailReason::Cancelled,
     };
-    let told = [Some(created), cancelled.then_some(failed)]
+    let events = [Some(created), cancelled.then_some(failed)]
         .into_iter()
         .flatten();
     let event = |(data, seq)| Event {
@@ -68,7 +69,7 @@ async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
         created_month: Month(202_701),
         owner: INSTANCE,
         epoch: Epoch(1),
-        events: told
+        events: events
             .zip(1..)
             .map(|one| LedgerEvent {
                 event: event(one),
@@ -85,9 +86,9 @@ async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_pump_polls_the_feed_and_saves_no_progress() {
+async fn an_idle_dispatcher_polls_the_feed_and_saves_no_progress() {
     let store = Faulty::<MemoryStore>::default();
-    let pump = spawn_dispatcher(&store);
+    let dispatcher = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;
     create_raid(&store, 1, false).await;
     sleep(POLL_INTERVAL * 9).await;
@@ -95,15 +96,15 @@ async fn an_idle_pump_polls_the_feed_and_saves_no_progress() {
     assert_eq!(
         store.faults().call_count(Call::SaveProgress),
         0,
-        "nothing was told to anybody"
+        "no message was delivered"
     );
-    pump.abort();
+    dispatcher.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_new_lineage_is_delivered_from_its_current_end() {
     let store = Faulty::<MemoryStore>::default();
-    let pump = spawn_dispatcher(&store);
+    let dispatcher = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;
     create_raid(&store, 1, true).await;
     store.set_lineage("restored");
@@ -113,8 +114,8 @@ async fn a_new_lineage_is_delivered_from_its_current_end() {
     let taken = store
         .acquire_endpoint("app", INSTANCE)
         .await
-        .expect("asked")
-        .expect("it is ours");
+        .expect("the store answers")
+        .expect("the endpoint is ours");
     assert_eq!(
         taken,
         EndpointProgress {
@@ -125,14 +126,14 @@ async fn a_new_lineage_is_delivered_from_its_current_end() {
     );
     create_raid(&store, 2, true).await;
     sleep(POLL_INTERVAL * 20).await;
-    let waiting = store
+    let parked = store
         .parked_deliveries("app", false, 0, 10)
         .await
-        .expect("waiting");
+        .expect("parked");
     assert_eq!(
-        waiting.iter().map(|one| one.raid.get()).collect::<Vec<_>>(),
+        parked.iter().map(|one| one.raid.get()).collect::<Vec<_>>(),
         [2],
-        "nobody took it"
+        "only the new lineage's event was posted, and failed"
     );
-    pump.abort();
+    dispatcher.abort();
 }

@@ -1,4 +1,4 @@
-//! How long to wait before connecting again.
+//! Back-off between attempts to connect.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use rand::Rng;
 const DELAY_MIN: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// Waits that double, each shortened by up to half at random, so that instances that lost the same server don't come
-/// back to it at the same moment.
+/// Delays that double, each shortened by up to half at random, so that instances that lost the same
+/// server do not reconnect at the same moment.
 pub(super) struct ReconnectBackoff(Duration);
 
 impl Default for ReconnectBackoff {
@@ -18,11 +18,11 @@ impl Default for ReconnectBackoff {
 }
 
 impl ReconnectBackoff {
-    /// The next wait.
+    /// Returns the delay before the next attempt.
     pub(super) fn next_delay(&mut self) -> Duration {
-        let wait = self.0;
-        self.0 = (wait * 2).min(DELAY_MAX);
-        wait.mul_f64(rand::rng().random_range(0.5..=1.0))
+        let delay = self.0;
+        self.0 = (delay * 2).min(DELAY_MAX);
+        delay.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
 
@@ -33,9 +33,9 @@ mod tests {
     #[test]
     fn reconnect_waits_double_up_to_a_second_with_jitter() {
         let mut backoff = ReconnectBackoff::default();
-        for whole in [50, 100, 200, 400, 800, 1_000, 1_000, 1_000].map(Duration::from_millis) {
-            let wait = backoff.next_delay();
-            assert!(whole / 2 <= wait && wait <= whole, "{wait:?} of {whole:?}");
+        for full in [50, 100, 200, 400, 800, 1_000, 1_000, 1_000].map(Duration::from_millis) {
+            let delay = backoff.next_delay();
+            assert!(full / 2 <= delay && delay <= full, "{delay:?} of {full:?}");
         }
     }
 }

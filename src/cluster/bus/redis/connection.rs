@@ -1,4 +1,4 @@
-//! One connection, to a server or to all nodes of a cluster: the same few commands either way.
+//! A connection to one Redis server or to all nodes of a Redis Cluster, with the same few commands.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,10 @@ use super::super::Channel;
 use super::publish_queue::QueuedMessage;
 use super::server::{RESPONSE_TIMEOUT, with_timeout};
 
-/// Channels in one command, and commands at once.
+/// Maximum number of channels in one command, and of commands at once.
 const CHUNK: usize = 500;
 
-/// A connection. Clones share it; it closes with the last.
+/// A connection to Redis. Clones share it; it closes when the last one is dropped.
 #[derive(Clone)]
 pub(super) enum RedisConnection {
     Single(MultiplexedConnection),
@@ -30,7 +30,8 @@ enum SubscriptionChange {
 }
 
 impl RedisConnection {
-    /// Publishes in one round trip, in order within each channel, and tells how many subscriptions got each message.
+    /// Publishes in one round trip, in order within each channel, and returns how many
+    /// subscriptions received each message.
     pub(super) async fn publish(&self, batch: &[QueuedMessage]) -> RedisResult<Vec<u64>> {
         match self {
             Self::Single(connection) => {
@@ -48,7 +49,7 @@ impl RedisConnection {
         }
     }
 
-    /// Publishes one message, by the name of its channel.
+    /// Publishes one message to a channel.
     pub(super) async fn publish_one(&self, channel: Channel, message: Vec<u8>) -> RedisResult<()> {
         let queued = QueuedMessage {
             channel,
@@ -64,13 +65,13 @@ impl RedisConnection {
             .await
     }
 
-    /// Unsubscribes, and waits likewise.
+    /// Unsubscribes, and waits until the server has confirmed every channel.
     pub(super) async fn unsubscribe(&self, channels: &[Channel]) -> RedisResult<()> {
         self.change_subscriptions(SubscriptionChange::Unsubscribe, channels)
             .await
     }
 
-    /// The answer to a command, from whichever node has its key.
+    /// Sends a command to the node that has its key, and returns the response.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
         match self {
             Self::Single(connection) => command.query_async(&mut connection.clone()).await,
@@ -78,7 +79,7 @@ impl RedisConnection {
         }
     }
 
-    /// Asks the server, or every shard, for a sign of life.
+    /// Checks that the server, or every shard, responds.
     pub(super) async fn ping(&self) -> RedisResult<()> {
         let ping = redis::cmd("PING");
         match self {
@@ -91,7 +92,7 @@ impl RedisConnection {
         }
     }
 
-    /// The nodes of a cluster; of a single server, none.
+    /// Returns the addresses of a cluster's nodes; none for a single server.
     pub(super) async fn cluster_nodes(&self) -> RedisResult<Vec<(String, u16)>> {
         let Self::Cluster(connection) = self else {
             return Ok(Vec::new());
@@ -112,7 +113,7 @@ impl RedisConnection {
 
     async fn change_subscriptions(
         &self,
-        wish: SubscriptionChange,
+        change: SubscriptionChange,
         channels: &[Channel],
     ) -> RedisResult<()> {
         match self {
@@ -120,7 +121,7 @@ impl RedisConnection {
                 for chunk in channels.chunks(CHUNK) {
                     let mut connection = connection.clone();
                     let names: Vec<_> = chunk.iter().map(Channel::to_string).collect();
-                    match wish {
+                    match change {
                         SubscriptionChange::Subscribe => {
                             with_timeout(RESPONSE_TIMEOUT, connection.subscribe(names)).await?
                         }
@@ -132,13 +133,13 @@ impl RedisConnection {
                 Ok(())
             }
             Self::Cluster(connection) => {
-                // The channels of one command must be of one slot.
-                let homes = group_by_slot(channels.iter().copied(), |channel| *channel);
-                let one = |channels: Vec<Channel>| {
+                // All channels of one command must be in one slot.
+                let groups = group_by_slot(channels.iter().copied(), |channel| *channel);
+                let send = |channels: Vec<Channel>| {
                     let mut connection = connection.clone();
                     async move {
                         let names: Vec<_> = channels.iter().map(Channel::to_string).collect();
-                        match wish {
+                        match change {
                             SubscriptionChange::Subscribe => {
                                 with_timeout(RESPONSE_TIMEOUT, connection.ssubscribe(names)).await
                             }
@@ -148,8 +149,8 @@ impl RedisConnection {
                         }
                     }
                 };
-                stream::iter(homes)
-                    .map(one)
+                stream::iter(groups)
+                    .map(send)
                     .buffer_unordered(CHUNK)
                     .try_collect()
                     .await
@@ -162,8 +163,8 @@ async fn publish_sharded(
     connection: &ClusterConnection,
     batch: &[QueuedMessage],
 ) -> RedisResult<Vec<u64>> {
-    let homes = group_by_slot(0..batch.len(), |index| batch[*index].channel);
-    let publishing = homes.iter().map(|indices| {
+    let groups = group_by_slot(0..batch.len(), |index| batch[*index].channel);
+    let publishing = groups.iter().map(|indices| {
         let mut pipeline = Pipeline::with_capacity(indices.len());
         for index in indices {
             add_publish(&mut pipeline, "SPUBLISH", &batch[*index]);
@@ -177,12 +178,12 @@ async fn publish_sharded(
             .await
         }
     });
-    let counted = future::try_join_all(publishing).await?;
+    let responses = future::try_join_all(publishing).await?;
     let mut counts = vec![0; batch.len()];
-    for (index, count) in homes
+    for (index, count) in groups
         .into_iter()
         .flatten()
-        .zip(counted.into_iter().flatten())
+        .zip(responses.into_iter().flatten())
     {
         counts[index] = count;
     }
@@ -196,23 +197,24 @@ fn add_publish(pipeline: &mut Pipeline, command: &str, queued: &QueuedMessage) {
         .arg(&queued.message[..]);
 }
 
-/// Groups what is certain to live in the same slot: a raid's two channels, an instance's inbox. Keeps the order within.
+/// Groups items whose channels are sure to share a slot: a raid's two channels, or an instance's
+/// inbox. Keeps the order within each group.
 fn group_by_slot<T>(
     items: impl Iterator<Item = T>,
     channel: impl Fn(&T) -> Channel,
 ) -> Vec<Vec<T>> {
-    let mut homes: HashMap<Channel, Vec<T>> = HashMap::new();
+    let mut groups: HashMap<Channel, Vec<T>> = HashMap::new();
     for item in items {
-        let home = match channel(&item) {
+        let slot_channel = match channel(&item) {
             Channel::Live(raid) => Channel::Events(raid),
             other => other,
         };
-        homes.entry(home).or_default().push(item);
+        groups.entry(slot_channel).or_default().push(item);
     }
-    homes.into_values().collect()
+    groups.into_values().collect()
 }
 
-/// Reads the answer to `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, …], …], …]`.
+/// Parses the response to `CLUSTER SLOTS`: `[[first slot, last slot, [host, port, …], …], …]`.
 fn parse_cluster_slots(answer: Value) -> Vec<(String, u16)> {
     let ranges = into_array(answer);
     let nodes = ranges
@@ -254,9 +256,9 @@ mod tests {
             Channel::Events(raid(1)),
             Channel::Live(raid(1)),
         ];
-        let mut homes = group_by_slot(0..channels.len(), |index| channels[*index]);
-        homes.sort();
-        assert_eq!(homes, [vec![0, 2, 3], vec![1]]);
+        let mut groups = group_by_slot(0..channels.len(), |index| channels[*index]);
+        groups.sort();
+        assert_eq!(groups, [vec![0, 2, 3], vec![1]]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One life of the connections: made, subscribed, proven, used, and over at the first doubt.
+//! One connection pair: connected, subscribed, probed, used, and closed at the first doubt.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::receiver::PushReceiver;
 use super::server::{RESPONSE_TIMEOUT, RedisConnector, with_timeout};
 use crate::telemetry::{GaugeGuard, metrics};
 
-/// How often the bus is proven to work.
+/// Interval between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why a life ended.
+/// Reason why a connection pair ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionPairError {
     #[error("cannot connect: {0}")]
@@ -27,13 +27,13 @@ pub(super) enum ConnectionPairError {
     Subscribe(RedisError),
     #[error("cannot publish: {0}")]
     Publish(RedisError),
-    #[error("a message to ourselves did not come back: {0}")]
+    #[error("the probe did not return: {0}")]
     ProbeFailed(RedisError),
     #[error("the server ended the connection or a subscription")]
     Disconnected,
 }
 
-/// A life, to be run once.
+/// A pair of connections, which is run once.
 pub(super) struct ConnectionPair<'a> {
     server: &'a RedisConnector,
     shared: &'a RedisBusShared,
@@ -58,19 +58,24 @@ impl<'a> ConnectionPair<'a> {
         }
     }
 
-    /// Since when the bus works, if it came to that.
+    /// Returns when the bus became healthy; `None` if it never did.
     pub(super) const fn healthy_since(&self) -> Option<Instant> {
         self.healthy_since
     }
 
-    /// Lives, until something is amiss.
+    /// Runs the pair until one of these ends it:
+    ///
+    /// - the server closes a connection or withdraws a subscription,
+    /// - a probe fails,
+    /// - a change of subscriptions fails,
+    /// - publishing fails.
     pub(super) async fn run(&mut self) -> ConnectionPairError {
         let (listening, publishing) = match self.establish().await {
-            Ok(links) => links,
-            Err(end) => return end,
+            Ok(connections) => connections,
+            Err(error) => return error,
         };
         self.healthy_since = Some(Instant::now());
-        let _proven = GaugeGuard::increment(&metrics().bus_proven);
+        let _healthy = GaugeGuard::increment(&metrics().bus_proven);
         let ended = tokio::select! { biased;
             () = self.receiver.wait_until_broken() => return ConnectionPairError::Disconnected,
             ended = self.probe_periodically(&listening, &publishing) => ended,
@@ -79,21 +84,22 @@ impl<'a> ConnectionPair<'a> {
         };
         match ended {
             Ok(never) => match never {},
-            Err(end) => end,
+            Err(error) => error,
         }
     }
 
-    /// Connects, subscribes and proves. Everybody may use the bus from then on.
+    /// Connects, subscribes and probes. From then on the bus may be used.
     async fn establish(&self) -> Result<(RedisConnection, RedisConnection), ConnectionPairError> {
-        let connecting = (
+        let (listening, publishing) = tokio::try_join!(
             self.server.connect(Some(&self.receiver)),
             self.server.connect(None),
-        );
-        let (listening, publishing) =
-            tokio::try_join!(connecting.0, connecting.1).map_err(ConnectionPairError::Connect)?;
+        )
+        .map_err(ConnectionPairError::Connect)?;
         match publishing.cluster_nodes().await {
             Ok(nodes) => self.server.set_known_nodes(nodes),
-            Err(error) => warn!(%error, "the cluster's nodes are not known"),
+            Err(error) => {
+                warn!(%error, "reading the cluster's nodes failed; the known ones stay in use")
+            }
         }
         let channels = self.shared.subscriptions.begin_resubscribe();
         listening
@@ -104,11 +110,11 @@ impl<'a> ConnectionPair<'a> {
             .await
             .map_err(ConnectionPairError::ProbeFailed)?;
 
-        info!(channels = channels.len(), "the bus works");
+        info!(channels = channels.len(), "the bus is healthy");
         self.shared.subscriptions.finish_resubscribe(channels);
         self.shared.publish_queue.open();
         *self.shared.down_cause.lock() = None;
-        // Whoever hears of it reads the store, and what is published from now on arrives.
+        // After this mark receivers read the store; messages published from now on arrive.
         self.inputs.mark_all_lost();
         self.shared.health.send_replace(true);
         Ok((listening, publishing))
@@ -131,8 +137,8 @@ impl<'a> ConnectionPair<'a> {
         }
     }
 
-    /// A message to ourselves comes back, and every shard that we listen to answers: in a cluster that message passes
-    /// through one of them alone.
+    /// Publishes a probe and waits for its return, and pings every shard that the pair receives
+    /// from: in a cluster the probe passes through only one of them.
     async fn probe(
         &self,
         listening: &RedisConnection,
@@ -140,9 +146,9 @@ impl<'a> ConnectionPair<'a> {
         number: u64,
     ) -> RedisResult<()> {
         with_timeout(RESPONSE_TIMEOUT, async {
-            let proof = self.receiver.probe_message(number);
+            let probe = self.receiver.probe_message(number);
             tokio::try_join!(
-                publishing.publish_one(self.shared.inbox, proof),
+                publishing.publish_one(self.shared.inbox, probe),
                 listening.ping()
             )?;
             self.receiver.wait_for_probe(number).await;
@@ -156,16 +162,16 @@ impl<'a> ConnectionPair<'a> {
         listening: &RedisConnection,
     ) -> Result<Infallible, ConnectionPairError> {
         loop {
-            let round = self.shared.subscriptions.next_diff().await;
+            let diff = self.shared.subscriptions.next_diff().await;
             listening
-                .subscribe(&round.subscribe)
+                .subscribe(&diff.subscribe)
                 .await
                 .map_err(ConnectionPairError::Subscribe)?;
             listening
-                .unsubscribe(&round.unsubscribe)
+                .unsubscribe(&diff.unsubscribe)
                 .await
                 .map_err(ConnectionPairError::Subscribe)?;
-            self.shared.subscriptions.confirm(round);
+            self.shared.subscriptions.confirm(diff);
         }
     }
 

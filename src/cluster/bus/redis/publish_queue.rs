@@ -1,4 +1,4 @@
-//! What waits to be published: bounded, never waiting, presence and signals dropped first.
+//! Publish queue of the bus: bounded, never blocking; presence and signals are dropped first.
 
 use std::collections::VecDeque;
 
@@ -9,31 +9,33 @@ use tokio::sync::{Notify, oneshot};
 use super::super::Channel;
 use crate::telemetry::{BusDropCause, metrics};
 
-/// Messages that may wait.
+/// Maximum number of messages in the queue.
 const MESSAGES_MAX: usize = 8_192;
-/// Bytes of messages that may wait.
+/// Maximum total size of the messages in the queue, in bytes.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// No message is larger, in bytes: nobody would take it.
+/// Longest message in bytes: receivers drop longer ones.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
-/// Messages that are published in one round trip.
+/// Maximum number of messages that are published in one round trip.
 const BATCH_MESSAGES_MAX: usize = 128;
 
-/// One message.
+/// A message in the queue, with its channel.
 pub(super) struct QueuedMessage {
     pub(super) channel: Channel,
     pub(super) message: Bytes,
-    /// Is told how many subscriptions got it, if somebody wants to know.
+    /// Receives the number of subscriptions that got the message, if the publisher asked for it.
     pub(super) count_reply: Option<oneshot::Sender<u64>>,
 }
 
-/// The queue. Closed while the bus is down: what is published then is dropped, since receivers heal from the store.
+/// The queue. It is closed while the bus is down: messages published then are dropped, since
+/// receivers recover from the store.
 #[derive(Default)]
 pub(super) struct PublishQueue {
     state: Mutex<PublishQueueState>,
     pushed: Notify,
 }
 
-/// Messages on their way. Unless they are [`complete`](PublishBatch::complete) they count as dropped: nobody knows what became of them.
+/// Messages that are being published. Unless it is [completed](PublishBatch::complete), the batch
+/// counts as dropped, because its outcome is unknown.
 pub(super) struct PublishBatch(Vec<QueuedMessage>);
 
 #[derive(Default)]
@@ -44,7 +46,7 @@ struct PublishQueueState {
 }
 
 impl PublishQueue {
-    /// Queues a message; false if it was dropped, which is counted.
+    /// Queues a message. Returns false if it was dropped, which is counted.
     pub(super) fn push(&self, queued: QueuedMessage) -> bool {
         let pushed = self.state.lock().push(queued);
         match pushed {
@@ -54,7 +56,7 @@ impl PublishQueue {
         pushed.is_ok()
     }
 
-    /// The next messages, at least one. Nothing is lost if the future is dropped.
+    /// Returns the next messages, at least one. Nothing is lost if the future is dropped.
     pub(super) async fn next_batch(&self) -> PublishBatch {
         loop {
             let batch = self.state.lock().take_batch();
@@ -65,12 +67,13 @@ impl PublishQueue {
         }
     }
 
-    /// Messages may be queued from now on.
+    /// Accepts messages from now on.
     pub(super) fn open(&self) {
         self.state.lock().is_open = true;
     }
 
-    /// Drops, and counts, what waits and what is pushed from now on.
+    /// Drops and counts all queued messages, and any that are pushed until the queue is opened
+    /// again.
     pub(super) fn close(&self) {
         let dropped = std::mem::take(&mut *self.state.lock());
         metrics()
@@ -80,17 +83,17 @@ impl PublishQueue {
 }
 
 impl PublishBatch {
-    /// First to last.
+    /// Returns the batch's messages in their order.
     pub(super) fn messages(&self) -> &[QueuedMessage] {
         &self.0
     }
 
-    /// They were published; so many subscriptions got each.
+    /// Reports that the batch was published, and how many subscriptions received each message.
     pub(super) fn complete(mut self, counts: Vec<u64>) {
         for (queued, count) in self.0.drain(..).zip(counts) {
-            if let Some(told) = queued.count_reply {
-                // Whoever asked may have given up.
-                let _ = told.send(count);
+            if let Some(reply) = queued.count_reply {
+                // The publisher may have stopped waiting.
+                let _ = reply.send(count);
             }
         }
     }
@@ -156,53 +159,57 @@ mod tests {
 
     #[test]
     fn a_half_full_publish_queue_drops_only_live_messages() {
-        let mut waiting = PublishQueueState {
+        let mut state = PublishQueueState {
             is_open: true,
             ..PublishQueueState::default()
         };
         for _ in 0..MESSAGES_MAX / 2 {
-            assert_eq!(waiting.push(live()), Ok(()));
+            assert_eq!(state.push(live()), Ok(()));
         }
-        assert_eq!(waiting.push(live()), Err(BusDropCause::LivePressure));
+        assert_eq!(state.push(live()), Err(BusDropCause::LivePressure));
         for _ in 0..MESSAGES_MAX / 2 {
-            assert_eq!(waiting.push(events(1)), Ok(()));
+            assert_eq!(state.push(events(1)), Ok(()));
         }
-        assert_eq!(waiting.push(events(1)), Err(BusDropCause::QueueFull));
-        assert_eq!(waiting.take_batch().len(), BATCH_MESSAGES_MAX);
-        assert_eq!(waiting.push(events(1)), Ok(()), "what was taken makes room");
+        assert_eq!(state.push(events(1)), Err(BusDropCause::QueueFull));
+        assert_eq!(state.take_batch().len(), BATCH_MESSAGES_MAX);
+        assert_eq!(
+            state.push(events(1)),
+            Ok(()),
+            "published messages free their space"
+        );
     }
 
     #[test]
     fn the_publish_queue_is_bounded_in_bytes() {
-        let mut waiting = PublishQueueState {
+        let mut state = PublishQueueState {
             is_open: true,
             ..PublishQueueState::default()
         };
         assert_eq!(
-            waiting.push(events(MESSAGE_BYTES_MAX + 1)),
+            state.push(events(MESSAGE_BYTES_MAX + 1)),
             Err(BusDropCause::TooLarge)
         );
         for _ in 0..BYTES_MAX / MESSAGE_BYTES_MAX {
-            assert_eq!(waiting.push(events(MESSAGE_BYTES_MAX)), Ok(()));
+            assert_eq!(state.push(events(MESSAGE_BYTES_MAX)), Ok(()));
         }
-        assert_eq!(waiting.push(events(1)), Err(BusDropCause::QueueFull));
+        assert_eq!(state.push(events(1)), Err(BusDropCause::QueueFull));
     }
 
     #[test]
     fn a_closed_publish_queue_accepts_and_keeps_no_messages() {
-        let outgoing = PublishQueue::default();
-        assert!(!outgoing.push(events(1)), "closed at first");
-        outgoing.open();
-        assert!(outgoing.push(events(1)));
-        outgoing.close();
-        outgoing.open();
+        let queue = PublishQueue::default();
+        assert!(!queue.push(events(1)), "closed at first");
+        queue.open();
+        assert!(queue.push(events(1)));
+        queue.close();
+        queue.open();
         assert!(
-            outgoing.next_batch().now_or_never().is_none(),
-            "what waited is gone"
+            queue.next_batch().now_or_never().is_none(),
+            "queued messages are gone"
         );
-        assert!(outgoing.push(events(1)));
+        assert!(queue.push(events(1)));
         assert_eq!(
-            outgoing
+            queue
                 .next_batch()
                 .now_or_never()
                 .map(|batch| batch.messages().len()),

@@ -1,4 +1,5 @@
-//! What the listening connection pushes: told apart, checked, and put where it is waited for.
+//! Receiver of what Redis pushes over a receiving connection: probes, messages, and the ends of
+//! connections and subscriptions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,18 +12,18 @@ use super::super::{BusInputSender, Channel, OfferError};
 use super::RedisBusShared;
 use crate::telemetry::{BusDropCause, metrics};
 
-/// Begins every message to oneself; no envelope begins so.
+/// Start of every probe; no envelope starts like this.
 const PROBE_PREFIX: &[u8] = b"\0\0raidhall proof\0";
 
-/// Takes the pushes of one link, from the tasks that read its connections. Never waits.
+/// Handles the pushes of one connection pair, on the tasks that read its connections. Never waits.
 pub(super) struct PushReceiver {
     shared: Arc<RedisBusShared>,
     inputs: BusInputSender,
-    /// Nobody else knows it, so nobody else can prove for us.
+    /// Random, so that only this instance can make its probes.
     nonce: [u8; 16],
     latest_probe: watch::Sender<u64>,
     is_broken: watch::Sender<bool>,
-    /// The link is gone; what its connection still had read would come out of order.
+    /// Set when the pair is gone: what its connection has still read would arrive out of order.
     is_closed: AtomicBool,
 }
 
@@ -38,14 +39,14 @@ impl PushReceiver {
         }
     }
 
-    /// The message to oneself with this number.
+    /// Returns the probe with this number.
     pub(super) fn probe_message(&self, number: u64) -> Vec<u8> {
         [PROBE_PREFIX, &self.nonce, &number.to_be_bytes()].concat()
     }
 
-    /// Ends when the message with this number, or a later one, has come back.
+    /// Waits until the probe with this number, or a later one, has returned.
     pub(super) async fn wait_for_probe(&self, number: u64) {
-        // The sender is ours: it cannot be gone.
+        // `self` holds the sender, so the wait cannot fail.
         let _ = self
             .latest_probe
             .subscribe()
@@ -53,17 +54,17 @@ impl PushReceiver {
             .await;
     }
 
-    /// Ends when the connection is gone, or the server has taken a subscription from us.
+    /// Waits until the connection is gone or the server has withdrawn a subscription.
     pub(super) async fn wait_until_broken(&self) {
         let _ = self.is_broken.subscribe().wait_for(|broken| *broken).await;
     }
 
-    /// Takes nothing more.
+    /// Ignores all further pushes.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
     }
 
-    /// Takes what was pushed.
+    /// Handles one push of the server.
     pub(super) fn handle_push(&self, PushInfo { kind, data }: PushInfo) {
         if self.is_closed.load(Ordering::Acquire) {
             return;
@@ -73,7 +74,7 @@ impl PushReceiver {
             PushKind::Disconnection => {
                 self.is_broken.send_replace(true);
             }
-            // A cluster's node does that when it hands the channel's slot to another.
+            // A node of a Redis Cluster sends this when the channel's slot moves to another node.
             PushKind::SUnsubscribe if self.is_unrequested_unsubscribe(&data) => {
                 self.is_broken.send_replace(true);
             }
@@ -103,12 +104,12 @@ impl PushReceiver {
 
     fn record_probe(&self, message: &[u8]) {
         let number = message[PROBE_PREFIX.len()..].strip_prefix(&self.nonce);
-        // Another nonce is that of a former link, or a lie.
+        // Another nonce is that of a former pair, or forged.
         if let Some(number) = number
             .and_then(|number| number.try_into().ok())
             .map(u64::from_be_bytes)
         {
-            // An earlier one that is repeated takes nothing back.
+            // A repeated older probe does not lower the number.
             self.latest_probe.send_if_modified(|latest| {
                 let later = number > *latest;
                 *latest = number.max(*latest);
@@ -139,7 +140,7 @@ mod tests {
     use crate::store::InstanceId;
 
     #[test]
-    fn a_repeated_older_proof_does_not_lower_the_newest() {
+    fn a_repeated_older_probe_does_not_lower_the_newest() {
         let instance = InstanceId(uuid::Uuid::from_u128(1));
         let options = RedisOptions {
             url: "redis://localhost".into(),
@@ -147,7 +148,7 @@ mod tests {
             ca_pem: None,
             instance,
         };
-        let (bus, _driver, _deliveries) = RedisBus::new(options).expect("options that make sense");
+        let (bus, _driver, _inputs) = RedisBus::new(options).expect("valid options");
         let receiver = PushReceiver::new(Arc::clone(&bus.0), bus_input_queue().0);
         for number in [1, 2, 1] {
             let name = Value::BulkString(bus.0.inbox.to_string().into());

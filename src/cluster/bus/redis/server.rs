@@ -1,4 +1,4 @@
-//! Where Redis is and how it is reached: addresses, credentials, TLS, time-outs.
+//! Connections to Redis: addresses, credentials, TLS, timeouts.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,52 +22,53 @@ use super::connection::RedisConnection;
 use super::receiver::PushReceiver;
 use crate::redact::redact_url;
 
-/// How long a connection may take to be made.
+/// Longest time to open one connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long a whole cluster may take: a node that is gone must not hide the others.
+/// Longest time to connect to a whole cluster: an unreachable node must not hide the others.
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long any answer may take.
+/// Longest wait for a response.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Into how many slices a limit is cut.
+/// Number of slices into which a timeout is divided.
 const TIMEOUT_SLICES: u32 = 20;
-/// Nodes of a cluster that are remembered, so that the one in the URL may be gone.
+/// Maximum number of nodes of a cluster that are remembered, so that the one in the URL may be
+/// gone.
 const NODES_MAX: usize = 32;
 
-/// A server, or a cluster of them.
+/// Connects to a server or to a Redis Cluster.
 pub(super) struct RedisConnector {
     connection_info: ConnectionInfo,
     certificates: TlsCertificates,
-    /// The nodes that were there last, of a cluster.
+    /// The latest known nodes, if it is a cluster.
     known_nodes: Option<Mutex<Vec<(String, u16)>>>,
 }
 
 impl RedisConnector {
     pub(super) fn new(options: &RedisOptions) -> anyhow::Result<Self> {
         let shown = redact_url(&options.url);
-        // Its errors may quote the URL.
+        // The parser's errors may quote the URL, password included.
         let Ok(info) = options.url.as_str().into_connection_info() else {
-            bail!("{shown} is no URL of a Redis server")
+            bail!("{shown} is not the URL of a Redis server")
         };
         match info.addr() {
             ConnectionAddr::Tcp(..) => {
                 ensure!(
                     options.ca_pem.is_none(),
-                    "{shown} is not TLS: no CA is needed"
+                    "{shown} does not use TLS, so it takes no CA"
                 )
             }
             ConnectionAddr::TcpTls { insecure, .. } => {
                 ensure!(
                     !insecure,
-                    "{shown} asks for TLS without a check of the server"
+                    "{shown} asks for TLS without verifying the server"
                 );
                 if let Some(pem) = &options.ca_pem {
                     let found = CertificateDer::pem_slice_iter(pem).next().is_some();
                     ensure!(found, "the CA of {shown} holds no certificate");
                 }
-                // The process may have chosen before: either is right.
+                // The process may have installed a provider before: either is right.
                 let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             }
-            _ => bail!("{shown} is no TCP address"),
+            _ => bail!("{shown} is not a TCP address"),
         }
         let keepalive = TcpKeepalive::new()
             .with_time(Duration::from_secs(3))
@@ -92,7 +93,7 @@ impl RedisConnector {
             certificates,
             known_nodes: options.is_cluster.then(Mutex::default),
         };
-        // Tries the certificates.
+        // Building a client checks the certificates.
         if options.is_cluster {
             server.build_cluster_client(None).map(drop)
         } else {
@@ -102,7 +103,7 @@ impl RedisConnector {
         Ok(server)
     }
 
-    /// A new connection; what the server pushes goes to `receiver`.
+    /// Opens a new connection. What the server pushes goes to `receiver`.
     pub(super) async fn connect(
         &self,
         receiver: Option<&Arc<PushReceiver>>,
@@ -126,7 +127,7 @@ impl RedisConnector {
             .map(RedisConnection::Single)
     }
 
-    /// Remembers which nodes a cluster has now.
+    /// Remembers which nodes the cluster has now.
     pub(super) fn set_known_nodes(&self, mut nodes: Vec<(String, u16)>) {
         nodes.truncate(NODES_MAX);
         if let Some(known) = &self.known_nodes {
@@ -162,9 +163,9 @@ impl RedisConnector {
                 .use_protocol(ProtocolVersion::RESP3)
                 .tcp_settings(self.connection_info.tcp_settings().clone())
                 .connection_timeout(CONNECT_TIMEOUT)
-                // Never the first: `with_timeout` is.
+                // Never expires first: `with_timeout` does.
                 .response_timeout(CLUSTER_CONNECT_TIMEOUT)
-                // A doubt ends the link; a new one knows where the slots are.
+                // A doubt ends the connection pair; a new one finds the slots again.
                 .retries(0);
         if matches!(self.connection_info.addr(), ConnectionAddr::TcpTls { .. }) {
             builder = builder.certs(self.certificates.clone());
@@ -198,20 +199,20 @@ fn push_sender(
     }
 }
 
-/// What `asking` gives, if it does in time. A time in which nothing of this process ran is no fault of the server's: it
-/// counts as one slice, however long it was.
+/// Returns the output of `request`, or an error if it takes longer than `limit`. A pause of the
+/// whole process is not the server's fault: it counts as one slice, however long it was.
 pub(super) async fn with_timeout<T>(
     limit: Duration,
-    asking: impl Future<Output = RedisResult<T>>,
+    request: impl Future<Output = RedisResult<T>>,
 ) -> RedisResult<T> {
-    let patience = async {
+    let expiry = async {
         for _ in 0..TIMEOUT_SLICES {
             sleep(limit / TIMEOUT_SLICES).await;
         }
     };
     tokio::select! { biased;
-        answer = asking => answer,
-        () = patience => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
+        response = request => response,
+        () = expiry => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
     }
 }
 
@@ -234,15 +235,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stalled_process_does_not_time_out_a_redis_call() {
         let (reader, answer) = oneshot::channel();
-        let asking = with_timeout(RESPONSE_TIMEOUT, async {
+        let request = with_timeout(RESPONSE_TIMEOUT, async {
             Ok(answer.await.expect("an answer"))
         });
-        // Nothing is polled meanwhile. The answer is there, but whoever reads it has its turn after the timer.
+        // Nothing is polled during the pause. The response is there, but its reader runs only after
+        // the timer.
         let stalled = async {
             advance(RESPONSE_TIMEOUT * 3).await;
             yield_now().await;
             reader.send(7).expect("still waited for");
         };
-        assert_eq!(tokio::join!(asking, stalled).0.expect("in time"), 7);
+        assert_eq!(tokio::join!(request, stalled).0.expect("in time"), 7);
     }
 }

@@ -1,7 +1,8 @@
-//! Allowances that all instances share: how often somebody may do something, counted in the bus's Redis.
+//! Rate limits that all instances charge together, counted in the bus's Redis.
 //!
-//! On a connection of its own, so that neither waits for the other. Whoever asks waits for a moment at most: where Redis
-//! does not answer, or may not be asked, the caller counts for itself, and this connects anew meanwhile.
+//! They use a connection of their own, so that neither the bus nor a limit waits for the other. A
+//! caller waits only for a moment: if Redis does not respond, or refuses the commands, the caller
+//! counts locally while the connection is reopened.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,15 +21,16 @@ use super::{RedisOptions, STABLE_AFTER};
 use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
 use crate::telemetry::{LocalLimitCause, metrics};
 
-/// How long an answer may take.
+/// Longest wait for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(50);
-/// How long to wait before asking again whether this user may.
+/// Delay before checking again whether the Redis user has the rights that it lacked.
 const FORBIDDEN_RETRY_DELAY: Duration = Duration::from_secs(60);
-/// What is charged to see whether it works.
+/// Key that is charged to check whether shared limits work.
 const PROBE_KEY: &str = "ratelimit:{probe}:probe";
 
-/// Charges `count` (negative: takes back) to an allowance kept as the moment at which it is full again, by Redis's own
-/// clock in microseconds. Answers whether it was charged, and after how long the allowance is full again.
+/// Charges `count` (negative: refunds) to an allowance, which is kept as the time at which it is
+/// full again, in microseconds by Redis's own clock. Returns whether it was charged, and how long
+/// until the allowance is full again.
 const CHARGE_SCRIPT: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -39,17 +41,18 @@ if count > 0 and charged - now > interval * limit then return {0, full_at - now}
 redis.call('SET', KEYS[1], string.format('%.0f', charged), 'PX', math.max(1, math.ceil((charged - now) / 1000)))
 return {1, charged - now}";
 
-/// How Redis says that the user may run a script, and not what is in it: it has no code for that.
+/// Messages of Redis for a user that may run scripts but not the commands in them; there is no
+/// error code for that.
 const SCRIPT_FORBIDDEN_MESSAGES: [&str; 2] = [
     "The user executing the script can't",
     "ACL failure in script",
 ];
 
-/// A handle. It works while its [`SharedLimitsDriver`] runs.
+/// A handle to the shared limits. It works while its [`SharedLimitsDriver`] runs.
 #[derive(Clone)]
 pub struct SharedLimits(Arc<SharedLimitsInner>);
 
-/// What keeps it connected.
+/// Task that keeps the shared limits connected.
 pub struct SharedLimitsDriver {
     server: RedisConnector,
     shared: Arc<SharedLimitsInner>,
@@ -58,36 +61,36 @@ pub struct SharedLimitsDriver {
 struct SharedLimitsInner {
     state: RwLock<SharedLimitsState>,
     failed: Notify,
-    /// Whether it was said that it does not work.
+    /// Whether the loss of shared limits was logged as a warning.
     has_warned: AtomicBool,
 }
 
 enum SharedLimitsState {
     Connected(RedisConnection),
-    /// Callers count for themselves, for this cause.
+    /// Callers count locally, for this cause.
     Unavailable(LocalLimitCause),
 }
 
 impl SharedLimits {
-    /// Connects to the bus's Redis once its keeper runs.
+    /// Creates shared limits that connect once their driver runs.
     ///
     /// # Errors
     ///
-    /// The URL or the certificates make no sense. The error does not show the password.
+    /// The URL or the certificates are invalid. The error does not show the password.
     pub fn new(options: &RedisOptions) -> anyhow::Result<(SharedLimits, SharedLimitsDriver)> {
         let shared = Arc::new(SharedLimitsInner {
             state: RwLock::new(SharedLimitsState::Unavailable(LocalLimitCause::Down)),
             failed: Notify::new(),
             has_warned: AtomicBool::new(false),
         });
-        let keeper = SharedLimitsDriver {
+        let driver = SharedLimitsDriver {
             server: RedisConnector::new(options)?,
             shared: Arc::clone(&shared),
         };
-        Ok((SharedLimits(shared), keeper))
+        Ok((SharedLimits(shared), driver))
     }
 
-    /// Charges one; none if that cannot be had now.
+    /// Charges one. Returns `None` if shared limits are not available now.
     pub async fn charge(
         &self,
         key: &str,
@@ -101,18 +104,18 @@ impl SharedLimits {
         })
     }
 
-    /// Takes one charge back, if that can be had now.
+    /// Refunds one charge, if shared limits are available now.
     pub async fn refund(&self, key: &str, rate: Rate) {
         self.charge_count(key, rate, -1).await;
     }
 
     async fn charge_count(&self, key: &str, rate: Rate, count: i32) -> Option<(bool, Duration)> {
-        let away = match &*self.0.state.read() {
-            SharedLimitsState::Connected(link) => Ok(link.clone()),
+        let connection = match &*self.0.state.read() {
+            SharedLimitsState::Connected(connection) => Ok(connection.clone()),
             SharedLimitsState::Unavailable(cause) => Err(*cause),
         };
-        match away {
-            Ok(link) => run_charge_script(&link, key, rate, count)
+        match connection {
+            Ok(connection) => run_charge_script(&connection, key, rate, count)
                 .await
                 .inspect_err(|error| self.0.mark_unavailable(error))
                 .ok(),
@@ -142,15 +145,15 @@ impl SharedLimitsInner {
 }
 
 impl SharedLimitsDriver {
-    /// Connects, and connects again, for ever.
+    /// Connects, and reconnects, until dropped.
     pub async fn run(self) {
         let mut backoff = ReconnectBackoff::default();
         loop {
             match self.connect().await {
-                Ok(link) => {
-                    let begun = Instant::now();
-                    self.serve_until_failure(link).await;
-                    if begun.elapsed() >= STABLE_AFTER {
+                Ok(connection) => {
+                    let connected_at = Instant::now();
+                    self.serve_until_failure(connection).await;
+                    if connected_at.elapsed() >= STABLE_AFTER {
                         backoff = ReconnectBackoff::default();
                     }
                 }
@@ -171,21 +174,27 @@ impl SharedLimitsDriver {
     }
 
     async fn connect(&self) -> RedisResult<RedisConnection> {
-        let link = self.server.connect(None).await?;
-        // Next time the node of the URL may be gone.
-        if let Ok(nodes) = link.cluster_nodes().await {
+        let connection = self.server.connect(None).await?;
+        // The node in the URL may be gone the next time.
+        if let Ok(nodes) = connection.cluster_nodes().await {
             self.server.set_known_nodes(nodes);
         }
-        run_charge_script(&link, PROBE_KEY, Rate::new(1, Duration::from_millis(1)), 1).await?;
-        Ok(link)
+        run_charge_script(
+            &connection,
+            PROBE_KEY,
+            Rate::new(1, Duration::from_millis(1)),
+            1,
+        )
+        .await?;
+        Ok(connection)
     }
 
-    /// Until the first doubt.
-    async fn serve_until_failure(&self, link: RedisConnection) {
-        *self.shared.state.write() = SharedLimitsState::Connected(link);
-        let doubted = self.shared.failed.notified();
-        tokio::pin!(doubted);
-        if tokio::time::timeout(STABLE_AFTER, doubted.as_mut())
+    /// Serves charges over `connection` until the first failure.
+    async fn serve_until_failure(&self, connection: RedisConnection) {
+        *self.shared.state.write() = SharedLimitsState::Connected(connection);
+        let failure = self.shared.failed.notified();
+        tokio::pin!(failure);
+        if tokio::time::timeout(STABLE_AFTER, failure.as_mut())
             .await
             .is_ok()
         {
@@ -194,12 +203,12 @@ impl SharedLimitsDriver {
         if self.shared.has_warned.swap(false, Ordering::Relaxed) {
             info!("rate limits are shared again");
         }
-        doubted.await;
+        failure.await;
     }
 }
 
 async fn run_charge_script(
-    link: &RedisConnection,
+    connection: &RedisConnection,
     key: &str,
     rate: Rate,
     count: i32,
@@ -213,11 +222,12 @@ async fn run_charge_script(
         .arg(interval)
         .arg(rate.limit())
         .arg(count);
-    let (charged, used): (u8, u64) = with_timeout(RESPONSE_TIMEOUT, link.query(&command)).await?;
+    let (charged, used): (u8, u64) =
+        with_timeout(RESPONSE_TIMEOUT, connection.query(&command)).await?;
     Ok((charged == 1, Duration::from_micros(used)))
 }
 
-/// Whether this user may not do it, itself or in a script.
+/// Returns whether Redis refuses the command, itself or within a script, for lack of rights.
 fn is_forbidden(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
         || SCRIPT_FORBIDDEN_MESSAGES

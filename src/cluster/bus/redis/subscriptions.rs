@@ -1,8 +1,9 @@
-//! Which channels are wanted, which the server has confirmed, and who waits for that.
+//! Subscriptions of the bus: the wanted channels, the confirmed ones, and the callers that wait for
+//! a confirmation.
 //!
-//! What was asked for last wins: changes are not replayed, the two sets are compared. A round takes all channels whose
-//! wish has changed, and everybody who waits; it sends what makes the server agree, and then all of them have their
-//! answer.
+//! The latest request wins: changes are not replayed; instead the set of wanted channels is
+//! compared with the set of confirmed ones. A round takes all channels that have changed and all
+//! waiting callers, sends the commands that make the server agree, and then answers the callers.
 
 use std::collections::HashSet;
 
@@ -11,9 +12,9 @@ use tokio::sync::{Notify, oneshot};
 
 use super::super::{BusDown, Channel};
 
-/// Wishes and confirmations.
+/// The wanted and the confirmed channels of one bus.
 pub(super) struct Subscriptions {
-    /// Wanted for as long as the bus lives.
+    /// Channel that is always wanted: the instance's inbox.
     permanent_channel: Channel,
     state: Mutex<SubscriptionState>,
     changed: Notify,
@@ -23,25 +24,25 @@ pub(super) struct Subscriptions {
 struct SubscriptionState {
     phase: ConnectionPhase,
     wanted: HashSet<Channel>,
-    /// The server has confirmed these, and we have not told it otherwise.
+    /// Channels that the server has confirmed and that were not unsubscribed since.
     confirmed: HashSet<Channel>,
-    /// Since the last round these may have become unequal.
+    /// Channels that may differ between the two sets since the latest round.
     changed: HashSet<Channel>,
     waiters: Vec<oneshot::Sender<()>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 enum ConnectionPhase {
-    /// No connection.
+    /// There is no connection.
     #[default]
     Down,
-    /// What was wanted is being subscribed.
+    /// The wanted channels are being subscribed on a new connection.
     Subscribing,
-    /// Proven.
+    /// The bus is healthy, and changes are sent in rounds.
     Up,
 }
 
-/// What the server is to be told.
+/// One round: the changes to send to the server, and the callers that wait for them.
 pub(super) struct SubscriptionDiff {
     pub(super) subscribe: Vec<Channel>,
     pub(super) unsubscribe: Vec<Channel>,
@@ -49,7 +50,7 @@ pub(super) struct SubscriptionDiff {
 }
 
 impl Subscriptions {
-    /// Wants nothing but one channel, always.
+    /// Creates a set in which one channel is always wanted.
     pub(super) fn new(permanent_channel: Channel) -> Self {
         let state = SubscriptionState {
             wanted: HashSet::from([permanent_channel]),
@@ -62,7 +63,8 @@ impl Subscriptions {
         }
     }
 
-    /// Wants channels. None if all of them are confirmed already; else what tells when they are, or fails.
+    /// Adds channels to the wanted ones. Returns `None` if all of them are confirmed already, and
+    /// else a receiver for their confirmation, which fails if the connection is lost.
     pub(super) fn subscribe(
         &self,
         channels: &[Channel],
@@ -90,7 +92,7 @@ impl Subscriptions {
         Ok(Some(confirmed))
     }
 
-    /// Wants channels no more.
+    /// Removes channels from the wanted ones.
     pub(super) fn unsubscribe(&self, channels: &[Channel]) {
         let mut state = self.state.lock();
         for channel in channels.iter().filter(|it| **it != self.permanent_channel) {
@@ -101,19 +103,19 @@ impl Subscriptions {
         self.changed.notify_one();
     }
 
-    /// Whether the server has confirmed a channel, and was not told to forget it.
+    /// Returns whether the server has confirmed a channel that was not unsubscribed since.
     pub(super) fn is_confirmed(&self, channel: Channel) -> bool {
         self.state.lock().confirmed.contains(&channel)
     }
 
-    /// There is a connection: what must be subscribed on it.
+    /// Begins with a new connection: returns the channels to subscribe on it.
     pub(super) fn begin_resubscribe(&self) -> Vec<Channel> {
         let mut state = self.state.lock();
         state.phase = ConnectionPhase::Subscribing;
         state.wanted.iter().copied().collect()
     }
 
-    /// The server has confirmed all of these.
+    /// Records that the server has confirmed these channels on the new connection.
     pub(super) fn finish_resubscribe(&self, channels: Vec<Channel>) {
         let mut state = self.state.lock();
         state.phase = ConnectionPhase::Up;
@@ -121,7 +123,7 @@ impl Subscriptions {
         self.changed.notify_one();
     }
 
-    /// The connection is gone; whoever waits is told so.
+    /// Records that the connection is gone, which fails all waiting callers.
     pub(super) fn reset(&self) {
         let mut state = self.state.lock();
         let wanted = std::mem::take(&mut state.wanted);
@@ -131,7 +133,8 @@ impl Subscriptions {
         };
     }
 
-    /// The next round, once something is to be done. Nothing is lost if the future is dropped before it gives one.
+    /// Returns the next round, once there is something to do. Nothing is lost if the future is
+    /// dropped before it returns one.
     pub(super) async fn next_diff(&self) -> SubscriptionDiff {
         loop {
             self.changed.notified().await;
@@ -141,11 +144,11 @@ impl Subscriptions {
         }
     }
 
-    /// The server has confirmed the round.
+    /// Records that the server has confirmed the round, and answers the callers that wait for it.
     pub(super) fn confirm(&self, round: SubscriptionDiff) {
         self.state.lock().confirmed.extend(round.subscribe);
         for waiting in round.waiters {
-            // Whoever waited may have left.
+            // The caller may have stopped waiting.
             let _ = waiting.send(());
         }
     }
@@ -258,7 +261,7 @@ mod tests {
             .expect("up")
             .expect("not confirmed");
         subscriptions.unsubscribe(&[raid(1)]);
-        let round = round(&subscriptions).expect("somebody waits");
+        let round = round(&subscriptions).expect("a caller waits");
         assert!(round.subscribe.is_empty() && round.unsubscribe.is_empty());
         subscriptions.confirm(round);
         assert!(confirmed.try_recv().is_ok());
@@ -283,7 +286,7 @@ mod tests {
         assert_eq!(
             subscriptions.subscribe(&[raid(3)]).err(),
             Some(BusDown),
-            "not proven yet"
+            "not healthy yet"
         );
         subscriptions.unsubscribe(&[raid(2)]);
         subscriptions.finish_resubscribe(channels.into_iter().collect());
