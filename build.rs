@@ -1,20 +1,21 @@
-//! Takes in what is not Rust: the web app, if it has been built.
+//! Embeds the files of the web app into the binary, if the app has been built.
 //!
-//! `sqlx::migrate!` takes the migrations in when it is compiled, and does not notice a new file by itself.
+//! It also makes Cargo watch the migrations: `sqlx::migrate!` embeds them when it is compiled, but
+//! does not notice a new file by itself.
 
 use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where `npm run build` puts the app.
+/// The folder that `npm run build` writes the app to.
 const APP: &str = "clients/web/dist";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=migrations");
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let app = root.join(APP);
-    // A path that is not there would make every build a new one.
+    // A path that does not exist would make Cargo run this script in every build.
     println!(
         "cargo:rerun-if-changed={}",
         if app.is_dir() { APP } else { "clients/web" }
@@ -25,7 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every file of the app as an expression: its path at the server, and its content as it is, as Brotli and as gzip.
+/// Returns a Rust expression that lists the files of the app: the path at the server, and the
+/// content uncompressed, as Brotli and as gzip.
 fn list(app: &Path) -> Result<String, Box<dyn Error>> {
     let mut files = Vec::new();
     if app.join("index.html").is_file() {
@@ -33,16 +35,16 @@ fn list(app: &Path) -> Result<String, Box<dyn Error>> {
     }
     files.sort();
     let mut text = String::from("&[\n");
-    for file in files.iter().filter(|file| !is_packed(file)) {
+    for file in files.iter().filter(|file| !is_compressed(file)) {
         let path = file
             .strip_prefix(app)?
             .to_str()
-            .ok_or("a name that is no Unicode")?
+            .ok_or("the name of a file is not valid Unicode")?
             .replace('\\', "/");
-        let packed = |by: &str| {
-            let packed = PathBuf::from(format!("{}.{by}", file.display()));
-            if files.contains(&packed) {
-                format!("Some(include_bytes!({packed:?}))")
+        let compressed = |extension: &str| {
+            let compressed = PathBuf::from(format!("{}.{extension}", file.display()));
+            if files.contains(&compressed) {
+                format!("Some(include_bytes!({compressed:?}))")
             } else {
                 "None".into()
             }
@@ -51,8 +53,8 @@ fn list(app: &Path) -> Result<String, Box<dyn Error>> {
             text,
             "File {{ path: {:?}, raw: include_bytes!({file:?}), brotli: {}, gzip: {} }},",
             format!("/{path}"),
-            packed("br"),
-            packed("gz"),
+            compressed("br"),
+            compressed("gz"),
         )?;
     }
     text.push(']');
@@ -71,7 +73,7 @@ fn find(folder: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn is_packed(file: &Path) -> bool {
+fn is_compressed(file: &Path) -> bool {
     file.extension()
-        .is_some_and(|end| end == "br" || end == "gz")
+        .is_some_and(|extension| extension == "br" || extension == "gz")
 }

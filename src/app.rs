@@ -1,7 +1,7 @@
-//! The one place where concrete parts are wired together.
+//! The only place where components are wired together.
 //!
-//! [`serve`] is what `main` calls: it opens what the configuration names. [`Instance::start`] wires the components over
-//! any store and any bus; tests call it too.
+//! `main` calls [`serve`], which opens the store and the bus that the configuration names.
+//! [`Instance::start`] wires the components over any store and any bus; tests call it too.
 
 mod backup;
 mod instance;
@@ -29,25 +29,27 @@ use crate::config::Config;
 use crate::store::{InstanceId, StoreError};
 use crate::telemetry;
 
-/// Why the server, or a command, did not start or did not end well. Each variant has an exit code of its own.
+/// The reason why the server or a command did not start, or failed later. Each variant has an exit
+/// code of its own.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// Something it needs from outside cannot be had: the database cannot be reached, the address cannot be bound.
-    /// Trying again later may help.
+    /// A dependency is unavailable: the database cannot be reached, an address cannot be bound, a
+    /// file cannot be used. Trying again later may help.
     #[error("{what} is unavailable")]
     Unavailable {
-        /// What could not be had, as a person would name it; never a password.
+        /// The dependency, as a person would name it; never contains a password.
         what: String,
-        /// Why.
         source: anyhow::Error,
     },
-    /// Another instance holds the database and did not let go in time. Trying again later may help.
+    /// Another instance holds the database and did not release it in time. Trying again later may
+    /// help.
     #[error("another instance holds {0}")]
     AlreadyRunning(String),
-    /// A backup cannot be taken as it is, or not here. Nothing was changed.
+    /// A backup was refused because it is damaged or invalid, or because the database is not empty.
+    /// Nothing was changed.
     #[error("no import")]
     Backup(#[source] BackupError),
-    /// Anything else: a defect, or a state that an operator must look at.
+    /// Any other failure: a defect, or a state that an operator must look at.
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
@@ -70,8 +72,8 @@ impl StartError {
     }
 }
 
-/// Runs the server until it is told to stop and has let its raids and clients go. Once it serves, it prints one line
-/// with the URL that a person opens.
+/// Runs the server until a signal stops it or its lease is lost, then shuts it down. Prints one
+/// line with the URL for a browser once the server accepts connections.
 ///
 /// # Errors
 ///
@@ -114,7 +116,7 @@ async fn run(
     listener: TcpListener,
     metrics: Option<TcpListener>,
 ) -> Result<(), StartError> {
-    // From here on a signal ends the instance in order, and no longer the process at once.
+    // From here on a signal shuts the instance down instead of killing the process at once.
     let stop_requested = signals::shutdown_signal();
     let base_url = parts.base_url.clone();
     let instance = Instance::start(parts).await?;
@@ -142,7 +144,7 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, S
         .map_err(|error| StartError::unavailable(format!("{key} {address}"), error))
 }
 
-/// Brings the database's schema up to date.
+/// Applies pending migrations to the database.
 ///
 /// # Errors
 ///
@@ -151,25 +153,26 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
     open::migrated_store(config).await.map(|_| ())
 }
 
-/// The token that [`mint_token`] makes.
+/// A request for the token that [`mint_token`] makes.
 #[derive(Debug, Clone)]
 pub struct TokenRequest {
-    /// The player that the token speaks for.
+    /// The player that the token authenticates, if any.
     pub player: Option<u64>,
-    /// The name in the audit log of a token that speaks for no player.
+    /// The actor in the audit log for a token without a player.
     pub subject: String,
-    /// What the token allows.
+    /// The rights that the token grants.
     pub scope: Scope,
-    /// How long the token is valid; by default as long as a token of a sign-in.
+    /// How long the token is valid; by default as long as an access token from a sign-in.
     pub ttl: Option<Duration>,
 }
 
-/// Mints an access token with the configured secret. A player's name is looked up in the database, which a server may be
-/// using.
+/// Mints an access token with the configured secret. Looks up the player's name in the database; a
+/// server may be running on it.
 ///
 /// # Errors
 ///
-/// If there is no secret to sign with, or no such player.
+/// Fails if there is no secret to sign with, if the player does not exist, or if the database is
+/// unavailable.
 pub async fn mint_token(config: &Config, request: TokenRequest) -> anyhow::Result<String> {
     let auth = Auth::new(&open::secret(config).await?, config.auth.clone());
     let (subject, name) = match request.player {

@@ -1,4 +1,5 @@
-//! The command line: what can be asked of `raidhall`, and how it ends.
+//! The command line of `raidhall`: its commands, arguments and exit codes. The docs of these types
+//! are the help texts.
 
 mod exit;
 
@@ -15,7 +16,6 @@ use crate::auth::Scope;
 #[derive(Debug, Parser)]
 #[command(name = "raidhall", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
     #[command(subcommand)]
     pub command: CliCommand,
 }
@@ -23,127 +23,130 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   raidhall serve                              SQLite in ./data, on http://127.0.0.1:8080
-  raidhall serve --config raidhall.toml       with a file that holds what differs
-  PORT=9000 raidhall serve                    as hosting platforms start it: on 0.0.0.0:9000
+  raidhall serve --config raidhall.toml       with settings from a file
+  PORT=9000 raidhall serve                    on 0.0.0.0:9000, as hosting platforms start it
   DATABASE_URL=postgres://u:p@db/raids raidhall migrate
   RAIDHALL__LIMITS__WATCHES=8 raidhall check-config
   raidhall token --player 5 --ttl-secs 600    a token to try the API with
-  raidhall export raids.backup                everything, as one file; `import` takes it into an empty database
+  raidhall export raids.backup                back up the database; `import` restores it into an empty one
 
 Configuration:
-  Built-in defaults, then --config FILE, then PORT, DATABASE_URL, REDIS_URL and RUST_LOG, then
-  RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and where it comes from.
+  Later sources override earlier ones: built-in defaults, --config FILE, PORT, DATABASE_URL, REDIS_URL
+  and RUST_LOG, RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and its source.
 
 Exit codes:
-   0  done, or stopped as asked
-  64  wrong arguments or configuration: every fault is listed
-  65  the backup is damaged or cannot be true, or the database is not empty: nothing was imported
-  69  something needed is unavailable, such as the database
+   0  success, or stopped by a signal
+  64  wrong arguments or configuration; every fault is listed
+  65  the backup is damaged or invalid, or the database is not empty; nothing was imported
+  69  a dependency is unavailable, such as the database
   70  internal error
-  75  another instance holds the database: try again";
+  75  another instance holds the database; try again later";
 
-/// What can be asked.
+/// The commands of `raidhall`.
 #[derive(Debug, Subcommand)]
 pub enum CliCommand {
     /// Run the server until SIGTERM or Ctrl-C
     ///
-    /// Prints the one line with its URL to standard output once it accepts connections; logs go to standard error.
-    /// On SIGTERM raids are stored, clients told to come back, and the process ends with 0.
+    /// Prints one line with its URL to standard output once it accepts connections; logs go to
+    /// standard error. On SIGTERM or Ctrl-C it hands its raids to other instances, if there are
+    /// any, asks clients to reconnect, and exits with 0. A second signal ends it at once.
     Serve(ConfigArgs),
-    /// Bring the database's schema up to date, then exit
+    /// Apply pending database migrations, then exit
     ///
-    /// `serve` does it by itself unless database.migrate is false.
+    /// `serve` applies them by itself unless database.migrate is false.
     Migrate(ConfigArgs),
-    /// Show the configuration in effect and where each value comes from, or everything that is wrong with it
+    /// Check the configuration, and show each value and its source
     ///
-    /// Opens and binds nothing. Secrets and passwords are not shown.
+    /// Lists every fault and exits with 64 if there is one. Opens no database and binds no address.
+    /// Secrets and passwords are not shown.
     CheckConfig(ConfigArgs),
     /// Print an access token for a player, for the host app's backend or for an operator
     ///
-    /// Signed with the configured secret. Whoever holds the token may do what it says. The server may be running. Example:
+    /// The token is signed with the configured secret and works for anyone who has it, so keep it safe. The server may
+    /// be running. Example:
     /// `curl -H "Authorization: Bearer $(raidhall token --player 5)" http://127.0.0.1:8080/api/v1/me`
     #[command(verbatim_doc_comment)]
     Token(TokenCommand),
-    /// Write everything that the database keeps into one file; the server may be running
+    /// Back up the database to one file; the server may be running
     ///
-    /// The file is a backup, and the way from SQLite to Postgres and back. See docs/BACKUP.md.
+    /// The file also serves to move from SQLite to Postgres and back. See docs/BACKUP.md.
     Export(ExportCommand),
-    /// Fill an empty database from such a file, all of it or nothing
+    /// Restore a backup into an empty database, completely or not at all
     ///
-    /// The file and the ledger in it are checked. Clients that come back drop what they hold and start from snapshots.
+    /// Checks the file and the ledger in it. The database gets a new lineage, so that clients
+    /// discard their state and start from snapshots.
     Import(ImportCommand),
-    /// Name the database's history anew, so that clients drop what they hold: the last step of a restore
+    /// Give the database's history a new lineage id, as the last step of a restore by other means
     ///
-    /// Not needed after `import`, which does it. Prints the new name.
+    /// Clients then discard the state that they keep from the lost history. `import` does this by
+    /// itself. Prints the new id.
     NewLineage(NewLineageCommand),
 }
 
-/// Where the configuration is.
+/// The options that every command has.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// A TOML file with what differs from the defaults
+    /// A TOML file with the settings that differ from the defaults
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
-/// `raidhall token`.
+/// The arguments of `raidhall token`.
 #[derive(Debug, Args)]
 pub struct TokenCommand {
-    /// Where the secret is configured.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// What to mint.
     #[command(flatten)]
     pub token: TokenArgs,
 }
 
-/// `raidhall export`.
+/// The arguments of `raidhall export`.
 #[derive(Debug, Args)]
 pub struct ExportCommand {
-    /// Where the database is.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// The file to write, or - for standard output. It holds personal data: only its owner may read it
+    /// The file to write, or - for standard output; it contains personal data, so only its owner
+    /// can read it
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Leave sign-ins out: after a restore all players sign in again
+    /// Leave out sign-ins, so that all players must sign in again after a restore
     #[arg(long)]
     pub without_sign_ins: bool,
 }
 
-/// `raidhall import`.
+/// The arguments of `raidhall import`.
 #[derive(Debug, Args)]
 pub struct ImportCommand {
-    /// Where the database is.
     #[command(flatten)]
     pub config: ConfigArgs,
     /// The file to read, or - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// Keep the history's name: only for a move whose source has served nobody since the export
+    /// Keep the lineage of the backup; only for a move whose source has served no client since the
+    /// export
     #[arg(long)]
     pub keep_lineage: bool,
 }
 
-/// `raidhall new-lineage`.
+/// The arguments of `raidhall new-lineage`.
 #[derive(Debug, Args)]
 pub struct NewLineageCommand {
-    /// Where the database is.
     #[command(flatten)]
     pub config: ConfigArgs,
-    /// Do it though instances live (Postgres): they let their clients go and end, to be started again
+    /// Proceed even if instances are running (Postgres only); they close their connections and
+    /// exit, and must be restarted
     #[arg(long)]
     pub force: bool,
 }
 
-/// The token to mint.
+/// The arguments that describe the token to mint.
 #[derive(Debug, Clone, Args)]
 pub struct TokenArgs {
-    /// The player it speaks for; with a scope it need not speak for any
+    /// The id of the player that the token is for; optional with --scope
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..1 << 53),
         required_unless_present = "scope")]
     pub player: Option<u64>,
-    /// Who has it, for the audit log, if it speaks for no player
+    /// The holder of the token in the audit log, if it is for no player
     #[arg(
         long,
         value_name = "NAME",
@@ -152,20 +155,20 @@ pub struct TokenArgs {
         requires = "scope"
     )]
     pub subject: String,
-    /// How long it is valid, in seconds [default: auth.access_ttl_secs]
+    /// How long the token is valid, in seconds [default: auth.access_ttl_secs]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=315_360_000))]
     pub ttl_secs: Option<u64>,
-    /// What it may do beyond a player's own doings
+    /// The rights that the token grants beyond those of a player
     #[arg(long, value_name = "SCOPE")]
     pub scope: Option<TokenScope>,
 }
 
-/// A token's right beyond a player's own.
+/// The scope of a token with more than a player's rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum TokenScope {
-    /// Watch and read any raid
+    /// Act as an operator: read any raid and use the admin API
     Admin,
-    /// Act as the host app's backend: make players, tokens and raids for others
+    /// Act as the host app's backend: create players, tokens and raids
     Service,
 }
 

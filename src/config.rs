@@ -1,8 +1,10 @@
-//! What an operator may choose, read once at start and checked as a whole.
+//! The configuration, read once at start and checked as a whole.
 //!
-//! `config/default.toml` documents every key and is built in; a file, then the environment, override it (see that
-//! file's head for the exact order). Reading reports *every* fault, each with its key and where its value came from,
-//! so that a deployment is put right in one go. Nothing here touches the process environment or binds anything.
+//! `config/default.toml` documents every key and is built in. A file, then the environment,
+//! override it; the head of `config/default.toml` states the exact order. Loading reports **every**
+//! fault, each with its key and the source of its value, so that an operator can correct a
+//! deployment at once. Nothing here binds an address, and only [`process_environment`] reads the
+//! process environment.
 
 mod bus;
 mod database;
@@ -38,19 +40,19 @@ use crate::{auth, http, session, telemetry, webhooks, ws};
 
 /// The options of every component, as `config/default.toml` documents them.
 ///
-/// A component reads the keys that it needs from one or more sections of the file. Values are checked: a `Config` that
-/// was loaded has no out-of-range or contradictory value in it.
+/// A component reads the keys that it needs from one or more sections of the file. Values are
+/// checked: a `Config` that was loaded has no out-of-range or contradictory value in it.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The public listener and this instance's URL.
     pub server: ServerConfig,
-    /// The database and its connections.
+    /// The database and the limits of its connections.
     pub database: DatabaseConfig,
     /// The bus between instances.
     pub bus: BusConfig,
-    /// Tokens and sign-in.
+    /// Secrets, tokens and ways to sign in.
     pub auth: auth::Options,
-    /// Timeouts of the accept loop's connections.
+    /// Timeouts of HTTP connections.
     pub connections: http::server::Options,
     /// Limits of HTTP requests.
     pub http: http::Options,
@@ -58,28 +60,29 @@ pub struct Config {
     pub sockets: ws::Options,
     /// Limits and timing of sessions.
     pub sessions: session::Options,
-    /// How appends are committed.
+    /// The writers and batches that commit appends.
     pub journal: journal::Options,
-    /// How long a lease lasts.
+    /// The duration of a lease and the interval of its renewal.
     pub lease: lease::Options,
     /// The scan for deadlines of raids without a session.
     pub due_scanner: due_scanner::Options,
-    /// The end of the process.
+    /// The timing of a shutdown.
     pub shutdown: ShutdownConfig,
-    /// Logs, metrics and traces.
+    /// Options of logs, metrics and traces.
     pub telemetry: telemetry::Options,
-    /// The endpoints that webhooks are posted to.
+    /// The endpoints that receive webhooks.
     pub webhooks: webhooks::Options,
 }
 
 impl Config {
-    /// Reads the defaults, then `file`, then the environment, of which only the variables that `config/default.toml`
-    /// names are looked at. Pure but for reading `file`.
+    /// Reads the defaults, then `file`, then the environment, in which only the variables that
+    /// `config/default.toml` describes matter. Has no side effects besides reading `file` and the
+    /// secret files that variables name.
     ///
     /// # Errors
     ///
-    /// All that is wrong, at once: an unreadable file, unknown keys, wrong types, values out of range, and values
-    /// that contradict each other.
+    /// Returns all faults at once: an unreadable file, unknown keys, wrong types, values out of
+    /// range, and values that contradict each other.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -91,7 +94,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first value that is not of its key's type.
+    /// Fails at the first value that does not have the type of its key.
     fn from_settings(settings: &Settings) -> Result<Self, SectionError> {
         Ok(Self {
             auth: settings.read(&["auth"])?,

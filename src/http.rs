@@ -1,7 +1,8 @@
-//! The REST API: `routes` has a file per resource. Handlers translate; they hold no rules.
+//! The HTTP server: the REST API, the web app and the documents. `routes` has a file per resource;
+//! handlers translate and hold no rules.
 //!
-//! Every request passes through `middleware`, every error leaves through `error_response`, and `server` is the accept loop
-//! underneath.
+//! Every request passes through `middleware`, every error response is written by `error_response`,
+//! and `server` is the accept loop underneath.
 
 mod error_response;
 mod extract;
@@ -40,35 +41,36 @@ const API: &str = "/api/v1";
 /// Limits and timeouts of HTTP requests.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// The largest body of a request, in bytes.
+    /// The largest request body, in bytes.
     #[serde(rename = "body_bytes")]
     pub body_bytes_max: usize,
     /// How long a request's body may take to arrive.
     #[serde(rename = "body_timeout_ms", deserialize_with = "millis")]
     pub body_timeout: Duration,
-    /// How long a request may take to be answered.
+    /// How long the response to a request may take to begin.
     #[serde(rename = "request_timeout_ms", deserialize_with = "millis")]
     pub request_timeout: Duration,
-    /// The origins whose pages may call.
+    /// The origins whose pages may call the API, besides the server's own.
     pub allowed_origins: OriginPolicy,
     /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: TrustedProxies,
-    /// Guest sign-ins of one client address.
+    /// Guest sign-ins from one client address; ten times as many token refreshes.
     pub guest_signins_per_minute: NonZeroU32,
-    /// Wrong invite codes of one player; a few times as many of one client address.
+    /// Wrong invite codes from one player; five times as many from one client address.
     pub invite_guesses_per_minute: NonZeroU32,
-    /// Commands of one player, by REST.
+    /// Commands and new raids of one player, by REST.
     pub commands_per_second: NonZeroU32,
-    /// Requests of one player that read; ten times as many of one client address.
+    /// Read requests (GET, HEAD) of one player; ten times as many from one client address.
     pub rest_reads_per_minute: NonZeroU32,
-    /// Requests of one player that write; ten times as many of one client address.
+    /// Other requests of one player; ten times as many from one client address.
     pub rest_writes_per_minute: NonZeroU32,
 }
 
-/// Builds the router of all that an instance serves over HTTP. `socket` is merged in, so that the socket's upgrade passes
-/// through the same middleware: its requests carry [`RequestId`] and
-/// [`ClientAddress`](crate::net::client_address::ClientAddress), and it may answer with an [`ErrorResponse`].
-pub fn build_router(state: AppState, options: &Options, socket: Router) -> Router {
+/// Builds the router of everything that an instance serves over HTTP. The routes in `ws_routes` are
+/// merged in and get the same middleware: their requests carry [`RequestId`] and
+/// [`ClientAddress`](crate::net::client_address::ClientAddress), and they may answer with an
+/// [`ErrorResponse`].
+pub fn build_router(state: AppState, options: &Options, ws_routes: Router) -> Router {
     let readiness = state.readiness.clone();
     let web_app = routes::web_app::routes(&state.ws_url);
     let router = Router::new()
@@ -84,6 +86,6 @@ pub fn build_router(state: AppState, options: &Options, socket: Router) -> Route
         .merge(web_app)
         .merge(routes::documents::routes())
         .merge(routes::health::routes(readiness))
-        .merge(socket);
+        .merge(ws_routes);
     middleware::apply_middleware(router, options)
 }

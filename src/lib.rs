@@ -1,7 +1,8 @@
 //! Raidhall: a real-time WebSocket game-session server for co-op raids.
 //!
-//! `docs/ARCHITECTURE.md` has the map. In short: [`raid`] decides, [`session`] keeps one raid live, [`store`] makes
-//! what it decided durable, [`fanout`] delivers it to every client that watches.
+//! `docs/ARCHITECTURE.md` describes the whole. In short: [`raid`] contains the rules that decide
+//! commands, [`session`] runs one live raid, [`store`] makes its events durable, and [`fanout`]
+//! delivers them to every client that watches.
 
 pub mod app;
 pub mod auth;

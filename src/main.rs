@@ -1,4 +1,5 @@
-//! The `raidhall` command.
+//! The `raidhall` program: parses the command line, runs the command and maps its result to an exit
+//! code.
 
 use std::future::Future;
 use std::io::{ErrorKind, Write};
@@ -11,7 +12,8 @@ use raidhall::cli::{Cli, CliCommand, ConfigArgs, Exit, TokenCommand};
 use raidhall::config::{self, EffectiveConfig};
 use raidhall::telemetry;
 
-/// Faster than the system's under many small allocations on many threads, and gives memory back.
+/// The allocator: faster than the system's for many small allocations on many threads, and returns
+/// memory to the system.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -19,7 +21,8 @@ fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(cli) => run(cli.command).unwrap_or_else(|exit| exit),
         Err(help) => {
-            // `--help` and `--version` come this way too. Nothing is left to do if nobody reads it.
+            // `--help` and `--version` end here too. If the text cannot be written, there is
+            // nothing left to do.
             let _ = help.print();
             if help.use_stderr() {
                 Exit::Configuration
@@ -75,7 +78,7 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
             match block_on(1, app::mint_token(&config, token.into()))? {
                 Ok(token) => print(format!("{token}\n")),
                 Err(error) => Err(report_error(
-                    format_args!("no token: {error:#}"),
+                    format_args!("cannot make a token: {error:#}"),
                     Exit::Internal,
                 )),
             }
@@ -105,10 +108,15 @@ fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> Result<T, Exi
         .worker_threads(threads)
         .enable_all()
         .build();
-    let runtime = runtime
-        .map_err(|error| report_error(format_args!("no runtime: {error}"), Exit::Internal))?;
+    let runtime = runtime.map_err(|error| {
+        report_error(
+            format_args!("cannot start the runtime: {error}"),
+            Exit::Internal,
+        )
+    })?;
     let output = runtime.block_on(future);
-    // Whoever got here has waited for what matters; a stuck blocking call must not keep the process alive.
+    // The command has waited for everything that matters; a stuck blocking call must not keep the
+    // process alive.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(output)
 }
@@ -116,7 +124,7 @@ fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> Result<T, Exi
 fn print(text: impl std::fmt::Display) -> Result<Exit, Exit> {
     let mut out = std::io::stdout().lock();
     match write!(out, "{text}").and_then(|()| out.flush()) {
-        // Whoever reads may have seen enough, as `head` does.
+        // The reader may have closed the pipe because it has seen enough, as `head` does.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(report_error(
             format_args!("cannot print: {error}"),
             Exit::Internal,
@@ -126,7 +134,7 @@ fn print(text: impl std::fmt::Display) -> Result<Exit, Exit> {
 }
 
 fn report_error(what: impl std::fmt::Display, exit: Exit) -> Exit {
-    // Nothing is left to do if nobody reads it; the exit code says it too.
+    // If standard error cannot be written, the exit code still reports the failure.
     let _ = writeln!(std::io::stderr(), "raidhall: {what}");
     exit
 }

@@ -1,9 +1,10 @@
-//! WebSockets and event streams, by which clients watch raids live. Each connection is one task.
+//! WebSockets and event streams, over which clients watch raids live. Each connection is one task.
 //!
-//! The upgrade checks what can be refused over HTTP. The `handshake` consumes itself: until `hello` was accepted, nothing
-//! else is possible. The `connection` then receives, sends and keeps time in one loop. An event stream (`sse`) watches
-//! one raid and takes no requests. Both are a `subscriber`, which holds cursors into the rings of the raids that it
-//! watches, and never a raid's state.
+//! The `upgrade` refuses over HTTP what can be refused before the protocol switches. The
+//! `handshake` only waits for `hello`; accepting it consumes the handshake and makes a
+//! `connection`, which receives, sends and keeps time in one loop. An event stream (`sse`) watches
+//! one raid and takes no requests. Both contain a `subscriber`, which holds cursors into the rings
+//! of the raids that it watches, and never a raid's state.
 
 mod connection;
 mod connection_registry;
@@ -46,25 +47,27 @@ use crate::session::Registry;
 use crate::store::Store;
 use crate::telemetry::metrics;
 
-/// Frames per second that carry no command: answers to beats and pings, and what a client's library adds of its own.
+/// Frames per second allowed beyond those for commands: heartbeats, pongs, and frames that a
+/// client's library adds.
 const CONTROL_FRAMES_PER_SECOND: u32 = 120;
 
-/// When to come back to a server, or address, that has as many connections as it may have.
+/// The retry delay in the refusal of a connection for which the instance, the address or the player
+/// has no permit left.
 const CONNECTION_LIMIT_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Limits and timing of WebSockets and event streams.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// The origins whose pages may connect.
+    /// The origins whose pages may open a connection.
     pub allowed_origins: OriginPolicy,
-    /// The largest message of a client, in bytes.
+    /// The largest message accepted from a client, in bytes.
     #[serde(rename = "message_bytes")]
     pub message_bytes_max: usize,
-    /// Commands, watches and signals of one connection per second; twice as many in a burst.
+    /// Messages per second of one connection, not counting `beat`; twice as many in a burst.
     pub commands_per_second: NonZeroU32,
-    /// Bytes from one connection per second; twice as many in a burst.
+    /// Bytes per second received on one connection; twice as many in a burst.
     pub bytes_per_second: u32,
-    /// Raids that one connection may watch.
+    /// Raids that one connection may watch at the same time.
     #[serde(rename = "watches")]
     pub watches_max: usize,
     /// The largest data of a signal, in bytes of JSON.
@@ -85,22 +88,23 @@ pub struct Options {
     /// Open connections from one address that are not authenticated.
     #[serde(rename = "unauthenticated_per_address")]
     pub unauthenticated_per_address_max: usize,
-    /// Upgrades a second; others wait a moment, or are refused.
+    /// Upgrades per second; faster ones wait up to a second, and beyond that are refused.
     pub handshakes_per_second: NonZeroU32,
-    /// Unanswered requests of one connection before its socket is not read any more, and messages that a watch may be
-    /// behind before it collapses into a snapshot.
+    /// Unanswered requests of one connection before its socket is not read any more, and messages
+    /// that a watch may be behind before it collapses into a snapshot.
     #[serde(rename = "outbox_messages")]
     pub outbox_messages_max: usize,
     /// Bytes that a watch may be behind before it collapses into a snapshot.
     #[serde(rename = "outbox_bytes")]
     pub outbox_bytes_max: u64,
-    /// How long a connection may take to send `hello`.
+    /// How long a new connection may take to send `hello`.
     #[serde(rename = "hello_timeout_ms", deserialize_with = "millis")]
     pub hello_timeout: Duration,
-    /// Interval between `beat` and a ping; two intervals without a byte from the client end the connection.
+    /// Interval between `beat` and a ping; two intervals without a byte from the client end the
+    /// connection.
     #[serde(rename = "heartbeat_ms", deserialize_with = "millis")]
     pub heartbeat_interval: Duration,
-    /// How long writing may make no progress.
+    /// How long writing to a client may make no progress before the connection is closed.
     #[serde(rename = "write_stall_ms", deserialize_with = "millis")]
     pub write_stall_timeout: Duration,
     /// The time over which a drain spreads the closing of connections.
@@ -109,7 +113,6 @@ pub struct Options {
 }
 
 impl Options {
-    /// How far a watch may be behind.
     const fn watch_lag_limit(&self) -> WatchLagLimit {
         WatchLagLimit {
             messages_max: self.outbox_messages_max as u64,
@@ -117,7 +120,7 @@ impl Options {
         }
     }
 
-    /// Frames of every kind, beats, pings and pongs among them, besides the commands.
+    /// Returns the limits on frames of any kind, control frames included, and on bytes.
     fn receive_rates(&self) -> ReceiveRates {
         let commands = self.commands_per_second.get();
         ReceiveRates::new(
@@ -129,7 +132,7 @@ impl Options {
     }
 }
 
-/// What every connection shares.
+/// The service that accepts connections and holds what they share. Cheap to clone.
 #[derive(Clone)]
 pub struct ConnectionService(Arc<ConnectionServiceInner>);
 
@@ -138,7 +141,7 @@ struct ConnectionServiceInner {
     store: Arc<dyn Store>,
     auth: Auth,
     clock: Arc<Clock>,
-    /// The name of this history of the database.
+    /// The id of the database's history, for `welcome`.
     lineage: String,
     options: Options,
     connections: ConnectionRegistry,
@@ -147,7 +150,8 @@ struct ConnectionServiceInner {
 }
 
 impl ConnectionService {
-    /// No connection yet; each will be a task on `tasks`.
+    /// Creates the service, without any connection yet. It spawns each connection's task on
+    /// `tasks`.
     pub fn new(
         sessions: Registry,
         store: Arc<dyn Store>,
@@ -157,8 +161,8 @@ impl ConnectionService {
         options: Options,
         tasks: TaskTracker,
     ) -> Self {
-        let registry = ConnectionRegistry::new(&options);
-        let turns = HandshakeLimiter::new(options.handshakes_per_second.get());
+        let connections = ConnectionRegistry::new(&options);
+        let handshake_limiter = HandshakeLimiter::new(options.handshakes_per_second.get());
         Self(Arc::new(ConnectionServiceInner {
             sessions,
             store,
@@ -166,13 +170,15 @@ impl ConnectionService {
             clock,
             lineage,
             options,
-            connections: registry,
-            handshake_limiter: turns,
+            connections,
+            handshake_limiter,
             tasks,
         }))
     }
 
-    /// The doors, to be merged into the server's routes. No layer may sit on them that buffers, times out or compresses.
+    /// Returns the routes of the WebSocket and the event stream, to be merged into the server's
+    /// router. They must not be wrapped in a layer that buffers or compresses response bodies or
+    /// limits how long they take.
     pub fn router(&self) -> Router {
         Router::new()
             .route(SOCKET_PATH, any(upgrade::upgrade))
@@ -180,12 +186,12 @@ impl ConnectionService {
             .with_state(self.clone())
     }
 
-    /// Closes the connections of whoever may not be here any more.
-    pub fn close_revoked(&self, unwelcome: &RevokedSessions) {
-        self.0.connections.close_revoked(unwelcome);
+    /// Closes the connections whose player was banned or whose sign-in was revoked.
+    pub fn close_revoked(&self, revoked: &RevokedSessions) {
+        self.0.connections.close_revoked(revoked);
     }
 
-    /// Who holds a token.
+    /// Verifies a token and returns the identity that it proves.
     async fn authenticate(&self, token: &str) -> Result<Identity, Error> {
         let ConnectionServiceInner {
             auth, store, clock, ..
@@ -193,8 +199,9 @@ impl ConnectionService {
         auth.authenticate(&**store, token, clock.now()).await
     }
 
-    /// Takes a place for a connection from an address once it is its turn. [`Error::TooManyConnections`] where there are too many, or
-    /// too many that begin.
+    /// Acquires the permits for a new connection from an address, then waits for its turn at the
+    /// handshake limiter. `known` says that the client is authenticated already. Fails with
+    /// [`Error::TooManyConnections`] if a permit is missing or the wait would be too long.
     async fn admit(&self, network: IpAddr, known: bool) -> Result<Admission, Error> {
         let admission = self
             .0
@@ -212,28 +219,29 @@ impl ConnectionService {
         Ok(admission)
     }
 
-    /// Lets every client go, spread over `drain_spread`, each with `bye` and a code that tells it to come back.
+    /// Begins to close every connection, spread over `drain_spread`, each with `bye` and a code
+    /// that makes the client reconnect.
     pub fn drain(&self) {
         self.0.connections.drain();
     }
 }
 
-/// There are as many connections as there may be.
+/// The refusal of a connection for which there is no permit.
 fn connection_limit_error() -> Error {
     too_many_connections_error(CONNECTION_LIMIT_RETRY_DELAY)
 }
 
-/// There are too many connections, or too many that begin.
+/// The refusal of a connection with the time after which to try again; counts it in the metrics.
 fn too_many_connections_error(retry_after: Duration) -> Error {
     metrics().upgrades_refused.increment(1);
     Error::TooManyConnections(retry_after)
 }
 
-/// How a connection ends whose token is not accepted.
+/// Returns the code that closes a connection whose token is not accepted.
 fn close_code_for(error: &Error) -> CloseCode {
     match error {
         Error::Forbidden(_) => CloseCode::Forbidden,
-        // The token may be good: who could tell cannot be asked now.
+        // The token may be valid; the store that could confirm it is unavailable.
         Error::Unavailable => CloseCode::Overloaded,
         _ => CloseCode::Unauthenticated,
     }

@@ -1,4 +1,4 @@
-//! The `raidhall` command as a shell sees it: exit codes, and which stream says what.
+//! Tests of the `raidhall` command from outside: its exit codes and what it writes to which stream.
 
 use std::process::{Command, Output};
 
@@ -18,7 +18,7 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn help_and_version_succeed() {
-    for (args, says) in [
+    for (args, expected) in [
         (["--help"], "Examples:"),
         (
             ["--version"],
@@ -27,7 +27,7 @@ fn help_and_version_succeed() {
     ] {
         let output = raidhall(&args, &[]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(stdout(&output).contains(says), "{output:?}");
+        assert!(stdout(&output).contains(expected), "{output:?}");
     }
 }
 
@@ -53,7 +53,7 @@ fn wrong_arguments_end_with_64() {
 fn a_scoped_token_needs_no_player_and_no_database() {
     let env = [
         ("RAIDHALL__AUTH__SECRET", "0123456789abcdef0123456789abcdef"),
-        ("DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing"),
+        ("DATABASE_URL", "postgres://user@127.0.0.1:1/nothing"),
     ];
     let output = raidhall(
         &["token", "--scope", "service", "--subject", "host-app"],

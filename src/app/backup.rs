@@ -1,4 +1,4 @@
-//! The commands that take a database as a whole: `export`, `import`, `new-lineage`.
+//! The commands that act on a whole database: `export`, `import` and `new-lineage`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -16,14 +16,15 @@ use crate::store::backup::{BackupSource, BackupTarget, OpenTargetError};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
 
-/// Standard output, or input.
+/// The file name that means standard output or standard input.
 const STDIO_PATH: &str = "-";
 
-/// Writes everything that the database keeps into a file, which appears under its name when it is whole.
+/// Writes the contents of the database to a file. The file appears under its name only once it is
+/// complete.
 ///
 /// # Errors
 ///
-/// See [`StartError`]. Whatever was in the file before is still there.
+/// See [`StartError`]. On failure an existing file is left as it was.
 pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), StartError> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -45,17 +46,20 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         events,
         sign_ins,
         bans,
-        audit_entries: deeds,
+        audit_entries,
     } = done;
-    info!(players, raids, events, sign_ins, bans, deeds, "exported");
+    info!(
+        players,
+        raids, events, sign_ins, bans, audit_entries, "exported"
+    );
     Ok(())
 }
 
-/// Fills an empty database from a file.
+/// Fills an empty database from a file that [`export`] wrote.
 ///
 /// # Errors
 ///
-/// See [`StartError`]. The database is as empty as before.
+/// See [`StartError`]. On failure the database is as empty as before.
 pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<(), StartError> {
     let input: Box<dyn Read + Send> = if file == Path::new(STDIO_PATH) {
         Box::new(io::stdin())
@@ -74,7 +78,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         let count = imported.snapshots_left_out;
         warn!(
             count,
-            "snapshots are not what the ledger amounts to and were left out; nothing is lost"
+            "snapshots in the backup do not match the ledger and were left out; no data is lost"
         );
     }
     let backup::format::FooterLine {
@@ -95,11 +99,12 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
     Ok(())
 }
 
-/// Names the database's history anew, and gives the name.
+/// Gives the database's history a new lineage id and returns it.
 ///
 /// # Errors
 ///
-/// See [`StartError`]; [`StartError::AlreadyRunning`] while somebody serves it.
+/// See [`StartError`]; [`StartError::AlreadyRunning`] while an instance serves the database, unless
+/// it is Postgres and `force` is set.
 pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartError> {
     let what = || format!("the database {}", config.database.url);
     let renamed = match config.database.url.kind() {
@@ -131,18 +136,19 @@ async fn open_source(config: &Config) -> Result<Box<dyn BackupSource>, BackupErr
 }
 
 async fn open_target(config: &Config) -> Result<Box<dyn BackupTarget>, BackupError> {
-    let patience = open::register_timeout(config);
+    let timeout = open::register_timeout(config);
     Ok(match config.database.url.kind() {
         DatabaseKind::Sqlite => {
-            Box::new(SqliteTarget::open(config.database.url.expose(), patience).await?)
+            Box::new(SqliteTarget::open(config.database.url.expose(), timeout).await?)
         }
         DatabaseKind::Postgres => Box::new(
-            PostgresStore::open_backup_target(&open::postgres(config).await?, patience).await?,
+            PostgresStore::open_backup_target(&open::postgres(config).await?, timeout).await?,
         ),
     })
 }
 
-/// Under another name first, so that a file of this name is always a whole one.
+/// Writes the backup to `FILE.partial` and renames it at the end, so that a file of the given name
+/// is always complete.
 async fn export_to_file(
     source: &mut dyn BackupSource,
     file: &Path,
@@ -164,13 +170,14 @@ async fn export_to_file(
         Ok(exported)
     });
     if kept.is_err() {
-        // What is left of it is of no use; the error that is told is the one that matters.
+        // The partial file is useless, and a failure to remove it matters less than the error that
+        // is returned.
         let _ = fs::remove_file(&partial);
     }
     kept
 }
 
-/// A file that only its owner may read.
+/// Creates or empties a file; one that is new can be read and written only by its owner.
 fn create_private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);

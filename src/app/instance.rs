@@ -1,7 +1,8 @@
 //! One instance: its components, and how they depend on each other.
 //!
-//! [`Instance::start`] is the only place where components are wired. The program, the tests of sessions and the tests of
-//! the REST API all start their instances here; they differ in the store, the bus and the listener that they pass in.
+//! [`Instance::start`] is the only place where components are wired. The program, the tests of
+//! sessions and the tests of the REST API all start their instances here; they differ in the store,
+//! the bus and the listener that they pass in.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -42,14 +43,15 @@ use crate::ws::ConnectionService;
 /// Interval between two rounds of the store's maintenance.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
-/// Connections to the metrics' listener at once.
+/// The most open connections of the metrics listener.
 const METRICS_CONNECTIONS_MAX: u64 = 8;
-/// Connections of one address beside those for its WebSockets and as many more.
+/// Connections that one address may hold beyond twice its WebSockets.
 const EXTRA_CONNECTIONS_PER_ADDRESS: usize = 64;
-/// Open files for connections to the bus, which may be one to each of a cluster's nodes.
+/// Open files reserved for connections to the bus, which may be one to each node of a Redis
+/// Cluster.
 const BUS_FILES_MAX: u64 = 32;
 
-/// What an instance is made of.
+/// The inputs of an instance.
 pub struct InstanceParts {
     /// The instance's id: new with every start.
     pub id: InstanceId,
@@ -57,19 +59,20 @@ pub struct InstanceParts {
     pub config: Config,
     /// The store, with its schema up to date.
     pub store: Arc<dyn Store>,
-    /// The connection to the other instances; `None` for an instance that is alone.
+    /// The connection to the other instances; `None` for an instance without a cluster.
     pub bus: Option<BusConnection>,
-    /// The rate limits that all instances charge together.
+    /// The rate limits that all instances charge together; `None` for an instance without a
+    /// cluster.
     pub shared_limits: Option<(SharedLimits, SharedLimitsDriver)>,
-    /// Signs tokens and cluster messages.
+    /// The secret that signs tokens and seals cluster messages.
     pub secret: AuthSecret,
-    /// Where clients reach this instance.
+    /// The URL at which clients reach this instance.
     pub base_url: BaseUrl,
-    /// Whether the lease is kept on a thread of its own, so that no load delays its renewal.
+    /// Whether the lease is renewed on a thread of its own, so that no load delays its renewal.
     pub has_lease_thread: bool,
 }
 
-/// A running instance.
+/// An instance: its components, the tasks that run them, and its lease.
 pub struct Instance {
     record: InstanceRecord,
     pub(super) config: Config,
@@ -86,12 +89,13 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Registers the instance in the store, builds every component and starts its tasks. Clients are not served before
-    /// [`Instance::serve`].
+    /// Registers the instance in the store, builds every component and starts its tasks. It serves
+    /// no clients until [`Instance::serve`] is called.
     ///
     /// # Errors
     ///
-    /// [`StartError::AlreadyRunning`] if another instance holds the database; others if the store fails.
+    /// Fails with [`StartError::AlreadyRunning`] if another instance holds the database, and with
+    /// other errors if the store fails.
     pub async fn start(parts: InstanceParts) -> Result<Instance, StartError> {
         let InstanceParts {
             id,
@@ -236,10 +240,10 @@ impl Instance {
             info!(
                 permits,
                 connections,
-                "the limit of open files allows fewer connections than limits.connections"
+                "the limit of open files allows fewer connections than limits.connections; the rest wait to be accepted"
             );
         }
-        // A WebSocket is a connection, and its client sends other requests beside it.
+        // A client with a WebSocket sends HTTP requests over further connections.
         let per_address = config
             .sockets
             .connections_per_address_max
@@ -279,37 +283,36 @@ impl Instance {
         }
     }
 
-    /// This instance's row in the store.
+    /// Returns this instance's row in the store.
     pub fn record(&self) -> &InstanceRecord {
         &self.record
     }
 
-    /// The live raids of this instance.
+    /// Returns the registry of this instance's sessions.
     pub fn sessions(&self) -> &Registry {
         &self.sessions
     }
 
-    /// The router that [`Instance::serve`] serves.
+    /// Returns the router that [`Instance::serve`] serves.
     pub fn router(&self) -> Router {
         self.router.clone()
     }
 
-    /// What makes and checks tokens.
+    /// Returns the component that makes and checks tokens.
     pub fn auth(&self) -> &Auth {
         &self.auth
     }
 
-    /// The database's time.
+    /// Returns the clock, which follows the database's time.
     pub fn clock(&self) -> &Arc<Clock> {
         &self.held_lease.clock
     }
 
-    /// This instance's lease.
     pub fn lease(&self) -> &Arc<Lease> {
         &self.held_lease.lease
     }
 
-    /// Waits until the instance can serve no longer, because its lease is lost for good.
+    /// Waits until the lease is lost for good; the instance cannot serve any longer then.
     pub async fn wait_until_lost(&self) {
         self.held_lease.wait_until_lost().await;
     }
@@ -335,7 +338,8 @@ fn start_ownership_client(
     claims
 }
 
-/// Starts the bus, if there is one. Returns the bus's input as well.
+/// Starts the bus, if there is one. Returns the cluster client and the receiver of the bus's
+/// messages.
 fn connect_cluster(
     bus: Option<BusConnection>,
     sealer: EnvelopeSealer,
@@ -425,7 +429,7 @@ fn spawn_jobs(
     tasks.spawn("runtime lag", measure_runtime_lag());
 }
 
-/// Tells [`Readiness`] whether the bus works.
+/// Reports every change of the bus's health to [`Readiness`].
 async fn report_bus_health(mut is_healthy: watch::Receiver<bool>, readiness: Readiness) {
     loop {
         readiness.set_bus_healthy(*is_healthy.borrow_and_update());
@@ -441,9 +445,9 @@ async fn maintain_store(store: Arc<dyn Store>) {
     loop {
         ticks.tick().await;
         match store.maintain().await {
-            Ok(found) => metrics()
+            Ok(report) => metrics()
                 .partition_default_rows
-                .set(found.default_partition_rows as f64),
+                .set(report.default_partition_rows as f64),
             Err(error) => warn!(?error, "store maintenance failed; retrying in 24 h"),
         }
     }

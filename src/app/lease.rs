@@ -1,7 +1,8 @@
-//! The lease of this instance, from its start to its end: kept on a thread and a connection of its own, so that no
-//! load delays it.
+//! The lease of this instance, from registration to its end. A thread and a database connection of
+//! its own renew it, so that no load delays a renewal.
 //!
-//! A store whose lock alone keeps others out needs no such care: there a task keeps the lease.
+//! With a store that only one instance can open, an exclusive lock protects the raids; there a
+//! plain task renews the lease.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -20,28 +21,28 @@ use crate::cluster::membership::Membership;
 use crate::http::Readiness;
 use crate::store::{InstanceRecord, RegisterError, Renewal, Store, StoreError};
 
-/// How long giving the lease back may take; failing that, it runs out by itself.
+/// How long giving the lease back may take; after that the lease expires by itself.
 const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a renewal out of turn may take.
 const RENEW_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What it takes to serve.
+/// The inputs for registering the instance and renewing its lease.
 pub(super) struct LeaseSetup {
     pub(super) store: Arc<dyn Store>,
     pub(super) instance: InstanceRecord,
-    /// Whether the instance is about to end.
+    /// Whether the instance drains; every renewal reports it to the other instances.
     pub(super) draining: Arc<AtomicBool>,
     pub(super) options: lease::Options,
-    /// How long to wait for a former instance to be gone.
+    /// How long to wait for a former instance's lock or lease to end.
     pub(super) register_timeout: Duration,
-    /// Told of each renewal.
+    /// Receives the moment of each renewal.
     pub(super) readiness: Readiness,
     /// Whether a thread renews the lease, rather than a task.
     pub(super) has_own_thread: bool,
 }
 
-/// A lease that is being kept.
+/// A lease that is renewed in the background.
 pub(super) struct HeldLease {
     pub(super) clock: Arc<Clock>,
     pub(super) lease: Arc<Lease>,
@@ -54,7 +55,7 @@ pub(super) struct HeldLease {
     ended: oneshot::Receiver<()>,
 }
 
-/// What a registered instance starts with.
+/// The first results of a registration.
 struct StartedLease {
     clock: Arc<Clock>,
     lease: Arc<Lease>,
@@ -63,53 +64,54 @@ struct StartedLease {
 }
 
 impl LeaseSetup {
-    /// Enlists, and keeps the lease from then on.
+    /// Registers the instance and starts to renew its lease in the background.
     pub(super) async fn start(self) -> Result<HeldLease, RegisterError> {
-        let (sender, begun) = oneshot::channel();
-        let (ending, ended) = oneshot::channel();
-        let (lost, stop, nudge) = (
-            CancellationToken::new(),
-            CancellationToken::new(),
-            Arc::default(),
-        );
+        let (started_sender, started) = oneshot::channel();
+        let (ended_sender, ended) = oneshot::channel();
+        let lost = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let renew_requested = Arc::<Notify>::default();
         let has_own_thread = self.has_own_thread;
-        let keeping = {
-            let (lost, stop, nudge) = (lost.clone(), stop.clone(), Arc::clone(&nudge));
+        let holding = {
+            let lost = lost.clone();
+            let stop = stop.clone();
+            let renew_requested = Arc::clone(&renew_requested);
             async move {
-                self.hold_lease(sender, nudge, lost, stop).await;
-                // Nobody may be left to hear it.
-                let _ = ending.send(());
+                self.hold_lease(started_sender, renew_requested, lost, stop)
+                    .await;
+                // The receiver is gone if the instance was dropped without a shutdown.
+                let _ = ended_sender.send(());
             }
             .instrument(info_span!("lease"))
         };
         if !has_own_thread {
-            TaskTracker::new().spawn(keeping);
+            TaskTracker::new().spawn(holding);
         } else {
             let run = move || match tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
             {
-                Ok(runtime) => runtime.block_on(keeping),
-                Err(error) => warn!(%error, "there is no runtime for the lease"),
+                Ok(runtime) => runtime.block_on(holding),
+                Err(error) => warn!(%error, "starting the lease's runtime failed; giving up"),
             };
             let thread = std::thread::Builder::new().name("lease".into()).spawn(run);
             thread.map_err(|error| lease_thread_error(error.into()))?;
         }
-        let begun = begun
+        let started = started
             .await
             .map_err(|_| lease_thread_error(anyhow!("it ended")))??;
         let StartedLease {
             clock,
             lease,
-            membership: peers,
+            membership,
             lineage,
-        } = begun;
+        } = started;
         Ok(HeldLease {
             clock,
             lease,
-            membership: peers,
+            membership,
             lineage,
-            renew_requested: nudge,
+            renew_requested,
             lost,
             stop: stop.drop_guard(),
             ended,
@@ -122,21 +124,25 @@ impl LeaseSetup {
 
     async fn hold_lease(
         self,
-        begun: oneshot::Sender<Result<StartedLease, RegisterError>>,
-        nudge: Arc<Notify>,
+        started: oneshot::Sender<Result<StartedLease, RegisterError>>,
+        renew_requested: Arc<Notify>,
         lost: CancellationToken,
         stop: CancellationToken,
     ) {
-        // Whatever ends it, a panic too: without a lease there is nothing to serve.
+        // However this function ends, even by a panic: the lease counts as lost unless the guard is
+        // disarmed.
         let lost = lost.drop_guard();
         let (start, renewal) = match self.register().await {
-            Ok(enlisted) => enlisted,
-            // Whoever waits for it hears it.
-            Err(error) => return drop(begun.send(Err(error))),
+            Ok(registered) => registered,
+            Err(error) => {
+                // The receiver is gone if the start was cancelled.
+                let _ = started.send(Err(error));
+                return;
+            }
         };
         let clock = Arc::new(Clock::new(renewal.now));
-        let peers = Membership::new(self.options.ttl);
-        peers.update(renewal.now, renewal.peers, false);
+        let membership = Membership::new(self.options.ttl);
+        membership.update(renewal.now, renewal.peers, false);
         let lease = Arc::new(if self.has_exclusive_lock() {
             Lease::unlimited()
         } else {
@@ -151,63 +157,64 @@ impl LeaseSetup {
             ..
         } = self;
         readiness.record_lease_renewal();
-        let keeper = LeaseRenewer {
+        let renewer = LeaseRenewer {
             store: Arc::clone(&store),
             instance: instance.clone(),
             draining,
             lease: Arc::clone(&lease),
             options,
             clock: Arc::clone(&clock),
-            membership: peers.clone(),
-            renew_requested: nudge,
+            membership: membership.clone(),
+            renew_requested,
             lineage: renewal.lineage.clone(),
         };
-        if begun
+        if started
             .send(Ok(StartedLease {
                 clock,
                 lease,
-                membership: peers,
+                membership,
                 lineage: renewal.lineage,
             }))
             .is_ok()
         {
             match stop
-                .run_until_cancelled(keeper.run(move || readiness.record_lease_renewal()))
+                .run_until_cancelled(renewer.run(move || readiness.record_lease_renewal()))
                 .await
             {
                 Some(()) => {
                     drop(lost);
                     stop.cancelled().await;
                 }
-                None => drop(lost.disarm()),
+                None => {
+                    lost.disarm();
+                }
             }
         }
         match timeout(DEREGISTER_TIMEOUT, store.deregister(instance.id)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => warn!(
-                ?error,
-                "the lease was not given back; it runs out by itself"
-            ),
-            Err(_) => warn!("the lease was not given back in time; it runs out by itself"),
+            Ok(Err(error)) => warn!(?error, "giving the lease back failed; it expires by itself"),
+            Err(_) => warn!("giving the lease back timed out; it expires by itself"),
         }
     }
 
-    /// Enlists. Gives the moment from which the lease counts.
+    /// Registers the instance in the store. Returns the moment from which the lease counts and the
+    /// store's answer.
     async fn register(&self) -> Result<(Instant, Renewal), RegisterError> {
         let sent = Instant::now();
-        let enlisted = self
+        let registered = self
             .store
             .register(&self.instance, self.options.ttl, self.register_timeout)
             .await?;
         if self.has_exclusive_lock() {
-            return Ok((sent, enlisted));
+            return Ok((sent, registered));
         }
-        // The start may have been a long wait for a former instance: renewed at once, the lease counts from now.
+        // The registration may have waited long for a former instance. After a renewal the lease
+        // counts from now.
         let renewed = Instant::now();
         Ok(
             match self.store.renew(&self.instance, self.options.ttl).await {
                 Ok(renewal) => (renewed, renewal),
-                Err(_) => (sent, enlisted),
+                Err(_) => (sent, registered),
             },
         )
     }
@@ -226,23 +233,24 @@ impl HeldLease {
         self.lost.cancelled().await;
     }
 
-    /// Whether it is lost for good.
+    /// Whether the lease is lost for good.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
     }
 
-    /// Renews out of turn, so that all learn that we drain, and we learn who is there to take our raids. Waits until
-    /// something was learned, but no longer than a moment.
+    /// Renews the lease at once, so that the other instances learn that this one drains, and this
+    /// one learns which instances can take its raids. Waits for the next update of the membership,
+    /// at most [`RENEW_TIMEOUT`].
     pub(super) async fn renew_now(&self) {
-        let mut learned = self.membership.watch_updates();
+        let mut updates = self.membership.watch_updates();
         self.renew_requested.notify_one();
-        let _ = timeout(RENEW_TIMEOUT, learned.changed()).await;
+        let _ = timeout(RENEW_TIMEOUT, updates.changed()).await;
     }
 
-    /// Gives the lease back, and every raid that is still ours.
+    /// Gives the lease back, and with it every raid that this instance still owns.
     pub(super) async fn deregister(self) {
         drop(self.stop);
-        // Ends in any case: by itself, or with its thread.
+        // This always ends: the lease's task sends, or drops the sender with its thread.
         let _ = self.ended.await;
     }
 }

@@ -1,4 +1,5 @@
-//! Opening what the configuration names: the database, the secret, the bus and the shared limits.
+//! Opens the dependencies that the configuration names: the database, the secret, the bus and the
+//! shared limits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,25 +16,26 @@ use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{InstanceId, RegisterError, Store, StoreError};
 
-/// How much longer than a lease a start waits for a former instance to be gone.
+/// How much longer than a lease's duration a start waits for a former instance to end.
 const REGISTER_TIMEOUT_MARGIN: Duration = Duration::from_secs(1);
 
-/// How long a start waits for the database's lock and for former leases to run out.
+/// Returns how long a start waits for the database's lock and for former leases to expire.
 pub(super) fn register_timeout(config: &Config) -> Duration {
     config.lease.ttl + REGISTER_TIMEOUT_MARGIN
 }
 
-/// The database, with its schema up to date if `database.migrate` says so.
+/// Opens the database, and applies pending migrations if `database.migrate` is true.
 pub(super) async fn store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     open_store(config, config.database.migrate).await
 }
 
-/// The database, with its schema up to date.
+/// Opens the database and applies pending migrations.
 pub(super) async fn migrated_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     open_store(config, true).await
 }
 
-/// The database with whatever schema it has: for a look, while a server may have its lock.
+/// Opens the database without applying migrations, to read from it while a server may hold its
+/// lock.
 pub(super) async fn unmigrated_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     open_store(config, false).await
 }
@@ -72,7 +74,7 @@ async fn open_store(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, St
     }
 }
 
-/// The Postgres that the configuration names.
+/// Connects to the Postgres database that the configuration names.
 pub(super) async fn postgres(config: &Config) -> Result<PostgresStore, StoreError> {
     PostgresStore::connect(PostgresOptions {
         url: config.database.url.expose().to_owned(),
@@ -91,7 +93,8 @@ pub(super) fn register_error(what: String, error: RegisterError) -> StartError {
     }
 }
 
-/// What signs tokens: the configured secret, or with SQLite one that is made once and kept beside the database.
+/// Returns the secret that signs tokens: the configured one, or with SQLite one that is generated
+/// once and kept in a file beside the database.
 pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
     if let Some(secret) = &config.auth.secret {
         return Ok(secret.clone());
@@ -104,14 +107,15 @@ pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
     let mut path = database.into_os_string();
     path.push(".secret");
     let path = PathBuf::from(path);
-    let made = tokio::task::spawn_blocking(move || auth::secret::load_or_create(&path));
-    Ok(made
+    let loading = tokio::task::spawn_blocking(move || auth::secret::load_or_create(&path));
+    Ok(loading
         .await
-        .context("keep the secret")?
-        .context("keep the secret")?)
+        .context("load or create the secret")?
+        .context("load or create the secret")?)
 }
 
-/// The bus that the configuration names; `None` for an instance that is alone. It connects when its driver runs.
+/// Creates the connection to the bus that the configuration names; `None` if the bus is local. It
+/// connects once its driver runs.
 pub(super) fn bus(
     config: &Config,
     instance: InstanceId,
@@ -127,7 +131,7 @@ pub(super) fn bus(
     }))
 }
 
-/// The rate limits that all instances share: none for an instance that is alone.
+/// Creates the rate limits that all instances share; `None` if the bus is local.
 pub(super) fn shared_limits(
     config: &Config,
     instance: InstanceId,

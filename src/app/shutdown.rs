@@ -1,5 +1,5 @@
-//! How an instance ends: raids are handed over, clients let go, everything put away, and the lease given back, all within
-//! one budget of time.
+//! The shutdown of an instance: it hands raids over, closes clients' connections, ends its tasks
+//! and gives the lease back, all within one time budget.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,18 +12,20 @@ use super::StartError;
 use super::instance::Instance;
 use crate::http::InstancePhase;
 
-/// How much of the time handing raids over may take.
+/// The share of the time budget that handing raids over may take.
 const RAIDS_SHARE: f64 = 0.4;
 
-/// How much of what is then left clients may take; the rest is for putting everything away.
+/// The share of the time then left that closing connections may take; the rest is for ending
+/// sessions and the journal.
 const CLIENTS_SHARE: f64 = 0.7;
 
 impl Instance {
-    /// Lets raids and clients go, and ends.
+    /// Hands raids over, closes connections and ends every task of the instance, within
+    /// `shutdown.timeout_ms`.
     ///
     /// # Errors
     ///
-    /// [`StartError::Unavailable`] if the lease was lost for good.
+    /// Fails with [`StartError::Unavailable`] if the lease was lost for good.
     pub async fn shut_down(self) -> Result<(), StartError> {
         let Instance {
             config,
@@ -47,12 +49,12 @@ impl Instance {
         if !cluster.is_standalone() {
             held_lease.renew_now().await;
         }
-        // Without the bus nobody could be told, and we could not forward.
+        // A handover needs the bus: it tells the successor, and forwards commands to it afterwards.
         if !lost && held_lease.membership.has_successor_candidate() && cluster.is_bus_healthy() {
             budget
                 .run_step(
                     RAIDS_SHARE,
-                    "some raids could not be handed over",
+                    "handing raids over took too long; other instances claim the rest once they are released",
                     sessions.hand_over_all(),
                 )
                 .await;
@@ -63,7 +65,8 @@ impl Instance {
             tasks.http.close_and_wait().await;
             tasks.connections.close_and_wait().await;
         };
-        let late = "some clients do not let go; the raids are put away without them";
+        let late =
+            "some clients did not disconnect in time; ending sessions without waiting for them";
         budget.run_step(CLIENTS_SHARE, late, clients).await;
         let ending = async {
             tasks.stop_background.cancel();
@@ -72,25 +75,27 @@ impl Instance {
             // The journal ends when no session can append any more.
             drop((router, sessions, sockets));
             tasks.journal.close_and_wait().await;
-            // The last words of the sessions.
+            // Sends the cluster messages that sessions queued as they ended.
             cluster.flush().await;
             tasks.stop_bus.cancel();
             tasks.bus.close_and_wait().await;
         };
-        let late = "not everything ended in time; what was acknowledged is durable all the same";
+        let late =
+            "some tasks did not end in time; exiting anyway, acknowledged commands are durable";
         budget.run_step(1.0, late, ending).await;
         held_lease.deregister().await;
         info!("stopped");
         if lost {
-            let why =
-                anyhow::anyhow!("another instance has it, or the database has another history now");
-            return Err(StartError::unavailable("the lease", why));
+            let cause = anyhow::anyhow!(
+                "another instance took it over, or the database now has another lineage"
+            );
+            return Err(StartError::unavailable("the lease", cause));
         }
         Ok(())
     }
 }
 
-/// The time for shutting down, spent step by step.
+/// The time budget of a shutdown, spent step by step.
 struct ShutdownBudget {
     deadline: Instant,
 }
@@ -102,7 +107,8 @@ impl ShutdownBudget {
         }
     }
 
-    /// Gives a step a share of what is left; what it does not use is left to the others.
+    /// Runs a step for at most a share of the time that is left, and logs `late` if it does not end
+    /// in time. Time that a step does not use remains for later steps.
     async fn run_step(&mut self, share: f64, late: &'static str, step: impl Future<Output = ()>) {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if timeout(left.mul_f64(share), step).await.is_err() {
@@ -111,7 +117,7 @@ impl ShutdownBudget {
     }
 }
 
-/// Ends a tracker: no task more, and those that are left are waited for.
+/// Closes a task tracker and waits until its last task has ended.
 trait CloseAndWait {
     async fn close_and_wait(&self);
 }

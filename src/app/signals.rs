@@ -1,13 +1,14 @@
-//! Being told to stop.
+//! The signals that stop the process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-/// The exit code of a process that was told twice: as a shell gives it for an interrupt.
+/// The exit code after a second signal: the one that a shell reports for an interrupted process
+/// (128 + SIGINT).
 const SECOND_SIGNAL_EXIT_CODE: i32 = 130;
 
-/// Listens for SIGTERM and SIGINT from this call on, and gives the wait for either. After the first, a second one ends
-/// the process at once.
+/// Listens for SIGTERM and SIGINT from this call on, and returns a future that completes at the
+/// first one. A second signal then ends the process at once.
 pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
     let signals = (
         signal(SignalKind::terminate()),
@@ -15,7 +16,7 @@ pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
     );
     async move {
         let (Ok(terminate), Ok(interrupt)) = signals else {
-            warn!("signals cannot be received; only a kill stops this process");
+            warn!("listening for signals failed; only SIGKILL stops this process");
             return std::future::pending().await;
         };
         wait_for_signals(terminate, interrupt).await;
@@ -24,10 +25,11 @@ pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
 
 async fn wait_for_signals(mut terminate: Signal, mut interrupt: Signal) {
     wait_for_either(&mut terminate, &mut interrupt).await;
-    info!("told to stop; once more stops at once");
-    let twice = std::thread::Builder::new().name("second-signal".into());
-    // A runtime of its own: whatever keeps the server's busy must not keep this from being heard.
-    let listening = twice.spawn(move || {
+    info!("told to stop by a signal; a second one ends the process at once");
+    let thread = std::thread::Builder::new().name("second-signal".into());
+    // A thread and runtime of its own receive the second signal even if the server's runtime is
+    // stuck.
+    let listening = thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -37,7 +39,7 @@ async fn wait_for_signals(mut terminate: Signal, mut interrupt: Signal) {
         }
     });
     if let Err(error) = listening {
-        warn!(%error, "a second signal will not be heard");
+        warn!(%error, "starting the thread for a second signal failed; a second signal is ignored");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tasks of an instance, and what ends them.
+//! The tasks of an instance, and the tokens that end them.
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +15,7 @@ pub(crate) struct InstanceTasks {
     pub(super) bus: TaskTracker,
     /// Ends the accept loop when it is cancelled.
     pub(super) stop_accepting: CancellationToken,
-    /// Ends background tasks at once, and sessions once they have nothing in flight.
+    /// Ends background tasks at once, and sessions as soon as they have nothing in flight.
     pub(crate) stop_background: CancellationToken,
     /// Ends the connections to the bus when it is cancelled.
     pub(super) stop_bus: CancellationToken,
@@ -31,7 +31,8 @@ impl Drop for InstanceTasks {
 }
 
 impl InstanceTasks {
-    /// Runs a background task until [`InstanceTasks::stop_background`], in a span of this name.
+    /// Runs a background task in a span of this name until [`InstanceTasks::stop_background`] is
+    /// cancelled.
     pub(super) fn spawn(
         &self,
         name: &'static str,

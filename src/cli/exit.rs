@@ -1,4 +1,4 @@
-//! How the process ends, for whatever supervises it.
+//! The exit codes of the process, for its supervisor.
 
 use std::process::ExitCode;
 
@@ -8,17 +8,20 @@ use crate::app::StartError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, or stopped as asked.
+    /// The command succeeded, or the server was stopped by a signal.
     Ok = 0,
-    /// The arguments or the configuration are wrong (EX_USAGE). Starting again unchanged cannot help.
+    /// The arguments or the configuration are wrong (EX_USAGE). A restart without a change cannot
+    /// help.
     Configuration = 64,
-    /// A backup is not what was written, or has no room here (EX_DATAERR): nothing was imported.
+    /// The backup is damaged or invalid, or the database is not empty (EX_DATAERR). Nothing was
+    /// imported.
     Data = 65,
-    /// Something needed from outside is missing, such as the database at start (EX_UNAVAILABLE).
+    /// A dependency is unavailable, such as the database at start, or the lease was lost for good
+    /// (EX_UNAVAILABLE).
     Unavailable = 69,
     /// A defect, or a state that an operator must look at (EX_SOFTWARE).
     Internal = 70,
-    /// Another instance holds the database (EX_TEMPFAIL): start again later.
+    /// Another instance holds the database (EX_TEMPFAIL). Try again later.
     AlreadyRunning = 75,
 }
 

@@ -1,4 +1,4 @@
-//! Section `[bus]`: what carries events between instances.
+//! Section `[bus]`: the bus between instances.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,14 +10,15 @@ use serde::{Deserialize, Deserializer};
 
 use crate::redact::redact_url;
 
-/// What carries events between instances.
+/// The options of the bus between instances.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BusConfig {
-    /// Which bus.
+    /// The bus's kind and address.
     pub url: BusUrl,
     /// Whether the URL names a node of a Redis Cluster.
     pub cluster: bool,
-    /// A PEM file with the only authorities that may vouch for a `rediss://` server; the system's if there is none.
+    /// A PEM file with the only certificate authorities that are trusted for a `rediss://` server;
+    /// `None` for the system's.
     #[serde(deserialize_with = "ca_file")]
     pub ca_file: Option<PathBuf>,
 }
@@ -25,13 +26,13 @@ pub struct BusConfig {
 /// The kinds of bus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BusKind {
-    /// Within this process: one instance serves the database.
+    /// No bus: only one instance serves the database.
     Local,
-    /// Redis pub/sub: any number of instances serve it together.
+    /// Redis pub/sub: any number of instances serve the database together.
     Redis,
 }
 
-/// Which bus, known to be well-formed. `Debug` and `Display` hide its password.
+/// The validated URL of a bus. `Debug` and `Display` hide its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BusUrl {
     kind: BusKind,
@@ -39,12 +40,12 @@ pub struct BusUrl {
 }
 
 impl BusUrl {
-    /// Which kind of bus it names.
+    /// Returns the kind of bus that the URL names.
     pub fn kind(&self) -> BusKind {
         self.kind
     }
 
-    /// The URL, password and all: for the driver alone. `local` for the local one.
+    /// Returns the URL with its password, for the driver only; `local` if there is no bus.
     pub fn expose(&self) -> &str {
         &self.url
     }
@@ -53,7 +54,7 @@ impl BusUrl {
         self.url.starts_with("rediss:")
     }
 
-    /// The number in its path, which selects one of a server's databases.
+    /// Returns the database number in the URL's path, if there is one.
     pub(super) fn redis_database(&self) -> Option<&str> {
         let (_, after_scheme) = self.url.split_once("://")?;
         after_scheme
@@ -66,7 +67,7 @@ impl BusUrl {
 impl FromStr for BusUrl {
     type Err = &'static str;
 
-    /// The error holds no part of a URL that may be secret.
+    /// Parses a URL. The error contains no part of it, since any part may be secret.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let kind = match url.split_once("://") {
             None if url == "local" => Ok(BusKind::Local),
@@ -82,7 +83,8 @@ impl FromStr for BusUrl {
     }
 }
 
-/// Drivers read options into a query and a fragment, one of which turns verification off: nothing of that passes.
+/// Returns what is wrong with a Redis URL. Queries and fragments are refused: drivers read options
+/// from them, one of which turns off the verification of certificates.
 fn redis_url_error(url: &str) -> Option<&'static str> {
     if url.contains(['?', '#']) {
         return Some(

@@ -1,4 +1,4 @@
-//! Section `[database]`, and the timeouts of `[store]`: the durable truth.
+//! Section `[database]` and the timeouts of `[store]`: the database and its connections.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,33 +13,33 @@ use sqlx::sqlite::SqliteConnectOptions;
 use crate::option_value::millis;
 use crate::redact::redact_url;
 
-/// The durable truth.
+/// The options of the database and its connections.
 #[derive(Debug, Clone, Deserialize)]
 pub struct DatabaseConfig {
-    /// Which database.
+    /// The database's kind and address.
     pub url: DatabaseUrl,
-    /// Whether `serve` brings the schema up to date first.
+    /// Whether `serve` applies pending migrations before it starts.
     pub migrate: bool,
-    /// Most connections opened for reads and commits.
+    /// The most connections that are opened for reads and commits.
     pub connections_max: u32,
-    /// How long the server works on one statement.
+    /// How long one statement may run before the database cancels it.
     #[serde(rename = "statement_timeout_ms", deserialize_with = "millis")]
     pub statement_timeout: Duration,
-    /// How long to wait for a connection.
+    /// How long to wait for a connection to the database.
     #[serde(rename = "connect_timeout_ms", deserialize_with = "millis")]
     pub connect_timeout: Duration,
 }
 
-/// The kinds of database there is a store for.
+/// The kinds of database that a store exists for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatabaseKind {
-    /// A file of this machine, used by one process at a time.
+    /// A SQLite file on this machine, used by one process at a time.
     Sqlite,
-    /// A PostgreSQL server.
+    /// A database on a PostgreSQL server.
     Postgres,
 }
 
-/// A database's URL, known to be well-formed. `Debug` and `Display` hide its password.
+/// The validated URL of a database. `Debug` and `Display` hide its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     kind: DatabaseKind,
@@ -47,17 +47,18 @@ pub struct DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// Which kind of database it names.
+    /// Returns the kind of database that the URL names.
     pub fn kind(&self) -> DatabaseKind {
         self.kind
     }
 
-    /// The URL, password and all: for the driver alone.
+    /// Returns the URL with its password, for the driver only.
     pub fn expose(&self) -> &str {
         &self.url
     }
 
-    /// The file it names, if it is SQLite; relative to the working directory unless absolute.
+    /// Returns the path of a SQLite file, relative to the working directory unless absolute; `None`
+    /// for Postgres.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
         match self.kind {
             DatabaseKind::Postgres => None,
@@ -73,8 +74,8 @@ impl DatabaseUrl {
 impl FromStr for DatabaseUrl {
     type Err = String;
 
-    /// The drivers' own parsers decide, so that what passes here is not refused later. The error holds no part of a
-    /// URL that may be secret.
+    /// Parses a URL with the driver's own parser, so that the driver does not refuse it later. The
+    /// error contains no part of the URL that may be secret.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let kind = match url.split_once(':') {
             Some(("sqlite", rest)) => {
@@ -102,13 +103,13 @@ fn sqlite_url_error(rest: &str) -> Option<&'static str> {
         "" => Some("names no file: expected sqlite://PATH"),
         path if path.ends_with('/') => Some("names a directory: expected sqlite://PATH of a file"),
         ":memory:" => {
-            Some("an in-memory database would forget what it confirmed: expected sqlite://PATH")
+            Some("an in-memory database would lose what was acknowledged: expected sqlite://PATH")
         }
         _ if is("mode=memory") => {
-            Some("an in-memory database would forget what it confirmed: drop mode=memory")
+            Some("an in-memory database would lose what was acknowledged: remove mode=memory")
         }
         _ if is("mode=ro") || is("immutable=1") || is("immutable=true") => {
-            Some("a read-only database is of no use here")
+            Some("a read-only database cannot be used")
         }
         _ => None,
     }

@@ -1,4 +1,5 @@
-//! `docs/CONFIGURATION.md` against `config/default.toml`: what the one says of a key, the other does.
+//! Generates the tables in `docs/CONFIGURATION.md` from `config/default.toml`, and checks that they
+//! agree.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -15,28 +16,45 @@ fn read_document() -> String {
     std::fs::read_to_string(document_path()).expect("the document")
 }
 
-/// A table for each section, in the order of the file.
+/// Renders a table for each section, in the order of the file. The sub-keys that a comment lists,
+/// indented by two more spaces, become a table of their own after that of the section.
 fn render_tables() -> String {
-    let (mut tables, mut meaning, mut keys) = (String::new(), Vec::new(), 0);
+    let mut tables = String::new();
+    let mut sub_tables = String::new();
+    let mut section = "";
+    let mut meaning = Vec::new();
+    let mut sub_keys = Vec::new();
+    let mut keys = 0;
     for line in DEFAULTS.lines() {
-        if let Some(section) = line
+        if let Some(name) = line
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
         {
+            tables.push_str(&std::mem::take(&mut sub_tables));
             write!(
                 tables,
-                "\n### [{section}]\n\n| key | default | meaning |\n|---|---|---|\n"
+                "\n### [{name}]\n\n| key | default | meaning |\n|---|---|---|\n"
             )
             .expect("text");
+            section = name;
             meaning.clear();
+            sub_keys.clear();
+        } else if let Some(sub_key) = line.strip_prefix("#   ") {
+            collect_sub_key(&mut sub_keys, sub_key);
         } else if let Some(comment) = line.strip_prefix("# ") {
             meaning.push(comment);
         } else if let Some((key, default)) = line.split_once(" = ") {
             let meaning = std::mem::take(&mut meaning).join(" ").replace('|', "\\|");
             writeln!(tables, "| `{key}` | `{default}` | {meaning} |").expect("text");
+            sub_tables.push_str(&render_sub_keys(
+                section,
+                key,
+                &std::mem::take(&mut sub_keys),
+            ));
             keys += 1;
         }
     }
+    tables.push_str(&sub_tables);
     assert_eq!(
         keys,
         Settings::defaults().iter().count(),
@@ -45,17 +63,45 @@ fn render_tables() -> String {
     tables
 }
 
+/// Adds a line `name   meaning`; a line that begins with a space continues the meaning of the line
+/// before.
+fn collect_sub_key(sub_keys: &mut Vec<(String, String)>, line: &str) {
+    match (line.split_once(' '), sub_keys.last_mut()) {
+        (Some(("", rest)), Some((_, meaning))) => {
+            meaning.push(' ');
+            meaning.push_str(rest.trim_start());
+        }
+        (Some((name, meaning)), _) => {
+            sub_keys.push((name.to_owned(), meaning.trim_start().to_owned()));
+        }
+        (None, _) => panic!("a sub-key without a meaning: {line}"),
+    }
+}
+
+fn render_sub_keys(section: &str, key: &str, sub_keys: &[(String, String)]) -> String {
+    if sub_keys.is_empty() {
+        return String::new();
+    }
+    let mut table =
+        format!("\nThe keys of a `[[{section}.{key}]]` table:\n\n| key | meaning |\n|---|---|\n");
+    for (name, meaning) in sub_keys {
+        let meaning = meaning.replace('|', "\\|");
+        writeln!(table, "| `{name}` | {meaning} |").expect("text");
+    }
+    table
+}
+
 #[test]
 fn configuration_is_documented() {
     let document = read_document();
-    let (by_hand, made) = document.split_once(MARK).expect("the mark");
+    let (by_hand, generated) = document.split_once(MARK).expect("the mark");
     let tables = render_tables();
     if std::env::var_os("UPDATE_FIXTURES").is_some() {
         std::fs::write(document_path(), format!("{by_hand}{MARK}{tables}")).expect("written");
     } else {
         assert!(
-            made == tables,
-            "docs/CONFIGURATION.md lags: write it with UPDATE_FIXTURES=1"
+            generated == tables,
+            "docs/CONFIGURATION.md is out of date: regenerate it with UPDATE_FIXTURES=1"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! From layers to a checked configuration that remembers where each value came from.
+//! The effective configuration: all layers merged and checked, with the source of each value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,21 +12,21 @@ use super::settings::{DEFAULTS, SectionError, Setting, Settings};
 use super::{Config, environment, production, ranges, relations};
 use crate::redact::{REDACTED, redact_url};
 
-/// A checked configuration and where each value of it came from.
+/// A checked configuration and the source of each of its values.
 ///
-/// `Display` and `Debug` write it as TOML, in the order of `config/default.toml`, each value with its source, without secrets.
+/// `Display` and `Debug` write it as TOML in the order of `config/default.toml`, with the source of
+/// each value and without secrets.
 pub struct EffectiveConfig {
-    /// The configuration.
     pub config: Config,
     settings: Settings,
 }
 
 impl EffectiveConfig {
-    /// As [`Config::load`].
+    /// Loads the configuration as [`Config::load`] does, and keeps the source of each value.
     ///
     /// # Errors
     ///
-    /// As [`Config::load`].
+    /// Fails as [`Config::load`] does.
     pub fn load(
         file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -70,8 +70,9 @@ fn check_ranges(settings: &mut Settings, faults: &mut ConfigErrors) {
     }
 }
 
-/// The components' own types are the schema. Serde stops at the first value that does not fit; so that one is noted and
-/// replaced by its default, and the rest tried again. Each round removes a value, the defaults fit, so this ends.
+/// Reads the options of all components, whose types are the schema. Serde stops at the first value
+/// of a wrong type; that value becomes a fault, is replaced by its default, and the rest is tried
+/// again. This ends because each round replaces a value and the defaults have the right types.
 fn deserialize_config(settings: &mut Settings, faults: &mut ConfigErrors) -> Config {
     let mut mismatches = BTreeMap::new();
     let config = loop {
@@ -103,7 +104,7 @@ fn check_constraints(config: &Config, settings: &Settings, faults: &mut ConfigEr
             .iter()
             .filter_map(|key| Some((*key, settings.get(key)?)));
         let involved: Vec<_> = involved.collect();
-        // Of the values that contradict each other, the one somebody set is to be looked at.
+        // Of the values that contradict each other, report the first one that is not a default.
         let blamed = involved
             .iter()
             .find(|(_, setting)| setting.source != ValueSource::Default);
@@ -129,7 +130,7 @@ fn describe_setting((key, setting): &(&str, &Setting)) -> String {
     )
 }
 
-/// What serde found wrong, in an operator's words; of a secret value only the type.
+/// Describes a type mismatch for an operator, without showing the value of a secret.
 fn describe_mismatch(kind: &Kind, secret: bool) -> String {
     match kind {
         Kind::InvalidType(found, expected) | Kind::InvalidValue(found, expected) => {
@@ -152,18 +153,18 @@ fn describe_mismatch(kind: &Kind, secret: bool) -> String {
     }
 }
 
-/// Keys whose whole value is a credential.
+/// The keys whose whole value is a credential.
 const SECRETS: [&str; 3] = [
     "auth.secret",
     "auth.accepted_secret",
     "auth.telegram_bot_token",
 ];
 
-/// Likewise, in an entry of `webhooks.endpoints`.
+/// The sub-keys of `webhooks.endpoints` whose whole value is a credential.
 const SECRETS_IN_LISTS: [&str; 2] = ["secret", "previous_secret"];
 
-/// Keys whose value is an address, in which a credential may stand; `url` in an entry of `webhooks.endpoints`, and `jwks` in
-/// one of `auth.issuers`.
+/// The keys whose value is a URL, which may contain a credential. `url` is a sub-key of
+/// `webhooks.endpoints`, and `jwks` one of `auth.issuers`.
 const ADDRESSES: [&str; 5] = [
     "database.url",
     "bus.url",
@@ -172,12 +173,12 @@ const ADDRESSES: [&str; 5] = [
     "jwks",
 ];
 
-/// Whether a key's value is, or holds, a credential.
+/// Whether the value of a key is a credential or contains one.
 pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key) || matches!(key, "database.url" | "bus.url" | "webhooks.endpoints")
 }
 
-/// `value` as TOML, without credentials.
+/// Formats a value as TOML, without credentials.
 fn format_redacted(key: &str, value: &Value) -> String {
     match (key, value) {
         (key, Value::String(_, text))

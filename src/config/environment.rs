@@ -1,4 +1,5 @@
-//! The environment as a layer: `RAIDHALL__SECTION__KEY`, and the few names that hosting platforms set.
+//! The environment as a layer of the configuration: `RAIDHALL__SECTION__KEY`, and the few variables
+//! that hosting platforms set.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,19 +10,20 @@ use super::effective::is_secret;
 use super::fault::{ConfigErrors, ValueSource};
 use super::settings::Settings;
 
-/// What the names of our own variables begin with. One underscore less would meet those that Kubernetes makes for a
-/// service called raidhall.
+/// The prefix of Raidhall's own variables. With one underscore it would match the variables that
+/// Kubernetes sets for a service called raidhall.
 const PREFIX: &str = "RAIDHALL__";
 
-/// Names that others set, with the key that each gives. An empty one counts as not set.
+/// The variables that hosting platforms set, and their keys. An empty variable counts as not set.
 const CONVENTIONAL: &[(&str, &str)] = &[
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "bus.url"),
     ("RUST_LOG", "telemetry.log"),
 ];
 
-/// The process's environment, for [`Config::load`](super::Config::load). Names that are not UTF-8 are not ours; in
-/// values, what is not UTF-8 becomes U+FFFD, which loading refuses.
+/// Returns the environment of this process, for [`Config::load`](super::Config::load). Variables
+/// whose name is not UTF-8 are left out. In values, bytes that are not UTF-8 become U+FFFD, which
+/// loading refuses.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     let utf8 = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((
@@ -32,13 +34,13 @@ pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(utf8)
 }
 
-/// Lays the environment over `settings`: first the conventional names, then our own.
+/// Merges the environment over `settings`: first the conventional variables, then Raidhall's own.
 pub(super) fn merge_environment(
     settings: &mut Settings,
     env: impl Iterator<Item = (String, String)>,
     faults: &mut ConfigErrors,
 ) {
-    // Sorted, so that faults come in the same order each time.
+    // Sorted, so that the order of faults is stable.
     let env: BTreeMap<String, String> = env.collect();
     if let Some(port) = env.get("PORT").filter(|port| !port.is_empty()) {
         merge_port(
@@ -65,7 +67,8 @@ pub(super) fn merge_environment(
     }
 }
 
-/// `RAIDHALL__SECTION__KEY_FILE` names the file that holds a secret, as Docker and Kubernetes mount them.
+/// Merges a secret from the file that `RAIDHALL__SECTION__KEY_FILE` names, as Docker and Kubernetes
+/// mount them.
 fn merge_secret_file(
     settings: &mut Settings,
     env: &BTreeMap<String, String>,
@@ -115,8 +118,9 @@ fn set_from_text(
     settings.set(key, value, source, faults);
 }
 
-/// `text` as the type that `default` has, or as it is if it cannot be that: the type check then says so. So a secret
-/// of digits stays text.
+/// Converts `text` to the type of `default`. Text that cannot be converted stays text, and the type
+/// check reports it later. A secret that consists of digits stays text, because its default is
+/// text.
 fn coerce_to_type(text: &str, default: &Value) -> Value {
     let number = || text.trim().parse::<i64>().map(Value::from).ok();
     let boolean = || text.trim().parse::<bool>().map(Value::from).ok();
@@ -144,7 +148,8 @@ fn parse_list(text: &str) -> Value {
     }
 }
 
-/// `PORT` replaces the port of `server.listen`, and an address that nobody chose becomes 0.0.0.0.
+/// Merges `PORT` into `server.listen`: it replaces the port, and the address becomes 0.0.0.0 if it
+/// is the default.
 fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mut ConfigErrors) {
     let key = "server.listen";
     let source = ValueSource::Env("PORT".to_owned());
@@ -167,7 +172,7 @@ fn merge_port(settings: &mut Settings, port: &str, overridden: bool, faults: &mu
             .and_then(|text| text.parse::<SocketAddr>().ok())
             .map(|address| address.ip()),
     };
-    // Without a host the file's own value is at fault, and stays in place to be named.
+    // Without a host the file's own value is the fault, and stays so that it is reported.
     if let Some(host) = host {
         settings.set(
             key,

@@ -1,12 +1,12 @@
-//! What is wrong with a configuration, and where it came from.
+//! The faults of a configuration, and the sources of its values.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ValueSource {
-    /// The built-in `config/default.toml`.
+    /// The default in the built-in `config/default.toml`.
     Default,
     /// The file named by `--config`.
     File(PathBuf),
@@ -24,14 +24,14 @@ impl fmt::Display for ValueSource {
     }
 }
 
-/// One thing that is wrong. Never holds a secret, nor a URL's password.
+/// A fault in a configuration. Never contains a secret or a URL's password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The dotted key, such as `server.listen`; empty if the source as a whole cannot be read.
+    /// The dotted key, such as `server.listen`; empty if a whole source cannot be read.
     pub key: String,
-    /// Where the value, or the unknown key, was found.
+    /// The source of the value or of the unknown key.
     pub source: ValueSource,
-    /// What is wrong with it and what would be right.
+    /// A description of the fault and of what would be right, for the operator.
     pub message: String,
 }
 
@@ -44,22 +44,21 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Everything that is wrong with a configuration; never empty when returned as an error.
+/// All faults of a configuration; never empty when returned as an error.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// The faults: first what is wrong with sources and keys, then with single values, then between values.
+    /// Returns the faults: first those of sources and keys, then of single values, then of values
+    /// that contradict each other.
     pub fn iter(&self) -> impl Iterator<Item = &ConfigError> {
         self.0.iter()
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -77,7 +76,7 @@ impl ConfigErrors {
         });
     }
 
-    /// Whether `key`'s own value is among them.
+    /// Whether there is a fault of this key.
     pub(super) fn has_error_for(&self, key: &str) -> bool {
         self.0.iter().any(|fault| fault.key == key)
     }

@@ -1,20 +1,21 @@
-//! What must hold where strangers come: `server.profile = "production"`.
+//! The additional checks of a configuration with `server.profile = "production"`.
 
 use super::fault::{ConfigErrors, ValueSource};
 use super::settings::Settings;
 use super::{Config, ServerProfile};
 use crate::auth::AuthSecret;
 
-/// Parts of secrets that people make up or copy from a page.
+/// Words and sequences in secrets that a person made up or copied from a document.
 const MADE_UP: &[&str] = &[
     "change", "secret", "password", "passwd", "example", "raidhall", "insecure", "default",
     "12345", "abcde",
 ];
 
-/// Fewest different bytes of a random secret: 32 random hexadecimal digits have fewer than once in a million times.
+/// The fewest different bytes that a random secret has: 32 random hexadecimal digits have fewer
+/// only once in a million times.
 const DIFFERENT_BYTES_MIN: usize = 8;
 
-/// Notes everything that is fine on one's own machine only.
+/// Adds a fault for every setting that is only safe on a developer's machine.
 pub(super) fn check_production(config: &Config, settings: &Settings, faults: &mut ConfigErrors) {
     if config.server.profile != ServerProfile::Production {
         return;
@@ -30,11 +31,11 @@ pub(super) fn check_production(config: &Config, settings: &Settings, faults: &mu
 }
 
 fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static str, &'static str)> {
-    const RANDOM: &str = "must in production be random, for example from `openssl rand -base64 48`: this is a text that \
-                          somebody made up, or could guess";
+    const RANDOM: &str = "must in production be random, for example from `openssl rand -base64 48`: this one is \
+                          guessable";
     let auth = &config.auth;
-    let made_up = |secret: &Option<AuthSecret>| secret.as_ref().is_some_and(is_guessable);
-    let undecided = settings
+    let guessable = |secret: &Option<AuthSecret>| secret.as_ref().is_some_and(is_guessable);
+    let is_guest_default = settings
         .get("auth.guest")
         .is_none_or(|setting| setting.source == ValueSource::Default);
     let rules = [
@@ -43,16 +44,16 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
             "auth.secret",
             "must be set in production (at least 32 bytes, for example from `openssl rand -base64 48`)",
         ),
-        (made_up(&auth.secret), "auth.secret", RANDOM),
+        (guessable(&auth.secret), "auth.secret", RANDOM),
         (
-            made_up(&auth.accepted_secret),
+            guessable(&auth.accepted_secret),
             "auth.accepted_secret",
             RANDOM,
         ),
         (
-            auth.can_guests_sign_in && undecided,
+            auth.can_guests_sign_in && is_guest_default,
             "auth.guest",
-            "must be set in production: true if anyone may sign in by a name alone, else false",
+            "must be set in production: true if anyone may sign in with only a name, else false",
         ),
         (
             config.http.allowed_origins.allows_all(),

@@ -1,5 +1,6 @@
-//! The range of every number, one line each. They keep out what could only be a slip (a unit mistaken, a digit too
-//! many), and what would overflow a timer or an allocation.
+//! The accepted range of every number, one line each. Ranges keep out values that can only be a
+//! mistake (a wrong unit, a digit too many) and values that would overflow a timer or an
+//! allocation.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +9,7 @@ use figment::value::Value;
 const DAY_MS: i128 = 24 * 60 * 60 * 1000;
 const MIB: i128 = 1024 * 1024;
 
-/// Every key that holds a number, with what it may be.
+/// Every key with a number, and its accepted range.
 pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("server.worker_threads", 0..=1024),
     ("database.connections_max", 2..=1000),
@@ -64,10 +65,11 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("telemetry.traces_per_thousand", 0..=1_000),
 ];
 
-/// What is wrong with `value` for `key`, if it is a whole number out of range.
+/// Returns the fault of a whole number that is out of the range of its key.
 pub(super) fn range_error(key: &str, value: &Value) -> Option<String> {
     let number = value.to_i128()?;
     let (_, range) = RANGES.iter().find(|(name, _)| *name == key)?;
-    let (from, to) = (range.start(), range.end());
+    let from = range.start();
+    let to = range.end();
     (!range.contains(&number)).then(|| format!("must be {from} to {to}, is {number}"))
 }

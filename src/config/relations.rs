@@ -1,17 +1,17 @@
-//! What must hold between values, one entry each.
+//! The constraints between the values of several keys, one entry each.
 
 use std::time::Duration;
 
 use super::{BusKind, Config, DatabaseKind};
 use crate::auth::IssuerOptions;
 
-/// Something that must hold between the values of several keys.
+/// A constraint that must hold between the values of several keys.
 pub(super) struct Constraint {
-    /// The keys that it is about. It is not looked at while one of them has a fault of its own.
+    /// The keys of the constraint. It is not checked while one of them has a fault of its own.
     pub(super) keys: &'static [&'static str],
-    /// What must hold, for the operator.
+    /// A description of the constraint for the operator.
     pub(super) must: &'static str,
-    /// Whether it holds.
+    /// Returns whether a configuration satisfies the constraint.
     pub(super) holds: fn(&Config) -> bool,
 }
 
@@ -19,7 +19,7 @@ pub(super) const RELATIONS: &[Constraint] = &[
     Constraint {
         keys: &["auth.secret", "database.url"],
         must: "with Postgres auth.secret must be set (at least 32 bytes, the same for every instance, for example \
-               from `openssl rand -base64 48`); only with SQLite is one made for you",
+               from `openssl rand -base64 48`); only with SQLite is one generated",
         holds: |c| c.auth.secret.is_some() || c.database.url.kind() == DatabaseKind::Sqlite,
     },
     Constraint {
@@ -31,10 +31,11 @@ pub(super) const RELATIONS: &[Constraint] = &[
     Constraint {
         keys: &["server.advertised_url", "server.listen", "bus.url"],
         must: "with a Redis bus server.advertised_url must be set if server.listen binds every address: other \
-               instances and clients are told where this one is, and nobody can connect to 0.0.0.0 or [::]",
+               instances and clients need an address of this one, and cannot connect to 0.0.0.0 or [::]",
         holds: |c| {
-            let told = c.server.advertised_url.is_some() || !c.server.listen.ip().is_unspecified();
-            told || !is_cluster_node(c)
+            let is_reachable =
+                c.server.advertised_url.is_some() || !c.server.listen.ip().is_unspecified();
+            is_reachable || !is_cluster_node(c)
         },
     },
     Constraint {
@@ -62,7 +63,7 @@ pub(super) const RELATIONS: &[Constraint] = &[
     Constraint {
         keys: &["auth.issuers"],
         must: "auth.issuers must each have an issuer and an audience, an issuer of their own (not \"raidhall\", which is \
-               ours) and an external_id_prefix of their own (not \"telegram:\", which is Telegram's)",
+               Raidhall's own) and an external_id_prefix of their own (not \"telegram:\", which is Telegram's)",
         holds: |c| has_distinct_issuers(&c.auth.issuers),
     },
     Constraint {
@@ -72,27 +73,27 @@ pub(super) const RELATIONS: &[Constraint] = &[
     },
     Constraint {
         keys: &["limits.body_timeout_ms", "limits.request_timeout_ms"],
-        must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which ends it all",
+        must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which includes it",
         holds: |c| c.http.body_timeout <= c.http.request_timeout,
     },
     Constraint {
         keys: &["limits.message_bytes", "limits.bytes_per_second"],
-        must: "limits.bytes_per_second must be at least limits.message_bytes, or no such message passes",
+        must: "limits.bytes_per_second must be at least limits.message_bytes, or a message of that size never passes",
         holds: |c| c.sockets.bytes_per_second as usize >= c.sockets.message_bytes_max,
     },
     Constraint {
         keys: &["raid.ring_events", "limits.outbox_messages"],
-        must: "raid.ring_events must be at least limits.outbox_messages, or watchers fall off the ring first",
+        must: "raid.ring_events must be at least limits.outbox_messages, or the ring drops events before a watch may collapse",
         holds: |c| c.sessions.ring_events_max >= c.sockets.outbox_messages_max,
     },
     Constraint {
         keys: &["raid.ring_bytes", "limits.outbox_bytes"],
-        must: "raid.ring_bytes must be at least limits.outbox_bytes, or watchers fall off the ring first",
+        must: "raid.ring_bytes must be at least limits.outbox_bytes, or the ring drops events before a watch may collapse",
         holds: |c| c.sessions.ring_bytes_max >= c.sockets.outbox_bytes_max,
     },
     Constraint {
         keys: &["raid.leader_grace_ms", "raid.presence_grace_ms"],
-        must: "raid.leader_grace_ms must be at least raid.presence_grace_ms: only who is offline loses the lead",
+        must: "raid.leader_grace_ms must be at least raid.presence_grace_ms: only an offline leader loses the lead",
         holds: |c| c.sessions.leader_grace >= c.sessions.presence_grace,
     },
     Constraint {
@@ -107,7 +108,7 @@ pub(super) const RELATIONS: &[Constraint] = &[
     },
     Constraint {
         keys: &["lease.due_ahead_ms", "lease.due_scan_ms"],
-        must: "lease.due_ahead_ms must be at least lease.due_scan_ms, or deadlines fall between two looks",
+        must: "lease.due_ahead_ms must be at least lease.due_scan_ms, or deadlines fall between two scans",
         holds: |c| c.due_scanner.lead_time >= c.due_scanner.interval,
     },
     Constraint {
@@ -116,18 +117,18 @@ pub(super) const RELATIONS: &[Constraint] = &[
             "shutdown.readiness_delay_ms",
             "shutdown.timeout_ms",
         ],
-        must: "shutdown.readiness_delay_ms + shutdown.spread_ms must be less than shutdown.timeout_ms, or clients are \
-               cut off unasked",
+        must: "shutdown.readiness_delay_ms + shutdown.spread_ms must be less than shutdown.timeout_ms, or clients \
+               are disconnected without notice",
         holds: |c| c.shutdown.readiness_delay + c.shutdown.spread < c.shutdown.timeout,
     },
     Constraint {
         keys: &["telemetry.otlp_endpoint"],
-        must: "telemetry.otlp_endpoint must be empty: this build has no traces; make one with `--features otel`",
+        must: "telemetry.otlp_endpoint must be empty: this build cannot export traces; build with `--features otel`",
         holds: |c| cfg!(feature = "otel") || c.telemetry.otlp_endpoint.is_none(),
     },
     Constraint {
         keys: &["webhooks.endpoints"],
-        must: "webhooks.endpoints must each have a name of their own: it is what the database knows them by",
+        must: "webhooks.endpoints must each have a name of their own: the database identifies them by it",
         holds: |c| {
             let names: std::collections::BTreeSet<_> =
                 c.webhooks.endpoints.iter().map(|one| &one.name).collect();
@@ -146,20 +147,19 @@ pub(super) const RELATIONS: &[Constraint] = &[
 ];
 
 fn has_distinct_issuers(issuers: &[IssuerOptions]) -> bool {
-    let named = |one: &IssuerOptions| {
+    let has_valid_names = |one: &IssuerOptions| {
         !one.issuer.is_empty() && !one.audience.is_empty() && one.issuer != "raidhall"
     };
-    let prefixed = |one: &IssuerOptions| !one.external_id_prefix.starts_with("telegram:");
-    let apart = |index: usize, one: &IssuerOptions| {
+    let has_valid_prefix = |one: &IssuerOptions| !one.external_id_prefix.starts_with("telegram:");
+    let is_distinct = |index: usize, one: &IssuerOptions| {
         let others = &issuers[index + 1..];
         others.iter().all(|other| {
             one.issuer != other.issuer && one.external_id_prefix != other.external_id_prefix
         })
     };
-    issuers
-        .iter()
-        .enumerate()
-        .all(|(index, one)| named(one) && prefixed(one) && apart(index, one))
+    issuers.iter().enumerate().all(|(index, one)| {
+        has_valid_names(one) && has_valid_prefix(one) && is_distinct(index, one)
+    })
 }
 
 fn is_cluster_node(config: &Config) -> bool {

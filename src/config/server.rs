@@ -1,4 +1,4 @@
-//! Section `[server]`: the public listener and this instance's URL.
+//! Section `[server]`: the public listener and the URL of this instance.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,33 +10,36 @@ use serde::{Deserialize, Deserializer};
 
 use crate::option_value::listen_address;
 
-/// The public listener and this instance's URL.
+/// The options of the public listener and the URL of this instance.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ServerConfig {
-    /// What the server is for.
+    /// The profile, which decides whether development settings are faults.
     pub profile: ServerProfile,
-    /// Where to bind; port 0 takes any free one.
+    /// The address that the public listener binds; port 0 takes any free port.
     #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
-    /// Where clients reach this instance, if that isn't the bound address.
+    /// The URL at which clients reach this instance, if it differs from the bound address.
     #[serde(deserialize_with = "advertised_url")]
     pub advertised_url: Option<BaseUrl>,
-    /// Threads that serve; 0 leaves the choice to [`ServerConfig::worker_thread_count`].
+    /// The configured number of worker threads; 0 leaves it to
+    /// [`ServerConfig::worker_thread_count`].
     pub worker_threads: usize,
 }
 
-/// What a server is for: decides which settings are faults.
+/// The profile of a server. In production, settings that are only safe on a developer's machine are
+/// faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerProfile {
-    /// Trying out and developing, on one's own machine.
+    /// Development and tests on one's own machine.
     Development,
-    /// Strangers come.
+    /// A server that is reachable by people who are not trusted.
     Production,
 }
 
 impl ServerConfig {
-    /// Threads that serve on a machine of this many cores.
+    /// Returns the number of worker threads for a machine with `cores` cores: by default one for
+    /// each core but one.
     pub fn worker_thread_count(&self, cores: usize) -> usize {
         if self.worker_threads > 0 {
             self.worker_threads
@@ -45,8 +48,9 @@ impl ServerConfig {
         }
     }
 
-    /// Where clients reach this instance, listening on `bound`: the advertised URL, or else `http://` and `bound`,
-    /// with loopback in place of an unspecified address such as 0.0.0.0, which nobody can connect to.
+    /// Returns the URL at which clients reach this instance: the advertised URL, or `http://` and
+    /// the bound address. An unspecified address such as 0.0.0.0, to which clients cannot connect,
+    /// is replaced by loopback.
     pub fn base_url(&self, bound: SocketAddr) -> BaseUrl {
         self.advertised_url
             .clone()
@@ -68,12 +72,12 @@ impl BaseUrl {
         Self(format!("http://{}", SocketAddr::new(ip, bound.port())))
     }
 
-    /// The URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The WebSocket endpoint under it: `ws` for `http`, `wss` for `https`, then its path and `/api/v1/ws`.
+    /// Returns the URL of the WebSocket endpoint: `ws` for `http`, `wss` for `https`, and
+    /// `/api/v1/ws` after the path.
     pub fn websocket_url(&self) -> String {
         let after_http = self
             .0
@@ -100,10 +104,10 @@ impl FromStr for BaseUrl {
         let scheme = scheme.ok_or("not an http:// or https:// URL")?;
         let authority = uri.authority().ok_or("has no host")?;
         if authority.as_str().contains('@') {
-            return Err("credentials don't belong in a URL that every client is told");
+            return Err("must not contain credentials, since every client receives this URL");
         }
         if uri.query().is_some() || text.contains('#') {
-            return Err("a query or fragment doesn't belong here");
+            return Err("must not contain a query or fragment");
         }
         Ok(Self(format!(
             "{scheme}://{authority}{}",

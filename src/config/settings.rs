@@ -1,4 +1,5 @@
-//! The layers, flattened: for every key the value that is in effect and where it came from.
+//! The settings: for every key, the value in effect and its source, after all layers have been
+//! merged.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,24 +11,25 @@ use serde::de::DeserializeOwned;
 
 use super::fault::{ConfigErrors, ValueSource};
 
-/// The documentation of every key, and its default.
+/// The text of `config/default.toml`: the documentation and the default of every key.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// A value and where it came from.
+/// The value of a key, and its source.
 #[derive(Clone)]
 pub(super) struct Setting {
     pub(super) value: Value,
     pub(super) source: ValueSource,
 }
 
-/// A value that is not of its key's type.
+/// The error of a value that does not have the type of its key.
 #[derive(Debug)]
 pub(super) struct SectionError {
     pub(super) key: String,
     pub(super) error: Box<figment::Error>,
 }
 
-/// Every key there is, by its dotted name, with what is in effect. Later layers replace; a list is replaced whole.
+/// All keys by their dotted names, with their defaults and the values in effect. A later layer
+/// replaces values; a list is replaced as a whole.
 #[derive(Clone)]
 pub(super) struct Settings {
     defaults: BTreeMap<String, Value>,
@@ -35,7 +37,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// The built-in defaults. They also say which keys there are.
+    /// Returns the built-in defaults, which also define the keys that exist.
     pub(super) fn defaults() -> Self {
         let mut settings = Self {
             defaults: BTreeMap::new(),
@@ -59,7 +61,8 @@ impl Settings {
         settings
     }
 
-    /// Lays a file over what there is. What cannot be used in it becomes a fault; the rest is still laid over.
+    /// Merges a file over the settings. Parts that cannot be used become faults; the rest is still
+    /// merged.
     pub(super) fn merge_file(&mut self, path: &Path, faults: &mut ConfigErrors) {
         let source = ValueSource::File(path.to_owned());
         let text = match std::fs::read_to_string(path) {
@@ -94,7 +97,7 @@ impl Settings {
         }
     }
 
-    /// Lays one value over what there is; an unknown key becomes a fault.
+    /// Sets one value; an unknown key becomes a fault.
     pub(super) fn set(
         &mut self,
         key: &str,
@@ -108,7 +111,7 @@ impl Settings {
         }
     }
 
-    /// Takes a faulty value out of the way, so that the rest can still be judged.
+    /// Replaces a faulty value by the default, so that the rest can still be checked.
     pub(super) fn reset(&mut self, key: &str) {
         let value = self.defaults[key].clone();
         self.current.insert(
@@ -127,29 +130,28 @@ impl Settings {
         self.defaults.remove(key);
     }
 
-    /// What is in effect for `key`.
+    /// Returns the setting in effect for `key`.
     pub(super) fn get(&self, key: &str) -> Option<&Setting> {
         self.current.get(key)
     }
 
-    /// The default of `key`.
     pub(super) fn default_value(&self, key: &str) -> Option<&Value> {
         self.defaults.get(key)
     }
 
-    /// Every key and what is in effect, sections and keys in alphabetical order.
+    /// Returns every key and its setting, in alphabetical order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
         self.current
             .iter()
             .map(|(key, setting)| (key.as_str(), setting))
     }
 
-    /// Reads the options of a component from the keys of these sections, in which no two keys have the same name. Keys
-    /// that `T` does not have are ignored.
+    /// Reads the options of a component from the keys of these sections, in which no two keys have
+    /// the same name. Keys that `T` does not have are ignored.
     ///
     /// # Errors
     ///
-    /// The first value that is not of its key's type.
+    /// Fails at the first value that does not have the type of its key.
     pub(super) fn read<T: DeserializeOwned>(&self, sections: &[&str]) -> Result<T, SectionError> {
         let in_sections = |key: &str| {
             let (section, name) = key.split_once('.').expect("every key is in a section");
@@ -161,7 +163,7 @@ impl Settings {
             .filter_map(|(key, setting)| Some((in_sections(key)?, setting.value.clone())))
             .collect();
         T::deserialize(&Value::from(values)).map_err(|error| {
-            // Deeper parts of the path are positions in a list.
+            // The deeper parts of the path are positions in a list.
             let name = error.path.first().cloned().unwrap_or_default();
             let key = self
                 .current
@@ -174,7 +176,8 @@ impl Settings {
         })
     }
 
-    /// Whether to look into a map: so that of an unknown section each key is named.
+    /// Whether to descend into a map. Unknown sections are included, so that each of their keys is
+    /// reported.
     fn is_table(&self, key: &str, inner: &Dict) -> bool {
         self.is_section(key) || !(inner.is_empty() || self.current.contains_key(key))
     }
@@ -209,7 +212,8 @@ impl Settings {
     }
 }
 
-/// Parses TOML. The error says where, but quotes no line, since it could hold a secret.
+/// Parses TOML. The error states the position but quotes no line, since a line may contain a
+/// secret.
 fn parse_toml(text: &str) -> Result<Dict, String> {
     let quoted = |line: &&str| {
         line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')

@@ -1,4 +1,4 @@
-//! Section `[shutdown]`: how the process ends.
+//! Section `[shutdown]`: the timing of a shutdown.
 
 use std::time::Duration;
 
@@ -6,16 +6,18 @@ use serde::Deserialize;
 
 use crate::option_value::millis;
 
-/// How the process ends.
+/// The options of a shutdown.
 #[derive(Debug, Clone, Deserialize)]
 pub struct ShutdownConfig {
-    /// For how long an instance that was told to stop goes on serving while it already says that it is not ready.
+    /// How long an instance goes on serving after SIGTERM while it already reports that it is not
+    /// ready.
     #[serde(rename = "readiness_delay_ms", deserialize_with = "millis")]
     pub readiness_delay: Duration,
-    /// Over how long clients are told to come back; with `readiness_delay` less than `timeout`.
+    /// The period over which the closing of connections is spread. Together with `readiness_delay`
+    /// it is less than `timeout`.
     #[serde(rename = "spread_ms", deserialize_with = "millis")]
     pub spread: Duration,
-    /// Time for all of it; then the process ends regardless.
+    /// How long the whole shutdown may take before the process ends regardless.
     #[serde(rename = "timeout_ms", deserialize_with = "millis")]
     pub timeout: Duration,
 }

@@ -1,4 +1,4 @@
-//! By theme; here what they share.
+//! Tests of the configuration, one module per theme; this file holds their shared helpers.
 
 mod contradictions;
 mod faults;
@@ -17,7 +17,7 @@ use super::*;
 use crate::telemetry::LogFormat;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
-/// Fit for production.
+/// A secret that is random enough for production.
 const RANDOM: &str = "cK9pEmsZkqYfC0rj5nNUu2wVbGQ8xLt4";
 
 fn write_config_file(text: &str) -> NamedTempFile {
@@ -41,7 +41,8 @@ fn load_from_env(vars: &[(&str, &str)]) -> Config {
     Config::load(None, environment(vars)).expect("no faults")
 }
 
-/// The faults of a file and an environment, as `key source message`, the file being called `file`.
+/// Returns the faults of a file and an environment as `key source message`; the path of the file is
+/// written `file`.
 fn load_errors(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
     let file = write_config_file(text);
     let faults = Config::load(Some(file.path()), environment(vars)).expect_err("faults");
@@ -52,7 +53,7 @@ fn load_errors(text: &str, vars: &[(&str, &str)]) -> Vec<String> {
     faults.iter().map(line).collect()
 }
 
-/// Asserts that there is one fault, and that it begins with `key source` and contains `message`.
+/// Asserts that there is exactly one fault, which begins with `begins` and contains `contains`.
 #[track_caller]
 fn assert_one_error(text: &str, vars: &[(&str, &str)], begins: &str, contains: &str) {
     let faults = load_errors(text, vars);

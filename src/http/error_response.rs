@@ -1,5 +1,6 @@
-//! Every error's way out. A handler's failure travels as an empty response with the failure in its extensions; the
-//! edge, which knows the request's id, writes the one body that errors have, and logs what needs to be.
+//! Error responses. A failed handler returns an empty response with an [`ErrorResponse`] in its
+//! extensions. The middleware, which knows the request's id, writes the error body that all errors
+//! share, and logs server errors.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(super) const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such pla
 pub(super) const ENDPOINT_NOT_FOUND: Error =
     Error::NotFound("No such endpoint is configured at this instance");
 
-/// A request that was not carried out.
+/// The error of a request that was not carried out.
 #[derive(Debug, Clone)]
 pub struct ErrorResponse {
     status: StatusCode,
@@ -30,7 +31,8 @@ pub struct ErrorResponse {
 }
 
 impl ErrorResponse {
-    /// The request cannot be read at all: 400, unlike values that make no sense.
+    /// Returns the 400 for a request that cannot be parsed at all; invalid values get
+    /// [`ErrorResponse::invalid`].
     pub fn malformed(message: impl Into<String>) -> ErrorResponse {
         let body = Box::new(ErrorBody::new(ErrorType::Invalid, message));
         ErrorResponse {
@@ -41,7 +43,7 @@ impl ErrorResponse {
         }
     }
 
-    /// The request does not arrive as fast as it must: 408.
+    /// Returns the 408 for a request that arrives too slowly.
     pub fn request_timeout(message: impl Into<String>) -> ErrorResponse {
         ErrorResponse {
             status: StatusCode::REQUEST_TIMEOUT,
@@ -49,17 +51,17 @@ impl ErrorResponse {
         }
     }
 
-    /// Values that make no sense, every one named.
+    /// Returns the error for invalid values, with one fault per field.
     pub fn invalid(faults: Vec<FieldFault>) -> ErrorResponse {
         Error::Refused(Refusal::Invalid(faults)).into()
     }
 
-    /// One value that makes no sense.
+    /// Returns the error for one invalid value.
     pub fn invalid_field(name: &str, message: impl Into<String>) -> ErrorResponse {
         ErrorResponse::invalid(vec![FieldFault::new(name, message)])
     }
 
-    /// Writes the failure into `response`, and logs it if an operator should know.
+    /// Writes the error into `response`, and logs it if an operator should know.
     pub(super) fn render(self, request_id: &str, response: &mut Response) {
         self.log();
         set_error_headers(response.headers_mut(), &self);
@@ -78,10 +80,10 @@ impl ErrorResponse {
         let cause = || self.cause.as_deref().map_or_else(String::new, error_chain);
         match self.body.r#type {
             ErrorType::Internal => {
-                tracing::error!(cause = cause(), "request failed by a fault of ours")
+                tracing::error!(cause = cause(), "request failed: internal error")
             }
             ErrorType::Unavailable if self.cause.is_some() => {
-                tracing::warn!(cause = cause(), "request failed for want of the store");
+                tracing::warn!(cause = cause(), "request failed: store unavailable");
             }
             _ => {}
         }
@@ -105,7 +107,7 @@ fn set_error_headers(headers: &mut HeaderMap, failure: &ErrorResponse) {
     }
 }
 
-/// The error and what caused it, in one line.
+/// Formats an error and its chain of sources in one line.
 fn error_chain(error: &StoreError) -> String {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
@@ -127,14 +129,14 @@ impl From<Error> for ErrorResponse {
 
 impl From<StoreError> for ErrorResponse {
     fn from(error: StoreError) -> ErrorResponse {
-        let shown = match error {
-            // An instance of the newer release has the answer.
+        let public_error = match error {
+            // Another attempt may reach an instance of the newer release.
             StoreError::Unavailable { .. } | StoreError::NewerVersion { .. } => Error::Unavailable,
             StoreError::Refused { .. } => Error::Internal,
         };
         ErrorResponse {
             cause: Some(Arc::new(error)),
-            ..shown.into()
+            ..public_error.into()
         }
     }
 }

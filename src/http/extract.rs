@@ -1,4 +1,5 @@
-//! Extractors: what handlers take from a request. Each rejects with an [`ErrorResponse`](super::ErrorResponse).
+//! Extractors for handlers. Those that can fail reject with an
+//! [`ErrorResponse`](super::ErrorResponse).
 
 mod audited;
 mod authenticated;

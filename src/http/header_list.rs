@@ -2,10 +2,11 @@
 
 use axum::http::{HeaderMap, HeaderName};
 
-/// The items of a list header over all its lines, without the empty ones, which a recipient must ignore.
+/// Returns the items of a list header over all its lines, without empty items, which a recipient
+/// must ignore.
 ///
-/// A comma inside quotes separates items too, so a quoted item with a comma arrives in pieces. Callers look for items
-/// that contain none.
+/// A comma inside quotes separates items too, so a quoted item with a comma comes in pieces.
+/// Callers only look for items without commas.
 pub(crate) fn header_list_items<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,
@@ -46,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_list_items_and_lines_that_are_no_text_are_ignored() {
+    fn empty_list_items_and_lines_that_are_not_text_are_ignored() {
         assert_eq!(items(&CONNECTION, &[b", upgrade,, ,", b""]), ["upgrade"]);
         assert_eq!(items(&CONNECTION, &[b"\xff", b"upgrade"]), ["upgrade"]);
     }

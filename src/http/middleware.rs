@@ -1,5 +1,5 @@
-//! What every request passes through, whatever it asks for: an id, the client's address, a time limit, a span; and on
-//! the way back the one shape of errors, the headers that all answers have, a metric and a line in the log.
+//! The middleware around every route. A request gets an id, the client's address, a time limit and
+//! a span; its response gets the common error body, the common headers, a metric and a log line.
 
 use std::any::Any;
 use std::time::Duration;
@@ -24,8 +24,8 @@ use crate::error::Error;
 use crate::net::client_address::{ClientAddress, PeerAddress, TrustedProxies};
 use crate::telemetry::{TraceSpan, metrics};
 
-/// Puts the edge around all routes. Layers run from the last to the first, so that errors of every layer pass through
-/// those that mark and render answers.
+/// Wraps all routes in the middleware. The layer added last runs first, so errors of every layer
+/// pass through [`process_request`], which renders them.
 pub(super) fn apply_middleware(router: Router, options: &Options) -> Router {
     router
         .fallback(|| async {
@@ -46,13 +46,14 @@ pub(super) fn apply_middleware(router: Router, options: &Options) -> Router {
         ))
 }
 
-/// The panic hook has logged where and why.
+/// Answers a request whose handler panicked; the panic hook has already logged the panic.
 fn panic_response(_: Box<dyn Any + Send>) -> Response {
     ErrorResponse::from(Error::Internal).into_response()
 }
 
-/// Ends a request that takes too long to be answered, its body included. What its handler had begun may still take
-/// effect, as with any `unavailable`. An answer that has begun may take as long as it likes.
+/// Answers `unavailable` if the response to a request, the arrival of its body included, takes too
+/// long to begin. What the handler had begun may still take effect, as with any `unavailable`. The
+/// body of a response has no time limit here.
 async fn enforce_request_timeout(
     State(limit): State<Duration>,
     request: Request,
@@ -75,16 +76,15 @@ async fn process_request(
         .map_or(ClientAddress::UNKNOWN, |PeerAddress(peer)| {
             proxies.client_address(*peer, request.headers())
         });
-    let (method, path) = (
-        request.method().clone(),
-        request.extensions().get::<MatchedPath>().cloned(),
-    );
+    let method = request.method().clone();
+    let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map(MatchedPath::as_str);
-    let believed = request
+    let is_peer_trusted = request
         .extensions()
         .get()
         .is_some_and(|PeerAddress(peer)| proxies.is_trusted(peer.ip().to_canonical()));
-    let trace = TraceSpan::start_request(&method, route, believed.then(|| request.headers()));
+    let trace =
+        TraceSpan::start_request(&method, route, is_peer_trusted.then(|| request.headers()));
     let span = tracing::info_span!("request", request_id = %id, %method, route);
     request.extensions_mut().insert(id.clone());
     let limit_headers = RateLimitHeaders::default();

@@ -1,4 +1,4 @@
-//! Which pages may talk to this server.
+//! The origins whose pages may call this server (CORS and WebSockets).
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::header_names::{
     X_RATELIMIT_RESET, X_REQUEST_ID, X_TELEGRAM_INIT_DATA,
 };
 
-/// How long a browser may remember what it was allowed.
+/// How long a browser may cache the response to a preflight request.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(3600);
 
-/// The origins, besides the server's own, whose pages may talk to the server.
+/// The allowlist of origins, besides the server's own, whose pages may call the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OriginPolicy {
     any: bool,
@@ -34,7 +34,8 @@ impl OriginPolicy {
         self.any || self.exact.iter().any(|allowed| allowed == origin)
     }
 
-    /// Whether a socket may be opened: by the server's own pages, by those allowed, and by what is no page.
+    /// Whether a WebSocket may be opened: by a client without an `Origin`, which is not a page, by
+    /// the server's own pages, and by pages of allowed origins.
     pub fn is_allowed(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(ORIGIN) else {
             return true;
@@ -43,7 +44,7 @@ impl OriginPolicy {
             return false;
         };
         let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        // The scheme is not compared: behind a proxy that ends TLS it is not known here.
+        // The scheme is not compared: behind a proxy that terminates TLS it is unknown here.
         let own = origin
             .split_once("://")
             .zip(host)
@@ -51,8 +52,9 @@ impl OriginPolicy {
         own || self.allows(origin)
     }
 
-    /// Answers preflights and marks answers for pages of the origins allowed. Credentials are never allowed: tokens
-    /// travel in `Authorization`, which a page adds itself.
+    /// Returns the layer that answers preflight requests and adds CORS headers for allowed origins.
+    /// Credentials are never allowed: tokens travel in `Authorization`, which a page's own script
+    /// adds.
     pub(super) fn cors_layer(&self) -> CorsLayer {
         let policy = self.clone();
         let allowed = move |origin: &HeaderValue, _: &_| {
@@ -96,7 +98,8 @@ impl<'de> Deserialize<'de> for OriginPolicy {
     }
 }
 
-/// `text` as a browser would put it in an `Origin` header: lower case, without the scheme's own port.
+/// Returns an origin as browsers write it in `Origin`: in lower case, without the default port of
+/// its scheme.
 fn normalize_origin(text: &str) -> Result<String, String> {
     let lower = text.to_ascii_lowercase();
     let exact = match lower.split_once("://") {

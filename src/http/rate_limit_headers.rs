@@ -1,4 +1,5 @@
-//! The rate limit headers of a response: which limit its request was charged to, and how much of that is left.
+//! The rate limit headers of a response: the limit that its request was charged to, and how much of
+//! it is left.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::limits::rate::QuotaStatus;
 pub(super) struct RateLimitHeaders(Arc<Mutex<Option<QuotaStatus>>>);
 
 impl RateLimitHeaders {
-    /// Records a charge. Of several limits the response tells the one with the least left.
+    /// Records a charge. Of several limits, the response reports the one with the least left.
     pub(super) fn record(&self, quota: QuotaStatus) {
         let mut tightest = self.0.lock();
         if tightest.is_none_or(|tightest| quota.remaining < tightest.remaining) {
@@ -24,7 +25,8 @@ impl RateLimitHeaders {
         }
     }
 
-    /// Inserts the headers, unless the response is the error of a limit that was exceeded and has them.
+    /// Inserts the headers, unless the response is the error of a limit that was exceeded and has
+    /// them.
     pub(super) fn write_to(&self, headers: &mut HeaderMap) {
         if let Some(quota) = *self.0.lock()
             && !headers.contains_key(X_RATELIMIT_LIMIT)
@@ -34,7 +36,8 @@ impl RateLimitHeaders {
     }
 }
 
-/// Inserts the headers that tell a limit and what is left of it; the time to the reset is rounded up to seconds.
+/// Inserts the headers for a limit and what is left of it. The time until the reset is rounded up
+/// to seconds.
 pub(super) fn insert_rate_limit_headers(headers: &mut HeaderMap, quota: QuotaStatus) {
     headers.insert(X_RATELIMIT_LIMIT, quota.limit.into());
     headers.insert(X_RATELIMIT_REMAINING, quota.remaining.into());

@@ -1,5 +1,6 @@
-//! The rate limits of the REST API: what is charged to a player, to a client address or to both, and how much they may
-//! use. All instances charge them together in Redis; without Redis, or while it fails, each instance counts for itself.
+//! The rate limits of the REST API, each charged to a player, a client address or both. All
+//! instances charge them together in Redis; without Redis, or while it fails, each instance counts
+//! separately.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
@@ -19,15 +20,17 @@ use crate::net::client_address::ClientAddress;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// How many players' wrong guesses one address may make. Players are free where guests are welcome, so the address is
-/// what stops guessing; several players of one household or class may still mistype at once.
+/// How many times a player's wrong guesses one address may make. Guest accounts cost nothing, so
+/// the limit per address is what stops guessing; several players of one household or class can
+/// still mistype at the same time.
 const GUESSERS_PER_ADDRESS: u32 = 5;
-/// How many players' requests one address may make.
+/// How many times a player's requests one address may make.
 const PLAYERS_PER_ADDRESS: u32 = 10;
-/// How many sign-ins are renewed for each that is made: they last for weeks, access tokens for minutes.
+/// Token refreshes allowed per guest sign-in: a sign-in lasts for weeks, an access token for
+/// minutes.
 const REFRESHES_PER_SIGN_IN: u32 = 10;
 
-/// The player or the network whose requests a limit counts.
+/// The player or the client address that a limit is charged to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum RateLimitSubject {
     Player(PlayerId),
@@ -43,7 +46,7 @@ impl Display for RateLimitSubject {
     }
 }
 
-/// One kind of thing that is limited.
+/// A class of requests with its rate, counted per subject.
 struct RateLimitClass {
     name: &'static str,
     rate: Rate,
@@ -60,8 +63,8 @@ impl RateLimitClass {
         }
     }
 
-    fn shared_key(&self, who: RateLimitSubject) -> String {
-        format!("ratelimit:{{{who}}}:{}", self.name)
+    fn shared_key(&self, subject: RateLimitSubject) -> String {
+        format!("ratelimit:{{{subject}}}:{}", self.name)
     }
 }
 
@@ -80,7 +83,8 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// Limits that all instances charge together in `shared`, if there is one and as long as it answers.
+    /// Creates the limits. They are charged in `shared`, if there is one, and locally while it
+    /// fails.
     pub fn new(options: &Options, shared: Option<SharedLimits>) -> RateLimits {
         let reads = options.rest_reads_per_minute;
         let writes = options.rest_writes_per_minute;
@@ -103,7 +107,7 @@ impl RateLimits {
         }
     }
 
-    /// A player asks for something.
+    /// Charges a player's request to the player and to the client address.
     pub(super) async fn charge_request(
         &self,
         method: &Method,
@@ -112,16 +116,16 @@ impl RateLimits {
         limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
         let reads = matches!(*method, Method::GET | Method::HEAD);
-        let (own, of_address) = if reads {
+        let (per_player, per_address) = if reads {
             (&self.reads, &self.reads_per_address)
         } else {
             (&self.writes, &self.writes_per_address)
         };
-        self.charge_player_and_address((own, by), (of_address, from), limit_headers)
+        self.charge_player_and_address((per_player, by), (per_address, from), limit_headers)
             .await
     }
 
-    /// One player makes or changes a raid.
+    /// Charges a command, or the creation of a raid, to the player.
     pub(super) async fn charge_command(
         &self,
         by: PlayerId,
@@ -131,7 +135,7 @@ impl RateLimits {
             .await
     }
 
-    /// One guest signs in.
+    /// Charges a guest's sign-in to the client address.
     pub(super) async fn charge_sign_in(
         &self,
         from: ClientAddress,
@@ -145,7 +149,7 @@ impl RateLimits {
         .await
     }
 
-    /// A sign-in is renewed.
+    /// Charges a token refresh to the client address.
     pub(super) async fn charge_refresh(
         &self,
         from: ClientAddress,
@@ -159,8 +163,9 @@ impl RateLimits {
         .await
     }
 
-    /// One invite code is tried. Charged before it is known to be wrong, so that trying many at once gains nothing, and
-    /// a right one can't be told from a wrong one beyond the limit.
+    /// Charges an invite code as if it were wrong. This happens before the code is looked up, so
+    /// that trying many at once gains nothing, and beyond the limit a right code looks like a wrong
+    /// one. Refund the charge if the code is right.
     pub(super) async fn charge_guess(
         &self,
         by: PlayerId,
@@ -183,36 +188,37 @@ impl RateLimits {
     async fn charge_subject(
         &self,
         class: &RateLimitClass,
-        who: RateLimitSubject,
+        subject: RateLimitSubject,
         limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
-        limit_headers.record(self.charge(class, who).await?);
+        limit_headers.record(self.charge(class, subject).await?);
         Ok(())
     }
 
-    /// Charges the player and the address, or neither.
+    /// Charges both the player and the address, or neither.
     async fn charge_player_and_address(
         &self,
-        (own, by): (&RateLimitClass, PlayerId),
-        (of_address, from): (&RateLimitClass, ClientAddress),
+        (per_player, by): (&RateLimitClass, PlayerId),
+        (per_address, from): (&RateLimitClass, ClientAddress),
         limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
-        let (by, from) = (
-            RateLimitSubject::Player(by),
-            RateLimitSubject::Address(from.network()),
-        );
-        match tokio::join!(self.charge(own, by), self.charge(of_address, from)) {
+        let player = RateLimitSubject::Player(by);
+        let address = RateLimitSubject::Address(from.network());
+        match tokio::join!(
+            self.charge(per_player, player),
+            self.charge(per_address, address)
+        ) {
             (Ok(first), Ok(second)) => {
                 limit_headers.record(first);
                 limit_headers.record(second);
                 Ok(())
             }
             (Ok(_), Err(exceeded)) => {
-                self.refund(own, by).await;
+                self.refund(per_player, player).await;
                 Err(exceeded.into())
             }
             (Err(exceeded), Ok(_)) => {
-                self.refund(of_address, from).await;
+                self.refund(per_address, address).await;
                 Err(exceeded.into())
             }
             (Err(one), Err(other)) => Err(if one.retry_after >= other.retry_after {
@@ -227,26 +233,26 @@ impl RateLimits {
     async fn charge(
         &self,
         class: &RateLimitClass,
-        who: RateLimitSubject,
+        subject: RateLimitSubject,
     ) -> Result<QuotaStatus, RateLimitExceeded> {
         if let Some(shared) = &self.shared
-            && let Some(answer) = shared.charge(&class.shared_key(who), class.rate).await
+            && let Some(answer) = shared.charge(&class.shared_key(subject), class.rate).await
         {
             return answer;
         }
-        class.local_limiter.charge(&who)
+        class.local_limiter.charge(&subject)
     }
 
-    async fn refund(&self, class: &RateLimitClass, who: RateLimitSubject) {
+    async fn refund(&self, class: &RateLimitClass, subject: RateLimitSubject) {
         if let Some(shared) = &self.shared {
-            shared.refund(&class.shared_key(who), class.rate).await;
+            shared.refund(&class.shared_key(subject), class.rate).await;
         }
-        class.local_limiter.refund(&who);
+        class.local_limiter.refund(&subject);
     }
 }
 
-/// A code that was charged as if it were wrong.
-#[must_use = "a code that is right must be forgiven"]
+/// The charge for an invite code, made as if the code were wrong.
+#[must_use = "the charge for a right code must be refunded"]
 pub(super) struct GuessCharge<'a> {
     limits: &'a RateLimits,
     player: RateLimitSubject,
@@ -254,16 +260,16 @@ pub(super) struct GuessCharge<'a> {
 }
 
 impl GuessCharge<'_> {
-    /// It was not wrong after all.
+    /// Refunds the player and the address, because the code was right.
     pub(super) async fn refund(self) {
         let GuessCharge {
             limits,
-            player: by,
-            address: from,
+            player,
+            address,
         } = self;
         tokio::join!(
-            limits.refund(&limits.guesses, by),
-            limits.refund(&limits.guesses_per_address, from)
+            limits.refund(&limits.guesses, player),
+            limits.refund(&limits.guesses_per_address, address)
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Whether this instance should be sent new clients.
+//! The readiness of this instance: whether a load balancer should send it new clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// What the app says about itself, and the health doors read. Cheap to clone.
+/// The shared readiness of an instance: set by its components, reported by `/readyz`. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Readiness(Arc<ReadinessInner>);
 
@@ -22,31 +23,30 @@ struct ReadinessState {
     is_bus_healthy: bool,
 }
 
-/// Where an instance is in its life.
+/// The phase of an instance between its start and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstancePhase {
-    /// Not all parts run yet.
+    /// Components are being started; the instance serves no clients yet.
     Starting,
-    /// All parts run.
+    /// The instance serves clients.
     Running,
-    /// It lets its clients go.
+    /// The instance hands over its raids and closes its connections.
     Draining,
 }
 
-/// What `/readyz` tells.
+/// The content of a response of `/readyz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ReadinessReport {
-    /// Whether to send clients here.
     pub(super) is_ready: bool,
-    /// In a word.
     pub(super) status: &'static str,
     pub(super) store: &'static str,
     pub(super) bus: &'static str,
 }
 
 impl Readiness {
-    /// Starting; the bus counts as working until told otherwise (a local one always works). The store counts as
-    /// working for `lease_ttl` after each renewal of the lease, which is a write to it every second.
+    /// Creates the readiness of an instance that starts. The bus counts as healthy until reported
+    /// otherwise. The store counts as working for `lease_ttl` after each renewal of the lease,
+    /// which is a regular write to it.
     pub fn new(lease_ttl: Duration) -> Readiness {
         let now = ReadinessState {
             phase: InstancePhase::Starting,
@@ -59,40 +59,38 @@ impl Readiness {
         }))
     }
 
-    /// The instance enters a phase.
     pub fn set_phase(&self, phase: InstancePhase) {
         self.0.state.lock().phase = phase;
     }
 
-    /// The lease was renewed just now.
+    /// Records that the lease was renewed just now.
     pub fn record_lease_renewal(&self) {
         self.0.state.lock().lease_renewed_at = Some(Instant::now());
     }
 
-    /// Whether the bus works.
-    pub fn set_bus_healthy(&self, works: bool) {
-        self.0.state.lock().is_bus_healthy = works;
+    pub fn set_bus_healthy(&self, is_healthy: bool) {
+        self.0.state.lock().is_bus_healthy = is_healthy;
     }
 
     pub(super) fn report(&self) -> ReadinessReport {
         let now = *self.0.state.lock();
-        let store = now
+        let is_store_working = now
             .lease_renewed_at
             .is_some_and(|at| at.elapsed() < self.0.lease_ttl);
-        // Without its bus an instance is slower and not wrong: clients are still better off here than nowhere.
-        let ready = now.phase == InstancePhase::Running && store;
+        // Without its bus an instance is slower but still correct, so it stays ready.
+        let is_ready = now.phase == InstancePhase::Running && is_store_working;
         let status = match now.phase {
             InstancePhase::Starting => "starting",
             InstancePhase::Draining => "draining",
-            InstancePhase::Running if ready && !now.is_bus_healthy => "degraded",
-            InstancePhase::Running if ready => "ready",
+            InstancePhase::Running if is_ready && !now.is_bus_healthy => "degraded",
+            InstancePhase::Running if is_ready => "ready",
             InstancePhase::Running => "unavailable",
         };
         let word = |works| if works { "ok" } else { "failing" };
         ReadinessReport {
-            is_ready: ready,
+            is_ready,
             status,
-            store: word(store),
+            store: word(is_store_working),
             bus: word(now.is_bus_healthy),
         }
     }

@@ -1,4 +1,4 @@
-//! A name for each request: in its answer, in its error, in the logs.
+//! The id of each request, which appears in its response, in its error and in the logs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use uuid::Uuid;
 
 use super::header_names::X_REQUEST_ID;
 
-/// The request's id. In the extensions of every request.
+/// The id of a request. In the extensions of every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(Arc<str>);
 
 impl RequestId {
-    /// The caller's own, if it is 1 to 64 characters that can do no harm in a log; else a new one.
+    /// Returns the `X-Request-Id` that the client sent, if it is 1 to 64 characters that are safe
+    /// in a log; otherwise a new id.
     pub(super) fn from_headers(headers: &HeaderMap) -> RequestId {
         let given = headers
             .get(X_REQUEST_ID)
@@ -22,7 +23,6 @@ impl RequestId {
         RequestId(given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from))
     }
 
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

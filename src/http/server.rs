@@ -1,7 +1,8 @@
 //! The accept loop: HTTP/1.1 with upgrades, one task per connection.
 //!
-//! hyper's own connection is used, neither `axum::serve`, which puts no limit on how long a request's head may take,
-//! nor hyper-util's `auto`, which waits without limit for a connection's first bytes to tell HTTP/1 from HTTP/2.
+//! It uses hyper's own HTTP/1 connection. `axum::serve` sets no limit on how long a request's head
+//! may take, and hyper-util's `auto` waits without limit for the first bytes of a connection to
+//! distinguish HTTP/1 from HTTP/2.
 
 use std::io;
 use std::net::SocketAddr;
@@ -29,41 +30,44 @@ use crate::net::listener::{
 use crate::option_value::millis;
 use crate::telemetry::{AcceptPauseCause, metrics};
 
-/// How long accepting rests after it failed (usually for want of file descriptors).
+/// The pause after a failed accept, which usually means that file descriptors ran out.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(200);
-/// The most that is held of a body, and of an answer that the client is slow to take.
+/// The largest read buffer of a connection, and the largest write buffer for a client that reads
+/// slowly.
 const BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// The largest head of a request; a larger one is answered 431, as are more than hyper's hundred headers.
+/// The largest head of a request; a larger one is answered with 431, as are more than 100 headers
+/// (hyper's limit).
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
-/// The answer to a connection too many, before it has asked for anything.
+/// The response to a connection beyond the limit of its address, sent before any request.
 const TOO_MANY_CONNECTIONS_RESPONSE: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Timeouts of a connection.
+/// The timeouts of an HTTP connection.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// How long a request's head may take to arrive, counted from the connection's start or the answer before: also
-    /// how long an idle connection is kept.
+    /// How long a request's head may take to arrive, counted from the start of the connection or
+    /// from the last response. So it is also how long an idle connection is kept.
     #[serde(rename = "header_timeout_ms", deserialize_with = "millis")]
     pub header_timeout: Duration,
-    /// How long a client may take nothing, or next to nothing, of its answer.
+    /// How long a client may take nothing, or less than 1 KiB a second, of its response.
     #[serde(rename = "write_stall_ms", deserialize_with = "millis")]
     pub write_stall_timeout: Duration,
 }
 
-/// How many connections a listener accepts.
+/// The limits on connections that a listener accepts.
 #[derive(Debug, Clone)]
 pub struct AcceptLimits {
-    /// Permits for all connections.
+    /// The permits for all connections of the listener.
     pub connection_permits: ConnectionPermits,
-    /// How many of them one address may hold.
+    /// The limit on connections that one address may hold.
     pub per_address_limit: PerAddressLimit,
 }
 
-/// Serves every connection until `drain` is cancelled, and then those requests that are under way. Ends when the last
-/// of them is answered: who can't wait for that drops the future, which stops nothing that was begun. Upgraded
-/// connections belong to whoever took them over and are not waited for.
+/// Serves connections until `drain` is cancelled, then completes the requests that are under way.
+/// Returns when the last of them is answered. Dropping the future earlier stops the accepting of
+/// connections, not the requests. Upgraded connections belong to the task that took them over and
+/// are not waited for.
 pub async fn serve<L: Listener>(
     mut listener: L,
     router: Router,
@@ -72,18 +76,18 @@ pub async fn serve<L: Listener>(
     drain: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    while let Some((stream, seat, peer)) = drain
+    while let Some((stream, permit, peer)) = drain
         .run_until_cancelled(accept_connection(
             &mut listener,
             &accept_limits.connection_permits,
         ))
         .await
     {
-        let Some(seat) = accept_limits.per_address_limit.admit(seat, peer) else {
+        let Some(permit) = accept_limits.per_address_limit.admit(permit, peer) else {
             refuse_connection(stream);
             continue;
         };
-        let stream = PacedStream::new(stream, Some(seat), options.write_stall_timeout);
+        let stream = PacedStream::new(stream, Some(permit), options.write_stall_timeout);
         let connection = serve_connection(
             stream,
             peer,
@@ -98,7 +102,8 @@ pub async fn serve<L: Listener>(
     connections.wait().await;
 }
 
-/// An address that has as many connections as it may is told so, if it takes that at once, and hung up on.
+/// Closes a connection whose address has too many. Sends 503 first, if the socket accepts that at
+/// once.
 fn refuse_connection(mut stream: ClientStream) {
     metrics().connections_refused.increment(1);
     let _ = stream
@@ -106,12 +111,13 @@ fn refuse_connection(mut stream: ClientStream) {
         .now_or_never();
 }
 
-/// The next connection. A failure is told once, until there is a connection again.
+/// Waits for a permit, then for the next connection. Retries failed accepts; of a series of
+/// failures, only the first one is logged.
 async fn accept_connection<L: Listener>(
     listener: &mut L,
-    seats: &ConnectionPermits,
+    permits: &ConnectionPermits,
 ) -> (ClientStream, ConnectionPermit, SocketAddr) {
-    let seat = seats.acquire().await;
+    let permit = permits.acquire().await;
     let mut failed = false;
     loop {
         match listener.accept().await {
@@ -119,17 +125,17 @@ async fn accept_connection<L: Listener>(
                 if failed {
                     tracing::info!("connections are accepted again");
                 }
-                return (stream, seat, peer);
+                return (stream, permit, peer);
             }
             Err(error) if is_aborted_connection(&error) => {
-                tracing::debug!(%error, "a connection was gone before it was accepted")
+                tracing::debug!(%error, "a connection was closed before it was accepted")
             }
             Err(error) => {
                 metrics()
                     .accept_rests
                     .increment(AcceptPauseCause::AcceptFailed);
                 if !failed {
-                    tracing::warn!(%error, "accepting connections failed; trying again");
+                    tracing::warn!(%error, "accepting connections failed; retrying");
                 }
                 failed = true;
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -138,7 +144,8 @@ async fn accept_connection<L: Listener>(
     }
 }
 
-/// Whether this is one connection's misfortune and says nothing about the next.
+/// Whether an accept failed because of that one connection, so that the next may be accepted
+/// without a pause.
 fn is_aborted_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(

@@ -16,35 +16,36 @@ use crate::session::Registry;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
 
-/// Pages of exports that are read at once.
+/// The most export pages that are read from the store at the same time.
 const EXPORT_PAGES_MAX: usize = 2;
 
 /// The state of every REST route and extractor.
 pub struct AppState {
     /// The live raids of this instance.
     pub sessions: Registry,
-    /// The durable truth of players and raids.
+    /// The store of players and raids.
     pub store: Arc<dyn Store>,
-    /// Makes and checks tokens.
+    /// The component that makes and checks tokens.
     pub auth: Auth,
-    /// The database's time, by which tokens expire.
+    /// The clock that follows the database's time, by which tokens expire.
     pub clock: Arc<Clock>,
     /// The source of the answers to health checks.
     pub readiness: Readiness,
-    /// Wakes the eraser when an erasure has begun.
+    /// The signal that wakes the eraser when an erasure has begun.
     pub erasure_requested: Arc<Notify>,
-    /// The configured webhook endpoints, for operators.
+    /// The configured webhook endpoints, for the operators' routes.
     pub webhook_endpoints: Vec<Endpoint>,
-    /// The WebSocket URL of this instance, for raids that no other instance owns.
+    /// The WebSocket URL of this instance, reported for raids that no other instance owns.
     pub ws_url: String,
     /// The rate limits of players and addresses.
     pub rate_limits: RateLimits,
-    /// Bounds the exports that read from the store at once.
+    /// The limit on export pages that are read from the store at the same time.
     pub export_permits: ExportPermits,
 }
 
-/// Permits to read a page of an export, for all downloads together, so that downloads cannot take the database's
-/// connections from play. A client that does not read its download holds no permit.
+/// Permits to read a page of an export, for all downloads together, so that downloads cannot take
+/// the database connections that raids need. A client that does not read its download holds no
+/// permit.
 pub struct ExportPermits(pub(super) Arc<Semaphore>);
 
 impl Default for ExportPermits {
@@ -54,13 +55,14 @@ impl Default for ExportPermits {
 }
 
 impl AppState {
-    /// Signs a player in: a new token family and its first pair of tokens.
+    /// Signs a player in: creates a token family and returns its first pair of tokens.
     pub(super) async fn sign_in(&self, player: PlayerRef) -> Result<TokenPair, ErrorResponse> {
         let now = self.clock.now();
         Ok(self.auth.sign_in(&*self.store, player, now).await?)
     }
 
-    /// Finds a player by id. Fails with 403 if the player is banned, and with 404 if there is none.
+    /// Finds a player by id. Fails with 403 if the player is banned, and with 404 if no player has
+    /// the id.
     pub(super) async fn unbanned_player(&self, id: PlayerId) -> Result<PlayerRef, ErrorResponse> {
         if self.auth.is_banned(id) {
             return Err(BANNED.into());

@@ -1,5 +1,6 @@
-//! Files that are in the binary: served with an `ETag`, so that a browser that has one asks whether it changed, and no more; and
-//! compressed beforehand, so that serving one copies bytes.
+//! Static files inside the binary. Each is served with an `ETag`, so that a browser only
+//! revalidates a file that it has, and is compressed at build time, so that serving it only copies
+//! bytes.
 
 use std::sync::Arc;
 
@@ -20,17 +21,17 @@ pub(super) const CSS: &str = "text/css; charset=utf-8";
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 pub(super) const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// How a body may be encoded, the smallest first.
+/// The content encodings of a body, the smallest first.
 const ENCODINGS: [&str; 3] = ["br", "gzip", IDENTITY];
 const IDENTITY: &str = "identity";
 
 #[derive(Clone)]
 pub(super) struct StaticFile {
-    /// By its encoding, in the order of [`ENCODINGS`].
+    /// The content in each available encoding, in the order of [`ENCODINGS`].
     bodies: Vec<EncodedBody>,
-    /// Of every answer.
+    /// The headers of every response, 304 included.
     headers: HeaderMap,
-    /// Of the answers that have the body.
+    /// The media type, sent with responses that have a body.
     content_type: &'static str,
 }
 
@@ -42,12 +43,12 @@ struct EncodedBody {
 }
 
 impl StaticFile {
-    /// A file of a media type.
+    /// Creates a file of a media type from its uncompressed content.
     pub(super) fn new(kind: &'static str, body: &'static [u8]) -> StaticFile {
         StaticFile::empty(kind).with_encoding(IDENTITY, Some(body))
     }
 
-    /// A file that is there as gzip alone. Every browser takes it.
+    /// Creates a file that exists only as gzip, which every browser accepts.
     pub(super) fn gzipped(kind: &'static str, body: &'static [u8]) -> StaticFile {
         StaticFile::empty(kind).with_encoding("gzip", Some(body))
     }
@@ -61,7 +62,7 @@ impl StaticFile {
         }
     }
 
-    /// The same content in another encoding, if there is one.
+    /// Adds the same content in another encoding, if there is one.
     pub(super) fn with_encoding(
         mut self,
         encoding: &'static str,
@@ -87,37 +88,38 @@ impl StaticFile {
         self
     }
 
-    /// With what a page may load and run, and without its address in requests to other servers.
+    /// Adds the security headers of a page: its content security policy, and no `Referer` to other
+    /// servers.
     pub(super) fn with_page_policy(self, content_security_policy: HeaderValue) -> StaticFile {
         self.with_header(CONTENT_SECURITY_POLICY, content_security_policy)
             .with_header(REFERRER_POLICY, HeaderValue::from_static("no-referrer"))
     }
 
-    /// With one more header in every response.
+    /// Adds a header to every response.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> StaticFile {
         self.headers.insert(name, value);
         self
     }
 
-    /// Served at this path.
+    /// Returns a router that serves the file at `path`.
     pub(super) fn into_router(self, path: &str) -> Router {
-        let asset = Arc::new(self);
+        let file = Arc::new(self);
         Router::new().route(
             path,
-            get(async move |asked: HeaderMap| asset.respond(&asked)),
+            get(async move |headers: HeaderMap| file.respond(&headers)),
         )
     }
 
-    pub(super) fn respond(&self, asked: &HeaderMap) -> Response {
+    pub(super) fn respond(&self, request_headers: &HeaderMap) -> Response {
         let EncodedBody {
             encoding,
             bytes,
             etag,
-        } = self.select_body(asked);
+        } = self.select_body(request_headers);
         let mut headers = self.headers.clone();
         headers.insert(ETAG, etag.clone());
-        let known = header_list_items(asked, &IF_NONE_MATCH);
-        if known
+        let known_etags = header_list_items(request_headers, &IF_NONE_MATCH);
+        if known_etags
             .map(|tag| tag.trim_start_matches("W/"))
             .any(|tag| *etag == tag)
         {
@@ -129,17 +131,17 @@ impl StaticFile {
         (headers, [(CONTENT_TYPE, self.content_type)], *bytes).into_response()
     }
 
-    /// The smallest that the client takes; what there is, if it takes none.
-    fn select_body(&self, asked: &HeaderMap) -> &EncodedBody {
-        let takes = |body: &&EncodedBody| {
-            header_list_items(asked, &ACCEPT_ENCODING).any(|offer| {
+    /// Returns the smallest body that the client accepts, or the last one if it accepts none.
+    fn select_body(&self, request_headers: &HeaderMap) -> &EncodedBody {
+        let accepts = |body: &&EncodedBody| {
+            header_list_items(request_headers, &ACCEPT_ENCODING).any(|offer| {
                 let (name, quality) = offer.split_once(';').unwrap_or((offer, ""));
                 name.trim().eq_ignore_ascii_case(body.encoding)
                     && !matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000")
             })
         };
-        let least = self.bodies.iter().find(takes).or(self.bodies.last());
-        least.expect("an asset has a body")
+        let smallest = self.bodies.iter().find(accepts).or(self.bodies.last());
+        smallest.expect("a static file has a body")
     }
 }
 
@@ -184,10 +186,8 @@ mod tests {
     #[test]
     fn each_encoding_has_its_own_etag() {
         let asset = StaticFile::new("text/plain", b"raw").with_encoding("br", Some(b"br"));
-        let (raw, br) = (
-            respond_to(&asset, "").1[ETAG].clone(),
-            respond_to(&asset, "br").1[ETAG].clone(),
-        );
+        let raw = respond_to(&asset, "").1[ETAG].clone();
+        let br = respond_to(&asset, "br").1[ETAG].clone();
         assert_ne!(raw, br);
         let ask = |accept, tag: &HeaderValue| {
             let accept = (ACCEPT_ENCODING, HeaderValue::from_static(accept));

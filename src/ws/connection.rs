@@ -1,8 +1,7 @@
-//! One client, from `welcome` to goodbye, in one task with one timer.
+//! One client's WebSocket connection, from `welcome` to its end, in one task with one timer.
 //!
-//! The loop writes what can be written, then waits for whichever comes first: the timer, room in the socket, a page
-//! of the ledger, a message, or a wake-up because there is something to send. While too many requests are unanswered
-//! the socket is not read: the client's own backlog slows nobody else.
+//! While too many requests are unanswered the socket is not read, so a client's backlog slows only
+//! that client.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use crate::fanout::outbox::ConnectionId;
 use crate::limits::rate::Rate;
 use crate::raid::Refusal;
 
-/// Heartbeats without a byte from the client before it counts as gone.
+/// Heartbeats in a row without a byte from the client before the client counts as gone.
 const SILENT_HEARTBEATS_MAX: u32 = 2;
 /// Messages over the rate limit in a row before the connection is closed.
 const OVER_LIMIT_MESSAGES_MAX: u32 = 200;
@@ -36,38 +35,38 @@ const OVER_LIMIT_MESSAGES_MAX: u32 = 200;
 pub(super) struct Connection {
     pub(super) subscriber: Subscriber,
     codec: Codec,
-    /// Names the connection in `welcome` and in the logs.
+    /// The connection's id in `welcome`, in the logs and in the audit log.
     pub(super) connection_uuid: Uuid,
     rate: Rate,
-    /// When the allowance of `rate` is full again.
+    /// When the client has its full allowance of `rate` again.
     rate_full_at: Instant,
     over_limit_messages: u32,
     silent_heartbeats: u32,
     last_bytes_received: u64,
-    /// What has to be done before the next message is read.
+    /// The request that must complete before the next message is read.
     pub(super) pending_request: Option<BoxFuture<'static, CompletedRequest>>,
-    /// The answer to the latest ping; it stands for those to earlier ones (RFC 6455 section 5.5.3).
+    /// The pong for the latest ping; it also answers earlier pings (RFC 6455 section 5.5.3).
     pending_pong: Option<Bytes>,
-    /// What the client is told that sent too much.
+    /// The `rate_limited` error that the client gets for sending too many frames or bytes.
     pending_excess_error: Option<Bytes>,
 }
 
 impl Connection {
     pub(super) fn new(
-        sockets: ConnectionService,
+        service: ConnectionService,
         id: ConnectionId,
         codec: Codec,
         identity: Identity,
     ) -> Self {
-        // Evenly as many as the limit says, and a burst of what two seconds give.
-        let commands = sockets
+        // The sustained rate is the limit; a burst may use what two seconds allow.
+        let commands = service
             .0
             .options
             .commands_per_second
             .get()
             .saturating_mul(2);
         Self {
-            subscriber: Subscriber::new(sockets, id, codec, identity),
+            subscriber: Subscriber::new(service, id, codec, identity),
             codec,
             connection_uuid: Uuid::now_v7(),
             rate: Rate::new(commands, Duration::from_secs(2)),
@@ -97,6 +96,16 @@ impl Connection {
         }
     }
 
+    /// Serves the client until the connection ends, and returns the cause. Each round writes what
+    /// can be written, then waits for the first of:
+    ///
+    /// - a request from outside to close the connection,
+    /// - the timer: heartbeat, write stall, token expiry, drain, or a snapshot request,
+    /// - room in the socket, while frames wait to be written,
+    /// - a replay page from the store,
+    /// - the completion of the pending request,
+    /// - a message from the client, unless a request is pending or too many are unanswered,
+    /// - a wake-up of the outbox, while nothing waits to be written.
     pub(super) async fn run(
         &mut self,
         inbound: &mut Inbound,
@@ -150,15 +159,16 @@ impl Connection {
         }
     }
 
-    /// Gathers and writes until nothing is left or the socket takes no more.
+    /// Collects frames and writes them until none is left or the socket accepts no more.
     fn write_ready(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
         loop {
             if outbound.is_empty() {
-                self.pending_pong
-                    .take()
-                    .into_iter()
-                    .chain(self.pending_excess_error.take())
-                    .for_each(|frame| outbound.push(frame));
+                if let Some(pong) = self.pending_pong.take() {
+                    outbound.push(pong);
+                }
+                if let Some(error) = self.pending_excess_error.take() {
+                    outbound.push(error);
+                }
                 self.subscriber.queue_ready_frames(outbound.queue());
             }
             if outbound.is_empty() {
@@ -171,7 +181,8 @@ impl Connection {
         }
     }
 
-    /// Whether the client may ask for more: not before an errand is done, since messages are handled in order.
+    /// Whether to read from the client: not while a request is pending, since messages are handled
+    /// in order, and not while too many requests are unanswered.
     fn can_read(&self) -> bool {
         self.pending_request.is_none()
             && self.subscriber.watches.unanswered_requests()
@@ -244,22 +255,25 @@ impl Connection {
         inbound: &Inbound,
         outbound: &mut Outbound,
     ) -> Result<(), DisconnectCause> {
-        let beats = self.subscriber.on_timer(outbound.queue())?;
-        if beats {
+        let is_heartbeat_due = self.subscriber.on_timer(outbound.queue())?;
+        if is_heartbeat_due {
             self.on_heartbeat(inbound, outbound)
         } else {
             Ok(())
         }
     }
 
-    /// Counted, not timed: a stall of the server delays its own heartbeats and is never the client's fault.
+    /// Sends a heartbeat and counts silent ones. Silence is counted in heartbeats, not in time: a
+    /// stall of the server delays its own heartbeats too, and so never closes a client that is
+    /// alive.
     fn on_heartbeat(
         &mut self,
         inbound: &Inbound,
         outbound: &mut Outbound,
     ) -> Result<(), DisconnectCause> {
         let received = inbound.bytes_received();
-        // A client that is still taking what we write, or that we do not read, cannot show life in another way.
+        // While frames wait to be written, or the socket is not read, silence says nothing about
+        // the client.
         let busy = !outbound.is_empty() || !self.can_read();
         self.silent_heartbeats = if received == self.last_bytes_received && !busy {
             self.silent_heartbeats + 1
@@ -283,10 +297,10 @@ impl Connection {
 }
 
 async fn await_pending_request(
-    errand: &mut Option<BoxFuture<'static, CompletedRequest>>,
+    request: &mut Option<BoxFuture<'static, CompletedRequest>>,
 ) -> CompletedRequest {
-    match errand {
-        Some(errand) => errand.await,
+    match request {
+        Some(request) => request.await,
         None => std::future::pending().await,
     }
 }

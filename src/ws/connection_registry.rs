@@ -1,4 +1,4 @@
-//! Which connections there are, and how many of whom.
+//! The open connections of an instance, and the permits that limit them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::auth::{Identity, RevokedSessions};
 use crate::fanout::outbox::{ConnectionId, Outbox};
 use crate::limits::keyed_limit::{KeyedLimit, Permit};
 
-/// A connection, and who it is.
+/// An open connection and the identity of its client.
 struct ConnectionEntry {
     outbox: Arc<Outbox>,
     identity: Identity,
 }
 
-/// A connection's places, given back when dropped.
+/// The permits of one connection; dropping it gives them back.
 pub(super) struct Admission {
     unauthenticated: Option<(Permit<()>, Permit<IpAddr>)>,
     _total: Permit<()>,
@@ -26,7 +26,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// It is known now who is there.
+    /// Gives back the permits of an unauthenticated connection.
     pub(super) fn mark_authenticated(&mut self) {
         self.unauthenticated = None;
     }
@@ -63,12 +63,13 @@ impl ConnectionRegistry {
         ConnectionId(self.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Takes a place for a connection from an address, or none where there are as many as there may be. Until it is
-    /// known who is there, it takes one of the fewer places for strangers too.
+    /// Acquires the permits for a connection from an address, or returns `None` if one is missing.
+    /// A client that is not known yet also takes one of the fewer permits for unauthenticated
+    /// connections.
     pub(super) fn admit(&self, address: IpAddr, known: bool) -> Option<Admission> {
-        let everybody = KeyedLimit::try_acquire(&self.total, ())?;
-        let of_address = KeyedLimit::try_acquire(&self.per_address, address)?;
-        let stranger = if known {
+        let total = KeyedLimit::try_acquire(&self.total, ())?;
+        let per_address = KeyedLimit::try_acquire(&self.per_address, address)?;
+        let unauthenticated = if known {
             None
         } else {
             Some((
@@ -77,18 +78,19 @@ impl ConnectionRegistry {
             ))
         };
         Some(Admission {
-            unauthenticated: stranger,
-            _total: everybody,
-            _per_address: of_address,
+            unauthenticated,
+            _total: total,
+            _per_address: per_address,
         })
     }
 
-    /// Takes a place for a player, or none if it has as many as it may.
+    /// Acquires a permit for a connection of a player, or returns `None` if the player has too
+    /// many.
     pub(super) fn acquire_player_permit(&self, player: PlayerId) -> Option<Permit<PlayerId>> {
         KeyedLimit::try_acquire(&self.per_player, player)
     }
 
-    /// Adds a connection, or notes who it is now.
+    /// Adds a connection, or replaces the identity of one that is there.
     pub(super) fn upsert(&self, outbox: &Arc<Outbox>, identity: &Identity) {
         self.entries.insert(
             outbox.id,
@@ -99,10 +101,10 @@ impl ConnectionRegistry {
         );
     }
 
-    /// Ends the connections of whoever may not be here any more.
-    pub(super) fn close_revoked(&self, unwelcome: &RevokedSessions) {
+    /// Requests the close of every connection whose identity was revoked.
+    pub(super) fn close_revoked(&self, revoked: &RevokedSessions) {
         for open in &self.entries {
-            if let Some(code) = unwelcome.close_code_for(&open.identity) {
+            if let Some(code) = revoked.close_code_for(&open.identity) {
                 open.outbox.request_close(code);
             }
         }
@@ -114,7 +116,9 @@ impl ConnectionRegistry {
 
     pub(super) fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
-        self.entries.iter().for_each(|open| open.outbox.wake());
+        for open in &self.entries {
+            open.outbox.wake();
+        }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -138,25 +142,30 @@ mod tests {
             ..Config::default().sockets
         });
         let [here, there] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().expect("an address"));
-        let mut first = registry.admit(here, false).expect("a place");
-        let _second = registry.admit(here, false).expect("a place");
+        let mut first = registry.admit(here, false).expect("a permit");
+        let _second = registry.admit(here, false).expect("a permit");
         assert!(
             registry.admit(here, false).is_none(),
-            "strangers of one address"
+            "two unauthenticated of one address"
         );
-        let _third = registry.admit(there, false).expect("a place");
-        assert!(registry.admit(there, false).is_none(), "strangers in all");
+        let _third = registry.admit(there, false).expect("a permit");
+        assert!(
+            registry.admit(there, false).is_none(),
+            "three unauthenticated in all"
+        );
         let _known = registry
             .admit(here, true)
-            .expect("those known have their own");
+            .expect("authenticated connections are not counted there");
         first.mark_authenticated();
-        let last = registry.admit(here, false).expect("one stranger less");
+        let last = registry
+            .admit(here, false)
+            .expect("one unauthenticated connection less");
         assert!(registry.admit(here, true).is_none(), "four of one address");
         assert!(registry.admit(there, true).is_none(), "five in all");
         drop(last);
         assert!(
             registry.admit(there, true).is_some(),
-            "a refusal takes no place"
+            "a refusal keeps no permit"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The handshake: until `hello` was accepted, nothing else is possible. Accepting it consumes the greeting and gives
-//! a connection.
+//! The handshake of a WebSocket. Until `hello` is accepted a client can do nothing else; accepting
+//! it consumes the handshake and makes a connection.
 
 use std::time::Duration;
 
@@ -24,12 +24,13 @@ use crate::net::listener::ClientStream;
 use crate::raid::Refusal;
 use crate::telemetry::{GaugeGuard, Label, metrics};
 
-/// How long the client's side is read and dropped after our Close, so that a reset cannot overtake its code.
+/// How long the client's bytes are read and discarded after the server's Close frame, so that a TCP
+/// reset cannot overtake the close code.
 const CLOSE_LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A connection that has not said who it is.
+/// A WebSocket connection before its `hello` is accepted.
 pub(super) struct Handshake {
-    sockets: ConnectionService,
+    service: ConnectionService,
     id: ConnectionId,
     codec: Codec,
     inbound: Inbound,
@@ -38,14 +39,14 @@ pub(super) struct Handshake {
 
 impl Handshake {
     pub(super) async fn new(
-        sockets: ConnectionService,
+        service: ConnectionService,
         id: ConnectionId,
         codec: Codec,
         stream: ClientStream,
         first: Bytes,
     ) -> Self {
         let (read, write) = tokio::io::split(stream);
-        let options = &sockets.0.options;
+        let options = &service.0.options;
         let inbound = Inbound::new(
             read,
             first,
@@ -55,7 +56,7 @@ impl Handshake {
         )
         .await;
         Self {
-            sockets,
+            service,
             id,
             codec,
             inbound,
@@ -63,34 +64,35 @@ impl Handshake {
         }
     }
 
-    /// Serves the client until it is gone. `identity` is known already if the upgrade carried a token.
+    /// Serves the client until the connection ends. `identity` is given if the upgrade carried a
+    /// token; no `hello` is needed then.
     pub(super) async fn run(mut self, identity: Option<Identity>, mut admission: Admission) {
         let _gauge = GaugeGuard::increment(&metrics().connections);
-        let deadline = Instant::now() + self.sockets.0.options.hello_timeout;
-        let greeted = match identity {
+        let deadline = Instant::now() + self.service.0.options.hello_timeout;
+        let hello = match identity {
             Some(identity) => Ok(identity),
             None => timeout_at(deadline, self.receive_hello())
                 .await
                 .unwrap_or(Err(DisconnectCause::Close(CloseCode::Unauthenticated))),
         };
         let Self {
-            sockets,
+            service,
             id,
             codec,
             inbound,
             outbound,
         } = &mut self;
-        let ending = match greeted {
+        let ending = match hello {
             Err(ending) => ending,
             Ok(identity) => {
                 admission.mark_authenticated();
                 let player = identity.player.as_ref().map(|player| player.id);
-                let place =
-                    player.map(|player| sockets.0.connections.acquire_player_permit(player));
-                if let Some(None) = place {
+                let player_permit =
+                    player.map(|player| service.0.connections.acquire_player_permit(player));
+                if let Some(None) = player_permit {
                     DisconnectCause::Close(CloseCode::TooManyConnections)
                 } else {
-                    Connection::new(sockets.clone(), *id, *codec, identity)
+                    Connection::new(service.clone(), *id, *codec, identity)
                         .run(inbound, outbound)
                         .await
                 }
@@ -105,7 +107,9 @@ impl Handshake {
         metrics().closes.increment(cause);
         debug!(cause = cause.as_str(), "the connection ends");
         outbound.drop_unsent();
-        bye.into_iter().for_each(|bye| outbound.push(bye));
+        if let Some(bye) = bye {
+            outbound.push(bye);
+        }
         close_connection(inbound, outbound, code).await;
     }
 
@@ -130,7 +134,7 @@ impl Handshake {
             match decode(self.codec, &frame) {
                 Ok(ClientMessage::Hello { token, client }) => {
                     debug!(client, "hello");
-                    let verified = self.sockets.authenticate(&token).await;
+                    let verified = self.service.authenticate(&token).await;
                     return verified
                         .map_err(|error| DisconnectCause::Close(close_code_for(&error)));
                 }
@@ -167,8 +171,8 @@ impl Handshake {
     }
 }
 
-/// Ends a connection: what has begun to go out is finished, the Close frame follows, and what still comes in is read
-/// and dropped for a while.
+/// Closes a connection: writes what is queued, sends the Close frame, then reads and discards what
+/// still arrives. Gives up after [`CLOSE_LINGER_TIMEOUT`].
 async fn close_connection(inbound: &mut Inbound, outbound: &mut Outbound, code: CloseCode) {
     outbound.push(frame::close(code));
     let goodbye = async {
@@ -176,7 +180,7 @@ async fn close_connection(inbound: &mut Inbound, outbound: &mut Outbound, code: 
             inbound.discard().await;
         }
     };
-    // Whoever does not take it within the time is dropped.
+    // A client that does not take the Close frame in time is disconnected without it.
     let _ = timeout(CLOSE_LINGER_TIMEOUT, goodbye).await;
 }
 
@@ -184,15 +188,15 @@ async fn close_connection(inbound: &mut Inbound, outbound: &mut Outbound, code: 
 mod tests {
     use super::*;
 
-    /// What every connection costs as long as it lives. A future that is awaited anywhere in it is part of it, however seldom
-    /// it runs: what is large is boxed.
+    // Every connection keeps its task for as long as it lives. Each future that the task awaits
+    // anywhere is part of its size, however seldom it runs; large futures must be boxed.
     #[test]
     fn a_connection_task_is_small() {
         fn size<A, B, C, F: Future>(_: fn(A, B, C) -> F) -> usize {
             std::mem::size_of::<F>()
         }
         let task =
-            size(|greeting: Handshake, identity, admission| greeting.run(identity, admission));
+            size(|handshake: Handshake, identity, admission| handshake.run(identity, admission));
         assert!(task < 4_096, "{task} bytes");
     }
 }

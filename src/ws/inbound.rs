@@ -1,8 +1,8 @@
-//! The receiving half of a connection.
+//! The receiving half of a WebSocket connection.
 //!
-//! tungstenite reads through an adapter that throws away what it writes: the pongs and close replies that it makes by
-//! itself could land in the middle of a frame of ours. The connection answers pings and closes, through its one
-//! writer.
+//! tungstenite reads through an adapter that discards its writes: the pongs and close replies that
+//! it sends by itself could land in the middle of another frame. The connection answers pings and
+//! closes through its one writer, [`Outbound`](super::outbound::Outbound).
 
 use std::future::poll_fn;
 use std::io;
@@ -23,25 +23,25 @@ use super::receive_meter::{ReadDecision, ReceiveMeter, ReceiveRates};
 use crate::net::listener::ClientStream;
 use crate::telemetry::ExcessKind;
 
-/// What an idle connection keeps for reading; tungstenite's default is 128 KiB.
+/// The read buffer that even an idle connection keeps; tungstenite's default is 128 KiB.
 const READ_BUFFER_BYTES: usize = 1_024;
 
-/// What is read at most of a client that was told to go.
+/// The most bytes that are read and discarded after the server has closed the connection.
 const DISCARDED_BYTES_MAX: usize = 256 * 1_024;
 
-/// What came in.
+/// An item received from the client.
 pub(super) enum InboundItem {
     /// A message in the connection's codec.
     Message(Bytes),
-    /// To be answered with the same payload.
+    /// A ping, to be answered with the same payload.
     Ping(Bytes),
-    /// A sign of life, and no more.
+    /// A pong: shows that the client is alive.
     Pong,
-    /// More than the client may send: nothing is read for so long.
+    /// The client exceeded a receive limit; nothing is read for this long.
     RateExceeded(ExcessKind, Duration),
-    /// The connection must end with this code.
+    /// A violation of the protocol or of a limit; the connection must be closed with this code.
     Violation(CloseCode),
-    /// The client says goodbye, or is gone without a word.
+    /// The client sent a Close frame, or the transport ended or failed.
     ClientGone,
 }
 
@@ -51,13 +51,14 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    /// Reads `first`, then `half`.
+    /// Creates the receiving half. It reads `first`, the bytes that arrived with the upgrade
+    /// request, then `half`.
     pub(super) async fn new(
         half: ReadHalf<ClientStream>,
         first: Bytes,
         codec: Codec,
         message_bytes: usize,
-        allowance: ReceiveRates,
+        rates: ReceiveRates,
     ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -65,20 +66,24 @@ impl Inbound {
             .max_write_buffer_size(READ_BUFFER_BYTES)
             .max_message_size(Some(message_bytes))
             .max_frame_size(Some(message_bytes));
-        let mut meter = ReceiveMeter::new(allowance);
-        let verdict = meter.count(&first, Instant::now());
-        let side = MeteredReader {
+        let mut meter = ReceiveMeter::new(rates);
+        let decision = meter.count(&first, Instant::now());
+        let reader = MeteredReader {
             half,
             meter,
-            pause: ReadPause::from_decision(verdict),
+            pause: ReadPause::from_decision(decision),
         };
-        let socket =
-            WebSocketStream::from_partially_read(side, first.to_vec(), Role::Server, Some(config))
-                .await;
+        let socket = WebSocketStream::from_partially_read(
+            reader,
+            first.to_vec(),
+            Role::Server,
+            Some(config),
+        )
+        .await;
         Self { socket, codec }
     }
 
-    /// The next thing that comes in. May be dropped at any time without losing anything.
+    /// Waits for the next item. Cancel safe: a dropped call loses nothing.
     pub(super) async fn next(&mut self) -> InboundItem {
         let next = poll_fn(|cx| match self.socket.poll_next_unpin(cx) {
             Poll::Ready(next) => Poll::Ready(Ok(next)),
@@ -106,15 +111,16 @@ impl Inbound {
         }
     }
 
-    /// How many bytes have come in so far.
+    /// Returns how many bytes have been received so far.
     pub(super) fn bytes_received(&self) -> u64 {
         self.socket.get_ref().meter.bytes_received
     }
 
-    /// Reads and drops what the client had under way, until it is gone. One that goes on and on is not read any more, and
-    /// waited for as long as the caller likes.
+    /// Reads and discards what the client still sends, until it is gone. After
+    /// [`DISCARDED_BYTES_MAX`] it stops reading and pends forever; the caller must set a timeout.
     pub(super) async fn discard(&mut self) {
-        let mut sink = vec![0; 2_048]; // not an array, which would be part of every connection's task
+        // On the heap: an array would be part of every connection's task.
+        let mut sink = vec![0; 2_048];
         let mut left = DISCARDED_BYTES_MAX;
         while left > 0 {
             match self.socket.get_mut().half.read(&mut sink).await {
@@ -139,30 +145,31 @@ fn classify_error(error: &Error) -> InboundItem {
     }
 }
 
-/// Meters what is read; drops what is written.
+/// An adapter between tungstenite and the transport: meters what is read and discards what is
+/// written.
 struct MeteredReader {
     half: ReadHalf<ClientStream>,
     meter: ReceiveMeter,
     pause: ReadPause,
 }
 
-/// Why and how long the client is not read.
+/// The pause in reading from a client that exceeded a receive limit.
 #[derive(Default)]
 enum ReadPause {
     #[default]
     None,
     Until {
         sleep: Pin<Box<Sleep>>,
-        /// What the client has to be told.
+        /// The limit and the pause, until they have been reported to the client.
         unreported: Option<(ExcessKind, Duration)>,
     },
-    /// For good.
+    /// The client never stops exceeding its limits; every read fails.
     Flood,
 }
 
 impl ReadPause {
-    fn from_decision(verdict: ReadDecision) -> ReadPause {
-        match verdict {
+    fn from_decision(decision: ReadDecision) -> ReadPause {
+        match decision {
             ReadDecision::Read => ReadPause::None,
             ReadDecision::Pause(excess, wait) => ReadPause::Until {
                 sleep: Box::pin(sleep(wait)),
@@ -173,11 +180,8 @@ impl ReadPause {
     }
 
     fn take_unreported(&mut self) -> Option<(ExcessKind, Duration)> {
-        if let ReadPause::Until {
-            unreported: untold, ..
-        } = self
-        {
-            untold.take()
+        if let ReadPause::Until { unreported, .. } = self {
+            unreported.take()
         } else {
             None
         }
@@ -196,7 +200,7 @@ impl ReadPause {
     }
 }
 
-/// The client never stops.
+/// The read error of a client that never stops exceeding its limits.
 #[derive(Debug, thiserror::Error)]
 #[error("a flood")]
 struct FloodError;
@@ -216,8 +220,8 @@ impl AsyncRead for MeteredReader {
         ready!(self.pause.poll_elapsed(cx))?;
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.half).poll_read(cx, buffer))?;
-        let verdict = self.meter.count(&buffer.filled()[before..], Instant::now());
-        self.pause = ReadPause::from_decision(verdict);
+        let decision = self.meter.count(&buffer.filled()[before..], Instant::now());
+        self.pause = ReadPause::from_decision(decision);
         Poll::Ready(Ok(()))
     }
 }

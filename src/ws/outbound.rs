@@ -1,4 +1,4 @@
-//! The sending half of a connection: whole frames, many in one write.
+//! The sending half of a WebSocket connection: writes whole frames, several in one system call.
 
 use std::io::{self, IoSlice};
 
@@ -9,13 +9,14 @@ use super::send_queue::SendQueue;
 use crate::net::listener::ClientStream;
 use crate::telemetry::metrics;
 
-/// Frames in one write at most.
+/// The most frames in one vectored write.
 const SLICES_MAX: usize = 32;
 
 pub(super) struct Outbound {
     half: WriteHalf<ClientStream>,
     queue: SendQueue,
-    /// Whether the first frame has begun to go out, so that nothing may go before it.
+    /// Whether a part of the first frame has been written, so that the frame must be finished
+    /// before any other.
     is_front_started: bool,
 }
 
@@ -28,7 +29,7 @@ impl Outbound {
         }
     }
 
-    /// What waits to be written.
+    /// The frames that wait to be written.
     pub(super) const fn queue(&mut self) -> &mut SendQueue {
         &mut self.queue
     }
@@ -37,17 +38,17 @@ impl Outbound {
         self.queue.is_empty()
     }
 
-    /// Adds a frame at the end.
     pub(super) fn push(&mut self, frame: Bytes) {
         self.queue.push(frame);
     }
 
-    /// Drops every frame that has not begun to go out.
+    /// Drops every frame of which nothing has been written.
     pub(super) fn drop_unsent(&mut self) {
         self.queue.truncate(usize::from(self.is_front_started));
     }
 
-    /// One write of as much as the socket takes. May be dropped at any time: it has then written nothing.
+    /// Makes one write of as much as the socket accepts. Cancel safe: a dropped call has written
+    /// nothing.
     pub(super) async fn write(&mut self) -> io::Result<()> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let frames = self
@@ -69,7 +70,8 @@ impl Outbound {
 
     fn advance(&mut self, written: usize) {
         metrics().delivered_bytes.increment(written as u64);
-        let (mut left, mut whole) = (written, 0);
+        let mut left = written;
+        let mut whole_frames = 0;
         while let Some(frame) = self.queue.front_mut() {
             if left < frame.len() {
                 frame.advance(left);
@@ -79,13 +81,13 @@ impl Outbound {
             left -= frame.len();
             self.queue.pop_front();
             self.is_front_started = false;
-            whole += 1;
+            whole_frames += 1;
         }
-        metrics().deliveries.increment(whole);
+        metrics().deliveries.increment(whole_frames);
         self.queue.record_progress();
     }
 
-    /// Writes everything and says that no more comes.
+    /// Writes every queued frame, then shuts down the sending side.
     pub(super) async fn finish(&mut self) -> io::Result<()> {
         while !self.is_empty() {
             self.write().await?;

@@ -1,8 +1,8 @@
-//! What a client sends, counted below the WebSocket layer: bytes, and frames of every kind. Pings, and fragments of a
-//! message that never ends, are no messages, and would pass any limit that counts those.
+//! A meter of what a client sends, below the WebSocket layer: bytes, and frames of every kind.
+//! Pings, and fragments of a message that never ends, would pass a limit that counts only messages.
 //!
-//! Nothing is dropped: a client that sends too much is not read for a while, which slows nobody but itself. One that
-//! goes on and on is let go.
+//! Nothing is dropped: a client that sends too much is not read for a while, which slows only that
+//! client. One that never stops is disconnected.
 
 use std::time::Duration;
 
@@ -11,14 +11,16 @@ use tokio::time::Instant;
 use crate::limits::rate::Rate;
 use crate::telemetry::ExcessKind;
 
-/// Allowances are what this time gives: a burst may be as long.
+/// The period whose allowance a client may use in one burst.
 const BURST_DURATION: Duration = Duration::from_secs(2);
-/// How long a client is not read that has used up an allowance, so that a fair share of it is back by then.
+/// The shortest pause for a client that has used up an allowance, so that a fair share of it is
+/// back afterwards.
 const PAUSE_MIN: Duration = Duration::from_millis(500);
-/// Pauses, without an allowance ever being full again between them, before the connection is closed.
+/// Pauses in a row before the connection is closed. The count restarts once both allowances are
+/// full again.
 const CONSECUTIVE_PAUSES_MAX: u32 = 6;
 
-/// What there may be of it, on one connection.
+/// The receive limits of one connection: frames and bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReceiveRates {
     frames: Rate,
@@ -26,7 +28,7 @@ pub(super) struct ReceiveRates {
 }
 
 impl ReceiveRates {
-    /// So many a second, sustained.
+    /// Takes the sustained rates, per second; a burst may be twice as large.
     pub(super) fn new(frames: u32, bytes: u32) -> Self {
         let rate = |count: u32| Rate::new(count.saturating_mul(2), BURST_DURATION);
         Self {
@@ -36,24 +38,23 @@ impl ReceiveRates {
     }
 }
 
-/// What is to be done about what came in.
+/// The meter's decision on whether to go on reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ReadDecision {
     Read,
-    /// Nothing is read until then.
+    /// Read nothing for this long: the client exceeded this limit.
     Pause(ExcessKind, Duration),
-    /// It never stops.
+    /// Close the connection: the client has exceeded its limits for too long.
     Flood,
 }
 
-/// One connection's count.
+/// The count of frames and bytes that one connection has received.
 pub(super) struct ReceiveMeter {
     rates: ReceiveRates,
     frames_full_at: Instant,
     bytes_full_at: Instant,
     consecutive_pauses: u32,
     scanner: FrameScanner,
-    /// Bytes so far.
     pub(super) bytes_received: u64,
 }
 
@@ -71,7 +72,7 @@ impl ReceiveMeter {
         }
     }
 
-    /// Counts what was read at `now`.
+    /// Counts the bytes that were read at `now`, and decides whether to go on.
     pub(super) fn count(&mut self, bytes: &[u8], now: Instant) -> ReadDecision {
         if self.frames_full_at.max(self.bytes_full_at) <= now {
             self.consecutive_pauses = 0;
@@ -95,39 +96,41 @@ impl ReceiveMeter {
                 rate.time_until_available(self.bytes_full_at, now),
             ),
         ];
-        let Some((what, beyond)) = excess.into_iter().max_by_key(|(_, beyond)| *beyond) else {
+        let Some((kind, wait)) = excess.into_iter().max_by_key(|(_, wait)| *wait) else {
             return ReadDecision::Read;
         };
-        if beyond.is_zero() {
+        if wait.is_zero() {
             return ReadDecision::Read;
         }
         self.consecutive_pauses += 1;
         if self.consecutive_pauses > CONSECUTIVE_PAUSES_MAX {
             ReadDecision::Flood
         } else {
-            ReadDecision::Pause(what, beyond + PAUSE_MIN)
+            ReadDecision::Pause(kind, wait + PAUSE_MIN)
         }
     }
 }
 
-/// Finds where frames begin (RFC 6455 section 5.2). What is wrong with them is for others to say.
+/// A scanner that finds where frames begin (RFC 6455 section 5.2). It does not validate them;
+/// tungstenite does.
 #[derive(Default)]
 struct FrameScanner {
-    /// How many bytes of a frame's head there are so far, and of how many.
+    /// Bytes of the frame's header that have been read, and their total as far as it is known.
     header_bytes_read: u8,
     header_bytes: u8,
-    /// Where the extended length ends in it, and the mask begins.
+    /// The position in the header at which the extended length ends and the mask begins.
     length_end: u8,
-    /// The length as far as it is read, then the payload that has not come yet.
+    /// The payload's length as far as it has been read, then the payload bytes that have not
+    /// arrived yet.
     payload_bytes: u64,
 }
 
-/// The bytes before the extended length.
+/// The bytes of a header before the extended length.
 const FIXED_HEADER_BYTES: u8 = 2;
 const MASK_BYTES: u8 = 4;
 
 impl FrameScanner {
-    /// How many frames begin in the next bytes.
+    /// Counts the frames that begin in the next bytes.
     fn count_frames(&mut self, mut bytes: &[u8]) -> u32 {
         let mut begun = 0;
         while let Some((&byte, rest)) = bytes.split_first() {
@@ -152,12 +155,9 @@ impl FrameScanner {
         begun
     }
 
-    /// One byte of a head.
     fn read_header_byte(&mut self, byte: u8) {
-        let (position, mask) = (
-            self.header_bytes_read,
-            if byte & 0x80 == 0 { 0 } else { MASK_BYTES },
-        );
+        let position = self.header_bytes_read;
+        let mask = if byte & 0x80 == 0 { 0 } else { MASK_BYTES };
         self.header_bytes_read += 1;
         if position == 1 {
             let extended = match byte & 0x7f {
@@ -236,10 +236,10 @@ mod tests {
     async fn a_client_that_pauses_is_not_closed_as_a_flood() {
         let mut meter = ReceiveMeter::new(ReceiveRates::new(100, 1_000_000));
         for _ in 0..100 {
-            let verdict = meter.count(&frame(0).repeat(250), Instant::now());
+            let decision = meter.count(&frame(0).repeat(250), Instant::now());
             assert!(
-                matches!(verdict, ReadDecision::Pause(ExcessKind::Frames, _)),
-                "{verdict:?}"
+                matches!(decision, ReadDecision::Pause(ExcessKind::Frames, _)),
+                "{decision:?}"
             );
             advance(SECOND * 3).await;
         }
@@ -252,10 +252,10 @@ mod tests {
             meter.count(&frame(1_990)[..1_990], Instant::now()),
             ReadDecision::Read
         );
-        let verdict = meter.count(&[0; 100], Instant::now());
+        let decision = meter.count(&[0; 100], Instant::now());
         assert!(
-            matches!(verdict, ReadDecision::Pause(ExcessKind::Bytes, _)),
-            "{verdict:?}"
+            matches!(decision, ReadDecision::Pause(ExcessKind::Bytes, _)),
+            "{decision:?}"
         );
         assert_eq!(meter.bytes_received, 2_090);
     }

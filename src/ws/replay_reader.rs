@@ -1,4 +1,4 @@
-//! Reads what a resume was promised and the ring does not hold any more, a page at a time.
+//! Reads from the store, page by page, the events of a replay that the ring no longer holds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::fanout::outbox::WatchId;
 use crate::store::Store;
 
-/// Events read from the store at once.
+/// Events in one page.
 const PAGE_EVENTS_MAX: u32 = 128;
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -28,7 +28,8 @@ impl ReplayReader {
         }
     }
 
-    /// Reads the events after a seq for a watch. While another page is being read, the watch will ask again.
+    /// Begins to read the events after a seq for a watch. Does nothing while another page is being
+    /// read; the watch asks again later.
     pub(super) fn start_read(&mut self, ticket: WatchId, after: Seq) {
         if self.pending_page.is_none() {
             self.pending_page = Some((
@@ -42,7 +43,8 @@ impl ReplayReader {
         self.pending_page.is_some()
     }
 
-    /// The page that is being read; none of its events if it cannot be had.
+    /// Waits for the page that is being read. It is empty if the store failed or took too long.
+    /// Pends forever while no page is being read.
     pub(super) async fn next_page(&mut self) -> (WatchId, Vec<Event>) {
         let Some((ticket, page)) = &mut self.pending_page else {
             return std::future::pending().await;
@@ -62,9 +64,11 @@ async fn read_page(store: Arc<dyn Store>, ticket: WatchId, after: Seq) -> Vec<Ev
     {
         Ok(Ok(events)) => return events,
         Ok(Err(error)) => {
-            warn!(raid = %ticket.raid, ?error, "a replay could not be read");
+            warn!(raid = %ticket.raid, ?error, "reading a replay failed; closing the connection");
         }
-        Err(_) => warn!(raid = %ticket.raid, "a replay was not read in time"),
+        Err(_) => {
+            warn!(raid = %ticket.raid, "reading a replay timed out; closing the connection");
+        }
     }
     Vec::new()
 }

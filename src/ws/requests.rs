@@ -1,4 +1,5 @@
-//! What a client's messages ask for, translated for the session and back.
+//! The requests in a client's messages: handed to the session or the store, and answered through
+//! the outbox.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +23,15 @@ use crate::session::Reply;
 use crate::store::{self, NewAuditEntry, OpHash};
 use crate::telemetry::{ExcessKind, Label, metrics};
 
-/// What came of an errand.
+/// The outcome of a pending request.
 pub(super) enum CompletedRequest {
-    /// A token that renews the connection's was looked at.
+    /// The token that is to replace the connection's was checked.
     TokenChecked(Result<Identity, Error>),
-    /// A backend's command is on record, unless that failed.
+    /// The audit entry of a backend's command was written, or could not be.
     AuditRecorded(ServiceCommand, store::Result<()>),
 }
 
-/// A backend's command.
+/// A command of the host app's backend, which is audited before it is carried out.
 pub(super) struct ServiceCommand {
     id: u64,
     raid: RaidId,
@@ -38,9 +39,9 @@ pub(super) struct ServiceCommand {
     command: Command,
 }
 
-/// An error in answer to a message.
+/// Encodes the error that answers a message of type `re`.
 pub(super) fn error_frame(
-    form: impl Into<Encoding>,
+    encoding: impl Into<Encoding>,
     re: &str,
     id: Option<u64>,
     raid: Option<RaidId>,
@@ -52,17 +53,24 @@ pub(super) fn error_frame(
         raid,
         error: error.body(),
     };
-    frame::encode(form, &message)
+    frame::encode(encoding, &message)
 }
 
-/// The error for what was too much below the level of messages.
+/// Encodes the `rate_limited` error for too many frames or bytes, and counts the excess in the
+/// metrics.
 pub(super) fn excess_error_frame(
-    form: impl Into<Encoding>,
+    encoding: impl Into<Encoding>,
     excess: ExcessKind,
     wait: Duration,
 ) -> Bytes {
     metrics().excess.increment(excess);
-    error_frame(form, excess.as_str(), None, None, &Error::RateLimited(wait))
+    error_frame(
+        encoding,
+        excess.as_str(),
+        None,
+        None,
+        &Error::RateLimited(wait),
+    )
 }
 
 fn invalid_field_error(field: &str, message: impl Into<String>) -> Error {
@@ -70,7 +78,6 @@ fn invalid_field_error(field: &str, message: impl Into<String>) -> Error {
 }
 
 impl Connection {
-    /// Carries out one message.
     pub(super) fn handle_message(&mut self, message: ClientMessage) -> Result<(), DisconnectCause> {
         match message {
             ClientMessage::Beat => {}
@@ -94,22 +101,21 @@ impl Connection {
         Ok(())
     }
 
-    /// A token of our own is looked at on the spot.
+    /// Checks a new token for the connection: at once if Raidhall issued it, otherwise as a pending
+    /// request.
     fn renew_token(&mut self, token: String) {
-        let (auth, now) = (
-            &self.subscriber.service.0.auth,
-            self.subscriber.service.0.clock.now(),
-        );
+        let auth = &self.subscriber.service.0.auth;
+        let now = self.subscriber.service.0.clock.now();
         if let Some(identified) = auth.authenticate_locally(&token, now) {
             return self.apply_renewal(identified);
         }
-        let sockets = self.subscriber.service.clone();
+        let service = self.subscriber.service.clone();
         self.pending_request = Some(Box::pin(async move {
-            CompletedRequest::TokenChecked(sockets.authenticate(&token).await)
+            CompletedRequest::TokenChecked(service.authenticate(&token).await)
         }));
     }
 
-    /// An errand is done.
+    /// Acts on the outcome of the pending request.
     pub(super) fn on_request_completed(&mut self, done: CompletedRequest) {
         match done {
             CompletedRequest::TokenChecked(token) => self.apply_renewal(token),
@@ -127,7 +133,7 @@ impl Connection {
             CompletedRequest::AuditRecorded(ServiceCommand { id, raid, .. }, Err(error)) => {
                 warn!(
                     ?error,
-                    "a backend's command could not be recorded, and is not carried out"
+                    "writing the audit log failed; the backend's command is refused"
                 );
                 self.reply_error("do", Some(id), Some(raid), &Error::Unavailable);
             }
@@ -185,23 +191,22 @@ impl Connection {
                 });
             }
             _ => {
-                let error = Error::Forbidden("This token may look and no more");
+                let error = Error::Forbidden("This token can only read");
                 return self.reply_error("do", Some(id), Some(raid), &error);
             }
         };
         self.submit_command(id, raid, op, command);
     }
 
-    /// What a backend does is on record before it takes effect.
+    /// Writes a backend's command to the audit log; it is carried out only after that has
+    /// succeeded.
     fn record_service_command(&mut self, wanted: ServiceCommand) {
-        let (subject, session) = (
-            &self.subscriber.identity.subject,
-            self.connection_uuid.to_string(),
-        );
-        let deed = NewAuditEntry::from_command(subject, &session, wanted.raid, &wanted.command);
+        let subject = &self.subscriber.identity.subject;
+        let session = self.connection_uuid.to_string();
+        let entry = NewAuditEntry::from_command(subject, &session, wanted.raid, &wanted.command);
         let store = Arc::clone(&self.subscriber.service.0.store);
         self.pending_request = Some(Box::pin(async move {
-            CompletedRequest::AuditRecorded(wanted, store.record_audit(&deed).await)
+            CompletedRequest::AuditRecorded(wanted, store.record_audit(&entry).await)
         }));
     }
 
@@ -253,7 +258,7 @@ impl Connection {
             outbox.push_reply(match result {
                 Ok(()) => OutboxReply::Done,
                 Err(error) => {
-                    // Nobody learns by a signal which raids exist.
+                    // A signal must not reveal which raids exist.
                     let hidden = error == Error::Refused(Refusal::NotFound);
                     let error = if hidden {
                         Refusal::NotMember.into()
@@ -278,7 +283,6 @@ impl Connection {
         );
     }
 
-    /// Answers a message with an error.
     pub(super) fn reply_error(
         &mut self,
         re: &str,
@@ -295,7 +299,7 @@ impl Connection {
         });
     }
 
-    /// Answers at once, whatever else is still to be answered.
+    /// Answers a message without waiting for the events or replies of any raid.
     fn reply(&mut self, message: &ServerMessage) {
         let frame = frame::encode(self.subscriber.outbox.encoding, message);
         self.subscriber.watches.expect_reply();

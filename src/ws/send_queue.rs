@@ -1,11 +1,11 @@
-//! What waits to be written to one client, first to last.
+//! The queue of frames that wait to be written to one client.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// What an empty queue keeps at most.
+/// The capacity, in frames, that an empty queue keeps at most.
 const IDLE_CAPACITY_MAX: usize = 8;
 
 pub(super) struct SendQueue {
@@ -25,12 +25,12 @@ impl SendQueue {
         self.frames.is_empty()
     }
 
-    /// When the client last took something, or nothing was waiting.
+    /// When the client last took something, or the queue was last empty.
     pub(super) const fn last_progress_at(&self) -> Instant {
         self.last_progress_at
     }
 
-    /// Adds bytes that belong together at the end.
+    /// Adds a frame at the end.
     pub(super) fn push(&mut self, frame: Bytes) {
         if self.frames.is_empty() {
             self.last_progress_at = Instant::now();
@@ -38,7 +38,7 @@ impl SendQueue {
         self.frames.push_back(frame);
     }
 
-    /// The first to last that waits.
+    /// The frames in the order in which they will be written.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Bytes> {
         self.frames.iter()
     }
@@ -51,12 +51,13 @@ impl SendQueue {
         self.frames.pop_front()
     }
 
-    /// Drops all but the first few.
+    /// Drops all frames but the first `kept`.
     pub(super) fn truncate(&mut self, kept: usize) {
         self.frames.truncate(kept);
     }
 
-    /// The client has taken something.
+    /// Records that the client has taken something, and frees the memory of a queue that has become
+    /// empty.
     pub(super) fn record_progress(&mut self) {
         self.last_progress_at = Instant::now();
         if self.frames.is_empty() && self.frames.capacity() > IDLE_CAPACITY_MAX {

@@ -1,9 +1,10 @@
-//! A raid as Server-Sent Events: `GET /raids/{id}/stream`, for clients behind what lets no WebSocket through and for
-//! programs that only listen.
+//! A raid as Server-Sent Events: `GET /raids/{id}/stream`, for clients behind proxies that block
+//! WebSockets and for programs that only listen.
 //!
-//! It is a connection that watches one raid and cannot ask for anything: the same cursor into the raid's ring, the same
-//! collapse into a snapshot, the same places, ends and bounds. Its task gives the answer's body one piece at a time, so
-//! what the client does not take stays in the ring.
+//! An event stream is a connection that watches one raid and takes no requests. It has the same
+//! cursor into the raid's ring as a WebSocket, the same collapse into a snapshot, the same permits,
+//! limits and close causes. Its task passes one frame at a time to the response body, so events
+//! that the client has not taken stay in the ring.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,26 +32,26 @@ use crate::http::{ErrorResponse, Query, RaidPath, parse_seq, require_bearer_toke
 use crate::net::client_address::ClientAddress;
 use crate::telemetry::{GaugeGuard, Label, metrics};
 
-/// Tells nginx and its like to pass events on as they come.
+/// The header that makes nginx and compatible proxies forward events without buffering.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
-/// How long a client may take to take the last word.
+/// How long the last frame of a stream waits for the client to take it.
 const FINAL_FRAME_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) async fn open_event_stream(
-    State(sockets): State<ConnectionService>,
+    State(service): State<ConnectionService>,
     address: ClientAddress,
     RaidPath(raid): RaidPath,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, ErrorResponse> {
-    let identity = sockets
+    let identity = service
         .authenticate(require_bearer_token(&headers)?)
         .await?;
-    let since = resume_seq(&headers, query, &sockets.0.lineage)?;
-    let admission = sockets.admit(address.network(), true).await?;
-    let place = match &identity.player {
+    let since = resume_seq(&headers, query, &service.0.lineage)?;
+    let admission = service.admit(address.network(), true).await?;
+    let player_permit = match &identity.player {
         Some(player) => Some(
-            sockets
+            service
                 .0
                 .connections
                 .acquire_player_permit(player.id)
@@ -59,37 +60,38 @@ pub(super) async fn open_event_stream(
         None => None,
     };
     let (sink, source) = mpsc::channel(1);
-    let mut stream = SseConnection::new(sockets.clone(), identity, sink);
+    let mut stream = SseConnection::new(service.clone(), identity, sink);
     stream.begin_watch(raid, since).await?;
     let span = info_span!("stream", connection = stream.subscriber.outbox.id.0);
     let served = async move {
         stream.run().await;
-        drop((admission, place));
+        drop((admission, player_permit));
     };
-    sockets.0.tasks.spawn(served.instrument(span));
+    service.0.tasks.spawn(served.instrument(span));
 
-    let pieces = unfold(source, async |mut source| {
+    let frames = unfold(source, async |mut source| {
         source
             .recv()
             .await
-            .map(|piece| (Ok::<_, Infallible>(piece), source))
+            .map(|frame| (Ok::<_, Infallible>(frame), source))
     });
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (X_ACCEL_BUFFERING, "no"),
-        (RAIDHALL_LINEAGE, sockets.0.lineage.as_str()),
+        (RAIDHALL_LINEAGE, service.0.lineage.as_str()),
     ];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    Ok((headers, Body::from_stream(frames)).into_response())
 }
 
-/// What the client holds: by the id of the last event that it got, else by `since`; nothing of another lineage's.
+/// Returns the seq after which the client resumes: that of `Last-Event-ID`, else of `since`. `None`
+/// if there is neither, or if the client's `lineage` is not this database's.
 fn resume_seq(
     headers: &HeaderMap,
     mut query: Query,
     lineage: &str,
 ) -> Result<Option<Seq>, ErrorResponse> {
     let since = query.seq("since");
-    let theirs = query.text("lineage").is_none_or(|named| named == lineage);
+    let same_lineage = query.text("lineage").is_none_or(|named| named == lineage);
     query.finish()?;
     let last = match headers.get(LAST_EVENT_ID) {
         Some(id) => Some(id.to_str().ok().and_then(parse_seq).ok_or_else(|| {
@@ -100,41 +102,42 @@ fn resume_seq(
         })?),
         None => since,
     };
-    Ok(last.filter(|_| theirs))
+    Ok(last.filter(|_| same_lineage))
 }
 
 struct SseConnection {
     subscriber: Subscriber,
     queue: SendQueue,
-    /// The answer's body, which takes a piece when the one before has gone to the client.
+    /// The sender to the response body, which accepts a frame once the one before it has been
+    /// taken.
     body_sender: mpsc::Sender<Bytes>,
 }
 
 impl SseConnection {
     fn new(
-        sockets: ConnectionService,
+        service: ConnectionService,
         identity: Identity,
         body_sender: mpsc::Sender<Bytes>,
     ) -> Self {
-        let id = sockets.0.connections.next_id();
+        let id = service.0.connections.next_id();
         Self {
-            subscriber: Subscriber::new(sockets, id, Encoding::EventStream, identity),
+            subscriber: Subscriber::new(service, id, Encoding::EventStream, identity),
             queue: SendQueue::new(),
             body_sender,
         }
     }
 
-    /// Begins to watch, unless that is refused.
+    /// Begins to watch the raid, or returns why the session refuses.
     async fn begin_watch(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
         let Subscriber {
-            service: sockets,
+            service,
             outbox,
             identity,
             watches,
             ..
         } = &mut self.subscriber;
         let ticket = watches.begin(raid, None);
-        sockets
+        service
             .0
             .sessions
             .open_watch(Arc::clone(outbox), ticket, (&*identity).into(), since)
@@ -153,10 +156,19 @@ impl SseConnection {
             DisconnectCause::Close(code) => frame::close_event(code),
             DisconnectCause::Drained(bye) => bye,
         };
-        // Whoever does not take it within the time comes back by itself.
+        // A client that does not take the last frame in time reconnects by itself.
         let _ = timeout(FINAL_FRAME_TIMEOUT, self.body_sender.send(last)).await;
     }
 
+    /// Serves the client until the stream ends, and returns the cause. Each round queues what can
+    /// be sent, then waits for the first of:
+    ///
+    /// - a request from outside to close the connection,
+    /// - the timer: heartbeat, write stall, token expiry, drain, or a snapshot request,
+    /// - room in the response body, while frames wait to be sent,
+    /// - a replay page from the store,
+    /// - the client's end of the response, or a wake-up of the outbox, while nothing waits to be
+    ///   sent.
     async fn serve(&mut self) -> DisconnectCause {
         let timer = sleep_until(self.subscriber.next_deadline(&self.queue));
         tokio::pin!(timer);
@@ -198,13 +210,13 @@ impl SseConnection {
     }
 }
 
-/// Gives the client the next piece that waits.
+/// Passes the first frame of the queue to the response body.
 fn send_front(queue: &mut SendQueue, permit: mpsc::Permit<'_, Bytes>) {
-    let Some(piece) = queue.pop_front() else {
+    let Some(frame) = queue.pop_front() else {
         return;
     };
     metrics().deliveries.increment(1);
-    metrics().delivered_bytes.increment(piece.len() as u64);
-    permit.send(piece);
+    metrics().delivered_bytes.increment(frame.len() as u64);
+    permit.send(frame);
     queue.record_progress();
 }

@@ -1,4 +1,5 @@
-//! Whoever watches raids over one connection, whatever it speaks: who they are, what they watch, and how it ends.
+//! The subscriber: what a WebSocket and an event stream share. It has an identity, watches, and the
+//! deadlines and causes that end the connection.
 
 use std::sync::Arc;
 
@@ -18,22 +19,23 @@ use crate::fanout::frame::{self, Encoding};
 use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
 use crate::telemetry::CloseCause;
 
-/// How long a connection stays after its token's end, so that it can be renewed without a break.
+/// How long a connection outlives its token, so that the client can renew the token without a
+/// break.
 const TOKEN_GRACE_MS: i64 = 60_000;
 
-/// Why a connection ended.
+/// The cause of a connection's end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DisconnectCause {
-    /// We close it, with this code.
+    /// The server closes the connection with this code.
     Close(CloseCode),
-    /// The server goes away: this message says so, and when to come back.
+    /// The instance drains; this `bye` message tells the client when to reconnect.
     Drained(Bytes),
-    /// The client closed it, or is gone.
+    /// The client closed the connection or vanished.
     ClientGone,
 }
 
 impl DisconnectCause {
-    /// The cause in metrics and logs.
+    /// Returns the cause as it appears in metrics and logs.
     pub(super) const fn label(&self) -> CloseCause {
         match self {
             Self::Close(code) => CloseCause::Code(*code),
@@ -50,54 +52,58 @@ pub(super) struct Subscriber {
     pub(super) watches: Watches,
     pub(super) replay_reader: ReplayReader,
     next_heartbeat_at: Instant,
-    /// When the token has ended for good.
+    /// When the token and its grace period end.
     token_deadline: Instant,
-    /// When a drain lets this client go.
+    /// When the drain closes this connection; `None` until a drain has been noticed.
     drain_at: Option<Instant>,
 }
 
 impl Subscriber {
     pub(super) fn new(
-        sockets: ConnectionService,
+        service: ConnectionService,
         id: ConnectionId,
-        form: impl Into<Encoding>,
+        encoding: impl Into<Encoding>,
         identity: Identity,
     ) -> Self {
-        let (outbox, options) = (Arc::new(Outbox::new(id, form)), &sockets.0.options);
-        let viewer = Self {
+        let outbox = Arc::new(Outbox::new(id, encoding));
+        let options = &service.0.options;
+        let subscriber = Self {
             watches: Watches::new(Arc::clone(&outbox), options.watch_lag_limit()),
-            replay_reader: ReplayReader::new(&sockets.0.store),
+            replay_reader: ReplayReader::new(&service.0.store),
             next_heartbeat_at: Instant::now() + options.heartbeat_interval,
-            token_deadline: token_deadline(&sockets, &identity),
+            token_deadline: token_deadline(&service, &identity),
             drain_at: None,
-            service: sockets,
+            service,
             outbox,
             identity,
         };
-        viewer.register();
-        viewer
+        subscriber.register();
+        subscriber
     }
 
-    /// Goes on by another token of the same subject.
+    /// Continues with another token of the same subject.
     pub(super) fn replace_identity(&mut self, identity: Identity) {
         self.token_deadline = token_deadline(&self.service, &identity);
         self.identity = identity;
         self.register();
     }
 
-    /// Stands among those whose connections can be ended, as who they are now.
+    /// Adds the connection to the registry under its current identity, so that a revocation or a
+    /// drain can close it.
     fn register(&self) {
         self.service
             .0
             .connections
             .upsert(&self.outbox, &self.identity);
-        // Whoever was revoked since the token was checked may have been missed when connections were ended.
+        // A revocation since the check of the token closed only the connections that were
+        // registered by then.
         if let Err(error) = self.service.0.auth.check_not_revoked(&self.identity) {
             self.outbox.request_close(close_code_for(&error));
         }
     }
 
-    /// The end that somebody else has decided on. Takes note of a drain.
+    /// Returns the cause if something outside this task has requested the close. Picks the moment
+    /// to leave when a drain begins.
     pub(super) fn check_disconnect(&mut self) -> Option<DisconnectCause> {
         if self.drain_at.is_none() && self.service.0.connections.is_draining() {
             let spread = self.service.0.options.drain_spread;
@@ -106,10 +112,11 @@ impl Subscriber {
         self.outbox.close_code().map(DisconnectCause::Close)
     }
 
-    /// Queues what may go out now, and asks for what has to be had first.
+    /// Queues the frames that can be sent now, and starts to fetch the snapshots and replay pages
+    /// that watches need.
     pub(super) fn queue_ready_frames(&mut self, queue: &mut SendQueue) {
-        for need in self.watches.queue_ready_frames(queue) {
-            match need {
+        for request in self.watches.queue_ready_frames(queue) {
+            match request {
                 FetchRequest::Snapshot(ticket) => {
                     let outbox = Arc::clone(&self.outbox);
                     self.service
@@ -124,37 +131,42 @@ impl Subscriber {
         }
     }
 
-    /// A replay that was promised comes whole, or the connection ends with a code that tells the client to resume.
+    /// Queues a page of a replay. **A promised replay is sent completely**, or the connection is
+    /// closed with a code that makes the client resume: so it is if the page does not continue the
+    /// replay.
     pub(super) fn on_replay_page(
         &mut self,
         ticket: WatchId,
         events: Vec<Event>,
         queue: &mut SendQueue,
     ) -> Result<(), DisconnectCause> {
-        let came = self.watches.queue_replay_page(ticket, events, queue);
-        if came {
+        let is_expected = self.watches.queue_replay_page(ticket, events, queue);
+        if is_expected {
             Ok(())
         } else {
             Err(DisconnectCause::Close(CloseCode::SlowConsumer))
         }
     }
 
-    /// The moment at which something has to be done even if nothing happens.
+    /// Returns the next moment at which [`Subscriber::on_timer`] or
+    /// [`Subscriber::queue_ready_frames`] has work to do.
     pub(super) fn next_deadline(&self, queue: &SendQueue) -> Instant {
-        // What is asked for is asked while gathering, which waits until everything has been written.
-        let writing = if queue.is_empty() {
+        // Snapshots are requested while frames are collected, which happens only once the queue has
+        // been written.
+        let queue_deadline = if queue.is_empty() {
             self.watches.next_snapshot_request_at()
         } else {
             Some(self.write_stall_deadline(queue))
         };
-        let others = [writing, self.drain_at].into_iter().flatten();
+        let others = [queue_deadline, self.drain_at].into_iter().flatten();
         others.fold(
             self.next_heartbeat_at.min(self.token_deadline),
             Instant::min,
         )
     }
 
-    /// Does what it is time for. True if a heartbeat is due.
+    /// Checks every deadline. Returns true if a heartbeat is due, or the cause if the connection
+    /// must end.
     pub(super) fn on_timer(&mut self, queue: &SendQueue) -> Result<bool, DisconnectCause> {
         let now = Instant::now();
         if !queue.is_empty() && now >= self.write_stall_deadline(queue) {
@@ -169,14 +181,14 @@ impl Subscriber {
         if now >= self.token_deadline {
             return Err(DisconnectCause::Close(CloseCode::Unauthenticated));
         }
-        let beats = now >= self.next_heartbeat_at;
-        if beats {
+        let is_heartbeat_due = now >= self.next_heartbeat_at;
+        if is_heartbeat_due {
             self.next_heartbeat_at = now + self.service.0.options.heartbeat_interval;
         }
-        Ok(beats)
+        Ok(is_heartbeat_due)
     }
 
-    /// When a client that goes on taking nothing counts as stuck.
+    /// When the connection is closed if the client goes on taking nothing.
     fn write_stall_deadline(&self, queue: &SendQueue) -> Instant {
         queue.last_progress_at() + self.service.0.options.write_stall_timeout
     }
@@ -192,7 +204,7 @@ impl Subscriber {
     }
 }
 
-/// Whatever ended it, a connection gives up every watch and what was on its way.
+/// Leaves the registry and ends every watch, however the connection ended.
 impl Drop for Subscriber {
     fn drop(&mut self) {
         self.service.0.connections.remove(&self.outbox);
@@ -200,9 +212,9 @@ impl Drop for Subscriber {
     }
 }
 
-/// The moment until which a token keeps a connection open: its end and a grace.
-fn token_deadline(sockets: &ConnectionService, identity: &Identity) -> Instant {
-    sockets
+/// Returns the moment until which a token keeps a connection open: its expiry and the grace period.
+fn token_deadline(service: &ConnectionService, identity: &Identity) -> Instant {
+    service
         .0
         .clock
         .instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))

@@ -1,4 +1,5 @@
-//! From an HTTP request to a WebSocket: what can be refused is refused here, before the upgrade.
+//! The upgrade of an HTTP request to a WebSocket. Whatever can be checked before the upgrade is
+//! refused over HTTP here.
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -22,36 +23,36 @@ use crate::http::header_list::header_list_items;
 use crate::net::client_address::ClientAddress;
 use crate::net::listener::{PacedStream, ReclaimedStream};
 
-/// The length of 16 bytes in Base64 (RFC 6455 section 4.1).
+/// The length of a `Sec-WebSocket-Key`: 16 bytes in Base64 (RFC 6455 section 4.1).
 const KEY_CHARS: usize = 24;
 
 pub(super) async fn upgrade(
-    State(sockets): State<ConnectionService>,
+    State(service): State<ConnectionService>,
     address: ClientAddress,
     mut request: Request,
 ) -> Response {
-    let checked = check_upgrade(&sockets, request.method(), request.headers()).await;
+    let checked = check_upgrade(&service, request.method(), request.headers()).await;
     let accepted = match checked {
         Ok(accepted) => accepted,
         Err(response) => return *response,
     };
     let network = address.network();
-    let admission = match sockets.admit(network, accepted.identity.is_some()).await {
+    let admission = match service.admit(network, accepted.identity.is_some()).await {
         Ok(admission) => admission,
         Err(error) => return ErrorResponse::from(error).into_response(),
     };
     let Some(on_upgrade) = request.extensions_mut().remove::<OnUpgrade>() else {
         return malformed_response("The connection cannot be upgraded");
     };
-    let id = sockets.0.connections.next_id();
+    let id = service.0.connections.next_id();
     let span = info_span!("connection", connection = id.0);
     let AcceptedUpgrade {
         codec,
-        is_codec_requested: named,
+        is_codec_requested,
         key,
         identity,
     } = accepted;
-    let tasks = sockets.0.tasks.clone();
+    let tasks = service.0.tasks.clone();
     tasks.spawn(
         async move {
             let upgraded = match on_upgrade.await {
@@ -60,33 +61,33 @@ pub(super) async fn upgrade(
             };
             let Some(ReclaimedStream {
                 stream,
-                permit: seat,
+                permit,
                 read_ahead: first,
             }) = PacedStream::reclaim(upgraded)
             else {
                 return debug!("the upgraded connection is of an unknown kind");
             };
-            let _seat = seat;
-            Handshake::new(sockets, id, codec, stream, first)
+            let _permit = permit;
+            Handshake::new(service, id, codec, stream, first)
                 .await
                 .run(identity, admission)
                 .await;
         }
         .instrument(span),
     );
-    switching_protocols_response(&key, named.then_some(codec))
+    switching_protocols_response(&key, is_codec_requested.then_some(codec))
 }
 
 struct AcceptedUpgrade {
     codec: Codec,
-    /// Whether the client asked for the codec by name, so that the answer must name it.
+    /// Whether the client requested the codec as a subprotocol, so that the response must name it.
     is_codec_requested: bool,
     key: HeaderValue,
     identity: Option<auth::Identity>,
 }
 
 async fn check_upgrade(
-    sockets: &ConnectionService,
+    service: &ConnectionService,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<AcceptedUpgrade, Box<Response>> {
@@ -120,7 +121,7 @@ async fn check_upgrade(
             "Sec-WebSocket-Key must be 16 bytes in Base64",
         ))
     })?;
-    if !sockets.0.options.allowed_origins.is_allowed(headers) {
+    if !service.0.options.allowed_origins.is_allowed(headers) {
         return Err(Box::new(
             ErrorResponse::from(Error::Forbidden("This origin may not connect")).into_response(),
         ));
@@ -135,7 +136,7 @@ async fn check_upgrade(
         )));
     }
     let identity = match auth::bearer_token(headers) {
-        Some(token) => Some(sockets.authenticate(token).await),
+        Some(token) => Some(service.authenticate(token).await),
         None => None,
     };
     let identity = identity

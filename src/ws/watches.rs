@@ -1,8 +1,9 @@
-//! The raids that one connection watches: a cursor each, and what the client may be sent of them now.
+//! The watches of one connection: a cursor into each raid's ring, and the decision what can be sent
+//! to the client now.
 //!
-//! Everything here is bounded. Numbered events stay in the raids' rings until the socket takes them. A watch that is
-//! too far behind, not counting what its resume still has to replay, collapses: it asks for one snapshot and goes on
-//! from there.
+//! Everything here is bounded. Numbered events stay in the raids' rings until the socket takes
+//! them. A watch that is too far behind, not counting what its resume still has to replay,
+//! collapses: it requests one snapshot and continues from there.
 
 #[cfg(test)]
 mod tests;
@@ -24,41 +25,44 @@ use crate::telemetry::{GaugeGuard, SignalDropCause, metrics};
 use crate::ws::requests::error_frame;
 use crate::ws::send_queue::SendQueue;
 
-/// What one watch may put into the socket's queue at a time, in bytes.
+/// The most bytes of events that one watch queues at a time.
 const PULL_BYTES_MAX: usize = 32 * 1024;
-/// The pause before a collapsed watch asks for its snapshot again.
+/// The delay before a collapsed watch whose snapshot was refused requests it again.
 const SNAPSHOT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// One watch.
+/// A connection's subscription to one raid.
 struct Watch {
     ticket: WatchId,
-    /// The correlation number of the request, for its error.
+    /// The `id` of the client's `watch` message, repeated in an error.
     request_id: Option<u64>,
     phase: WatchPhase,
-    /// The last event that it shows, and why it ends there.
+    /// Set once the watch is to end: the last event to send, and the reason for `unwatched`.
     pending_end: Option<(Seq, UnwatchReason)>,
     _gauge: GaugeGuard,
 }
 
 enum WatchPhase {
-    /// Not answered yet.
+    /// The session has not answered the request yet.
     Requested,
-    /// Showing events.
+    /// Events are sent as they happen.
     Live(LiveWatch),
-    /// Too far behind: waits for a snapshot, asked for already or to be asked for at the moment given.
+    /// The watch fell too far behind and waits for a snapshot.
     Collapsed {
         audience: Arc<Audience>,
+        /// When to request the snapshot; `None` while a request is under way.
         snapshot_request_at: Option<Instant>,
     },
 }
 
 struct LiveWatch {
     audience: Arc<Audience>,
-    /// The newest event that has gone out.
+    /// The seq up to which the watch has been sent.
     cursor: Seq,
-    /// Everything up to here comes whole, whatever happens.
+    /// The end of the promised replay: **every event up to this seq is sent**, however far behind
+    /// the watch is.
     replay_until: Seq,
-    /// Who is online is not known any more: it needs a snapshot.
+    /// Whether presence messages were dropped, so that the client needs a snapshot to know which
+    /// members are online.
     is_presence_lost: bool,
 }
 
@@ -73,18 +77,19 @@ impl LiveWatch {
     }
 }
 
-/// How far a watch may be behind.
+/// The lag limit: how far, in messages and bytes, a watch may be behind before it collapses.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WatchLagLimit {
     pub(super) messages_max: u64,
     pub(super) bytes_max: u64,
 }
 
-/// Something that the connection has to do for a watch.
+/// A fetch that the connection has to start before a watch can continue.
 pub(super) enum FetchRequest {
-    /// Ask the session for a snapshot.
+    /// Request a snapshot from the session.
     Snapshot(WatchId),
-    /// Read promised events after a seq from the store: the ring does not hold them any more.
+    /// Read the events after this seq from the store: they are promised, and the ring no longer
+    /// holds them.
     ReplayPage(WatchId, Seq),
 }
 
@@ -92,23 +97,22 @@ pub(super) struct Watches {
     outbox: Arc<Outbox>,
     lag_limit: WatchLagLimit,
     watches: Vec<Watch>,
-    /// Answers that wait for their event to go out first, and those behind them of the same raid.
+    /// Replies that wait until the event that they answer has been sent, and later replies of the
+    /// same raid.
     held_replies: VecDeque<(Option<RaidId>, Seq, Bytes)>,
-    /// Empty but while gathering.
+    /// The lanes taken from the outbox; empty except while frames are collected.
     lanes: OutboxLanes,
     last_ticket_number: u64,
-    /// Requests that are not answered yet.
     unanswered_requests: usize,
 }
 
 impl Watches {
     pub(super) fn new(outbox: Arc<Outbox>, lag_limit: WatchLagLimit) -> Self {
-        let (watches, held_replies) = (Vec::new(), VecDeque::new());
         Self {
             outbox,
             lag_limit,
-            watches,
-            held_replies,
+            watches: Vec::new(),
+            held_replies: VecDeque::new(),
             lanes: OutboxLanes::default(),
             last_ticket_number: 0,
             unanswered_requests: 0,
@@ -123,17 +127,18 @@ impl Watches {
         self.watches.iter().any(|watch| watch.ticket.raid == raid)
     }
 
-    /// Requests that are not answered yet.
+    /// Returns the number of requests whose reply has not been queued for sending yet.
     pub(super) const fn unanswered_requests(&self) -> usize {
         self.unanswered_requests
     }
 
-    /// Notes that an answer will come.
+    /// Counts a request that will get a reply.
     pub(super) const fn expect_reply(&mut self) {
         self.unanswered_requests += 1;
     }
 
-    /// The audience of a raid that is being watched.
+    /// Returns the audience of a watched raid; `None` while the session has not answered the
+    /// request.
     pub(super) fn audience(&self, raid: RaidId) -> Option<&Arc<Audience>> {
         let watch = self
             .watches
@@ -146,7 +151,7 @@ impl Watches {
         }
     }
 
-    /// Begins a watch, in place of a former one of the same raid.
+    /// Adds a watch of a raid and counts its request. Replaces a former watch of the same raid.
     pub(super) fn begin(&mut self, raid: RaidId, id: Option<u64>) -> WatchId {
         self.last_ticket_number += 1;
         let ticket = WatchId {
@@ -166,7 +171,7 @@ impl Watches {
         ticket
     }
 
-    /// Ends a watch, if there is one.
+    /// Removes the watch of a raid, if there is one, and leaves the audience.
     pub(super) fn remove(&mut self, raid: RaidId) {
         if let Some(index) = self
             .watches
@@ -175,7 +180,7 @@ impl Watches {
         {
             let Watch { ticket, phase, .. } = self.watches.remove(index);
             match phase {
-                // Its answer, when it comes, is nobody's any more.
+                // The reply will find no watch with this ticket and be ignored.
                 WatchPhase::Requested => self.unanswered_requests -= 1,
                 WatchPhase::Live(LiveWatch { audience, .. })
                 | WatchPhase::Collapsed { audience, .. } => {
@@ -185,14 +190,15 @@ impl Watches {
         }
     }
 
-    /// Ends every watch, and what was still on its way.
+    /// Closes the outbox and removes every watch, those included whose replies are still in the
+    /// outbox.
     pub(super) fn remove_all(&mut self) {
-        for answer in self.outbox.close().replies {
+        for reply in self.outbox.close().replies {
             if let OutboxReply::Joined {
                 watch_id: ticket,
                 audience,
                 ..
-            } = answer
+            } = reply
             {
                 audience.leave(self.outbox.id, ticket);
             }
@@ -202,7 +208,7 @@ impl Watches {
         }
     }
 
-    /// The newest seq of each watched raid.
+    /// Returns the newest known seq of each watched raid, by the raid's id, for a heartbeat.
     pub(super) fn heads(&self) -> BTreeMap<String, Seq> {
         let head = |watch: &Watch| match &watch.phase {
             WatchPhase::Requested => None,
@@ -218,39 +224,40 @@ impl Watches {
             .collect()
     }
 
-    /// When a collapsed watch wants to ask again.
+    /// Returns when the next collapsed watch has to request its snapshot.
     pub(super) fn next_snapshot_request_at(&self) -> Option<Instant> {
         let at = |watch: &Watch| match watch.phase {
             WatchPhase::Collapsed {
-                snapshot_request_at: ask_at,
+                snapshot_request_at: request_at,
                 ..
-            } => ask_at,
+            } => request_at,
             _ => None,
         };
         self.watches.iter().filter_map(at).min()
     }
 
-    /// Queues what may go out now, in this order: answers to watches, events, answers that were waiting for them,
-    /// presence, signals. Gives what has to be done first for watches that cannot go on.
+    /// Queues the frames that can be sent now, in this order: replies that need not wait, among
+    /// them those to watch requests; events; replies that waited for these events; presence;
+    /// signals. Returns the fetches that watches need before they can continue.
     pub(super) fn queue_ready_frames(&mut self, queue: &mut SendQueue) -> Vec<FetchRequest> {
         self.take_outbox(queue);
-        let mut needs = Vec::new();
+        let mut requests = Vec::new();
         let mut index = 0;
         while index < self.watches.len() {
-            if let Some(need) = self.queue_events(index, queue) {
-                needs.push(need);
+            if let Some(request) = self.queue_events(index, queue) {
+                requests.push(request);
             }
             index += usize::from(!self.end_if_complete(index, queue));
         }
         self.release_held_replies(queue);
         self.queue_presence_and_signals(queue);
-        needs
+        requests
     }
 
     fn take_outbox(&mut self, queue: &mut SendQueue) {
         self.outbox.swap_lanes(&mut self.lanes);
-        while let Some(answer) = self.lanes.replies.pop_front() {
-            self.apply_reply(answer, queue);
+        while let Some(reply) = self.lanes.replies.pop_front() {
+            self.apply_reply(reply, queue);
         }
         while let Some(raid) = self.lanes.presence_dropped.pop() {
             self.lanes.presence.retain(|(of, _)| *of != raid);
@@ -265,8 +272,8 @@ impl Watches {
         }
     }
 
-    fn apply_reply(&mut self, answer: OutboxReply, queue: &mut SendQueue) {
-        match answer {
+    fn apply_reply(&mut self, reply: OutboxReply, queue: &mut SendQueue) {
+        match reply {
             OutboxReply::Frame { raid, seq, frame } => {
                 if self.is_held_back(raid, seq) {
                     self.held_replies.push_back((raid, seq, frame));
@@ -280,11 +287,11 @@ impl Watches {
                 watch_id: ticket,
                 audience,
                 cursor,
-                replay_until: promised,
+                replay_until,
                 frame,
             } => match self.find(ticket) {
                 Some(watch) => {
-                    watch.phase = WatchPhase::Live(LiveWatch::new(audience, cursor, promised));
+                    watch.phase = WatchPhase::Live(LiveWatch::new(audience, cursor, replay_until));
                     self.unanswered_requests -= 1;
                     queue.push(frame);
                 }
@@ -316,14 +323,20 @@ impl Watches {
     }
 
     fn on_refused(&mut self, ticket: WatchId, error: &Error, queue: &mut SendQueue) {
-        let form = self.outbox.encoding;
+        let encoding = self.outbox.encoding;
         let Some(watch) = self.find(ticket) else {
-            // Another watch has taken its place, and will have an answer of its own.
+            // The watch was removed or replaced; a replacement gets a reply of its own.
             return;
         };
         match &mut watch.phase {
             WatchPhase::Requested => {
-                let frame = error_frame(form, "watch", watch.request_id, Some(ticket.raid), error);
+                let frame = error_frame(
+                    encoding,
+                    "watch",
+                    watch.request_id,
+                    Some(ticket.raid),
+                    error,
+                );
                 queue.push(frame);
                 self.remove(ticket.raid);
             }
@@ -333,9 +346,9 @@ impl Watches {
                     .get_or_insert((Seq::ZERO, UnwatchReason::Forbidden));
             }
             WatchPhase::Collapsed {
-                snapshot_request_at: ask_at,
+                snapshot_request_at: request_at,
                 ..
-            } => *ask_at = Some(Instant::now() + SNAPSHOT_RETRY_DELAY),
+            } => *request_at = Some(Instant::now() + SNAPSHOT_RETRY_DELAY),
             WatchPhase::Live(_) => {}
         }
     }
@@ -344,7 +357,8 @@ impl Watches {
         self.watches.iter_mut().find(|watch| watch.ticket == ticket)
     }
 
-    /// Queues the next events of a watch.
+    /// Queues the next events of a watch, or collapses it. Returns the fetch that it needs before
+    /// it can continue.
     fn queue_events(&mut self, index: usize, queue: &mut SendQueue) -> Option<FetchRequest> {
         let watch = &mut self.watches[index];
         if let WatchPhase::Live(live) = &mut watch.phase {
@@ -368,10 +382,13 @@ impl Watches {
                     PULL_BYTES_MAX,
                 ) {
                     PullResult::Frames(frames, reached) => {
-                        frames.into_iter().for_each(|frame| queue.push(frame));
+                        for frame in frames {
+                            queue.push(frame);
+                        }
                         live.cursor = reached;
                     }
-                    // Its end is in the outbox by now, and says how far it may still be shown.
+                    // The outbox holds the reply that ends this watch and says up to which seq to
+                    // send; read it next.
                     PullResult::Ended => self.outbox.wake(),
                     PullResult::Evicted if live.cursor < live.replay_until => {
                         return Some(FetchRequest::ReplayPage(watch.ticket, live.cursor));
@@ -385,7 +402,8 @@ impl Watches {
             .then_some(FetchRequest::Snapshot(watch.ticket))
     }
 
-    /// Ends a watch that has shown its last event. True if it did.
+    /// Removes a watch whose last event has been queued, and queues `unwatched`. Returns whether it
+    /// did.
     fn end_if_complete(&mut self, index: usize, queue: &mut SendQueue) -> bool {
         let watch = &self.watches[index];
         let Some((at, reason)) = watch.pending_end else {
@@ -403,15 +421,15 @@ impl Watches {
         true
     }
 
-    /// Queues promised events that were read from the store. False if the watch still waits and they are not the ones
-    /// that it waits for.
+    /// Queues the events of a replay page from the store. Returns false if the watch is live and
+    /// the page holds no event that continues its replay.
     pub(super) fn queue_replay_page(
         &mut self,
         ticket: WatchId,
         events: Vec<Event>,
         queue: &mut SendQueue,
     ) -> bool {
-        let form = self.outbox.encoding;
+        let encoding = self.outbox.encoding;
         let Some(Watch {
             phase: WatchPhase::Live(live),
             ..
@@ -421,11 +439,11 @@ impl Watches {
         };
         let before = live.cursor;
         for event in events {
-            // Beyond the promise the ring has them, or the watch collapses.
+            // Events after the replay come from the ring, or the watch collapses.
             if event.seq == live.cursor.next() && event.seq <= live.replay_until {
                 live.cursor = event.seq;
                 queue.push(frame::encode(
-                    form,
+                    encoding,
                     &ServerMessage::Event {
                         raid: ticket.raid,
                         event,
@@ -436,7 +454,7 @@ impl Watches {
         live.cursor > before
     }
 
-    /// Queues the answers whose events have gone out.
+    /// Queues the held replies whose events have been queued.
     fn release_held_replies(&mut self, queue: &mut SendQueue) {
         if self.held_replies.is_empty() {
             return;
@@ -451,13 +469,14 @@ impl Watches {
         }
     }
 
-    /// Whether an answer has to wait: for its event, or for an answer of the same raid that does.
+    /// Whether a reply has to wait: for its event, or behind a held reply of the same raid.
     fn is_held_back(&self, raid: Option<RaidId>, seq: Seq) -> bool {
         let Some(raid) = raid else { return false };
         self.held_replies.iter().any(|(of, ..)| *of == Some(raid)) || !self.has_passed(raid, seq)
     }
 
-    /// Whether a client has seen everything of a raid up to `seq`, or does not watch it.
+    /// Whether everything of a raid up to `seq` has been queued for the client, or the client does
+    /// not watch the raid.
     fn has_passed(&self, raid: RaidId, seq: Seq) -> bool {
         self.watches
             .iter()
@@ -468,7 +487,7 @@ impl Watches {
             })
     }
 
-    /// Queues presence and signals of raids that are shown.
+    /// Queues presence and signals of the raids whose watches are live.
     fn queue_presence_and_signals(&mut self, queue: &mut SendQueue) {
         while let Some((raid, frame)) = self.lanes.presence.pop_front() {
             if self.is_live(raid) {
@@ -486,7 +505,8 @@ impl Watches {
         }
     }
 
-    /// A watch that is not live gets presence with its next answer, and signals do not last.
+    /// Whether the client receives presence and signals of a raid. A watch that is not live gets
+    /// presence with its next reply or snapshot, and misses signals.
     fn is_live(&self, raid: RaidId) -> bool {
         let watch = self.watches.iter().find(|watch| watch.ticket.raid == raid);
         watch.is_some_and(|watch| matches!(watch.phase, WatchPhase::Live(_)))
@@ -505,13 +525,13 @@ impl Watch {
         }
     }
 
-    /// Whether it is time to ask for a snapshot; then it counts as asked.
+    /// Returns true if it is time to request a snapshot, and marks the request as made.
     fn take_due_snapshot_request(&mut self) -> bool {
         match &mut self.phase {
             WatchPhase::Collapsed {
-                snapshot_request_at: ask_at,
+                snapshot_request_at: request_at,
                 ..
-            } => ask_at.take_if(|at| *at <= Instant::now()).is_some(),
+            } => request_at.take_if(|at| *at <= Instant::now()).is_some(),
             _ => false,
         }
     }

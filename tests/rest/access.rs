@@ -1,4 +1,5 @@
-//! Who may do what: every route and every command, asked by everybody. A route that is served and has no row here fails.
+//! Access rules: every route and every command, requested by every kind of caller. The test fails
+//! if a served route has no row here.
 
 use std::collections::BTreeSet;
 
@@ -8,29 +9,36 @@ use serde_json::{Value, json};
 use crate::rest_server::{RestServer, json_text};
 use crate::routes;
 
-/// Everybody who may ask, in the order of a row's answers.
+/// The kinds of caller, in the order of the statuses of a row.
 const CALLERS: [&str; 8] = [
-    "nobody", "stranger", "member", "leader", "kicked", "banned", "service", "admin",
+    "anonymous",
+    "stranger",
+    "member",
+    "leader",
+    "kicked",
+    "banned",
+    "service",
+    "admin",
 ];
 
-/// A request as one of them makes it; `{raid}`, `{code}`, `{player}` (another member),
-/// `{leader}` and `{name}` (a webhook's) are filled in.
+/// A request and its expected statuses. The test fills in `{raid}`, `{code}`, `{player}` (another
+/// member), `{leader}` and `{name}` (of a webhook endpoint).
 struct AccessRule {
     request: &'static str,
     body: Value,
-    /// The status for each of [`CALLERS`].
+    /// The expected status for each of [`CALLERS`].
     statuses: [u16; 8],
 }
 
-fn rule(asks: &'static str, body: Value, answers: [u16; 8]) -> AccessRule {
+fn rule(request: &'static str, body: Value, statuses: [u16; 8]) -> AccessRule {
     AccessRule {
-        request: asks,
+        request,
         body,
-        statuses: answers,
+        statuses,
     }
 }
 
-/// Public, or for whoever is signed in, whoever they are.
+/// Returns the rules of all routes but that for commands.
 fn public_rules() -> Vec<AccessRule> {
     let none = || Value::Null;
     vec![
@@ -92,7 +100,7 @@ fn public_rules() -> Vec<AccessRule> {
             json!({"invite_code": "{code}"}),
             [401, 200, 200, 200, 403, 403, 403, 403],
         ),
-        // The host app's backend.
+        // Routes for the host app's backend.
         rule(
             "POST /players",
             json!({"external_id": "u-1", "name": "Eve"}),
@@ -114,7 +122,7 @@ fn public_rules() -> Vec<AccessRule> {
             ONLY_SERVICE,
         ),
         rule("GET /events", none(), ONLY_SERVICE),
-        // Operators.
+        // Routes for operators.
         rule("GET /admin/players?name=a", none(), ONLY_ADMIN),
         rule(
             "POST /admin/players/{player}/ban",
@@ -145,7 +153,7 @@ fn public_rules() -> Vec<AccessRule> {
             ONLY_ADMIN,
         ),
         rule("POST /admin/webhooks/{name}/resume", none(), ONLY_ADMIN),
-        // Ends the sign-in: last, and members' tokens are of no use after it.
+        // Comes last, because it ends the sign-in and so revokes the caller's token.
         rule(
             "POST /auth/sign-out",
             none(),
@@ -157,7 +165,8 @@ fn public_rules() -> Vec<AccessRule> {
 const ONLY_SERVICE: [u16; 8] = [401, 403, 403, 403, 403, 403, 200, 403];
 const ONLY_ADMIN: [u16; 8] = [401, 403, 403, 403, 403, 403, 403, 200];
 
-/// Every command, in an active raid of its own: what the rules say of the moment to who may ask.
+/// Returns every command with its expected statuses. Commands that succeed run in an active raid of
+/// their own, so the status of a permitted caller also depends on the state of the raid.
 fn command_rules() -> Vec<(Value, [u16; 8])> {
     vec![
         (json!({"type": "say", "text": "hello"}), MEMBERS),
@@ -196,7 +205,7 @@ fn command_rules() -> Vec<(Value, [u16; 8])> {
 const MEMBERS: [u16; 8] = [401, 404, 200, 200, 404, 403, 403, 403];
 const LEADER: [u16; 8] = [401, 404, 403, 200, 404, 403, 403, 403];
 
-/// A raid under way with everybody about it: member 1's task is open, task 2 is claimed by the member.
+/// An active raid and one caller of each kind. Task 1 is open, and task 2 is claimed by the member.
 struct AccessFixture {
     server: RestServer,
     tokens: Vec<String>,
@@ -205,21 +214,20 @@ struct AccessFixture {
 
 impl AccessFixture {
     async fn start() -> AccessFixture {
-        let house = RestServer::start().await;
+        let server = RestServer::start().await;
         let mut guests = Vec::new();
-        for name in [
-            "Stranger", "Member", "Leader", "Kicked", "Banned", "Somebody",
-        ] {
-            guests.push(house.sign_in_guest(name).await);
+        for name in ["Stranger", "Member", "Leader", "Kicked", "Banned", "Other"] {
+            guests.push(server.sign_in_guest(name).await);
         }
         let token = |index: usize| json_text(&guests[index]["access_token"]);
         let id = |index: usize| guests[index]["player"]["id"].clone();
-        let (member, leader) = (token(1), token(2));
+        let member = token(1);
+        let leader = token(2);
         let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "late_join": true,
             "max_members": 50});
-        let raid = house.post("/raids", &leader, new).await.expect_data(201);
+        let raid = server.post("/raids", &leader, new).await.expect_data(201);
         for joins in [1, 3, 4, 5] {
-            house
+            server
                 .post(
                     "/raids/join",
                     &token(joins),
@@ -234,12 +242,12 @@ impl AccessFixture {
             json!({"type": "add_task", "title": "One", "xp": 10, "minutes": 5}),
             json!({"type": "add_task", "title": "Two", "xp": 10, "minutes": 5}),
         ] {
-            house
+            server
                 .send_command(&raid["id"], &leader, cmd)
                 .await
                 .expect_data(200);
         }
-        house
+        server
             .send_command(
                 &raid["id"],
                 &member,
@@ -247,16 +255,16 @@ impl AccessFixture {
             )
             .await
             .expect_data(200);
-        let admin = house.scoped_token(Scope::Admin);
+        let admin = server.scoped_token(Scope::Admin);
         let ban = format!("/admin/players/{}/ban", id(4));
-        house
+        server
             .post(&ban, &admin, json!({"reason": "x"}))
             .await
             .expect_data(200);
-        // The ban is noticed within its second.
+        // Instances poll for bans every second.
         tokio::time::sleep(std::time::Duration::from_secs(2)).await;
         let players = (0..5).map(token);
-        let scopes = [house.scoped_token(Scope::Service), admin];
+        let scopes = [server.scoped_token(Scope::Service), admin];
         let tokens = std::iter::once(String::new())
             .chain(players)
             .chain(scopes)
@@ -268,24 +276,24 @@ impl AccessFixture {
             ("{leader}", id(2)),
         ];
         AccessFixture {
-            server: house,
+            server,
             tokens,
             path_values: names,
         }
     }
 
-    /// What `who` is answered.
-    async fn request_status(&self, who: usize, asks: &str, body: &Value) -> u16 {
-        let mut asks = asks.to_owned();
+    /// Sends a request as one of [`CALLERS`] and returns the status of the response.
+    async fn request_status(&self, caller: usize, request: &str, body: &Value) -> u16 {
+        let mut request = request.to_owned();
         let mut body = body.to_string();
-        asks = asks.replace("{name}", "app");
+        request = request.replace("{name}", "app");
         for (name, value) in &self.path_values {
-            asks = asks.replace(name, &value.to_string());
+            request = request.replace(name, &value.to_string());
             body = body.replace(&format!("\"{name}\""), &value.to_string());
         }
         let body = serde_json::from_str(&body).expect("JSON");
         self.server
-            .request(&asks, &self.tokens[who], &[], body)
+            .request(&request, &self.tokens[caller], &[], body)
             .await
             .status
             .as_u16()
@@ -297,11 +305,11 @@ async fn each_caller_may_use_exactly_the_permitted_routes() {
     let mut wrong = Vec::new();
     let commands = command_rules().into_iter();
     let rows = commands
-        .map(|(cmd, answers)| {
+        .map(|(cmd, statuses)| {
             rule(
                 "POST /raids/{raid}/commands",
                 json!({ "cmd": cmd }),
-                answers,
+                statuses,
             )
         })
         .chain(public_rules());
@@ -311,25 +319,26 @@ async fn each_caller_may_use_exactly_the_permitted_routes() {
         statuses,
     } in rows
     {
-        // Refusals leave no trace: they share a scene, and come before streams that last as long as a token.
+        // Refused requests change nothing, so they share a fixture. They come first, because a
+        // stream that succeeds lasts until its token expires.
         let shared = AccessFixture::start().await;
-        let mut asked: Vec<_> = statuses.into_iter().enumerate().collect();
-        asked.sort_by_key(|(_, expected)| *expected < 300);
-        for (who, expected) in asked {
+        let mut requests: Vec<_> = statuses.into_iter().enumerate().collect();
+        requests.sort_by_key(|(_, expected)| *expected < 300);
+        for (caller, expected) in requests {
             let own = if expected < 300 {
                 Some(AccessFixture::start().await)
             } else {
                 None
             };
-            let answered = own
+            let status = own
                 .as_ref()
                 .unwrap_or(&shared)
-                .request_status(who, request, &body)
+                .request_status(caller, request, &body)
                 .await;
-            if answered != expected {
+            if status != expected {
                 wrong.push(format!(
-                    "{request} {body}: {} got {answered} instead of {expected}",
-                    CALLERS[who]
+                    "{request} {body}: {} got {status} instead of {expected}",
+                    CALLERS[caller]
                 ));
             }
         }
@@ -347,7 +356,7 @@ fn every_route_and_every_command_is_in_the_access_table() {
         .collect();
     let served: BTreeSet<_> = routes::registered_routes()
         .iter()
-        .map(|asks| route_pattern(asks))
+        .map(|route| route_pattern(route))
         .collect();
     assert!(served.len() > 20, "{served:?}");
     let without: Vec<_> = served.difference(&rows).collect();
@@ -364,9 +373,9 @@ fn every_route_and_every_command_is_in_the_access_table() {
     assert_eq!(named, kinds);
 }
 
-/// A request without what differs from one to the next.
-fn route_pattern(asks: &str) -> String {
-    let path = asks.split('?').next().unwrap_or_default();
+/// Returns the route of a request: without the query, and with `{}` for every parameter.
+fn route_pattern(request: &str) -> String {
+    let path = request.split('?').next().unwrap_or_default();
     let segment = |part: &str| {
         if part.starts_with('{') {
             "{}".to_owned()

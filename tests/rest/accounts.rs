@@ -1,4 +1,4 @@
-//! Signing in, staying signed in, being turned away.
+//! Tests of guest sign-in, of token refreshes, and of requests without a valid token.
 
 use std::time::Duration;
 
@@ -9,13 +9,13 @@ use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
 async fn a_guest_signs_in_with_a_name_and_gets_an_account() {
-    let house = RestServer::start().await;
-    let pair = house.sign_in_guest("  Ada ").await;
+    let server = RestServer::start().await;
+    let pair = server.sign_in_guest("  Ada ").await;
     assert_eq!(
         (&pair["player"]["name"], &pair["expires_in"]),
         (&json!("Ada"), &json!(900))
     );
-    let me = house
+    let me = server
         .get("/me", &json_text(&pair["access_token"]))
         .await
         .expect_data(200);
@@ -24,15 +24,15 @@ async fn a_guest_signs_in_with_a_name_and_gets_an_account() {
         (&pair["player"]["id"], &json!("Ada"), &json!(0))
     );
     assert_ne!(
-        house.sign_in_guest("Ada").await["player"]["id"],
+        server.sign_in_guest("Ada").await["player"]["id"],
         pair["player"]["id"],
-        "a name is nobody's own"
+        "two players may have the same name"
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_invalid_guest_name_is_refused_and_creates_no_player() {
-    let house = RestServer::start().await;
+    let server = RestServer::start().await;
     for body in [
         json!({}),
         json!({"name": 7}),
@@ -40,17 +40,17 @@ async fn an_invalid_guest_name_is_refused_and_creates_no_player() {
         json!({"name": "x".repeat(41)}),
     ] {
         assert_eq!(
-            house.post("/auth/guest", "", body).await.invalid_fields(),
+            server.post("/auth/guest", "", body).await.invalid_fields(),
             ["name"]
         );
     }
-    assert_eq!(house.store.faults().call_count(Call::CreatePlayer), 0);
+    assert_eq!(server.store.faults().call_count(Call::CreatePlayer), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn guest_sign_in_can_be_disabled() {
-    let house = RestServer::start_with(|config| config.auth.can_guests_sign_in = false).await;
-    house
+    let server = RestServer::start_with(|config| config.auth.can_guests_sign_in = false).await;
+    server
         .post("/auth/guest", "", json!({"name": "Ada"}))
         .await
         .expect_error("forbidden");
@@ -58,8 +58,8 @@ async fn guest_sign_in_can_be_disabled() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_without_a_valid_token_are_unauthenticated() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
     for path in [
         "/me",
         "/raids",
@@ -67,29 +67,29 @@ async fn requests_without_a_valid_token_are_unauthenticated() {
         "/raids/1/events",
         "/raids/1/contributions",
     ] {
-        let answer = house.get(path, "").await;
+        let answer = server.get(path, "").await;
         assert_eq!(answer.headers["www-authenticate"], "Bearer");
         answer.expect_error("unauthenticated");
-        house
+        server
             .get(path, "rubbish")
             .await
             .expect_error("unauthenticated");
     }
     for path in ["/raids", "/raids/join", "/raids/1/commands"] {
-        house
+        server
             .post(path, "", json!({}))
             .await
             .expect_error("unauthenticated");
     }
     let basic = [("authorization", "Basic QWRhOng=")];
-    house
+    server
         .request("GET /me", "", &basic, json!(null))
         .await
         .expect_error("unauthenticated");
     tokio::time::advance(Duration::from_secs(899)).await;
-    house.get("/me", &token).await.expect_data(200);
+    server.get("/me", &token).await.expect_data(200);
     tokio::time::advance(Duration::from_secs(1)).await;
-    house
+    server
         .get("/me", &token)
         .await
         .expect_error("unauthenticated");
@@ -97,13 +97,13 @@ async fn requests_without_a_valid_token_are_unauthenticated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_and_its_repeat_return_the_same_token_pair() {
-    let house = RestServer::start().await;
-    let first = house.sign_in_guest("Ada").await;
-    let refresh = |token: &Value| house.post("/auth/refresh", "", json!({"refresh_token": token}));
+    let server = RestServer::start().await;
+    let first = server.sign_in_guest("Ada").await;
+    let refresh = |token: &Value| server.post("/auth/refresh", "", json!({"refresh_token": token}));
     let second = refresh(&first["refresh_token"]).await.expect_data(200);
     assert_ne!(second["refresh_token"], first["refresh_token"]);
     assert_eq!(second["player"], first["player"]);
-    house
+    server
         .get("/me", &json_text(&second["access_token"]))
         .await
         .expect_data(200);
@@ -111,7 +111,7 @@ async fn a_refresh_and_its_repeat_return_the_same_token_pair() {
     let repeated = refresh(&first["refresh_token"]).await.expect_data(200);
     assert_eq!(
         repeated["refresh_token"], second["refresh_token"],
-        "the answer may have been lost"
+        "the client may have lost the first response"
     );
     let third = refresh(&second["refresh_token"]).await.expect_data(200);
     assert_ne!(third["refresh_token"], second["refresh_token"]);
@@ -119,9 +119,9 @@ async fn a_refresh_and_its_repeat_return_the_same_token_pair() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_token_used_again_later_ends_the_sign_in() {
-    let house = RestServer::start().await;
-    let first = house.sign_in_guest("Ada").await;
-    let refresh = |token: &Value| house.post("/auth/refresh", "", json!({"refresh_token": token}));
+    let server = RestServer::start().await;
+    let first = server.sign_in_guest("Ada").await;
+    let refresh = |token: &Value| server.post("/auth/refresh", "", json!({"refresh_token": token}));
     let second = refresh(&first["refresh_token"]).await.expect_data(200);
     tokio::time::advance(Duration::from_secs(61)).await;
     refresh(&first["refresh_token"])
@@ -137,19 +137,19 @@ async fn a_refresh_token_used_again_later_ends_the_sign_in() {
         refresh(&json!(null)).await.invalid_fields(),
         ["refresh_token"]
     );
-    let other = house.sign_in_guest("Bob").await;
+    let other = server.sign_in_guest("Bob").await;
     refresh(&other["refresh_token"]).await.expect_data(200);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_during_a_store_outage_may_be_retried() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
-    house.store.faults().fail_calls(Call::Player, 1);
-    let error = house.get("/me", &token).await.expect_error("unavailable");
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    server.store.faults().fail_calls(Call::Player, 1);
+    let error = server.get("/me", &token).await.expect_error("unavailable");
     assert_eq!(
         (&error["retry"], &error["retry_after_ms"]),
         (&json!(true), &json!(500))
     );
-    house.get("/me", &token).await.expect_data(200);
+    server.get("/me", &token).await.expect_data(200);
 }

@@ -1,4 +1,4 @@
-//! What operators look up and do, and that all of it is on record.
+//! Tests of the operators' routes: lookups, actions, and the audit entry of every action.
 
 use raidhall::auth::Scope;
 use raidhall::store::faulty::Call;
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::rest_server::{RestServer, json_text};
 
-/// Every operators' door, with a body where it takes one.
+/// Returns a request for every operators' route, with a body if the route takes one.
 fn operator_requests() -> Vec<(&'static str, Value)> {
     vec![
         ("GET /admin/players?name=a", Value::Null),
@@ -23,28 +23,26 @@ fn operator_requests() -> Vec<(&'static str, Value)> {
 
 #[tokio::test(start_paused = true)]
 async fn admin_routes_refuse_other_scopes_without_an_audit_entry() {
-    let house = RestServer::start().await;
-    let (player, service) = (
-        house.guest_token("Ada").await,
-        house.scoped_token(Scope::Service),
-    );
-    for (door, body) in operator_requests() {
-        house
-            .request(door, "", &[], body.clone())
+    let server = RestServer::start().await;
+    let player = server.guest_token("Ada").await;
+    let service = server.scoped_token(Scope::Service);
+    for (route, body) in operator_requests() {
+        server
+            .request(route, "", &[], body.clone())
             .await
             .expect_error("unauthenticated");
-        house
-            .request(door, &player, &[], body.clone())
+        server
+            .request(route, &player, &[], body.clone())
             .await
             .expect_error("forbidden");
-        house
-            .request(door, &service, &[], body)
+        server
+            .request(route, &service, &[], body)
             .await
             .expect_error("forbidden");
     }
     assert_eq!(
-        house
-            .get("/admin/audit", &house.scoped_token(Scope::Admin))
+        server
+            .get("/admin/audit", &server.scoped_token(Scope::Admin))
             .await
             .expect_data(200),
         json!([])
@@ -53,27 +51,25 @@ async fn admin_routes_refuse_other_scopes_without_an_audit_entry() {
 
 #[tokio::test(start_paused = true)]
 async fn a_raid_ended_by_an_operator_has_no_player_as_its_actor() {
-    let house = RestServer::start().await;
-    let (token, admin) = (
-        house.guest_token("Ada").await,
-        house.scoped_token(Scope::Admin),
-    );
-    let id = house.create_raid(&token).await["id"].clone();
-    let door = format!("POST /admin/raids/{id}/end");
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    let admin = server.scoped_token(Scope::Admin);
+    let id = server.create_raid(&token).await["id"].clone();
+    let route = format!("POST /admin/raids/{id}/end");
     let key = [("idempotency-key", "end-1"), ("x-request-id", "req-1")];
-    let ended = house
-        .request(&door, &admin, &key, Value::Null)
+    let ended = server
+        .request(&route, &admin, &key, Value::Null)
         .await
         .expect_data(200);
-    let again = house
-        .request(&door, &admin, &key, Value::Null)
+    let again = server
+        .request(&route, &admin, &key, Value::Null)
         .await
         .expect_data(200);
     assert_eq!(
         (&again["seq"], &again["duplicate"]),
         (&ended["seq"], &json!(true))
     );
-    let raid = house
+    let raid = server
         .get(&format!("/raids/{id}"), &token)
         .await
         .expect_data(200);
@@ -81,7 +77,7 @@ async fn a_raid_ended_by_an_operator_has_no_player_as_its_actor() {
         (&raid["status"], &raid["reason"]),
         (&json!("failed"), &json!("cancelled"))
     );
-    let events = house
+    let events = server
         .get(&format!("/raids/{id}/events?after=2"), &token)
         .await
         .expect_data(200);
@@ -89,15 +85,15 @@ async fn a_raid_ended_by_an_operator_has_no_player_as_its_actor() {
         (&events[0]["type"], &events[0]["by"]),
         (&json!("raid_failed"), &Value::Null)
     );
-    house
+    server
         .post(&format!("/admin/raids/{id}/end"), &admin, Value::Null)
         .await
         .expect_error("wrong_status");
-    house
+    server
         .post("/admin/raids/4711/end", &admin, Value::Null)
         .await
         .expect_error("not_found");
-    let audit = house.get("/admin/audit", &admin).await.expect_data(200);
+    let audit = server.get("/admin/audit", &admin).await.expect_data(200);
     let first = &audit[0];
     assert_eq!(
         (
@@ -117,18 +113,16 @@ async fn a_raid_ended_by_an_operator_has_no_player_as_its_actor() {
 
 #[tokio::test(start_paused = true)]
 async fn an_action_that_cannot_be_audited_is_not_done() {
-    let house = RestServer::start().await;
-    let (token, admin) = (
-        house.guest_token("Ada").await,
-        house.scoped_token(Scope::Admin),
-    );
-    let id = house.create_raid(&token).await["id"].clone();
-    house.store.faults().fail_calls(Call::RecordAudit, 1);
-    house
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    let admin = server.scoped_token(Scope::Admin);
+    let id = server.create_raid(&token).await["id"].clone();
+    server.store.faults().fail_calls(Call::RecordAudit, 1);
+    server
         .post(&format!("/admin/raids/{id}/end"), &admin, Value::Null)
         .await
         .expect_error("unavailable");
-    let raid = house
+    let raid = server
         .get(&format!("/raids/{id}"), &token)
         .await
         .expect_data(200);
@@ -137,29 +131,27 @@ async fn an_action_that_cannot_be_audited_is_not_done() {
 
 #[tokio::test(start_paused = true)]
 async fn the_audit_log_is_read_in_pages() {
-    let house = RestServer::start().await;
-    let (ada, admin) = (
-        house.sign_in_guest("Ada").await,
-        house.scoped_token(Scope::Admin),
-    );
-    let door = format!("/admin/players/{}", ada["player"]["id"]);
-    house
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let admin = server.scoped_token(Scope::Admin);
+    let route = format!("/admin/players/{}", ada["player"]["id"]);
+    server
         .post(
-            &format!("{door}/ban"),
+            &format!("{route}/ban"),
             &admin,
             json!({"reason": "  spam  "}),
         )
         .await
         .expect_data(200);
-    house
-        .request(&format!("DELETE {door}/ban"), &admin, &[], Value::Null)
+    server
+        .request(&format!("DELETE {route}/ban"), &admin, &[], Value::Null)
         .await
         .expect_data(200);
-    house
-        .post(&format!("{door}/disconnect"), &admin, Value::Null)
+    server
+        .post(&format!("{route}/disconnect"), &admin, Value::Null)
         .await
         .expect_data(200);
-    let all = house.get("/admin/audit", &admin).await.expect_data(200);
+    let all = server.get("/admin/audit", &admin).await.expect_data(200);
     let actions: Vec<String> = all
         .as_array()
         .expect("rows")
@@ -168,7 +160,7 @@ async fn the_audit_log_is_read_in_pages() {
         .collect();
     assert_eq!(actions, ["ban", "unban", "disconnect"]);
     assert_eq!(all[0]["details"], json!({"reason": "spam"}));
-    let rest = house
+    let rest = server
         .get(
             &format!("/admin/audit?after={}&limit=1", all[0]["id"]),
             &admin,
@@ -176,7 +168,7 @@ async fn the_audit_log_is_read_in_pages() {
         .await
         .expect_data(200);
     assert_eq!(rest, json!([all[1]]));
-    house
+    server
         .get("/admin/audit?after=x", &admin)
         .await
         .expect_error("invalid");
@@ -184,13 +176,12 @@ async fn the_audit_log_is_read_in_pages() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_finds_players_raids_and_instances() {
-    let house = RestServer::start().await;
-    let (ada, admin) = (
-        house.sign_in_guest("Ada").await,
-        house.scoped_token(Scope::Admin),
-    );
-    let (token, id) = (json_text(&ada["access_token"]), ada["player"]["id"].clone());
-    let raid = house.create_raid(&token).await;
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let admin = server.scoped_token(Scope::Admin);
+    let token = json_text(&ada["access_token"]);
+    let id = ada["player"]["id"].clone();
+    let raid = server.create_raid(&token).await;
     let queries = [
         format!("id={id}"),
         "name=AD".to_owned(),
@@ -198,7 +189,7 @@ async fn an_operator_finds_players_raids_and_instances() {
         String::new(),
     ];
     for query in queries {
-        let found = house
+        let found = server
             .get(&format!("/admin/players?{query}"), &admin)
             .await
             .expect_data(200);
@@ -208,12 +199,12 @@ async fn an_operator_finds_players_raids_and_instances() {
         );
     }
     for query in [
-        "external_id=nobody".to_owned(),
+        "external_id=unknown".to_owned(),
         format!("id={id}&name=ben"),
         format!("id={id}&external_id=x"),
     ] {
         assert_eq!(
-            house
+            server
                 .get(&format!("/admin/players?{query}"), &admin)
                 .await
                 .expect_data(200),
@@ -229,7 +220,7 @@ async fn an_operator_finds_players_raids_and_instances() {
         format!("id={}&invite_code={code}&title=ship", raid["id"]),
         String::new(),
     ] {
-        let found = house
+        let found = server
             .get(&format!("/admin/raids?{query}"), &admin)
             .await
             .expect_data(200);
@@ -241,7 +232,7 @@ async fn an_operator_finds_players_raids_and_instances() {
         "id=4711".into(),
     ] {
         assert_eq!(
-            house
+            server
                 .get(&format!("/admin/raids?{query}"), &admin)
                 .await
                 .expect_data(200),
@@ -249,7 +240,7 @@ async fn an_operator_finds_players_raids_and_instances() {
             "{query}"
         );
     }
-    let theirs = house
+    let theirs = server
         .get(
             &format!("/admin/players/{id}/raids?status=recruiting"),
             &admin,
@@ -260,7 +251,10 @@ async fn an_operator_finds_players_raids_and_instances() {
         (theirs.as_array().map(Vec::len), &theirs[0]["id"]),
         (Some(1), &raid["id"])
     );
-    let instances = house.get("/admin/instances", &admin).await.expect_data(200);
+    let instances = server
+        .get("/admin/instances", &admin)
+        .await
+        .expect_data(200);
     assert_eq!(
         (&instances[0]["release"], &instances[0]["draining"]),
         (&json!(env!("CARGO_PKG_VERSION")), &json!(false))
@@ -270,14 +264,14 @@ async fn an_operator_finds_players_raids_and_instances() {
         "/admin/raids?id=0",
         "/admin/players/1/raids?status=won",
     ] {
-        house.get(path, &admin).await.expect_error("invalid");
+        server.get(path, &admin).await.expect_error("invalid");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_ban_needs_a_reason_and_a_player() {
-    let house = RestServer::start().await;
-    let admin = house.scoped_token(Scope::Admin);
+    let server = RestServer::start().await;
+    let admin = server.scoped_token(Scope::Admin);
     for body in [
         json!({}),
         json!({"reason": " "}),
@@ -285,7 +279,7 @@ async fn a_ban_needs_a_reason_and_a_player() {
         json!({"reason": "x".repeat(501)}),
     ] {
         assert_eq!(
-            house
+            server
                 .post("/admin/players/1/ban", &admin, body)
                 .await
                 .invalid_fields(),
@@ -293,9 +287,9 @@ async fn a_ban_needs_a_reason_and_a_player() {
         );
     }
     for player in ["4711", "0", "ada"] {
-        let door = format!("/admin/players/{player}/ban");
-        house
-            .post(&door, &admin, json!({"reason": "x"}))
+        let route = format!("/admin/players/{player}/ban");
+        server
+            .post(&route, &admin, json!({"reason": "x"}))
             .await
             .expect_error("not_found");
     }

@@ -1,4 +1,4 @@
-//! A house that believes others: tokens of a host app, and Telegram.
+//! A test server that accepts tokens of a host app and Telegram's init data.
 
 use std::io::Write;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::rest_server::{RestResponse, RestServer};
 
 const BOT: &str = "5768337691:AAH5YkoiEuPk8-FZa32hStHTqXiLPtAEhx8";
 
-/// A house that believes a host app and Telegram.
+/// A server that accepts tokens of a host app and Telegram's init data, and the keys to sign both.
 pub struct ExternalAuthServer {
     pub server: RestServer,
     signing: EncodingKey,
@@ -40,20 +40,20 @@ impl ExternalAuthServer {
             scope_claim: None,
             lifetime_max: Duration::from_secs(3600),
         };
-        let house = RestServer::start_with(|config| {
+        let server = RestServer::start_with(|config| {
             config.auth.issuers = vec![issuer];
             config.auth.telegram_bot_token = Some(BotToken::new(BOT));
         })
         .await;
         let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
         ExternalAuthServer {
-            server: house,
+            server,
             signing,
             _keys: keys,
         }
     }
 
-    /// A token of the host app.
+    /// Returns a token that the host app has signed for its user.
     pub fn host_app_token(&self, subject: &str, name: &str) -> String {
         let now = self.server.clock.now().0 / 1_000;
         let claims = json!({"iss": "https://host.example", "aud": "raids", "sub": subject, "name": name,
@@ -65,7 +65,7 @@ impl ExternalAuthServer {
         jsonwebtoken::encode(&header, &claims, &self.signing).expect("signed")
     }
 
-    /// Init data of a user of the bot, signed so many seconds ago.
+    /// Returns the init data of a user of the bot, signed `ago` seconds ago.
     pub fn init_data(&self, user: u64, ago: i64) -> String {
         let date = (self.server.clock.now().0 / 1_000 - ago).to_string();
         let user = json!({"id": user, "first_name": "Ada"}).to_string();

@@ -1,4 +1,5 @@
-//! What nobody asked for in a body changes nothing: every body of the OpenAPI document, with and without it.
+//! Tests that unknown fields in a request body change nothing, for every body of the OpenAPI
+//! document.
 
 use raidhall::auth::Scope;
 use serde_json::{Map, Value, json};
@@ -6,16 +7,17 @@ use serde_json::{Map, Value, json};
 use crate::external_auth_server::ExternalAuthServer;
 use crate::rest_server::json_text;
 
-/// What somebody may hope to slip in.
+/// Returns fields that an attacker may try to slip into a body.
 fn injected_fields() -> Map<String, Value> {
-    let hopes = json!({
+    let injected = json!({
         "role": "leader", "xp": 1_000_000, "tasks": 99, "id": 4711, "owner": 1, "scope": "admin", "is_admin": true,
         "energy": 1_000, "status": "completed", "current_xp": 1_000_000, "raids_won": 9, "by": 1, "seq": 99, "banned": false,
     });
-    hopes.as_object().expect("a map").clone()
+    injected.as_object().expect("a map").clone()
 }
 
-/// A raid that Ada leads and Ben is in, under way, with a task that is open; Cy is in none. Others vouch for players here.
+/// An active raid with an open task, led by Ada and joined by Ben. Cy is a guest without a raid.
+/// The server accepts external identities.
 struct ExtraFieldsFixture {
     server: ExternalAuthServer,
     ada: String,
@@ -26,18 +28,16 @@ struct ExtraFieldsFixture {
 
 impl ExtraFieldsFixture {
     async fn start() -> ExtraFieldsFixture {
-        let vouched = ExternalAuthServer::start().await;
-        let house = &vouched.server;
-        let (ada, ben, cy) = (
-            house.guest_token("Ada").await,
-            house.sign_in_guest("Ben").await,
-            house.guest_token("Cy").await,
-        );
+        let external = ExternalAuthServer::start().await;
+        let server = &external.server;
+        let ada = server.guest_token("Ada").await;
+        let ben = server.sign_in_guest("Ben").await;
+        let cy = server.guest_token("Cy").await;
         let new =
             json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "late_join": true});
-        let raid = house.post("/raids", &ada, new).await.expect_data(201);
+        let raid = server.post("/raids", &ada, new).await.expect_data(201);
         let code = json!({"invite_code": raid["invite_code"]});
-        house
+        server
             .post("/raids/join", &json_text(&ben["access_token"]), code)
             .await
             .expect_data(200);
@@ -45,13 +45,13 @@ impl ExtraFieldsFixture {
             json!({"type": "start"}),
             json!({"type": "add_task", "title": "Sweep", "xp": 10, "minutes": 5}),
         ] {
-            house
+            server
                 .send_command(&raid["id"], &ada, cmd)
                 .await
                 .expect_data(200);
         }
         ExtraFieldsFixture {
-            server: vouched,
+            server: external,
             ada,
             ben,
             cy,
@@ -59,7 +59,7 @@ impl ExtraFieldsFixture {
         }
     }
 
-    /// Whoever may do it.
+    /// Returns the token of a caller who may make the request.
     fn token_for(&self, path: &str, tag: &str, body: &Value) -> String {
         match (tag, body["cmd"]["type"].as_str()) {
             ("The host app's backend", _) | (_, Some("contribute")) => {
@@ -72,32 +72,37 @@ impl ExtraFieldsFixture {
         }
     }
 
-    /// What is answered, and what the raid and the players are after it.
+    /// Makes the request, and returns its response and the state of the raid and the players after
+    /// it.
     async fn request_and_read(&self, path: &str, tag: &str, body: &Value) -> Value {
-        let house = &self.server.server;
+        let server = &self.server.server;
         let id = if path.contains("/players/") {
             json!(2)
         } else {
             self.raid["id"].clone()
         };
-        let door = path
+        let request_path = path
             .trim_start_matches("/api/v1")
             .replace("{id}", &id.to_string())
             .replace("{name}", "app");
-        let answer = house
-            .post(&door, &self.token_for(path, tag, body), body.clone())
+        let answer = server
+            .post(
+                &request_path,
+                &self.token_for(path, tag, body),
+                body.clone(),
+            )
             .await;
         assert!(answer.status.is_success(), "{path} {body}: {answer:?}");
-        let admin = house.scoped_token(Scope::Admin);
-        let raid = house
+        let admin = server.scoped_token(Scope::Admin);
+        let raid = server
             .get(&format!("/raids/{}", self.raid["id"]), &admin)
             .await
             .expect_data(200);
-        let players = house.get("/admin/players", &admin).await.expect_data(200);
+        let players = server.get("/admin/players", &admin).await.expect_data(200);
         without_random_values(json!([answer.body["data"], raid, players]))
     }
 
-    /// The document's example, made to fit this scene.
+    /// Returns the document's example with the values of this fixture.
     fn fit_example(&self, example: &Value) -> Value {
         let mut body = example.clone();
         let fitting = [
@@ -116,7 +121,8 @@ impl ExtraFieldsFixture {
     }
 }
 
-/// The body with the hopes in it, and in every map inside, wherever it has no such field of its own.
+/// Adds the injected fields to the body and to every map in it; fields that exist keep their
+/// values.
 fn with_injected_fields(body: &Value) -> Value {
     let Value::Object(fields) = body else {
         return body.clone();
@@ -130,7 +136,7 @@ fn with_injected_fields(body: &Value) -> Value {
     Value::Object(all)
 }
 
-/// The example, or one for each kind of command.
+/// Returns the example, or for a command one example of each command type.
 fn example_variants(example: &Value) -> Vec<Value> {
     if example["cmd"].is_null() {
         return vec![example.clone()];
@@ -166,16 +172,14 @@ async fn unknown_fields_change_nothing_in_any_request_body() {
             for example in example_variants(&body["content"]["application/json"]["example"]) {
                 assert!(example.is_object(), "{path} has no example");
                 bodies += 1;
-                let (plain, with_hopes) = (
-                    ExtraFieldsFixture::start().await,
-                    ExtraFieldsFixture::start().await,
-                );
+                let plain = ExtraFieldsFixture::start().await;
+                let with_injected = ExtraFieldsFixture::start().await;
                 let expected = plain
                     .request_and_read(path, &tag, &plain.fit_example(&example))
                     .await;
-                let body = with_injected_fields(&with_hopes.fit_example(&example));
+                let body = with_injected_fields(&with_injected.fit_example(&example));
                 assert_eq!(
-                    with_hopes.request_and_read(path, &tag, &body).await,
+                    with_injected.request_and_read(path, &tag, &body).await,
                     expected,
                     "{path} {body}"
                 );
@@ -185,9 +189,10 @@ async fn unknown_fields_change_nothing_in_any_request_body() {
     assert!(bodies > 16, "{bodies} bodies");
 }
 
-/// The paused clock stands at other moments in other scenes, and codes and tokens are drawn by chance.
+/// Removes values that differ between two fixtures: times, because their paused clocks differ, and
+/// random codes and tokens.
 fn without_random_values(mut value: Value) -> Value {
-    const BY_CHANCE: [&str; 5] = [
+    const RANDOM_FIELDS: [&str; 5] = [
         "invite_code",
         "access_token",
         "refresh_token",
@@ -196,13 +201,16 @@ fn without_random_values(mut value: Value) -> Value {
     ];
     match &mut value {
         Value::Object(map) => {
-            map.retain(|name, _| !name.ends_with("_at") && !BY_CHANCE.contains(&name.as_str()));
-            map.values_mut()
-                .for_each(|value| *value = without_random_values(value.take()));
+            map.retain(|name, _| !name.ends_with("_at") && !RANDOM_FIELDS.contains(&name.as_str()));
+            for value in map.values_mut() {
+                *value = without_random_values(value.take());
+            }
         }
-        Value::Array(list) => list
-            .iter_mut()
-            .for_each(|value| *value = without_random_values(value.take())),
+        Value::Array(list) => {
+            for value in list {
+                *value = without_random_values(value.take());
+            }
+        }
         _ => {}
     }
     value

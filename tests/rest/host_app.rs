@@ -1,14 +1,19 @@
-//! The host app's backend: players of its own, their tokens, raids and members for them, and the feed.
+//! Tests of the routes for the host app's backend: its players, their tokens, raids and members,
+//! and the feed.
 
 use raidhall::auth::Scope;
 use serde_json::{Value, json};
 
 use crate::rest_server::{RestServer, json_text};
 
-/// A player of the host app.
-async fn create_host_app_player(house: &RestServer, service: &str, external_id: &str) -> Value {
+/// Creates a player with an id in the host app.
+async fn create_host_app_player(server: &RestServer, service: &str, external_id: &str) -> Value {
     let body = json!({"external_id": external_id, "name": "Ada"});
-    house.post("/players", service, body).await.expect_data(200)["id"].clone()
+    server
+        .post("/players", service, body)
+        .await
+        .expect_data(200)["id"]
+        .clone()
 }
 
 fn new_raid(leader: &Value) -> Value {
@@ -17,11 +22,11 @@ fn new_raid(leader: &Value) -> Value {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_app_player_is_created_once_and_keeps_the_first_name() {
-    let house = RestServer::start().await;
-    let service = house.scoped_token(Scope::Service);
+    let server = RestServer::start().await;
+    let service = server.scoped_token(Scope::Service);
     let first =
         json!({"external_id": "u-7", "name": " Ada ", "role": "admin", "xp": 9000, "id": 4711});
-    let made = house
+    let made = server
         .post("/players", &service, first)
         .await
         .expect_data(200);
@@ -30,7 +35,7 @@ async fn a_host_app_player_is_created_once_and_keeps_the_first_name() {
         (&json!("Ada"), &json!("u-7"))
     );
     assert_ne!(made["id"], json!(4711));
-    let again = house
+    let again = server
         .post(
             "/players",
             &service,
@@ -39,7 +44,7 @@ async fn a_host_app_player_is_created_once_and_keeps_the_first_name() {
         .await
         .expect_data(200);
     assert_eq!(again, made);
-    let other = house
+    let other = server
         .post(
             "/players",
             &service,
@@ -59,7 +64,7 @@ async fn a_host_app_player_is_created_once_and_keeps_the_first_name() {
         ),
         (json!("x".repeat(201)), json!("Ada"), vec!["external_id"]),
     ] {
-        let answer = house
+        let answer = server
             .post(
                 "/players",
                 &service,
@@ -72,19 +77,17 @@ async fn a_host_app_player_is_created_once_and_keeps_the_first_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backend_issues_tokens_creates_raids_and_adds_members() {
-    let house = RestServer::start().await;
-    let service = house.scoped_token(Scope::Service);
-    let (ada, ben) = (
-        create_host_app_player(&house, &service, "u-1").await,
-        create_host_app_player(&house, &service, "u-2").await,
-    );
-    let pair = house
+    let server = RestServer::start().await;
+    let service = server.scoped_token(Scope::Service);
+    let ada = create_host_app_player(&server, &service, "u-1").await;
+    let ben = create_host_app_player(&server, &service, "u-2").await;
+    let pair = server
         .post(&format!("/players/{ada}/tokens"), &service, Value::Null)
         .await
         .expect_data(201);
     let token = json_text(&pair["access_token"]);
-    assert_eq!(house.get("/me", &token).await.expect_data(200)["id"], ada);
-    house
+    assert_eq!(server.get("/me", &token).await.expect_data(200)["id"], ada);
+    server
         .post(
             "/auth/refresh",
             "",
@@ -92,24 +95,24 @@ async fn a_backend_issues_tokens_creates_raids_and_adds_members() {
         )
         .await
         .expect_data(200);
-    house
+    server
         .post("/players/4711/tokens", &service, Value::Null)
         .await
         .expect_error("not_found");
 
     let key = [("idempotency-key", "raid-1")];
-    let raid = house
+    let raid = server
         .request("POST /raids", &service, &key, new_raid(&ada))
         .await
         .expect_data(201);
-    let again = house
+    let again = server
         .request("POST /raids", &service, &key, new_raid(&ada))
         .await
         .expect_data(201);
     assert_eq!((&raid["leader"], &again["id"]), (&ada, &raid["id"]));
     let members = format!("/raids/{}/members", raid["id"]);
     for _ in 0..2 {
-        let raid = house
+        let raid = server
             .post(&members, &service, json!({"player": ben, "role": "leader"}))
             .await
             .expect_data(200);
@@ -122,42 +125,42 @@ async fn a_backend_issues_tokens_creates_raids_and_adds_members() {
         assert_eq!(
             roles,
             [&json!("leader"), &json!("member")],
-            "added once, and as what members are"
+            "added once, as a plain member"
         );
     }
     assert_eq!(
-        house.get("/raids", &token).await.expect_data(200)[0]["id"],
+        server.get("/raids", &token).await.expect_data(200)[0]["id"],
         raid["id"]
     );
-    house
+    server
         .post(&members, &service, json!({"player": 4711}))
         .await
         .expect_error("not_found");
     assert_eq!(
-        house
+        server
             .post(&members, &service, json!({}))
             .await
             .invalid_fields(),
         ["player"]
     );
-    house
+    server
         .post("/raids/4711/members", &service, json!({"player": ben}))
         .await
         .expect_error("not_found");
-    house
+    server
         .post("/raids", &service, new_raid(&json!(4711)))
         .await
         .expect_error("not_found");
-    house
+    server
         .post("/raids", &token, new_raid(&ada))
         .await
         .expect_error("forbidden");
-    house
+    server
         .post("/raids", &token, new_raid(&Value::Null))
         .await
         .expect_data(201);
     let nameless = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
-    house
+    server
         .post("/raids", &service, nameless)
         .await
         .expect_error("forbidden");
@@ -165,21 +168,17 @@ async fn a_backend_issues_tokens_creates_raids_and_adds_members() {
 
 #[tokio::test(start_paused = true)]
 async fn a_banned_player_gets_no_token_leads_no_raid_and_joins_none() {
-    let house = RestServer::start().await;
-    let (service, admin) = (
-        house.scoped_token(Scope::Service),
-        house.scoped_token(Scope::Admin),
-    );
-    let (ada, ben) = (
-        create_host_app_player(&house, &service, "u-1").await,
-        create_host_app_player(&house, &service, "u-2").await,
-    );
-    let raid = house
+    let server = RestServer::start().await;
+    let service = server.scoped_token(Scope::Service);
+    let admin = server.scoped_token(Scope::Admin);
+    let ada = create_host_app_player(&server, &service, "u-1").await;
+    let ben = create_host_app_player(&server, &service, "u-2").await;
+    let raid = server
         .post("/raids", &service, new_raid(&ada))
         .await
         .expect_data(201)["id"]
         .clone();
-    house
+    server
         .post(
             &format!("/admin/players/{ben}/ban"),
             &admin,
@@ -187,17 +186,17 @@ async fn a_banned_player_gets_no_token_leads_no_raid_and_joins_none() {
         )
         .await
         .expect_data(200);
-    // The ban is noticed within its second.
+    // Instances poll for bans every second.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    house
+    server
         .post(&format!("/players/{ben}/tokens"), &service, Value::Null)
         .await
         .expect_error("forbidden");
-    house
+    server
         .post("/raids", &service, new_raid(&ben))
         .await
         .expect_error("forbidden");
-    house
+    server
         .post(
             &format!("/raids/{raid}/members"),
             &service,
@@ -209,20 +208,21 @@ async fn a_banned_player_gets_no_token_leads_no_raid_and_joins_none() {
 
 #[tokio::test(start_paused = true)]
 async fn the_feed_resumes_at_its_cursor_but_not_in_another_lineage() {
-    let house = RestServer::start().await;
-    let service = house.scoped_token(Scope::Service);
-    let ada = create_host_app_player(&house, &service, "u-1").await;
-    let empty = house.get("/events", &service).await.body;
+    let server = RestServer::start().await;
+    let service = server.scoped_token(Scope::Service);
+    let ada = create_host_app_player(&server, &service, "u-1").await;
+    let empty = server.get("/events", &service).await.body;
     assert_eq!(empty["data"], json!([]));
-    let raid = house
+    let raid = server
         .post("/raids", &service, new_raid(&ada))
         .await
         .expect_data(201)["id"]
         .clone();
     let after = |page: &Value| format!("/events?limit=1&after={}", json_text(&page["next_cursor"]));
-    let (mut page, mut seen) = (empty, Vec::new());
+    let mut page = empty;
+    let mut seen = Vec::new();
     loop {
-        page = house.get(&after(&page), &service).await.body;
+        page = server.get(&after(&page), &service).await.body;
         let Some(event) = page["data"].as_array().expect("a list").first() else {
             break;
         };
@@ -230,12 +230,12 @@ async fn the_feed_resumes_at_its_cursor_but_not_in_another_lineage() {
         seen.push(json_text(&event["type"]));
     }
     assert_eq!(seen, ["raid_created", "member_joined"]);
-    house
+    server
         .get("/events?after=nonsense", &service)
         .await
         .expect_error("not_found");
-    house.store.set_lineage("another");
-    house
+    server.store.set_lineage("another");
+    server
         .get(&after(&page), &service)
         .await
         .expect_error("not_found");
@@ -243,23 +243,21 @@ async fn the_feed_resumes_at_its_cursor_but_not_in_another_lineage() {
 
 #[tokio::test(start_paused = true)]
 async fn backend_actions_are_in_the_audit_log() {
-    let house = RestServer::start().await;
-    let (service, admin) = (
-        house.scoped_token(Scope::Service),
-        house.scoped_token(Scope::Admin),
-    );
-    let ada = create_host_app_player(&house, &service, "u-1").await;
-    house
+    let server = RestServer::start().await;
+    let service = server.scoped_token(Scope::Service);
+    let admin = server.scoped_token(Scope::Admin);
+    let ada = create_host_app_player(&server, &service, "u-1").await;
+    server
         .post(&format!("/players/{ada}/tokens"), &service, Value::Null)
         .await
         .expect_data(201);
-    let raid = house
+    let raid = server
         .post("/raids", &service, new_raid(&ada))
         .await
         .expect_data(201)["id"]
         .clone();
-    let ben = create_host_app_player(&house, &service, "u-2").await;
-    house
+    let ben = create_host_app_player(&server, &service, "u-2").await;
+    server
         .post(
             &format!("/raids/{raid}/members"),
             &service,
@@ -267,23 +265,23 @@ async fn backend_actions_are_in_the_audit_log() {
         )
         .await
         .expect_data(200);
-    let note = "about somebody";
+    let note = "about a player";
     let contribute =
         json!({"type": "contribute", "player": ada, "xp": 5, "kind": "habit", "note": note});
-    house
+    server
         .send_command(&raid, &service, contribute)
         .await
         .expect_error("wrong_status");
-    house
+    server
         .send_command(&raid, &service, json!({"type": "say", "text": note}))
         .await
         .expect_error("forbidden");
-    let audit = house.get("/admin/audit", &admin).await.expect_data(200);
+    let audit = server.get("/admin/audit", &admin).await.expect_data(200);
     let actions: Vec<_> = audit
         .as_array()
         .expect("a list")
         .iter()
-        .map(|deed| json_text(&deed["action"]))
+        .map(|entry| json_text(&entry["action"]))
         .collect();
     let expected = [
         "admit_player",
@@ -297,13 +295,13 @@ async fn backend_actions_are_in_the_audit_log() {
     assert_eq!(actions, expected);
     assert!(
         !audit.to_string().contains(note),
-        "no texts, which nobody could take back"
+        "no texts, since an erasure could not remove them"
     );
     assert!(
         audit
             .as_array()
             .expect("a list")
             .iter()
-            .all(|deed| deed["actor"] == "service:backend")
+            .all(|entry| entry["actor"] == "service:backend")
     );
 }

@@ -1,4 +1,5 @@
-//! Players whom others vouch for: by foreign tokens, by Telegram, and guests who become them.
+//! Tests of external identities: tokens of an issuer, Telegram's init data, and guests that are
+//! linked to them.
 
 use std::time::Duration;
 
@@ -12,39 +13,40 @@ const SOON: Duration = Duration::from_secs(2);
 
 #[tokio::test(start_paused = true)]
 async fn a_token_of_an_issuer_acts_as_its_player() {
-    let vouched = ExternalAuthServer::start().await;
-    let (house, token) = (&vouched.server, vouched.host_app_token("u-7", "Ada"));
-    let me = house.get("/me", &token).await.expect_data(200);
+    let external = ExternalAuthServer::start().await;
+    let server = &external.server;
+    let token = external.host_app_token("u-7", "Ada");
+    let me = server.get("/me", &token).await.expect_data(200);
     assert_eq!(me["name"], "Ada");
-    let raid = house.create_raid(&token).await;
-    let again = vouched.host_app_token("u-7", "Renamed");
+    let raid = server.create_raid(&token).await;
+    let again = external.host_app_token("u-7", "Renamed");
     assert_eq!(
-        house
+        server
             .get(&format!("/raids/{}", raid["id"]), &again)
             .await
             .expect_data(200)["leader"],
         me["id"]
     );
-    house
+    server
         .get(
             &format!("/raids/{}", raid["id"]),
-            &vouched.host_app_token("u-8", "Ben"),
+            &external.host_app_token("u-8", "Ben"),
         )
         .await
         .expect_error("not_found");
-    house
+    server
         .get("/admin/audit", &token)
         .await
         .expect_error("forbidden");
-    let found = house
+    let found = server
         .get(
             "/admin/players?external_id=host:u-7",
-            &house.scoped_token(Scope::Admin),
+            &server.scoped_token(Scope::Admin),
         )
         .await
         .expect_data(200);
     assert_eq!(found[0]["id"], me["id"]);
-    house
+    server
         .post("/auth/sign-out", &token, Value::Null)
         .await
         .expect_error("forbidden");
@@ -52,16 +54,17 @@ async fn a_token_of_an_issuer_acts_as_its_player() {
 
 #[tokio::test(start_paused = true)]
 async fn a_ban_applies_to_every_token_of_the_player() {
-    let vouched = ExternalAuthServer::start().await;
-    let (house, token) = (&vouched.server, vouched.host_app_token("u-7", "Ada"));
-    let me = house.get("/me", &token).await.expect_data(200);
-    let pair = vouched
-        .sign_in_with_telegram(&vouched.init_data(5, 0))
+    let external = ExternalAuthServer::start().await;
+    let server = &external.server;
+    let token = external.host_app_token("u-7", "Ada");
+    let me = server.get("/me", &token).await.expect_data(200);
+    let pair = external
+        .sign_in_with_telegram(&external.init_data(5, 0))
         .await
         .expect_data(200);
-    let admin = house.scoped_token(Scope::Admin);
+    let admin = server.scoped_token(Scope::Admin);
     for id in [&me["id"], &pair["player"]["id"]] {
-        house
+        server
             .post(
                 &format!("/admin/players/{id}/ban"),
                 &admin,
@@ -71,32 +74,35 @@ async fn a_ban_applies_to_every_token_of_the_player() {
             .expect_data(200);
     }
     tokio::time::sleep(SOON).await;
-    house.get("/me", &token).await.expect_error("forbidden");
-    house
-        .get("/me", &vouched.host_app_token("u-7", "Ada"))
+    server.get("/me", &token).await.expect_error("forbidden");
+    server
+        .get("/me", &external.host_app_token("u-7", "Ada"))
         .await
         .expect_error("forbidden");
-    vouched
-        .sign_in_with_telegram(&vouched.init_data(5, 1))
+    external
+        .sign_in_with_telegram(&external.init_data(5, 1))
         .await
         .expect_error("forbidden");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_telegram_user_signs_in_once_per_proof() {
-    let vouched = ExternalAuthServer::start().await;
-    let proof = vouched.init_data(279_058_397, 10);
-    let pair = vouched.sign_in_with_telegram(&proof).await.expect_data(200);
+    let external = ExternalAuthServer::start().await;
+    let proof = external.init_data(279_058_397, 10);
+    let pair = external
+        .sign_in_with_telegram(&proof)
+        .await
+        .expect_data(200);
     assert_eq!(pair["player"]["name"], "Ada");
-    vouched
+    external
         .sign_in_with_telegram(&proof)
         .await
         .expect_error("unauthenticated");
-    let header = [("x-telegram-init-data", vouched.init_data(279_058_397, 9))];
+    let header = [("x-telegram-init-data", external.init_data(279_058_397, 9))];
     let header = header
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
-    let again = vouched
+    let again = external
         .server
         .request("POST /auth/telegram", "", &header, Value::Null)
         .await
@@ -104,15 +110,15 @@ async fn a_telegram_user_signs_in_once_per_proof() {
     assert_eq!(again["player"], pair["player"]);
     let token = json_text(&again["access_token"]);
     assert_eq!(
-        vouched.server.get("/me", &token).await.expect_data(200)["id"],
+        external.server.get("/me", &token).await.expect_data(200)["id"],
         pair["player"]["id"]
     );
-    vouched
-        .sign_in_with_telegram(&vouched.init_data(5, 301))
+    external
+        .sign_in_with_telegram(&external.init_data(5, 301))
         .await
         .expect_error("unauthenticated");
-    vouched
-        .sign_in_with_telegram(&vouched.init_data(5, 0).replace("Ada", "Eve"))
+    external
+        .sign_in_with_telegram(&external.init_data(5, 0).replace("Ada", "Eve"))
         .await
         .expect_error("unauthenticated");
     for body in [
@@ -122,7 +128,7 @@ async fn a_telegram_user_signs_in_once_per_proof() {
         json!({"init_data": 7}),
     ] {
         assert_eq!(
-            vouched
+            external
                 .server
                 .post("/auth/telegram", "", body)
                 .await
@@ -134,8 +140,8 @@ async fn a_telegram_user_signs_in_once_per_proof() {
 
 #[tokio::test(start_paused = true)]
 async fn telegram_sign_in_without_a_bot_token_is_forbidden() {
-    let house = RestServer::start().await;
-    house
+    let server = RestServer::start().await;
+    server
         .post("/auth/telegram", "", json!({"init_data": "hash=00"}))
         .await
         .expect_error("forbidden");
@@ -143,27 +149,25 @@ async fn telegram_sign_in_without_a_bot_token_is_forbidden() {
 
 #[tokio::test(start_paused = true)]
 async fn a_guest_linked_to_an_identity_keeps_everything() {
-    let vouched = ExternalAuthServer::start().await;
-    let house = &vouched.server;
-    let guest = house.sign_in_guest("Guest").await;
-    let (token, id) = (
-        json_text(&guest["access_token"]),
-        guest["player"]["id"].clone(),
-    );
-    let raid = house.create_raid(&token).await;
-    let foreign = vouched.host_app_token("u-7", "Ada");
-    let linked = house
+    let external = ExternalAuthServer::start().await;
+    let server = &external.server;
+    let guest = server.sign_in_guest("Guest").await;
+    let token = json_text(&guest["access_token"]);
+    let id = guest["player"]["id"].clone();
+    let raid = server.create_raid(&token).await;
+    let foreign = external.host_app_token("u-7", "Ada");
+    let linked = server
         .post("/auth/link", &token, json!({"token": foreign}))
         .await
         .expect_data(200);
     assert_eq!(linked, json!({"player": id, "external_id": "host:u-7"}));
-    house
+    server
         .post("/auth/link", &token, json!({"token": foreign}))
         .await
         .expect_data(200);
-    let me = house.get("/me", &foreign).await.expect_data(200);
+    let me = server.get("/me", &foreign).await.expect_data(200);
     assert_eq!((&me["id"], &me["name"]), (&id, &json!("Guest")));
-    house
+    server
         .get(&format!("/raids/{}", raid["id"]), &foreign)
         .await
         .expect_data(200);
@@ -171,49 +175,49 @@ async fn a_guest_linked_to_an_identity_keeps_everything() {
 
 #[tokio::test(start_paused = true)]
 async fn an_identity_is_linked_to_one_player_and_a_player_to_one() {
-    let vouched = ExternalAuthServer::start().await;
-    let house = &vouched.server;
-    let owned = vouched.host_app_token("u-7", "Ada");
-    house.get("/me", &owned).await.expect_data(200);
-    let token = house.guest_token("Guest").await;
-    let link = async |body: Value| house.post("/auth/link", &token, body).await;
+    let external = ExternalAuthServer::start().await;
+    let server = &external.server;
+    let owned = external.host_app_token("u-7", "Ada");
+    server.get("/me", &owned).await.expect_data(200);
+    let token = server.guest_token("Guest").await;
+    let link = async |body: Value| server.post("/auth/link", &token, body).await;
     assert_eq!(
         link(json!({"token": owned})).await.invalid_fields(),
         ["token"],
-        "it has a player"
+        "the identity has a player already"
     );
-    link(json!({"init_data": vouched.init_data(5, 0)}))
+    link(json!({"init_data": external.init_data(5, 0)}))
         .await
         .expect_data(200);
     assert_eq!(
-        link(json!({"token": vouched.host_app_token("u-8", "Ben")}))
+        link(json!({"token": external.host_app_token("u-8", "Ben")}))
             .await
             .invalid_fields(),
         ["token"],
-        "it has one already"
+        "the player has an identity already"
     );
     for token in [&token, "rubbish"] {
-        // Our own vouches for nobody.
+        // Raidhall's own token proves no external identity.
         link(json!({"token": token}))
             .await
             .expect_error("unauthenticated");
     }
-    link(json!({"init_data": vouched.init_data(5, 0)}))
+    link(json!({"init_data": external.init_data(5, 0)}))
         .await
         .expect_error("unauthenticated");
-    let pair = vouched
-        .sign_in_with_telegram(&vouched.init_data(5, 1))
+    let pair = external
+        .sign_in_with_telegram(&external.init_data(5, 1))
         .await
         .expect_data(200);
     assert_eq!(pair["player"]["name"], "Guest");
-    house
+    server
         .post("/auth/link", "", json!({"token": owned}))
         .await
         .expect_error("unauthenticated");
-    house
+    server
         .post(
             "/auth/link",
-            &house.scoped_token(Scope::Admin),
+            &server.scoped_token(Scope::Admin),
             json!({"token": owned}),
         )
         .await
@@ -222,15 +226,15 @@ async fn an_identity_is_linked_to_one_player_and_a_player_to_one() {
 
 #[tokio::test(start_paused = true)]
 async fn telegram_proofs_are_rate_limited_by_address() {
-    let vouched = ExternalAuthServer::start().await;
+    let external = ExternalAuthServer::start().await;
     for _ in 0..60 {
-        vouched
+        external
             .sign_in_with_telegram("hash=00")
             .await
             .expect_error("unauthenticated");
     }
-    vouched
-        .sign_in_with_telegram(&vouched.init_data(5, 0))
+    external
+        .sign_in_with_telegram(&external.init_data(5, 0))
         .await
         .expect_error("rate_limited");
 }

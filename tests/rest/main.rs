@@ -1,4 +1,5 @@
-//! The REST doors with real sessions behind them, over a store in memory: what the contract says, asked from outside.
+//! Tests of the REST API through its router, with real sessions and a store in memory. Every
+//! response is checked against the OpenAPI document.
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
 

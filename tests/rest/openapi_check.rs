@@ -1,4 +1,5 @@
-//! Holds every answer that a test gets against the OpenAPI document: its status, its headers and its body.
+//! Checks the status, headers and body of every response in these tests against the OpenAPI
+//! document.
 
 use std::sync::LazyLock;
 
@@ -11,7 +12,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     serde_json::from_str(include_str!("../../protocol/openapi.json")).expect("JSON")
 });
 
-/// What an answer says by headers that not every answer has.
+/// The headers that only some responses have and that the document must describe.
 const OPTIONAL_HEADERS: [&str; 7] = [
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
@@ -22,21 +23,22 @@ const OPTIONAL_HEADERS: [&str; 7] = [
     "content-disposition",
 ];
 
-/// `asked` is `METHOD /path`, below the API. A path that is not described is none; a method that is not is not allowed.
-pub fn check(asked: &str, answer: &RestResponse) {
-    let (method, path) = asked.split_once(' ').expect("method and path");
+/// Checks the response to `METHOD /path` (below the API). A path that is not described must be
+/// answered with 404, and a method that is not described with 405.
+pub fn check(route: &str, answer: &RestResponse) {
+    let (method, path) = route.split_once(' ').expect("method and path");
     let path = format!("/api/v1{}", path.split('?').next().unwrap_or_default());
     let status = answer.status.as_u16();
     let Some(methods) = find_operations(&path) else {
-        return assert_eq!(status, 404, "{asked} is not described");
+        return assert_eq!(status, 404, "{route} is not described");
     };
     let Some(operation) = methods.get(method.to_lowercase()) else {
-        return assert_eq!(status, 405, "{asked} is not described");
+        return assert_eq!(status, 405, "{route} is not described");
     };
     let response = resolve_reference(&operation["responses"][status.to_string()]);
     assert!(
         !response.is_null(),
-        "{asked} answers {status}, which is not described: {}",
+        "{route} answers {status}, which is not described: {}",
         answer.body
     );
     let declared = response["headers"].as_object().expect("headers");
@@ -49,19 +51,20 @@ pub fn check(asked: &str, answer: &RestResponse) {
             .any(|declared| declared.eq_ignore_ascii_case(name));
         assert!(
             known,
-            "{asked} answers {status} with {name}, which is not described"
+            "{route} answers {status} with {name}, which is not described"
         );
     }
     if let Some(media) = response["content"].get("application/json") {
         let faults = schema::validation_errors(&DOCUMENT, &media["schema"], &answer.body);
         assert!(
             faults.is_empty(),
-            "{asked} answers {status} otherwise than described: {faults:#?}"
+            "{route} answers {status} with a body that differs from its schema: {faults:#?}"
         );
     }
 }
 
-/// The operations of a path: one that is spelled out goes before one with a parameter.
+/// Returns the operations of a path. A literal path in the document has priority over one with a
+/// parameter.
 fn find_operations(path: &str) -> Option<&'static Value> {
     let paths = DOCUMENT["paths"].as_object().expect("paths");
     let fits = |pattern: &str| {
@@ -79,7 +82,7 @@ fn find_operations(path: &str) -> Option<&'static Value> {
     })
 }
 
-/// The response itself, where there is but a reference to it.
+/// Returns the response that a reference points to, or the response itself.
 fn resolve_reference(response: &'static Value) -> &'static Value {
     let at = response["$ref"]
         .as_str()

@@ -1,4 +1,4 @@
-//! What a player may ask to be given: everything that is kept of them, and nothing of others.
+//! Tests of the export of a player's own data: complete, and without the data of other players.
 
 use axum::body::Body;
 use axum::http::Request;
@@ -18,20 +18,16 @@ fn event_seqs(raid: &Value) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn an_export_holds_what_a_player_did_and_what_names_them() {
-    let house = RestServer::start_with(|config| {
+    let server = RestServer::start_with(|config| {
         config.http.rest_writes_per_minute = limit(10_000);
     })
     .await;
-    let (ada, bob) = (
-        house.sign_in_guest("Ada").await,
-        house.sign_in_guest("Bob").await,
-    );
-    let (ada_token, bob_token) = (
-        json_text(&ada["access_token"]),
-        json_text(&bob["access_token"]),
-    );
-    let own = house.create_raid(&ada_token).await; // 1 and 2
-    house
+    let ada = server.sign_in_guest("Ada").await;
+    let bob = server.sign_in_guest("Bob").await;
+    let ada_token = json_text(&ada["access_token"]);
+    let bob_token = json_text(&bob["access_token"]);
+    let own = server.create_raid(&ada_token).await; // 1 and 2
+    server
         .post(
             "/raids/join",
             &bob_token,
@@ -39,7 +35,7 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
         )
         .await
         .expect_data(200); // 3
-    house
+    server
         .send_command(
             &own["id"],
             &bob_token,
@@ -47,7 +43,7 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
         )
         .await
         .expect_data(200); // 4
-    house
+    server
         .send_command(
             &own["id"],
             &ada_token,
@@ -56,12 +52,12 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
         .await
         .expect_data(200); // 5
     let promote = json!({"type": "promote", "player": bob["player"]["id"]});
-    house
+    server
         .send_command(&own["id"], &ada_token, promote)
         .await
         .expect_data(200); // 6
-    let left = house.create_raid(&bob_token).await;
-    house
+    let left = server.create_raid(&bob_token).await;
+    server
         .post(
             "/raids/join",
             &ada_token,
@@ -71,19 +67,19 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
         .expect_data(200); // 3
     for word in 0..450 {
         let say = json!({"type": "say", "text": format!("Bob's word {word}")});
-        house
+        server
             .send_command(&left["id"], &bob_token, say)
             .await
             .expect_data(200); // 4 to 453
     }
     let kick = json!({"type": "kick", "player": ada["player"]["id"]});
-    house
+    server
         .send_command(&left["id"], &bob_token, kick)
         .await
         .expect_data(200); // 454
-    house.create_raid(&bob_token).await;
+    server.create_raid(&bob_token).await;
 
-    let answer = house.get("/me/export", &ada_token).await;
+    let answer = server.get("/me/export", &ada_token).await;
     let disposition = answer.headers["content-disposition"]
         .to_str()
         .expect("text")
@@ -99,7 +95,7 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
     let data = answer.expect_data(200);
     assert_eq!(
         data["player"],
-        house.get("/me", &ada_token).await.expect_data(200)
+        server.get("/me", &ada_token).await.expect_data(200)
     );
     assert_eq!(data["sign_ins"].as_array().map(Vec::len), Some(1));
     assert_eq!(data["external_id"], Value::Null);
@@ -128,26 +124,26 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
 
 #[tokio::test(start_paused = true)]
 async fn only_a_player_can_export_own_data() {
-    let house = RestServer::start().await;
-    house
+    let server = RestServer::start().await;
+    server
         .get("/me/export", "")
         .await
         .expect_error("unauthenticated");
-    house
-        .get("/me/export", &house.scoped_token(Scope::Service))
+    server
+        .get("/me/export", &server.scoped_token(Scope::Service))
         .await
         .expect_error("forbidden");
-    house
-        .get("/me/export", &house.scoped_token(Scope::Admin))
+    server
+        .get("/me/export", &server.scoped_token(Scope::Admin))
         .await
         .expect_error("forbidden");
 }
 
-async fn start_export(house: &RestServer, token: &str) -> Body {
+async fn start_export(server: &RestServer, token: &str) -> Body {
     let request =
         Request::get("/api/v1/me/export").header("authorization", format!("Bearer {token}"));
     let request = request.body(Body::empty()).expect("a request");
-    house
+    server
         .router
         .clone()
         .oneshot(request)
@@ -158,25 +154,25 @@ async fn start_export(house: &RestServer, token: &str) -> Body {
 
 #[tokio::test(start_paused = true)]
 async fn unread_downloads_do_not_block_others() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
     let mut unread = Vec::new();
     for _ in 0..20 {
-        unread.push(start_export(&house, &token).await);
+        unread.push(start_export(&server, &token).await);
     }
-    house.get("/me/export", &token).await.expect_data(200);
+    server.get("/me/export", &token).await.expect_data(200);
     assert_eq!(unread.len(), 20);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_download_breaks_off_without_complete_json() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
-    house.create_raid(&token).await;
-    let body = start_export(&house, &token).await;
-    house.store.faults().fail_calls(Call::Events, 1);
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    server.create_raid(&token).await;
+    let body = start_export(&server, &token).await;
+    server.store.faults().fail_calls(Call::Events, 1);
     axum::body::to_bytes(body, usize::MAX)
         .await
         .expect_err("it breaks off");
-    house.get("/me/export", &token).await.expect_data(200);
+    server.get("/me/export", &token).await.expect_data(200);
 }

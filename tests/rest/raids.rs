@@ -1,4 +1,4 @@
-//! Making raids, joining them, acting in them, looking back at them.
+//! Tests of the routes for raids: creating, joining, commands, the ledger and lists.
 
 use serde_json::{Value, json};
 
@@ -6,10 +6,10 @@ use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
 async fn the_creator_of_a_raid_leads_it() {
-    let house = RestServer::start().await;
-    let ada = house.sign_in_guest("Ada").await;
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
     let token = json_text(&ada["access_token"]);
-    let answer = house
+    let answer = server
         .post(
             "/raids",
             &token,
@@ -36,7 +36,7 @@ async fn the_creator_of_a_raid_leads_it() {
         (&json!(4), &json!(86_400))
     );
     assert_eq!(
-        house
+        server
             .get(&format!("/raids/{}", raid["id"]), &token)
             .await
             .expect_data(200),
@@ -46,17 +46,17 @@ async fn the_creator_of_a_raid_leads_it() {
 
 #[tokio::test(start_paused = true)]
 async fn every_faulty_request_field_is_named_at_once() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
     assert_eq!(
-        house
+        server
             .post("/raids", &token, json!({}))
             .await
             .invalid_fields(),
         ["title", "target_xp", "target_tasks"]
     );
     let silly = json!({"title": "", "target_xp": 0, "target_tasks": -1, "max_members": 1, "time_limit_secs": 5});
-    let mut faulty = house.post("/raids", &token, silly).await.invalid_fields();
+    let mut faulty = server.post("/raids", &token, silly).await.invalid_fields();
     faulty.sort();
     assert_eq!(
         faulty,
@@ -68,8 +68,8 @@ async fn every_faulty_request_field_is_named_at_once() {
             "title"
         ]
     );
-    let raid = house.create_raid(&token).await;
-    let answer = house
+    let raid = server.create_raid(&token).await;
+    let answer = server
         .post(
             &format!("/raids/{}/commands", raid["id"]),
             &token,
@@ -77,7 +77,7 @@ async fn every_faulty_request_field_is_named_at_once() {
         )
         .await;
     assert_eq!(answer.invalid_fields(), ["op", "cmd"]);
-    house
+    server
         .send_command(&raid["id"], &token, json!({"type": "fly"}))
         .await
         .expect_error("invalid");
@@ -85,28 +85,26 @@ async fn every_faulty_request_field_is_named_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn creating_a_raid_twice_with_one_key_creates_it_once() {
-    let house = RestServer::start().await;
-    let (ada, bob) = (
-        house.guest_token("Ada").await,
-        house.guest_token("Bob").await,
-    );
+    let server = RestServer::start().await;
+    let ada = server.guest_token("Ada").await;
+    let bob = server.guest_token("Bob").await;
     let new = || json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
     let key = [("idempotency-key", "k1")];
-    let first = house
+    let first = server
         .request("POST /raids", &ada, &key, new())
         .await
         .expect_data(201);
-    let again = house
+    let again = server
         .request("POST /raids", &ada, &key, new())
         .await
         .expect_data(201);
     assert_eq!(first, again);
-    let others = house
+    let others = server
         .request("POST /raids", &bob, &key, new())
         .await
         .expect_data(201);
-    assert_ne!(first["id"], others["id"], "a key is its subject's own");
-    let bad = house
+    assert_ne!(first["id"], others["id"], "a key is scoped to its subject");
+    let bad = server
         .request("POST /raids", &ada, &[("idempotency-key", "a b")], new())
         .await;
     assert_eq!(bad.invalid_fields(), ["Idempotency-Key"]);
@@ -114,24 +112,22 @@ async fn creating_a_raid_twice_with_one_key_creates_it_once() {
 
 #[tokio::test(start_paused = true)]
 async fn an_invite_code_gives_a_non_member_access_to_the_raid() {
-    let house = RestServer::start().await;
-    let (ada, bob) = (
-        house.guest_token("Ada").await,
-        house.guest_token("Bob").await,
-    );
-    let raid = house.create_raid(&ada).await;
+    let server = RestServer::start().await;
+    let ada = server.guest_token("Ada").await;
+    let bob = server.guest_token("Bob").await;
+    let raid = server.create_raid(&ada).await;
     let path = format!("/raids/{}", raid["id"]);
-    for door in ["", "/events", "/contributions"] {
-        house
-            .get(&format!("{path}{door}"), &bob)
+    for suffix in ["", "/events", "/contributions"] {
+        server
+            .get(&format!("{path}{suffix}"), &bob)
             .await
             .expect_error("not_found");
     }
     for nobodys in ["\u{0}", "K7MQ2XNB\u{0}", "’", "' OR 1=1"] {
-        house
+        server
             .post(
                 "/raids/join",
-                &house.guest_token("Cal").await,
+                &server.guest_token("Cal").await,
                 json!({"invite_code": nobodys}),
             )
             .await
@@ -139,23 +135,26 @@ async fn an_invite_code_gives_a_non_member_access_to_the_raid() {
     }
     let code =
         json!({"invite_code": format!(" {} ", json_text(&raid["invite_code"]).to_lowercase())});
-    let joined = house
+    let joined = server
         .post("/raids/join", &bob, code.clone())
         .await
         .expect_data(200);
     assert_eq!(joined["members"].as_array().map(Vec::len), Some(2));
     assert_eq!(
-        house.post("/raids/join", &bob, code).await.expect_data(200),
+        server
+            .post("/raids/join", &bob, code)
+            .await
+            .expect_data(200),
         joined,
-        "joining twice is joining once"
+        "joining again changes nothing"
     );
-    assert_eq!(house.get(&path, &bob).await.expect_data(200), joined);
+    assert_eq!(server.get(&path, &bob).await.expect_data(200), joined);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_or_malformed_raid_id_is_not_found() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
     for id in [
         "1",
         "0",
@@ -167,12 +166,12 @@ async fn an_unknown_or_malformed_raid_id_is_not_found() {
         "%FF",
         "%00",
     ] {
-        house
+        server
             .get(&format!("/raids/{id}"), &token)
             .await
             .expect_error("not_found");
         let start = json!({"cmd": {"type": "start"}});
-        house
+        server
             .post(&format!("/raids/{id}/commands"), &token, start)
             .await
             .expect_error("not_found");
@@ -181,35 +180,33 @@ async fn an_unknown_or_malformed_raid_id_is_not_found() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_takes_effect_once_with_its_op_in_header_or_body() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
-    let raid = house.create_raid(&token).await;
-    let (door, cmd) = (
-        format!("POST /raids/{}/commands", raid["id"]),
-        json!({"type": "say", "text": "on it"}),
-    );
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    let raid = server.create_raid(&token).await;
+    let route = format!("POST /raids/{}/commands", raid["id"]);
+    let cmd = json!({"type": "say", "text": "on it"});
     let header = [("idempotency-key", "op-1")];
-    let first = house
-        .request(&door, &token, &header, json!({"cmd": cmd}))
+    let first = server
+        .request(&route, &token, &header, json!({"cmd": cmd}))
         .await
         .expect_data(200);
     assert_eq!(first, json!({"seq": 3, "duplicate": false}));
-    let again = house
-        .request(&door, &token, &[], json!({"op": "op-1", "cmd": cmd}))
+    let again = server
+        .request(&route, &token, &[], json!({"op": "op-1", "cmd": cmd}))
         .await
         .expect_data(200);
     assert_eq!(again, json!({"seq": 3, "duplicate": true}));
     let other = [("idempotency-key", "op-2")];
-    let both = house
-        .request(&door, &token, &other, json!({"op": "op-1", "cmd": cmd}))
+    let both = server
+        .request(&route, &token, &other, json!({"op": "op-1", "cmd": cmd}))
         .await
         .expect_data(200);
     assert_eq!(
         both,
         json!({"seq": 3, "duplicate": true}),
-        "the body's counts"
+        "the op in the body wins"
     );
-    let refused = house
+    let refused = server
         .send_command(
             &raid["id"],
             &token,
@@ -221,11 +218,11 @@ async fn a_command_takes_effect_once_with_its_op_in_header_or_body() {
 
 #[tokio::test(start_paused = true)]
 async fn the_ledger_is_read_in_pages_by_seq() {
-    let house = RestServer::start().await;
-    let token = house.guest_token("Ada").await;
-    let raid = house.create_raid(&token).await;
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    let raid = server.create_raid(&token).await;
     for n in 3..=7 {
-        let said = house
+        let said = server
             .send_command(
                 &raid["id"],
                 &token,
@@ -242,7 +239,7 @@ async fn the_ledger_is_read_in_pages_by_seq() {
             .map(|row| row["seq"].clone())
             .collect::<Value>()
     };
-    let all = house.get(&path, &token).await.expect_data(200);
+    let all = server.get(&path, &token).await.expect_data(200);
     assert_eq!(seqs(&all), json!([1, 2, 3, 4, 5, 6, 7]));
     let keys: Vec<&String> = all[0].as_object().expect("a map").keys().collect();
     assert_eq!(
@@ -260,7 +257,7 @@ async fn the_ledger_is_read_in_pages_by_seq() {
     );
     assert_eq!(
         seqs(
-            &house
+            &server
                 .get(&format!("{path}?after=3&limit=2"), &token)
                 .await
                 .expect_data(200)
@@ -269,7 +266,7 @@ async fn the_ledger_is_read_in_pages_by_seq() {
     );
     assert_eq!(
         seqs(
-            &house
+            &server
                 .get(&format!("{path}?after=7"), &token)
                 .await
                 .expect_data(200)
@@ -277,7 +274,7 @@ async fn the_ledger_is_read_in_pages_by_seq() {
         json!([])
     );
     assert_eq!(
-        house
+        server
             .get(&format!("{path}?after=x&limit=101"), &token)
             .await
             .invalid_fields(),
@@ -287,16 +284,14 @@ async fn the_ledger_is_read_in_pages_by_seq() {
 
 #[tokio::test(start_paused = true)]
 async fn own_raids_are_listed_newest_first_in_pages() {
-    let house = RestServer::start().await;
-    let (ada, bob) = (
-        house.guest_token("Ada").await,
-        house.guest_token("Bob").await,
-    );
+    let server = RestServer::start().await;
+    let ada = server.guest_token("Ada").await;
+    let bob = server.guest_token("Bob").await;
     let mut made = Vec::new();
     for _ in 0..5 {
-        made.insert(0, house.create_raid(&ada).await["id"].clone());
+        made.insert(0, server.create_raid(&ada).await["id"].clone());
     }
-    house
+    server
         .send_command(&made[1], &ada, json!({"type": "start"}))
         .await
         .expect_data(200);
@@ -311,7 +306,7 @@ async fn own_raids_are_listed_newest_first_in_pages() {
     let mut listed = Vec::new();
     let mut path = "/raids?limit=2".to_owned();
     for left in [true, true, false] {
-        let page = house.get(&path, &ada).await.body;
+        let page = server.get(&path, &ada).await.body;
         listed.extend(ids(&page));
         assert_eq!(page["next_cursor"].is_string(), left);
         path = format!(
@@ -320,7 +315,7 @@ async fn own_raids_are_listed_newest_first_in_pages() {
         );
     }
     assert_eq!(listed, made);
-    let active = house.get("/raids?status=active", &ada).await.body;
+    let active = server.get("/raids?status=active", &ada).await.body;
     assert_eq!(ids(&active), [made[1].clone()]);
     let row = active["data"][0].as_object().expect("a row");
     let keys: Vec<&str> = row.keys().map(String::as_str).collect();
@@ -340,15 +335,15 @@ async fn own_raids_are_listed_newest_first_in_pages() {
         "title",
     ];
     assert_eq!((keys, &row["seq"]), (expected.to_vec(), &json!(3)));
-    let shown = house
+    let shown = server
         .get(&format!("/raids/{}", made[1]), &ada)
         .await
         .expect_data(200);
     assert_eq!(row["invite_code"], shown["invite_code"]);
     assert_eq!(
-        house.get("/raids", &bob).await.body,
+        server.get("/raids", &bob).await.body,
         json!({"data": [], "next_cursor": null})
     );
-    let bad = house.get("/raids?status=won&limit=0&cursor=x", &ada).await;
+    let bad = server.get("/raids?status=won&limit=0&cursor=x", &ada).await;
     assert_eq!(bad.invalid_fields(), ["status", "limit", "cursor"]);
 }

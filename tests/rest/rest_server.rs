@@ -1,4 +1,4 @@
-//! An instance without a listener, and a client that calls its router.
+//! A test instance without a listener, and a client that calls its router.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -25,7 +25,7 @@ use crate::openapi_check;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// An endpoint that does not exist.
+/// Returns an endpoint whose URL does not exist.
 fn endpoint(name: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
@@ -38,7 +38,8 @@ fn endpoint(name: &str) -> Endpoint {
     }
 }
 
-/// The instance that delivers webhooks, so that no test posts any.
+/// The id of another instance that holds the endpoints' delivery leases, so that no test posts
+/// webhooks.
 pub const DELIVERING_INSTANCE: InstanceId = InstanceId(Uuid::max());
 
 async fn deliver_webhooks_elsewhere(store: &Faulty<MemoryStore>) {
@@ -52,16 +53,15 @@ async fn deliver_webhooks_elsewhere(store: &Faulty<MemoryStore>) {
     registered.expect("registered");
     for endpoint in ["app", "crm"] {
         let acquired = store.acquire_endpoint(endpoint, DELIVERING_INSTANCE).await;
-        acquired.expect("asked").expect("it is free");
+        acquired.expect("the store works").expect("it is free");
     }
 }
 
-/// A limit's value.
 pub fn limit(value: u32) -> NonZeroU32 {
     NonZeroU32::new(value).expect("a limit is not zero")
 }
 
-/// A server without a listener.
+/// A test instance and its router.
 pub struct RestServer {
     pub router: Router,
     pub store: Faulty<MemoryStore>,
@@ -75,7 +75,7 @@ impl RestServer {
         RestServer::start_with(|_| {}).await
     }
 
-    /// Starts a server whose configuration `change` has changed.
+    /// Starts a server with a configuration that `change` has modified.
     pub async fn start_with(change: impl FnOnce(&mut Config)) -> RestServer {
         let store = Faulty::<MemoryStore>::default();
         deliver_webhooks_elsewhere(&store).await;
@@ -104,17 +104,16 @@ impl RestServer {
         }
     }
 
-    /// Asks `method path` with a token (if not empty), headers and a body (if not null). The answer must be one that the
-    /// OpenAPI document allows.
+    /// Sends `METHOD /path` with a token (if not empty), headers and a body (if not null). Panics
+    /// if the OpenAPI document does not allow the response.
     pub async fn request(
         &self,
-        request: &str,
+        route: &str,
         token: &str,
         headers: &[(&str, &str)],
         body: Value,
     ) -> RestResponse {
-        let asked = request;
-        let (method, path) = asked.split_once(' ').expect("method and path");
+        let (method, path) = route.split_once(' ').expect("method and path");
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"));
@@ -148,13 +147,13 @@ impl RestServer {
         } else {
             String::from_utf8(bytes.into()).expect("text").into()
         };
-        let answer = RestResponse {
+        let response = RestResponse {
             status: parts.status,
             headers: parts.headers,
             body,
         };
-        openapi_check::check(asked, &answer);
-        answer
+        openapi_check::check(route, &response);
+        response
     }
 
     pub async fn get(&self, path: &str, token: &str) -> RestResponse {
@@ -167,31 +166,31 @@ impl RestServer {
             .await
     }
 
-    /// A guest's pair of tokens.
+    /// Signs a guest in and returns the pair of tokens.
     pub async fn sign_in_guest(&self, name: &str) -> Value {
         self.post("/auth/guest", "", json!({"name": name}))
             .await
             .expect_data(201)
     }
 
-    /// A guest's access token.
+    /// Signs a guest in and returns the access token.
     pub async fn guest_token(&self, name: &str) -> String {
         json_text(&self.sign_in_guest(name).await["access_token"])
     }
 
-    /// A token of another scope.
+    /// Returns a token of a scope that names no player.
     pub fn scoped_token(&self, scope: Scope) -> String {
         self.auth
             .mint_scoped(scope, "backend", None, SECOND * 60, self.clock.now())
     }
 
-    /// A raid of this leader that two contributions win.
+    /// Creates and returns a raid of this leader; two contributions complete it.
     pub async fn create_raid(&self, leader: &str) -> Value {
         let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
         self.post("/raids", leader, new).await.expect_data(201)
     }
 
-    /// Carries out a command and gives its seq.
+    /// Sends a command to a raid.
     pub async fn send_command(&self, raid: &Value, token: &str, cmd: Value) -> RestResponse {
         self.post(
             &format!("/raids/{raid}/commands"),
@@ -202,7 +201,7 @@ impl RestServer {
     }
 }
 
-/// What the house answered.
+/// The response to a request, its body parsed as JSON where it is JSON.
 #[derive(Debug)]
 pub struct RestResponse {
     pub status: StatusCode,
@@ -211,14 +210,14 @@ pub struct RestResponse {
 }
 
 impl RestResponse {
-    /// The data of a success.
+    /// Returns the `data` of a response; panics unless it has this status.
     #[track_caller]
     pub fn expect_data(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self.body["data"].clone()
     }
 
-    /// The error of a failure of this type.
+    /// Returns the `error` of a response; panics unless it is an error of this type.
     #[track_caller]
     pub fn expect_error(self, kind: &str) -> Value {
         assert_eq!(self.body["error"]["type"], kind, "{}", self.body);
@@ -226,7 +225,7 @@ impl RestResponse {
         self.body["error"].clone()
     }
 
-    /// The names of the faulty fields of an `invalid`.
+    /// Returns the names of the faulty fields; panics unless the response is an `invalid` error.
     #[track_caller]
     pub fn invalid_fields(self) -> Vec<String> {
         let error = self.expect_error("invalid");
@@ -238,7 +237,7 @@ impl RestResponse {
     }
 }
 
-/// A JSON text's text.
+/// Returns the text of a JSON string.
 #[track_caller]
 pub fn json_text(value: &Value) -> String {
     value.as_str().expect("a text").to_owned()

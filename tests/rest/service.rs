@@ -1,4 +1,5 @@
-//! The host app's backend and operators: what their scopes open, and what they don't.
+//! Tests of the scopes `service` and `admin`: what tokens of the host app's backend and of
+//! operators may do.
 
 use raidhall::auth::Scope;
 use serde_json::json;
@@ -7,37 +8,35 @@ use crate::rest_server::{RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
 async fn only_the_backend_can_credit_players() {
-    let house = RestServer::start().await;
-    let ada = house.sign_in_guest("Ada").await;
-    let (token, service) = (
-        json_text(&ada["access_token"]),
-        house.scoped_token(Scope::Service),
-    );
-    let raid = house.create_raid(&token).await;
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
+    let service = server.scoped_token(Scope::Service);
+    let raid = server.create_raid(&token).await;
     let id = &raid["id"];
-    house
+    server
         .send_command(id, &token, json!({"type": "start"}))
         .await
         .expect_data(200);
     let credit =
         json!({"type": "contribute", "player": ada["player"]["id"], "xp": 60, "kind": "habit"});
-    house
+    server
         .send_command(id, &token, credit.clone())
         .await
         .expect_error("forbidden");
-    house
+    server
         .send_command(id, &service, json!({"type": "cancel"}))
         .await
         .expect_error("forbidden");
-    house
+    server
         .send_command(id, &service, credit.clone())
         .await
         .expect_data(200);
-    house
+    server
         .send_command(id, &service, credit)
         .await
         .expect_data(200);
-    let seen = house
+    let seen = server
         .get(&format!("/raids/{id}"), &service)
         .await
         .expect_data(200);
@@ -45,7 +44,7 @@ async fn only_the_backend_can_credit_players() {
         (&seen["status"], &seen["current_xp"]),
         (&json!("completed"), &json!(120))
     );
-    let rows = house
+    let rows = server
         .get(&format!("/raids/{id}/contributions"), &service)
         .await
         .expect_data(200);
@@ -54,7 +53,7 @@ async fn only_the_backend_can_credit_players() {
         (&row["xp"], &row["kind"], &row["task"], &row["note"]),
         (&json!(60), &json!("habit"), &json!(null), &json!(null))
     );
-    let after = house
+    let after = server
         .get(
             &format!("/raids/{id}/contributions?after={}", rows[0]["seq"]),
             &token,
@@ -62,7 +61,7 @@ async fn only_the_backend_can_credit_players() {
         .await
         .expect_data(200);
     assert_eq!(after, json!([row]));
-    let me = house.get("/me", &token).await.expect_data(200);
+    let me = server.get("/me", &token).await.expect_data(200);
     assert_eq!(
         (&me["xp"], &me["tasks"], &me["raids_won"]),
         (&json!(120), &json!(2), &json!(1))
@@ -71,24 +70,25 @@ async fn only_the_backend_can_credit_players() {
 
 #[tokio::test(start_paused = true)]
 async fn one_op_used_by_a_player_and_the_backend_counts_as_two() {
-    let house = RestServer::start().await;
-    let ada = house.sign_in_guest("Ada").await;
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
     let token = json_text(&ada["access_token"]);
     let minute = std::time::Duration::from_secs(60);
     let subject = ada["player"]["id"].to_string();
-    let service = house
-        .auth
-        .mint_scoped(Scope::Service, &subject, None, minute, house.clock.now());
-    let raid = house.create_raid(&token).await;
-    let door = format!("/raids/{}/commands", raid["id"]);
-    house
-        .post(&door, &token, json!({"op": "1", "cmd": {"type": "start"}}))
+    let service =
+        server
+            .auth
+            .mint_scoped(Scope::Service, &subject, None, minute, server.clock.now());
+    let raid = server.create_raid(&token).await;
+    let route = format!("/raids/{}/commands", raid["id"]);
+    server
+        .post(&route, &token, json!({"op": "1", "cmd": {"type": "start"}}))
         .await
         .expect_data(200);
     let credit =
         json!({"type": "contribute", "player": ada["player"]["id"], "xp": 60, "kind": "habit"});
-    let credited = house
-        .post(&door, &service, json!({"op": "1", "cmd": credit}))
+    let credited = server
+        .post(&route, &service, json!({"op": "1", "cmd": credit}))
         .await
         .expect_data(200);
     assert_eq!(credited["duplicate"], false);
@@ -96,34 +96,32 @@ async fn one_op_used_by_a_player_and_the_backend_counts_as_two() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_can_read_but_not_change_a_raid() {
-    let house = RestServer::start().await;
-    let (token, admin) = (
-        house.guest_token("Ada").await,
-        house.scoped_token(Scope::Admin),
-    );
-    let raid = house.create_raid(&token).await;
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    let admin = server.scoped_token(Scope::Admin);
+    let raid = server.create_raid(&token).await;
     let path = format!("/raids/{}", raid["id"]);
-    assert_eq!(house.get(&path, &admin).await.expect_data(200), raid);
-    house
+    assert_eq!(server.get(&path, &admin).await.expect_data(200), raid);
+    server
         .get(&format!("{path}/events"), &admin)
         .await
         .expect_data(200);
-    house
+    server
         .get("/raids/4711", &admin)
         .await
         .expect_error("not_found");
-    house
+    server
         .get("/raids/4711/events", &admin)
         .await
         .expect_error("not_found");
-    house
+    server
         .send_command(&raid["id"], &admin, json!({"type": "cancel"}))
         .await
         .expect_error("forbidden");
     for path in ["/me", "/raids"] {
-        house.get(path, &admin).await.expect_error("forbidden");
+        server.get(path, &admin).await.expect_error("forbidden");
     }
-    house
+    server
         .post(
             "/raids/join",
             &admin,
@@ -135,23 +133,21 @@ async fn an_operator_can_read_but_not_change_a_raid() {
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_who_is_also_a_player_cannot_change_a_raid_either() {
-    let house = RestServer::start().await;
-    let ada = house.sign_in_guest("Ada").await;
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
     let token = json_text(&ada["access_token"]);
-    let (raid, id) = (
-        house.create_raid(&token).await,
-        ada["player"]["id"].to_string(),
-    );
+    let raid = server.create_raid(&token).await;
+    let id = ada["player"]["id"].to_string();
     let minute = std::time::Duration::from_secs(60);
-    let admin = house
+    let admin = server
         .auth
-        .mint_scoped(Scope::Admin, &id, Some("Ada"), minute, house.clock.now());
+        .mint_scoped(Scope::Admin, &id, Some("Ada"), minute, server.clock.now());
     let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
-    house
+    server
         .post("/raids", &admin, new)
         .await
         .expect_error("forbidden");
-    house
+    server
         .post(
             "/raids/join",
             &admin,
@@ -159,19 +155,19 @@ async fn an_operator_who_is_also_a_player_cannot_change_a_raid_either() {
         )
         .await
         .expect_error("forbidden");
-    house
+    server
         .send_command(&raid["id"], &admin, json!({"type": "start"}))
         .await
         .expect_error("forbidden");
     assert_eq!(
-        house
+        server
             .get(&format!("/raids/{}", raid["id"]), &admin)
             .await
             .expect_data(200),
         raid
     );
     assert_eq!(
-        house.get("/me", &admin).await.expect_data(200)["id"],
+        server.get("/me", &admin).await.expect_data(200)["id"],
         ada["player"]["id"]
     );
 }

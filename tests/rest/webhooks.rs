@@ -1,4 +1,4 @@
-//! What operators see and do of webhooks.
+//! Tests of the operators' routes for webhooks.
 
 use raidhall::auth::Scope;
 use raidhall::store::WebhookDeliveries;
@@ -10,12 +10,10 @@ use crate::rest_server::{DELIVERING_INSTANCE, RestServer, json_text};
 
 #[tokio::test(start_paused = true)]
 async fn operators_list_webhook_deliveries_and_replay_them() {
-    let house = RestServer::start().await;
-    let (admin, ada) = (
-        house.scoped_token(Scope::Admin),
-        house.guest_token("Ada").await,
-    );
-    let raid = house.create_raid(&ada).await;
+    let server = RestServer::start().await;
+    let admin = server.scoped_token(Scope::Admin);
+    let ada = server.guest_token("Ada").await;
+    let raid = server.create_raid(&ada).await;
     let id = RaidId::try_from(raid["id"].as_u64().expect("an id")).expect("an id");
     let failed = |seq, retry_after| FailedAttempt {
         raid: id,
@@ -30,14 +28,14 @@ async fn operators_list_webhook_deliveries_and_replay_them() {
         ..ProgressUpdate::default()
     };
     assert!(
-        house
+        server
             .store
             .save_progress("app", DELIVERING_INSTANCE, &progress)
             .await
             .expect("noted")
     );
 
-    let listed = house.get("/admin/webhooks", &admin).await.expect_data(200);
+    let listed = server.get("/admin/webhooks", &admin).await.expect_data(200);
     assert_eq!(
         (&listed[0]["name"], &listed[0]["dead"], &listed[0]["paused"]),
         (&json!("app"), &json!(1), &json!("410"))
@@ -46,7 +44,7 @@ async fn operators_list_webhook_deliveries_and_replay_them() {
     assert_eq!((&listed[0]["owner"], &listed[1]["owner"]), (&owner, &owner));
     assert_eq!(listed[1]["types"].as_array().map(Vec::len), Some(5));
     assert!(!listed.to_string().contains("whsec"), "no secret");
-    let dead = house
+    let dead = server
         .get("/admin/webhooks/app/deliveries?dead=true", &admin)
         .await
         .expect_data(200);
@@ -55,24 +53,24 @@ async fn operators_list_webhook_deliveries_and_replay_them() {
         (&json!(2), &json!("answered with 500"))
     );
     assert_eq!(
-        house
+        server
             .get("/admin/webhooks/app/deliveries", &admin)
             .await
             .expect_data(200),
         json!([])
     );
-    house
+    server
         .get("/admin/webhooks/app/deliveries?dead=maybe", &admin)
         .await
         .expect_error("invalid");
-    for nobody in ["nobody", "%FF", "%00", "app%2F"] {
-        house
-            .get(&format!("/admin/webhooks/{nobody}/deliveries"), &admin)
+    for name in ["unknown", "%FF", "%00", "app%2F"] {
+        server
+            .get(&format!("/admin/webhooks/{name}/deliveries"), &admin)
             .await
             .expect_error("not_found");
     }
 
-    let replay = |body: Value| house.post("/admin/webhooks/app/replay", &admin, body);
+    let replay = |body: Value| server.post("/admin/webhooks/app/replay", &admin, body);
     assert_eq!(
         replay(json!({"dead": true})).await.expect_data(200),
         json!({"replayed": 1})
@@ -81,7 +79,7 @@ async fn operators_list_webhook_deliveries_and_replay_them() {
         replay(json!({"raid": id, "seq": 2})).await.expect_data(200),
         json!({"replayed": 1})
     );
-    let waiting = house
+    let waiting = server
         .get("/admin/webhooks/app/deliveries", &admin)
         .await
         .expect_data(200);
@@ -109,13 +107,13 @@ async fn operators_list_webhook_deliveries_and_replay_them() {
         "{faults}"
     );
     for resumed in [true, false] {
-        let answer = house
+        let answer = server
             .post("/admin/webhooks/app/resume", &admin, Value::Null)
             .await
             .expect_data(200);
         assert_eq!(answer, json!({"resumed": resumed}));
     }
-    let audit = house.get("/admin/audit", &admin).await.expect_data(200);
+    let audit = server.get("/admin/audit", &admin).await.expect_data(200);
     let done: Vec<_> = audit
         .as_array()
         .expect("a list")

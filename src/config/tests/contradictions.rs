@@ -1,4 +1,4 @@
-//! What must hold between values: in a cluster, in production, in this build.
+//! Tests of the constraints between values: in a cluster, in production, and in this build.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Faults of keys, types and values, all at once.
+//! Tests of faults of keys, types and values, and that all are reported at once.
 
 use super::*;
 

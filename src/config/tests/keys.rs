@@ -1,4 +1,4 @@
-//! Every key is documented, and what is checked of keys is of keys that exist.
+//! Tests that every key is documented and read, and that checks name only keys that exist.
 
 use super::*;
 
@@ -41,10 +41,10 @@ fn every_number_has_a_range_stated_in_its_comment() {
                 .rev()
                 .take_while(|line| line.starts_with('#'))
                 .collect();
-            let told = format!("({}-{})", range.start(), range.end());
+            let range_text = format!("({}-{})", range.start(), range.end());
             assert!(
-                comment.iter().any(|line| line.contains(&told)),
-                "{key}: its comment doesn't tell {told}"
+                comment.iter().any(|line| line.contains(&range_text)),
+                "{key}: its comment does not state {range_text}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What is in effect: the sources over each other, and how it is shown.
+//! Tests of the layers: which source wins, and how the effective configuration is shown.
 
 use super::*;
 

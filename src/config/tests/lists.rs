@@ -1,4 +1,4 @@
-//! Issuers and webhook endpoints.
+//! Tests of the two lists of tables: issuers and webhook endpoints.
 
 use super::*;
 
@@ -85,7 +85,7 @@ fn ambiguous_or_untrustworthy_issuers_are_faults() {
         &format!("{prefix}''").replace("'b'", "'raidhall'"),
         &[],
         begins,
-        "ours",
+        "Raidhall's own",
     );
 }
 

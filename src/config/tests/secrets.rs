@@ -1,4 +1,4 @@
-//! Credentials come from files too, and are never shown.
+//! Tests that credentials can be read from files and are never shown.
 
 use super::*;
 
@@ -143,7 +143,8 @@ fn a_credential_in_a_url_query_is_not_shown() {
             assert!(shown.contains(address), "{shown}");
         }
     }
-    // A fault of a build without traces, and nothing wrong in one with them.
+    // A build without traces reports a fault, which must not show the token; a build with traces
+    // reports none.
     let collector =
         write_config_file("[telemetry]\notlp_endpoint = 'http://collector:4318/?token=hunter2'");
     let shown = match EffectiveConfig::load(Some(collector.path()), environment(&[])) {

@@ -1,4 +1,5 @@
-//! Callers with more than a player's rights. What they do is in the audit log, written before or with its effect.
+//! Callers with more than a player's rights. Their actions are recorded in the audit log, before or
+//! with their effect.
 
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::http::error_response::ErrorResponse;
 use crate::http::request_id::RequestId;
 use crate::store::{NewAuditEntry, Store};
 
-/// An authenticated caller with what the audit log needs: a handler takes it in place of [`Authenticated`], and records
-/// before it acts.
+/// An authenticated caller and the request's id, for the audit log. A handler takes it instead of
+/// [`Authenticated`], and records its action before it acts.
 pub(in crate::http) struct Audited {
     pub(in crate::http) authenticated: Authenticated,
     request_id: RequestId,
@@ -29,7 +30,8 @@ pub(in crate::http) struct Operator(pub(in crate::http) Audited);
 pub(in crate::http) struct HostAppBackend(pub(in crate::http) Audited);
 
 impl Audited {
-    /// The entry of an action, for a store's call that records it in the same transaction.
+    /// Returns the audit entry of an action, for a store method that writes it in the action's own
+    /// transaction.
     pub(in crate::http) fn audit_entry(
         &self,
         action: &'static str,
@@ -45,7 +47,7 @@ impl Audited {
         }
     }
 
-    /// The entry of a command to a raid.
+    /// Returns the audit entry of a command to a raid.
     pub(in crate::http) fn command_audit_entry(
         &self,
         raid: RaidId,
@@ -59,7 +61,8 @@ impl Audited {
         )
     }
 
-    /// Records an action that is about to happen. Without a record it must not: pass the failure on.
+    /// Writes the audit entry of an action that is about to happen. If this fails, the action must
+    /// not happen: return the error.
     pub(in crate::http) async fn record(
         &self,
         store: &dyn Store,
@@ -71,7 +74,7 @@ impl Audited {
         Ok(store.record_audit(&entry).await?)
     }
 
-    /// The caller again if its token has a scope; otherwise 403 with this message.
+    /// Returns the caller if its token has the scope; otherwise fails with 403 and this message.
     fn require_scope(self, scope: Scope, refusal: &'static str) -> Result<Audited, ErrorResponse> {
         if self.authenticated.0.scope == scope {
             Ok(self)

@@ -1,4 +1,4 @@
-//! The access token of a request.
+//! The caller of a request, authenticated by an access token.
 
 use std::sync::Arc;
 
@@ -18,20 +18,22 @@ use crate::store::OpHash;
 
 const PLAYERS_ONLY: Error = Error::Forbidden("Only a player may do this");
 
-/// A caller with a valid access token that is within the rate limits. They count players, not operators and not the host
-/// app's backend, which calls for all of its players.
+/// A caller with a valid access token, within the rate limits. Only players are counted; operators
+/// are not, nor is the host app's backend, which calls for all of its players.
 pub(in crate::http) struct Authenticated(pub(in crate::http) Identity);
 
 impl Authenticated {
-    /// The player who acts by this token. An operator's token acts for no player, even if it names one.
+    /// Returns the player that this token acts for. An operator's token acts for no player, even if
+    /// it names one.
     pub(in crate::http) fn acting_player(&self) -> Result<&PlayerRef, ErrorResponse> {
         match self.0.scope {
             Scope::Player | Scope::Service => self.player(),
-            Scope::Admin => Err(Error::Forbidden("This token may look and no more").into()),
+            Scope::Admin => Err(Error::Forbidden("This token can only read").into()),
         }
     }
 
-    /// The player whose own token this is: a token of another scope is not enough, even if it names a player.
+    /// Returns the player whose own token this is. A token of another scope is refused, even if it
+    /// names a player.
     pub(in crate::http) fn signed_in_player(&self) -> Result<&PlayerRef, ErrorResponse> {
         match self.0.scope {
             Scope::Player => self.player(),
@@ -39,18 +41,18 @@ impl Authenticated {
         }
     }
 
-    /// The player that the token names.
+    /// Returns the player that the token names.
     pub(in crate::http) fn player(&self) -> Result<&PlayerRef, ErrorResponse> {
         self.0.player.as_ref().ok_or_else(|| PLAYERS_ONLY.into())
     }
 
-    /// An op in the scope of the caller.
+    /// Returns an op as stored: hashed together with the caller's subject.
     pub(in crate::http) fn op_hash(&self, op: Option<OpKey>) -> Option<OpHash> {
         op.map(|op| OpHash::new(&self.0.subject, &op))
     }
 }
 
-/// The access token of a request. Fails with 401 if there is none.
+/// Returns the access token of a request. Fails with 401 if there is none.
 pub(crate) fn require_bearer_token(headers: &HeaderMap) -> Result<&str, Error> {
     auth::bearer_token(headers).ok_or(Error::Unauthenticated("Sign in first"))
 }

@@ -1,4 +1,4 @@
-//! Request bodies: a JSON object, read field by field so that every fault is named at once.
+//! Request bodies: a JSON object, read field by field, so that all faults are reported at once.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ pub(in crate::http) struct BodyTimeout(pub(in crate::http) Duration);
 pub(in crate::http) struct JsonBody(pub(in crate::http) Map<String, Value>);
 
 impl JsonBody {
-    /// Reads fields; `None` from `read` means that a fault was noted.
+    /// Reads fields with `read`, which returns `None` if a field has a fault. Fails with all
+    /// faults.
     pub(in crate::http) fn read<T>(
         &self,
         read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
@@ -33,7 +34,8 @@ impl JsonBody {
     }
 }
 
-/// Parses the text of a field. A refusal is noted as the field's fault.
+/// Parses the text of a field. If the text is refused, records the fault of the field and returns
+/// `None`.
 pub(in crate::http) fn parse_text(
     fields: &mut Fields<'_>,
     name: &str,
@@ -80,7 +82,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// Whether the body claims to be JSON, or claims nothing.
+/// Whether the content type is JSON or missing.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return true;

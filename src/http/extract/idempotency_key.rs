@@ -1,4 +1,5 @@
-//! `Idempotency-Key`: a client's own name for a request, so that repeating it does nothing twice.
+//! The `Idempotency-Key` header: a client's key for a request, so that repeating the request has no
+//! second effect.
 
 use std::convert::Infallible;
 
@@ -10,11 +11,11 @@ use raidhall_protocol::{FieldFault, OpKey};
 use crate::http::error_response::ErrorResponse;
 use crate::http::header_names::IDEMPOTENCY_KEY;
 
-/// The header's name in a fault.
+/// The name of the header as the field of a fault.
 const FIELD: &str = "Idempotency-Key";
 
-/// The key of a request, if it has one, or the fault of a header that is no key. Extraction itself never fails, so that
-/// a handler decides which fault of a request the client learns first.
+/// The idempotency key of a request, if it has one, or the fault of an invalid header. Extraction
+/// itself never fails, so that a handler decides which faults it reports first.
 pub(in crate::http) struct IdempotencyKey(pub(in crate::http) Result<Option<OpKey>, FieldFault>);
 
 impl IdempotencyKey {
@@ -27,7 +28,7 @@ impl IdempotencyKey {
         IdempotencyKey(key.map(Some))
     }
 
-    /// Returns the key, or fails with its fault alone.
+    /// Returns the key. Fails with the fault of the header.
     pub(in crate::http) fn validate(self) -> Result<Option<OpKey>, ErrorResponse> {
         self.0.map_err(|fault| ErrorResponse::invalid(vec![fault]))
     }

@@ -6,7 +6,7 @@ use super::body::JsonBody;
 use crate::http::error_response::ErrorResponse;
 use crate::http::header_names::X_TELEGRAM_INIT_DATA;
 
-/// Proof of an external identity, not yet verified.
+/// The proof of an external identity, not yet verified.
 pub(in crate::http) enum IdentityProof {
     /// The init data of a Telegram Mini App.
     InitData(String),
@@ -15,7 +15,7 @@ pub(in crate::http) enum IdentityProof {
 }
 
 impl IdentityProof {
-    /// The body's field that carries it.
+    /// Returns the name of the body's field for this kind of proof.
     pub(in crate::http) const fn field_name(&self) -> &'static str {
         match self {
             Self::InitData(_) => "init_data",
@@ -36,10 +36,8 @@ impl<S: Send + Sync> FromRequest<S> for IdentityProof {
         }
         let body = JsonBody::from_request(request, state).await?;
         body.read(|fields| {
-            let (token, init_data) = (
-                fields.optional_text("token")?,
-                fields.optional_text("init_data")?,
-            );
+            let token = fields.optional_text("token")?;
+            let init_data = fields.optional_text("init_data")?;
             match (token, init_data) {
                 (Some(token), None) => Some(IdentityProof::Token(token)),
                 (None, Some(init_data)) => Some(IdentityProof::InitData(init_data)),

@@ -1,4 +1,5 @@
-//! The raid, player or webhook endpoint that a path names. A segment that cannot be an id names nothing: 404.
+//! The raid, player or webhook endpoint that a path names. A segment that cannot be an id is
+//! answered with 404.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -9,13 +10,13 @@ use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse, PLAYER_NOT_
 
 const RAID_NOT_FOUND: Error = Error::NotFound("There is no such raid");
 
-/// The raid in a path; it need not exist.
+/// The raid id in a path; the raid may not exist.
 pub(crate) struct RaidPath(pub(crate) RaidId);
 
-/// The player in a path; it need not exist.
+/// The player id in a path; the player may not exist.
 pub(in crate::http) struct PlayerPath(pub(in crate::http) PlayerId);
 
-/// The name of a webhook endpoint in a path; it need not be configured.
+/// The name of a webhook endpoint in a path; the endpoint may not be configured.
 pub(in crate::http) struct EndpointPath(pub(in crate::http) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
@@ -53,7 +54,7 @@ async fn path_id<T: TryFrom<u64>, S: Send + Sync>(parts: &mut Parts, state: &S) 
     T::try_from(id).ok()
 }
 
-/// The path's only parameter; `None` if it is not UTF-8.
+/// Returns the path's only parameter; `None` if it is not UTF-8.
 async fn path_segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Option<String> {
     let segment = Path::<String>::from_request_parts(parts, state).await.ok();
     segment.map(|Path(text)| text)

@@ -1,4 +1,4 @@
-//! Query strings, and the paging that every list shares.
+//! The query string of a request, and the paging parameters that all lists share.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,8 @@ const ROWS_DEFAULT: u32 = 20;
 const ROWS_MAX: u32 = 100;
 const SEQ_END: u64 = 1 << 53;
 
-/// What stands after the `?`. Readers note faults and go on; [`Query::finish`] tells them all.
+/// The parameters of a query string. The reading methods record faults and return `None` or a
+/// default; [`Query::finish`] reports all faults.
 pub(crate) struct Query {
     pairs: HashMap<String, String>,
     faults: Vec<FieldFault>,
@@ -36,7 +37,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
 }
 
 impl Query {
-    /// How many rows are wanted.
+    /// Reads `limit`, the number of rows to return; 20 by default.
     pub(in crate::http) fn limit(&mut self) -> u32 {
         let read = |text: &str| {
             text.parse()
@@ -47,12 +48,12 @@ impl Query {
             .unwrap_or(ROWS_DEFAULT)
     }
 
-    /// The seq after which to go on.
+    /// Reads `after`, the seq after which a page begins; 0 by default.
     pub(in crate::http) fn after(&mut self) -> Seq {
         self.seq("after").unwrap_or(Seq::ZERO)
     }
 
-    /// The seq of an event, or 0.
+    /// Reads a seq; 0 is allowed.
     pub(crate) fn seq(&mut self, name: &str) -> Option<Seq> {
         self.read(
             name,
@@ -61,7 +62,7 @@ impl Query {
         )
     }
 
-    /// The id of a raid or a player.
+    /// Reads the id of a raid or a player.
     pub(in crate::http) fn id<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
         let read = |text: &str| T::try_from(text.parse().ok()?).ok();
         self.read(
@@ -71,18 +72,18 @@ impl Query {
         )
     }
 
-    /// A flag, spelled out as true or false.
+    /// Reads a flag, written as `true` or `false`.
     pub(in crate::http) fn flag(&mut self, name: &str) -> Option<bool> {
         self.read(name, "must be true or false", |text| text.parse().ok())
     }
 
-    /// A text without control characters.
+    /// Reads a text without control characters.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         let read = |text: &str| (!text.chars().any(char::is_control)).then(|| text.to_owned());
         self.read(name, "must not hold control characters", read)
     }
 
-    /// The status that is wanted, if one is.
+    /// Reads `status`, by which raids are filtered.
     pub(in crate::http) fn status(&mut self) -> Option<RaidStatus> {
         let read = |text: &str| {
             RaidStatus::ALL
@@ -96,7 +97,7 @@ impl Query {
         )
     }
 
-    /// The raid below which to go on.
+    /// Reads `cursor`, the id of the last raid of the page before.
     pub(in crate::http) fn cursor(&mut self) -> Option<RaidId> {
         self.read(
             "cursor",
@@ -108,7 +109,7 @@ impl Query {
         )
     }
 
-    /// All faults at once, if there are any.
+    /// Fails with all faults that were recorded, if there are any.
     pub(crate) fn finish(self) -> Result<(), ErrorResponse> {
         if self.faults.is_empty() {
             Ok(())
@@ -132,12 +133,12 @@ impl Query {
     }
 }
 
-/// A seq, as a program writes it.
+/// Parses a seq from decimal digits; `None` if it is 2^53 or more.
 pub(crate) fn parse_seq(text: &str) -> Option<Seq> {
     text.parse().ok().filter(|seq| *seq < SEQ_END).map(Seq)
 }
 
-/// The cursor that goes on below a raid.
+/// Encodes the cursor of the page that follows `last`.
 pub(in crate::http) fn encode_raid_cursor(last: RaidId) -> String {
     BASE64URL_NOPAD.encode(&last.get().to_be_bytes())
 }

@@ -1,4 +1,5 @@
-//! The edge around toy routes: every way to fail, and what each answer carries.
+//! Tests of the middleware around small test routes: every kind of failure, and the headers of
+//! every response.
 
 use axum::Json;
 use axum::body::Body;
@@ -65,7 +66,7 @@ fn app() -> Router {
     apply_middleware(routes, &options)
 }
 
-/// Calls `method path` with these headers and body; gives the answer and its body as text.
+/// Calls `method path` with these headers and body; returns the response and its body as text.
 async fn call(
     request: &str,
     headers: &[(&str, &str)],
@@ -99,7 +100,8 @@ fn header<'a>(response: &'a Response<()>, name: &str) -> &'a str {
         .map_or("", |value| value.to_str().expect("plain text"))
 }
 
-/// Asserts that this is the one error shape, of this type and status, and gives the error.
+/// Asserts that the response is an error of this type and status in the common format, and returns
+/// the error.
 fn error((response, body): (Response<()>, String), kind: &str, status: u16) -> Value {
     assert_eq!(response.status().as_u16(), status, "{body}");
     assert_eq!(header(&response, "content-type"), "application/json");

@@ -1,4 +1,4 @@
-//! `/auth` and `/me`: signing in, staying signed in, and what a player has done.
+//! `/auth` and `/me`: signing in, refreshing tokens, signing out, and the player's own account.
 
 use std::sync::Arc;
 

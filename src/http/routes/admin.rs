@@ -1,4 +1,4 @@
-//! `/admin`: what operators look up and do. Everything they do is on record.
+//! `/admin`: the lookups and actions of operators. Every action is recorded in the audit log.
 
 use std::sync::Arc;
 
@@ -101,7 +101,8 @@ async fn list_bans(
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<Ban>>>, ErrorResponse> {
-    let (after, limit) = (query.after(), query.limit());
+    let after = query.after();
+    let limit = query.limit();
     query.finish()?;
     let after = PlayerId::try_from(after.0).ok();
     let rows = app.store.bans(after, limit).await?;
@@ -126,11 +127,9 @@ async fn find_players(
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<PlayerView>>>, ErrorResponse> {
-    let (id, external_id, name) = (
-        query.id("id"),
-        query.text("external_id"),
-        query.text("name"),
-    );
+    let id = query.id("id");
+    let external_id = query.text("external_id");
+    let name = query.text("name");
     let limit = query.limit();
     query.finish()?;
     let lookup = match (id, &external_id, &name) {
@@ -168,11 +167,9 @@ async fn find_raids(
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<RaidSummary>>>, ErrorResponse> {
-    let (id, code, title) = (
-        query.id("id"),
-        query.text("invite_code"),
-        query.text("title"),
-    );
+    let id = query.id("id");
+    let code = query.text("invite_code");
+    let title = query.text("title");
     let limit = query.limit();
     query.finish()?;
     let code = code.map(|code| normalize_invite_code(&code));
@@ -201,7 +198,7 @@ async fn find_raids(
     }))
 }
 
-/// The raids that a player is a member of, newest first.
+/// Lists the raids that a player is a member of, newest first.
 async fn list_player_raids(
     State(app): State<Arc<AppState>>,
     _operator: Operator,
@@ -257,7 +254,8 @@ async fn list_audit_entries(
     _operator: Operator,
     mut query: Query,
 ) -> Result<Json<Data<Vec<AuditEntry>>>, ErrorResponse> {
-    let (after, limit) = (query.after(), query.limit());
+    let after = query.after();
+    let limit = query.limit();
     query.finish()?;
     let rows = app.store.audit_entries(after.0, limit).await?;
     let shown = |AuditRow {
@@ -282,7 +280,7 @@ async fn list_audit_entries(
     }))
 }
 
-/// How the database compares: without case.
+/// Compares as the database does, ignoring case.
 fn starts_with_ignoring_case(text: &str, beginning: &str) -> bool {
     text.to_lowercase().starts_with(&beginning.to_lowercase())
 }

@@ -1,4 +1,4 @@
-//! `/raids/{id}/commands`: everything that can be done in a raid.
+//! `/raids/{id}/commands`: commands to a raid.
 
 use std::sync::Arc;
 
@@ -48,7 +48,8 @@ pub(in crate::http) fn command_result(ack: Ack) -> Json<Data<CommandResult>> {
     })
 }
 
-/// The command and its key: the body's, else the header's. Faults of both are told together.
+/// Reads the command and its idempotency key, which is the body's or else the header's. Reports the
+/// faults of both together.
 fn read_command(
     key: IdempotencyKey,
     body: &JsonBody,

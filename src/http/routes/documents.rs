@@ -1,12 +1,14 @@
-//! The contract as documents, and `/docs`, a page to read and try them: Swagger UI, from this binary alone.
+//! The OpenAPI and AsyncAPI documents, and `/docs`, where Swagger UI shows them. All files come
+//! from this binary.
 
 use axum::Router;
 use axum::http::HeaderValue;
 
 use crate::http::static_files::{CSS, HTML, JAVASCRIPT, StaticFile};
 
-/// Runs our scripts and no others. Swagger UI shows its icons as `data:`, and sets styles of elements by script, which a
-/// policy does not count as inline.
+/// The content security policy of `/docs`: only this server's scripts run. Swagger UI shows its
+/// icons as `data:` images, and sets element styles by script, which a policy does not count as
+/// inline.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -16,10 +18,8 @@ pub(in crate::http) fn routes() -> Router {
     let viewer = include_bytes!("../../page/docs/swagger-ui-bundle.js.gz");
     let style = include_bytes!("../../page/docs/swagger-ui.css.gz");
     let start = include_bytes!("../../page/docs/start.js");
-    let (openapi, asyncapi) = (
-        include_bytes!("../../../protocol/openapi.json"),
-        include_bytes!("../../../protocol/asyncapi.json"),
-    );
+    let openapi = include_bytes!("../../../protocol/openapi.json");
+    let asyncapi = include_bytes!("../../../protocol/asyncapi.json");
     Router::new()
         .merge(StaticFile::new("application/json", openapi).into_router("/api/openapi.json"))
         .merge(StaticFile::new("application/json", asyncapi).into_router("/api/asyncapi.json"))

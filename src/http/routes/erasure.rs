@@ -1,5 +1,6 @@
-//! Players who want to be forgotten, or whose host app wants it. What is theirs alone is gone with the answer; what they
-//! wrote in raids follows within seconds, whatever dies.
+//! The erasure of a player, requested by the player or the host app. The account's own data is
+//! deleted before the response is sent; the player's texts in raids follow within seconds, even if
+//! an instance crashes.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! `/me/export`: everything that is kept of the caller, as one download that is written while it is read.
+//! `/me/export`: all data about the caller, as one streamed download.
 //!
-//! Each raid is paged through, so a reader who is slow, or a player of ten thousand raids, costs a page. Of a raid's
-//! events the caller gets those that they caused or that name them; what others did is others' own.
+//! Raids and their events are read page by page, so that a slow client, or a player with ten
+//! thousand raids, costs the memory of one page. Of a raid's events the download contains those
+//! that the caller caused or that name the caller; the actions of other players are their own data.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::Authenticated;
 use crate::store::{self, Account};
 
-/// Raids, and events of one, that are read at a time.
+/// The number of raids, or of events of a raid, in one page.
 const PAGE_ROWS: u32 = 200;
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
@@ -56,7 +57,8 @@ async fn export(
         .into_response())
 }
 
-/// A download as far as it has come. An error breaks it off: what arrived is then no whole JSON.
+/// The progress of a download. A store error aborts it, and the client is left with incomplete
+/// JSON.
 struct Download {
     app: Arc<AppState>,
     player: PlayerId,
@@ -66,7 +68,7 @@ struct Download {
     has_written_raid: bool,
 }
 
-/// What is written next.
+/// The part of the document that is written next.
 enum ExportStep {
     Account(Account),
     Raids,
@@ -74,7 +76,7 @@ enum ExportStep {
     Done,
 }
 
-/// One raid, as far as it has been read.
+/// The progress of one raid in a download.
 struct RaidExport {
     raid: RaidId,
     last_seq: Seq,
@@ -86,7 +88,7 @@ struct RaidExport {
 impl Download {
     async fn next_chunk(mut self) -> store::Result<Option<(Bytes, Download)>> {
         let permits = Arc::clone(&self.app.export_permits.0);
-        // It is never closed.
+        // Acquiring cannot fail: the semaphore is never closed.
         let _permit = permits.acquire().await.ok();
         let text = match std::mem::replace(&mut self.next_step, ExportStep::Done) {
             ExportStep::Account(account) => {
@@ -166,7 +168,7 @@ impl RaidExport {
     }
 }
 
-/// What goes before an item of a JSON array: a comma, except before the first.
+/// Returns the separator before an item of a JSON array: a comma, except before the first item.
 fn separator(has_written_item: &mut bool) -> &'static str {
     if std::mem::replace(has_written_item, true) {
         ","
@@ -184,13 +186,15 @@ fn document_head(
 ) -> String {
     let sign_in = |sign_in: &store::SignIn| json!({ "renewed_at": sign_in.renewed_at, "expires_at": sign_in.expires_at });
     let sign_ins: Vec<_> = sign_ins.iter().map(sign_in).collect();
-    let (player, external_id, sign_ins) = (json!(profile), json!(external_id), json!(sign_ins));
+    let player = json!(profile);
+    let external_id = json!(external_id);
+    let sign_ins = json!(sign_ins);
     format!(
         r#"{{"data":{{"player":{player},"external_id":{external_id},"sign_ins":{sign_ins},"raids":["#
     )
 }
 
-/// Whether an event is the player's doing, or names them.
+/// Whether a player caused an event or is named in it.
 fn involves_player(event: &Event, player: PlayerId) -> bool {
     let named = match &event.data {
         EventData::MemberJoined { player, .. }

@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: send it clients, or not.
+//! `/healthz` shows that the process answers; `/readyz` says whether to send clients to it.
 
 use axum::extract::State;
 use axum::http::StatusCode;

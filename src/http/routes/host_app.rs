@@ -1,5 +1,5 @@
-//! What the host app's backend asks for: players, their tokens, members, and the feed of all raids. All that changes
-//! something is on record.
+//! The routes for the host app's backend: players, their tokens, members of raids, and the feed.
+//! Every change is recorded in the audit log.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ use crate::http::routes::raids::{RaidResponse, raid_view};
 use crate::raid;
 use crate::store::{FeedBatch, FeedCursor};
 
-/// Never given out, or of a history that the database has no more.
+/// The error for a feed cursor that is malformed or of another lineage.
 const FEED_CURSOR_NOT_FOUND: Error = Error::NotFound(
-    "There is no such place in the feed: after must be a next_cursor of this lineage",
+    "Unknown cursor: after must be a next_cursor of this lineage",
 );
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
@@ -38,19 +38,21 @@ pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
         .route("/api/v1/events", get(read_feed))
 }
 
-/// The player of an id in the host app, made at the first call. Later calls change nothing, the name neither.
+/// Returns the player with an id in the host app. The first call creates the player; later calls
+/// change nothing, not even the name.
 async fn get_or_create_player(
     State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
     body: JsonBody,
 ) -> Result<Json<Data<HostPlayer>>, ErrorResponse> {
     let (external_id, name) = body.read(|fields| {
-        let (id, name) = (fields.text("external_id"), fields.text("name"));
+        let id = fields.text("external_id");
+        let name = fields.text("name");
         let id = id.and_then(|id| parse_text(fields, "external_id", &id, parse_external_id));
         let name = name.and_then(|name| parse_text(fields, "name", &name, validate_player_name));
         Some((id?, name?))
     })?;
-    // Without the name: nothing is ever taken from the record.
+    // The name is left out, because an erasure cannot remove it from the audit log.
     caller
         .record(
             &*app.store,
@@ -71,7 +73,7 @@ async fn get_or_create_player(
     }))
 }
 
-/// A pair of tokens with which a player's client comes in, as after any sign-in.
+/// Signs a player in and returns the pair of tokens for the player's client.
 async fn mint_tokens(
     State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
@@ -90,7 +92,7 @@ async fn mint_tokens(
     Ok((StatusCode::CREATED, Json(Data { data })))
 }
 
-/// Adds a member, as if they had joined; adding twice is the same membership.
+/// Adds a player to a raid, as if the player had joined. Adding a member again changes nothing.
 async fn add_member(
     State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
@@ -116,25 +118,27 @@ async fn add_member(
     raid_view(&app, raid, &caller.authenticated).await
 }
 
-/// What has happened in all raids since a place that an earlier call gave, or ever.
+/// Returns a page of the feed: the events of all raids after a cursor from an earlier page, or from
+/// the beginning.
 async fn read_feed(
     State(app): State<Arc<AppState>>,
     HostAppBackend(_): HostAppBackend,
     mut query: Query,
 ) -> Result<Json<FeedPage>, ErrorResponse> {
-    let (after, limit) = (query.text("after"), query.limit());
+    let after = query.text("after");
+    let limit = query.limit();
     query.finish()?;
     let after = after
         .map(|cursor| decode_feed_cursor(&cursor).ok_or(FEED_CURSOR_NOT_FOUND))
         .transpose()?;
-    let (lineage, place) = after.unzip();
+    let (lineage, after) = after.unzip();
     let FeedBatch {
         lineage: current,
         events,
         next,
     } = app
         .store
-        .read_feed(place.unwrap_or_default(), limit)
+        .read_feed(after.unwrap_or_default(), limit)
         .await?;
     if lineage.is_some_and(|lineage| lineage != current) {
         return Err(FEED_CURSOR_NOT_FOUND.into());
@@ -149,29 +153,29 @@ async fn read_feed(
     }))
 }
 
-/// A place in the feed as text: the lineage first, for it is worth nothing in another.
-fn encode_feed_cursor(lineage: &str, place: FeedCursor) -> String {
-    let numbers = [place.commit, place.raid, place.seq]
+/// Encodes a feed cursor together with its lineage, in which alone it is valid.
+fn encode_feed_cursor(lineage: &str, cursor: FeedCursor) -> String {
+    let numbers = [cursor.commit, cursor.raid, cursor.seq]
         .map(u64::to_be_bytes)
         .concat();
     BASE64URL_NOPAD.encode(&[&numbers, lineage.as_bytes()].concat())
 }
 
-/// The lineage and the place that a cursor names.
-fn decode_feed_cursor(cursor: &str) -> Option<(String, FeedCursor)> {
-    let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?;
+/// Decodes the lineage and the feed cursor from the text of [`encode_feed_cursor`].
+fn decode_feed_cursor(text: &str) -> Option<(String, FeedCursor)> {
+    let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
     let (numbers, lineage) = bytes.split_at_checked(24)?;
     let number = |index: usize| {
         Some(u64::from_be_bytes(
             numbers[index * 8..][..8].try_into().ok()?,
         ))
     };
-    let place = FeedCursor {
+    let cursor = FeedCursor {
         commit: number(0)?,
         raid: number(1)?,
         seq: number(2)?,
     };
-    Some((String::from_utf8(lineage.to_vec()).ok()?, place))
+    Some((String::from_utf8(lineage.to_vec()).ok()?, cursor))
 }
 
 fn parse_external_id(text: &str) -> Result<&str, &'static str> {

@@ -1,4 +1,5 @@
-//! `/auth/telegram` and `/auth/link`: signing in with an external identity, and adding one to a player.
+//! `/auth/telegram` and `/auth/link`: signing in with an external identity, and adding one to a
+//! player.
 
 use std::sync::Arc;
 
@@ -50,7 +51,7 @@ async fn sign_in_telegram(
     Ok(Json(Data { data }))
 }
 
-/// Adds an external identity to the player, who keeps their id and name.
+/// Adds an external identity to the player, whose id and name stay the same.
 async fn link_identity(
     State(app): State<Arc<AppState>>,
     caller: Authenticated,
@@ -97,7 +98,8 @@ async fn link_identity(
     }
 }
 
-/// Verifies Telegram's init data, and marks them as used: they prove an identity once.
+/// Verifies the init data of a Telegram Mini App and marks them as used: they prove an identity
+/// only once.
 async fn redeem_init_data(
     app: &AppState,
     init_data: &str,

@@ -1,4 +1,5 @@
-//! `/raids/{id}/events` and `/contributions`: what has happened, oldest first, for those who may see the raid.
+//! `/raids/{id}/events` and `/raids/{id}/contributions`: the events and contributions of a raid,
+//! oldest first, for callers who may see the raid.
 
 use std::sync::Arc;
 
@@ -35,7 +36,8 @@ pub(in crate::http) async fn list_contributions(
     }))
 }
 
-/// Which page is wanted, once it is certain that the caller may see the raid.
+/// Checks that the caller may see the raid, and returns the requested page: the seq after which it
+/// begins, and its limit.
 async fn authorize_page(
     app: &AppState,
     caller: &Authenticated,

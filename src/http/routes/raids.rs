@@ -1,4 +1,4 @@
-//! `/raids`: making one, joining one, looking at one and at all of one's own.
+//! `/raids`: creating, joining and reading a raid, and listing the caller's raids.
 
 use std::sync::Arc;
 
@@ -114,15 +114,17 @@ async fn list(
     list_member_raids(&*app.store, caller.player()?.id, query).await
 }
 
-/// A page of the raids that a player is a member of, newest first.
+/// Returns a page of the raids that a player is a member of, newest first.
 pub(in crate::http) async fn list_member_raids(
     store: &dyn Store,
     player: PlayerId,
     mut query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    let (status, limit, before) = (query.status(), query.limit(), query.cursor());
+    let status = query.status();
+    let limit = query.limit();
+    let before = query.cursor();
     query.finish()?;
-    // One more than asked for tells whether there is another page.
+    // One row beyond the limit shows that there is another page.
     let mut rows = store
         .raids_by_member(player, status, before, limit + 1)
         .await?;
@@ -138,7 +140,7 @@ pub(in crate::http) async fn list_member_raids(
     }))
 }
 
-/// The leader of a new raid: the caller, or the player that the host app's backend names.
+/// Returns the leader of a new raid: the caller, or the player that the host app's backend names.
 async fn resolve_leader(
     app: &AppState,
     caller: &Audited,
@@ -169,7 +171,7 @@ async fn resolve_leader(
     Ok(leader)
 }
 
-/// The raid as the caller sees it.
+/// Returns the current state of a raid, if the caller may see it.
 pub(in crate::http) async fn raid_view(
     app: &AppState,
     raid: RaidId,
@@ -192,7 +194,7 @@ pub(in crate::http) async fn raid_view(
     }))
 }
 
-/// An invite code as the store has it, however a player typed it.
+/// Returns an invite code as the store keeps it: trimmed and in upper case.
 pub(in crate::http) fn normalize_invite_code(text: &str) -> String {
     text.trim().to_ascii_uppercase()
 }

@@ -1,4 +1,5 @@
-//! The web app (`clients/web`), from this binary. A binary that was built without it says so at `/`.
+//! The web app (`clients/web`), served from this binary. A binary that was built without the app
+//! says so at `/`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
 use crate::http::static_files::{CSS, HTML, JAVASCRIPT, StaticFile};
 
-/// A file of the app: what it is called here, its content, and the same compressed where that is smaller.
+/// A file of the app: its path on this server and its content, also compressed if that is smaller.
 struct File {
     path: &'static str,
     raw: &'static [u8],
@@ -22,13 +23,14 @@ struct File {
     gzip: Option<&'static [u8]>,
 }
 
-/// Empty if the app was not there when this was built.
+/// The files of the app; empty if the binary was built without it.
 static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_app.rs"));
 
-/// Files in this folder have a hash of their content in their names: they never change.
+/// The folder of files whose names contain a hash of their content, so that they never change.
 const HASHED_DIR: &str = "/assets/";
 
-/// `ws_url` is where the app may open a socket besides its own origin.
+/// Returns the routes of the app. Its page may open WebSockets to the origin of `ws_url` besides
+/// its own.
 pub(in crate::http) fn routes(ws_url: &str) -> Router {
     app_routes(FILES, ws_url)
 }
@@ -36,7 +38,7 @@ pub(in crate::http) fn routes(ws_url: &str) -> Router {
 fn app_routes(files: &'static [File], ws_url: &str) -> Router {
     let policy =
         HeaderValue::try_from(content_security_policy(ws_url)).expect("a URL is plain text");
-    let page = |asset: StaticFile| asset.with_page_policy(policy).into_router("/");
+    let page = |file: StaticFile| file.with_page_policy(policy).into_router("/");
     let (hashed, others): (Vec<_>, Vec<_>) = files
         .iter()
         .partition(|file| file.path.starts_with(HASHED_DIR));
@@ -68,10 +70,10 @@ fn immutable_files(files: &[&File]) -> MethodRouter {
     });
     let files: Arc<HashMap<_, _>> = Arc::new(files.collect());
     get(
-        async move |Path(name): Path<String>, asked: HeaderMap| -> Response {
+        async move |Path(name): Path<String>, headers: HeaderMap| -> Response {
             match files.get(name.as_str()) {
-                Some(asset) => asset.respond(&asked),
-                // A page of another release asks.
+                Some(file) => file.respond(&headers),
+                // The page that requests it is of another release.
                 None => {
                     ErrorResponse::from(Error::NotFound("This release of the app has no such file"))
                         .into_response()
@@ -101,7 +103,8 @@ fn media_type(path: &str) -> &'static str {
     }
 }
 
-/// What the app may do: run its own files, and talk to this server.
+/// Returns the content security policy of the app: it may run only its own files and connect only
+/// to this server.
 fn content_security_policy(ws_url: &str) -> String {
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' data:; \
@@ -111,7 +114,7 @@ fn content_security_policy(ws_url: &str) -> String {
     )
 }
 
-/// Scheme and host of a URL.
+/// Returns the scheme and host of a URL.
 fn url_origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |at| at + 3);
     let path = url[host..].find('/').map_or(url.len(), |at| host + at);
@@ -162,7 +165,7 @@ mod tests {
         }
     }
 
-    /// The status of the answer, its headers and its body.
+    /// Returns the status, the headers and the body of the response.
     async fn get_path(files: &'static [File], path: &str) -> (StatusCode, HeaderMap, String) {
         let request = Request::get(path).body(Body::empty()).expect("a request");
         let answer = app_routes(files, "ws://a")

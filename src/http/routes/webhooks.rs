@@ -1,4 +1,5 @@
-//! `/admin/webhooks`: how deliveries to the host app's endpoints go, and having them tried again.
+//! `/admin/webhooks`: the state of deliveries to the host app's endpoints, and requests to deliver
+//! again.
 
 use std::sync::Arc;
 
@@ -71,7 +72,7 @@ async fn list_endpoints(
     }))
 }
 
-/// The row of an endpoint that no instance has delivered to yet.
+/// Returns the row of an endpoint to which no instance has delivered yet.
 const fn unused_endpoint_row() -> EndpointRow {
     EndpointRow {
         name: String::new(),
@@ -88,7 +89,9 @@ async fn list_deliveries(
     EndpointPath(name): EndpointPath,
     mut query: Query,
 ) -> Result<Json<Data<Vec<WebhookDelivery>>>, ErrorResponse> {
-    let (dead, after, limit) = (query.flag("dead"), query.after(), query.limit());
+    let dead = query.flag("dead");
+    let after = query.after();
+    let limit = query.limit();
     query.finish()?;
     find_endpoint(&app, &name)?;
     let rows = app
@@ -127,7 +130,8 @@ async fn replay_deliveries(
     let what = body.read(|fields| match fields.optional_flag("dead")? {
         Some(true) => Some(Replay::Dead),
         _ => {
-            let (raid, seq) = (fields.id::<RaidId>("raid"), fields.natural("seq"));
+            let raid = fields.id::<RaidId>("raid");
+            let seq = fields.natural("seq");
             Some(Replay::Event(raid?, Seq(seq?)))
         }
     })?;

@@ -1,4 +1,4 @@
-//! The accept loop over connections in memory, in paused time, and over real ones.
+//! Tests of the accept loop, over connections in memory with paused time, and over TCP.
 
 use axum::Extension;
 use axum::routing::get;
@@ -39,10 +39,10 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
         let upgraded = upgrade.await.expect("upgraded");
         let ReclaimedStream {
             mut stream,
-            permit: seat,
+            permit,
             read_ahead: first,
         } = PacedStream::reclaim(upgraded).expect("one of ours");
-        let _seat = seat;
+        let _permit = permit;
         stream.write_all(&first).await.expect("written");
         let (mut reading, mut writing) = tokio::io::split(stream);
         tokio::io::copy(&mut reading, &mut writing).await
@@ -88,7 +88,7 @@ async fn send_request(stream: &mut DuplexStream, path: &str, headers: &str) {
     stream.write_all(request.as_bytes()).await.expect("written");
 }
 
-/// Reads until `end` has come.
+/// Reads until the text ends with `end`.
 async fn read_to(stream: &mut DuplexStream, end: &str) -> String {
     let mut text = String::new();
     while !text.contains(end) {
@@ -116,11 +116,9 @@ async fn a_connection_serves_many_requests_with_its_peer_address() {
 async fn a_connection_with_a_slow_request_head_is_closed() {
     let (connector, ..) = spawn_server();
     let begun = Instant::now();
-    let (mut silent, mut slow, mut idle) = (
-        connect(&connector).await,
-        connect(&connector).await,
-        connect(&connector).await,
-    );
+    let mut silent = connect(&connector).await;
+    let mut slow = connect(&connector).await;
+    let mut idle = connect(&connector).await;
     send_request(&mut idle, "/", "").await;
     read_to(&mut idle, "192.0.2.7:4000").await;
     let dribble = async {
@@ -139,7 +137,8 @@ async fn a_connection_with_a_slow_request_head_is_closed() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_too_slowly_or_not_at_all_is_closed() {
     let (connector, ..) = spawn_server();
-    let (mut none, mut drips) = (connect(&connector).await, connect(&connector).await);
+    let mut none = connect(&connector).await;
+    let mut drips = connect(&connector).await;
     send_request(&mut none, "/large", "").await;
     send_request(&mut drips, "/large", "").await;
     for _ in 0..2_500 {
@@ -159,7 +158,8 @@ async fn a_merely_slow_client_gets_its_whole_response() {
     let mut stream = connect(&connector).await;
     send_request(&mut stream, "/large", "connection: close\r\n").await;
     let begun = Instant::now();
-    let (mut all, mut buffer) = (0, vec![0; 60_000]);
+    let mut all = 0;
+    let mut buffer = vec![0; 60_000];
     while let read @ 1.. = stream.read(&mut buffer).await.expect("read") {
         all += read;
         sleep(Duration::from_millis(300)).await;
@@ -174,7 +174,8 @@ async fn a_merely_slow_client_gets_its_whole_response() {
 #[tokio::test(start_paused = true)]
 async fn heads_too_large_are_answered_431() {
     let (connector, ..) = spawn_server();
-    let (mut long, mut many) = (connect(&connector).await, connect(&connector).await);
+    let mut long = connect(&connector).await;
+    let mut many = connect(&connector).await;
     send_request(&mut long, "/", &format!("x: {}\r\n", "y".repeat(17_000))).await;
     assert!(
         read_to(&mut long, "\r\n\r\n")
@@ -199,12 +200,12 @@ async fn a_connection_without_a_permit_waits_while_others_are_served() {
         accept_limits(8),
         CancellationToken::new(),
     ));
-    let mut seated = Vec::new();
+    let mut served = Vec::new();
     for _ in 0..8 {
         let mut stream = connect(&connector).await;
         send_request(&mut stream, "/", "").await;
         read_to(&mut stream, "192.0.2.7:4000").await;
-        seated.push(stream);
+        served.push(stream);
     }
     let mut late = connect(&connector).await;
     send_request(&mut late, "/", "").await;
@@ -214,11 +215,11 @@ async fn a_connection_without_a_permit_waits_while_others_are_served() {
         tokio::time::timeout(SECOND * 5, &mut waiting)
             .await
             .is_err(),
-        "no seat"
+        "no permit is free"
     );
-    send_request(&mut seated[0], "/", "").await;
-    read_to(&mut seated[0], "192.0.2.7:4000").await;
-    seated.clear();
+    send_request(&mut served[0], "/", "").await;
+    read_to(&mut served[0], "192.0.2.7:4000").await;
+    served.clear();
     waiting.await;
 }
 
@@ -240,11 +241,9 @@ async fn an_upgraded_connection_keeps_the_bytes_read_ahead() {
 #[tokio::test(start_paused = true)]
 async fn a_drain_answers_open_requests_and_accepts_no_more() {
     let (connector, drain, served) = spawn_server();
-    let (mut fresh, mut idle, mut busy) = (
-        connect(&connector).await,
-        connect(&connector).await,
-        connect(&connector).await,
-    );
+    let mut fresh = connect(&connector).await;
+    let mut idle = connect(&connector).await;
+    let mut busy = connect(&connector).await;
     send_request(&mut idle, "/", "").await;
     read_to(&mut idle, "192.0.2.7:4000").await;
     send_request(&mut busy, "/slow", "").await;
@@ -264,11 +263,11 @@ async fn a_drain_answers_open_requests_and_accepts_no_more() {
         .connect(peer())
         .await
         .map(drop)
-        .expect_err("nobody listens");
+        .expect_err("the listener is gone");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 }
 
-/// Fails a few times, as when file descriptors run out, before it accepts.
+/// A listener that fails a few times, as when file descriptors run out, before it accepts.
 struct FailingListener<L>(u32, L);
 
 impl<L: Listener> Listener for FailingListener<L> {

@@ -1,4 +1,4 @@
-//! What one client is sent, and in which order.
+//! Tests of the frames that one client is sent, and of their order.
 
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::{Codec, EventData, PlayerId, UnixMillis};
@@ -18,7 +18,7 @@ const LAG_LIMIT: WatchLagLimit = WatchLagLimit {
     bytes_max: 1 << 20,
 };
 
-/// One client of one raid, whose history begins at seq 1.
+/// A client that watches one raid, whose history begins at seq 1.
 struct TestClient {
     outbox: Arc<Outbox>,
     watches: Watches,
@@ -48,29 +48,27 @@ impl TestClient {
         }
     }
 
-    /// Watches, as if the session had answered at once.
-    fn watch_from(&mut self, cursor: u64, promised: u64) -> WatchId {
+    /// Begins a watch that the session answers at once.
+    fn watch_from(&mut self, cursor: u64, replay_until: u64) -> WatchId {
         let ticket = self.watches.begin(raid(), None);
-        self.join(ticket, cursor, promised);
+        self.join(ticket, cursor, replay_until);
         ticket
     }
 
-    fn join(&self, ticket: WatchId, cursor: u64, promised: u64) {
-        let (cursor, promised) = (Seq(cursor), Seq(promised));
+    fn join(&self, ticket: WatchId, cursor: u64, replay_until: u64) {
         let watching = ServerMessage::Watching {
             raid: raid(),
-            seq: promised,
+            seq: Seq(replay_until),
             recovered: true,
             online: vec![],
         };
-        let (outbox, frame) = (Arc::clone(&self.outbox), encode(Codec::Json, &watching));
         self.audience.join(NewWatch {
-            outbox,
+            outbox: Arc::clone(&self.outbox),
             watch_id: ticket,
             player: Some(player(2)),
-            cursor,
-            replay_until: promised,
-            frame,
+            cursor: Seq(cursor),
+            replay_until: Seq(replay_until),
+            frame: encode(Codec::Json, &watching),
         });
     }
 
@@ -88,11 +86,10 @@ impl TestClient {
             seq: Seq(seq),
             duplicate: false,
         };
-        let (raid, frame) = (Some(raid()), encode(Codec::Json, &ack));
         self.outbox.push_reply(OutboxReply::Frame {
-            raid,
+            raid: Some(raid()),
             seq: Seq(seq),
-            frame,
+            frame: encode(Codec::Json, &ack),
         });
     }
 
@@ -110,18 +107,19 @@ impl TestClient {
         });
     }
 
-    /// What goes out now, in words, and what is needed.
+    /// Returns the frames that are sent now, described in words, and the fetches that the watches
+    /// need.
     fn take_queued(&mut self) -> (String, Vec<FetchRequest>) {
-        let needs = self.watches.queue_ready_frames(&mut self.queue);
+        let requests = self.watches.queue_ready_frames(&mut self.queue);
         let words = std::iter::from_fn(|| self.queue.pop_front())
             .map(|frame| describe_frame(&frame))
             .collect::<Vec<_>>();
-        (words.join(" "), needs)
+        (words.join(" "), requests)
     }
 
     fn take_sent(&mut self) -> String {
-        let (words, needs) = self.take_queued();
-        assert!(needs.is_empty(), "after {words}");
+        let (words, requests) = self.take_queued();
+        assert!(requests.is_empty(), "after {words}");
         words
     }
 }
@@ -136,7 +134,7 @@ fn chat_event(seq: u64) -> Event {
     }
 }
 
-/// A frame as `t` and, where there is one, seq.
+/// Describes a frame by its `t` and, if it has one, its `seq`.
 fn describe_frame(frame: &Bytes) -> String {
     let header = if frame[1] == 126 { 4 } else { 2 };
     let message: Value = serde_json::from_slice(&frame[header..]).expect("a message");
@@ -179,9 +177,11 @@ fn a_watch_too_far_behind_collapses_into_one_snapshot() {
     assert_eq!(client.take_sent(), "watching0");
     client.publish(5);
     client.ack(5);
-    let (words, needs) = client.take_queued();
-    assert!(words.is_empty() && matches!(needs[..], [FetchRequest::Snapshot(of)] if of == ticket));
-    assert_eq!(client.take_sent(), "", "asked once");
+    let (words, requests) = client.take_queued();
+    assert!(
+        words.is_empty() && matches!(requests[..], [FetchRequest::Snapshot(of)] if of == ticket)
+    );
+    assert_eq!(client.take_sent(), "", "requested once");
     client.publish(2);
     client.resync(ticket, 6);
     assert_eq!(client.take_sent(), "snapshot6 event7 ack5");
@@ -211,41 +211,41 @@ fn a_promised_replay_is_sent_whole_however_far_behind() {
     let mut client = TestClient::new();
     client.publish(20);
     let ticket = client.watch_from(5, 20);
-    let (words, needs) = client.take_queued();
+    let (words, requests) = client.take_queued();
     assert_eq!(words, "watching20");
-    assert!(matches!(needs[..], [FetchRequest::ReplayPage(of, Seq(5))] if of == ticket));
+    assert!(matches!(requests[..], [FetchRequest::ReplayPage(of, Seq(5))] if of == ticket));
     client.publish(3);
     assert!(client.watches.queue_replay_page(
         ticket,
         (6..=14).map(chat_event).collect(),
         &mut client.queue
     ));
-    let (words, needs) = client.take_queued();
+    let (words, requests) = client.take_queued();
     assert!(
         words.starts_with("event6 ") && words.ends_with(" event14"),
         "{words}"
     );
     assert!(
-        matches!(needs[..], [FetchRequest::ReplayPage(_, Seq(14))]),
+        matches!(requests[..], [FetchRequest::ReplayPage(_, Seq(14))]),
         "the ring holds 16 to 23"
     );
     assert!(
         !client
             .watches
             .queue_replay_page(ticket, vec![chat_event(17)], &mut client.queue),
-        "not what comes next"
+        "does not continue the replay"
     );
     assert!(client.watches.queue_replay_page(
         ticket,
         (15..=23).map(chat_event).collect(),
         &mut client.queue
     ));
-    let (words, needs) = client.take_queued();
+    let (words, requests) = client.take_queued();
     assert_eq!(
         words,
         "event15 event16 event17 event18 event19 event20 event21 event22 event23"
     );
-    assert!(needs.is_empty());
+    assert!(requests.is_empty());
 }
 
 #[test]
@@ -280,9 +280,9 @@ fn presence_that_overflows_is_replaced_by_a_snapshot() {
     for _ in 0..65 {
         client.audience.publish_presence(vec![player(1)], vec![]);
     }
-    let (words, needs) = client.take_queued();
+    let (words, requests) = client.take_queued();
     assert!(
-        words.is_empty() && matches!(needs[..], [FetchRequest::Snapshot(of)] if of == ticket),
+        words.is_empty() && matches!(requests[..], [FetchRequest::Snapshot(of)] if of == ticket),
         "{words}"
     );
 }
@@ -372,9 +372,9 @@ fn a_watch_replaced_or_removed_before_its_reply_leaves_no_trace() {
 #[test]
 fn a_client_gone_before_the_reply_is_not_a_watcher() {
     let mut client = TestClient::new();
-    let asked = client.watches.begin(raid(), None);
+    let ticket = client.watches.begin(raid(), None);
     client.watches.remove_all();
-    client.join(asked, 0, 0);
+    client.join(ticket, 0, 0);
     assert!(!client.audience.is_watched());
 }
 
@@ -405,5 +405,5 @@ fn queued_signals_keep_the_latest_of_each_sender_and_kind() {
         .audience
         .send_signal(client.outbox.id, player(2), "emote", Value::Null)
         .expect("a member");
-    assert_eq!(client.take_sent(), "", "not back to where it came from");
+    assert_eq!(client.take_sent(), "", "not to the connection that sent it");
 }
