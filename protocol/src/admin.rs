@@ -1,4 +1,5 @@
-//! The bodies of the operators' doors (webhooks among them), of signing out, of linking, and of being forgotten.
+//! Response bodies of the REST API for operators (webhooks included), and of sign-out, account
+//! links and erasure.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,154 +9,155 @@ use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::rest::Profile;
 use crate::server::PlayerRef;
 
-/// The answer to a sign-out.
+/// Response to a sign-out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SignedOut {
-    /// True: the sign-in is over.
+    /// Always true: the sign-in is over.
     pub signed_out: bool,
 }
 
-/// The answer to a link: the player is whom the identity vouches for from now on.
+/// Response to a link: from now on the external identity signs this player in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Linked {
-    /// Who.
+    /// Id of the player.
     pub player: PlayerId,
-    /// The id under which they are known elsewhere.
+    /// Id of the player's external identity.
     pub external_id: String,
 }
 
-/// The answer to the wish to be forgotten: the account is closed; what the player wrote in raids is taken back meanwhile.
+/// Response to an erasure request: the account is closed, and the player's texts in raids are
+/// removed in the background.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Erased {
-    /// Who.
+    /// Id of the player.
     pub player: PlayerId,
-    /// True: it is sure to happen.
+    /// Always true: the erasure is certain to happen.
     pub erased: bool,
 }
 
-/// How a player stands, after a ban was set or lifted.
+/// Ban status of a player, after a ban was set or lifted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
-    /// Who.
+    /// Id of the player.
     pub player: PlayerId,
-    /// Whether they may not come in.
+    /// Whether the player is banned.
     pub banned: bool,
 }
 
-/// The answer to the wish to disconnect a player.
+/// Response to a request to disconnect a player.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disconnected {
-    /// Whose connections end within two seconds, on every instance.
+    /// Player whose connections end within two seconds, on every instance.
     pub player: PlayerId,
 }
 
 /// A ban in the list of bans.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Ban {
-    /// Who may not come in.
+    /// Player who is banned.
     pub player: PlayerRef,
-    /// Why.
+    /// Reason for the ban.
     pub reason: String,
-    /// The subject of the operator who said so.
+    /// Token subject of the operator who set the ban.
     pub by: String,
-    /// When.
+    /// When the ban was set.
     pub at: UnixMillis,
 }
 
-/// A player as operators see them.
+/// A player as operators see one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlayerView {
-    /// Name and totals.
+    /// Name and totals of the player.
     #[serde(flatten)]
     pub profile: Profile,
-    /// The id in the host app.
+    /// Id of the player's external identity, if there is one.
     pub external_id: Option<String>,
-    /// Why they are banned; null if they are not.
+    /// Reason for the player's ban; null if the player is not banned.
     pub ban: Option<String>,
 }
 
-/// An instance whose lease lives.
+/// An instance with a live lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct InstanceView {
-    /// Its name, new at each start.
+    /// Id of the instance, new at each start.
     pub id: String,
-    /// Where clients reach its socket.
+    /// URL at which clients reach the instance's WebSocket.
     pub ws_url: String,
-    /// The release it runs.
+    /// Release that the instance runs.
     pub release: String,
-    /// Whether it is about to leave.
+    /// Whether the instance is draining.
     pub draining: bool,
-    /// When its lease runs out unless it is renewed.
+    /// When the lease expires unless it is renewed.
     pub lease_until: UnixMillis,
 }
 
-/// A deed in the audit log.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditEntry {
-    /// Grows with each; pass the last as `after` to go on.
+    /// Id of the entry, larger than those before; pass the last one as `after` for the next page.
     pub id: u64,
-    /// When.
+    /// When the action was recorded.
     pub at: UnixMillis,
-    /// The subject of the token.
+    /// Subject of the caller's token.
     pub actor: String,
-    /// What was done.
+    /// Name of the action.
     pub action: String,
-    /// To whom or what.
+    /// What the action applied to.
     pub target: String,
-    /// The request's `X-Request-ID`.
+    /// Value of the request's `X-Request-ID`.
     pub request_id: String,
-    /// With which values.
+    /// Parameters of the action.
     pub details: Value,
 }
 
-/// Where webhooks are posted, and how that goes.
+/// A webhook endpoint and the state of its deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookView {
-    /// What it is called.
+    /// Name of the endpoint.
     pub name: String,
-    /// Its address.
+    /// URL of the endpoint.
     pub url: String,
-    /// What it is told.
+    /// Event types that are sent to the endpoint.
     pub types: Vec<String>,
-    /// Which instance delivers; null if none does.
+    /// Instance that delivers to the endpoint; null if none does.
     pub owner: Option<String>,
-    /// Why nothing is sent, until it is resumed; null if it is not paused.
+    /// Why the endpoint is paused, until it is resumed; null if it is not paused.
     pub paused: Option<String>,
-    /// Deliveries that wait for another try; counted up to 10,000.
+    /// Deliveries that wait for another attempt, counted up to 10,000.
     pub waiting: u64,
-    /// Deliveries that are dead; likewise.
+    /// Deliveries that are dead, counted up to 10,000.
     pub dead: u64,
 }
 
-/// A webhook that was not delivered.
+/// A parked webhook delivery: it waits for another attempt, or is dead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WebhookDelivery {
-    /// Pass it as `after` for those that follow.
+    /// Id of the delivery; pass the last one as `after` for the next page.
     pub id: u64,
-    /// Of which raid.
+    /// Raid of the event.
     pub raid: RaidId,
-    /// Of which of its events.
+    /// Seq of the event.
     pub seq: Seq,
-    /// How often it was tried.
+    /// Number of failed attempts.
     pub attempts: u32,
-    /// When it is tried again; null: it is dead.
+    /// When the next attempt is due; null for a dead delivery.
     pub next_at: Option<UnixMillis>,
-    /// What went wrong the last time.
+    /// Error of the latest attempt.
     pub error: String,
-    /// When it was first tried.
+    /// When the first attempt failed, or when a replay of the event was requested.
     pub first_failed_at: UnixMillis,
 }
 
-/// The answer to the wish for a replay.
+/// Response to a replay of webhooks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Replayed {
-    /// How many deliveries are tried at once.
+    /// Number of deliveries that are tried again at once.
     pub replayed: u64,
 }
 
-/// The answer to the wish that a paused endpoint goes on.
+/// Response to a request to resume a paused endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Resumed {
-    /// Whether it was paused.
+    /// Whether the endpoint was paused.
     pub resumed: bool,
 }

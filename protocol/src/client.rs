@@ -1,4 +1,4 @@
-//! What a client sends.
+//! Messages that a client sends.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,74 +11,74 @@ use crate::fields::Fields;
 use crate::ids::{OpKey, RaidId, Seq};
 use crate::limits::SIGNAL_KIND_CHARS_MAX;
 
-/// A message from a client, by `t`.
+/// A message from a client, tagged by `t`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum ClientMessage {
-    /// Who I am; again to renew the token.
+    /// Authenticates the connection; sent again to renew the token.
     Hello {
-        /// An access token.
+        /// Access token to authenticate with.
         token: String,
-        /// Name and version of the program, for the server's logs.
+        /// Name and version of the client program, for the server's logs.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         client: Option<String>,
     },
-    /// Show me a raid, from `since` on if I have been here before.
+    /// Starts to watch a raid, or resumes after `since`.
     Watch {
         /// Correlation number, echoed in an error.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// The newest seq the client holds.
+        /// Newest seq that the client holds.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<Seq>,
     },
-    /// Stop showing me a raid.
+    /// Stops watching a raid.
     Unwatch {
         /// Correlation number, echoed in an error.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
     },
-    /// Do something in a raid.
+    /// Sends a command to a raid.
     Do {
         /// Correlation number, echoed in the answer.
         id: u64,
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
         /// Idempotency key: with it, the command takes effect at most once.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         op: Option<OpKey>,
-        /// What to do.
+        /// Command to be executed in the raid.
         cmd: Command,
     },
-    /// Tell the other watchers something that need not last.
+    /// Sends a signal, which is never stored, to the raid's other watchers.
     Signal {
         /// Correlation number, echoed in an error.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// What it is, `[a-z_]{1,32}`.
+        /// Kind of the signal, `[a-z_]{1,32}`.
         kind: String,
-        /// Anything, at most 1 KiB as JSON.
+        /// Any value, at most 1 KiB as JSON unless the server is configured otherwise.
         #[ts(type = "unknown")]
         data: Value,
     },
-    /// I am alive.
+    /// Answers a heartbeat and shows that the client is alive.
     Beat,
 }
 
 impl ClientMessage {
-    /// The correlation number, where the client gave one.
+    /// Returns the correlation number, if the client gave one.
     pub const fn id(&self) -> Option<u64> {
         match self {
             Self::Do { id, .. } => Some(*id),
@@ -87,7 +87,7 @@ impl ClientMessage {
         }
     }
 
-    /// The raid it is about, if any.
+    /// Returns the raid that the message concerns, if any.
     pub const fn raid(&self) -> Option<RaidId> {
         match self {
             Self::Watch { raid, .. }
@@ -98,7 +98,7 @@ impl ClientMessage {
         }
     }
 
-    /// Its name on the wire.
+    /// Returns the name of the message's type on the wire.
     pub const fn t(&self) -> &'static str {
         match self {
             Self::Hello { .. } => "hello",
@@ -110,7 +110,7 @@ impl ClientMessage {
         }
     }
 
-    /// Reads the message named `t` from the fields of its map. Errs with every faulty field.
+    /// Reads the message named `t` from the fields of its map, or returns every faulty field.
     pub fn read(t: &str, map: &Map<String, Value>) -> Result<ClientMessage, Vec<FieldFault>> {
         Self::read_fields(t, Fields::new(map))
     }
@@ -127,14 +127,16 @@ impl ClientMessage {
 fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
     let message = match t {
         "hello" => {
-            let (token, client) = (fields.text("token"), fields.optional_text("client"));
+            let token = fields.text("token");
+            let client = fields.optional_text("client");
             ClientMessage::Hello {
                 token: token?,
                 client: client?,
             }
         }
         "watch" => {
-            let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
+            let id = fields.optional_natural("id");
+            let raid = fields.id("raid");
             let since = fields.optional_natural("since");
             ClientMessage::Watch {
                 id: id?,
@@ -143,14 +145,16 @@ fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
             }
         }
         "unwatch" => {
-            let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
+            let id = fields.optional_natural("id");
+            let raid = fields.id("raid");
             ClientMessage::Unwatch {
                 id: id?,
                 raid: raid?,
             }
         }
         "do" => {
-            let (id, raid) = (fields.natural("id"), fields.id("raid"));
+            let id = fields.natural("id");
+            let raid = fields.id("raid");
             let op = fields.optional_op("op");
             let cmd = fields.nested("cmd", Command::read);
             ClientMessage::Do {
@@ -161,7 +165,8 @@ fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
             }
         }
         "signal" => {
-            let (id, raid) = (fields.optional_natural("id"), fields.id("raid"));
+            let id = fields.optional_natural("id");
+            let raid = fields.id("raid");
             let kind = read_signal_kind(fields);
             ClientMessage::Signal {
                 id: id?,

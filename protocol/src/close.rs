@@ -1,38 +1,39 @@
-//! The close codes. Their class tells any client, even an old one, what to do.
+//! Close codes of a WebSocket. The class of a code tells every client, even an old one, what to do.
 
-/// Why the server closed a socket.
+/// Reason why the server closed a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CloseCode {
-    /// A frame that cannot be decoded. Don't retry unchanged.
+    /// A frame could not be decoded. The client must not retry unchanged.
     BadMessage,
-    /// No `hello`, or a bad or expired token. Get a new token first.
+    /// The client sent no `hello`, or its token is bad or expired. It needs a new token first.
     Unauthenticated,
-    /// Banned. Stop.
+    /// The player is banned. The client must stop.
     Forbidden,
-    /// This player has too many connections; the oldest stay. Stop.
+    /// The player has too many connections; the oldest stay. The client must stop.
     TooManyConnections,
-    /// Back off: 1 s doubling to 30 s, full jitter.
+    /// The server could not check the token. The client backs off: 1 s doubling to 30 s, with full
+    /// jitter.
     Overloaded,
-    /// Kept flooding after errors. Back off.
+    /// The client went on flooding after errors. It backs off.
     RateLimited,
-    /// The server is going away. Reconnect after `reconnect_after_ms` and resume.
+    /// The server shuts down. The client reconnects after `reconnect_after_ms` and resumes.
     Draining,
-    /// Two heartbeats without a byte. Reconnect and resume at once.
+    /// No byte arrived for two heartbeats. The client reconnects and resumes at once.
     HeartbeatTimeout,
-    /// Stuck even after collapsing. Reconnect and resume at once.
+    /// The client was stuck even after a collapse. It reconnects and resumes at once.
     SlowConsumer,
-    /// The client said goodbye.
+    /// The client closed the connection.
     Normal,
-    /// The peer broke the WebSocket protocol (RFC 6455 section 7.4.1).
+    /// The client broke the WebSocket protocol (RFC 6455 section 7.4.1).
     ProtocolError,
-    /// A text message that is not UTF-8.
+    /// A text message was not UTF-8.
     InvalidPayload,
-    /// A message over the size limit.
+    /// A message exceeded the size limit.
     MessageTooBig,
 }
 
 impl CloseCode {
-    /// Every code.
+    /// Every close code that the server sends.
     pub const ALL: [CloseCode; 13] = [
         Self::Normal,
         Self::ProtocolError,
@@ -49,7 +50,7 @@ impl CloseCode {
         Self::SlowConsumer,
     ];
 
-    /// The number in the Close frame.
+    /// Returns the number in the Close frame.
     pub const fn code(self) -> u16 {
         match self {
             Self::Normal => 1000,
@@ -68,7 +69,7 @@ impl CloseCode {
         }
     }
 
-    /// The name in the Close frame and in metrics.
+    /// Returns the name in the Close frame and in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Normal => "normal",

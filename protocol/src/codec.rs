@@ -1,34 +1,35 @@
-//! The two codecs: JSON in text frames, MessagePack in binary ones, the same maps with the same keys.
+//! The two codecs: JSON in text frames and MessagePack in binary frames, with the same maps and
+//! keys.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::limits::{SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK};
 
-/// How messages are written.
+/// Encoding of the messages on a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// JSON, for any plain WebSocket tool.
+    /// JSON text frames, for any plain WebSocket tool.
     Json,
-    /// MessagePack, for everybody else.
+    /// MessagePack binary frames, for all other clients.
     MessagePack,
 }
 
-/// Why a message of a peer we trust to keep the contract could not be read.
+/// Decoding error in a message from a peer that is trusted to keep the contract.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// From JSON.
+    /// The bytes are not the expected JSON.
     #[error("decode json: {0}")]
     Json(#[from] serde_json::Error),
-    /// From MessagePack.
+    /// The bytes are not the expected MessagePack.
     #[error("decode msgpack: {0}")]
     MessagePack(#[from] rmp_serde::decode::Error),
 }
 
 impl Codec {
-    /// Both.
+    /// Every codec of the contract.
     pub const ALL: [Codec; 2] = [Codec::Json, Codec::MessagePack];
 
-    /// The WebSocket subprotocol that selects it.
+    /// Returns the WebSocket subprotocol that selects this codec.
     pub const fn subprotocol(self) -> &'static str {
         match self {
             Self::Json => SUBPROTOCOL_JSON,
@@ -36,7 +37,7 @@ impl Codec {
         }
     }
 
-    /// The codec that a subprotocol selects.
+    /// Returns the codec that a WebSocket subprotocol selects, or `None` if there is none.
     pub fn from_subprotocol(name: &str) -> Option<Codec> {
         Self::ALL
             .into_iter()
@@ -53,8 +54,8 @@ impl Codec {
         }
     }
 
-    /// Decodes a message of a peer that keeps the contract (a client reading the server). Hostile bytes go through
-    /// [`crate::decode`].
+    /// Decodes a message from a peer that keeps the contract, such as the server in a client.
+    /// Untrusted bytes go through [`crate::decode`].
     pub fn decode<T: DeserializeOwned>(self, bytes: &[u8]) -> Result<T, CodecError> {
         Ok(match self {
             Self::Json => serde_json::from_slice(bytes)?,

@@ -1,7 +1,7 @@
-//! What a player, or the host app's backend, can ask of a raid.
+//! Commands: what a player, or the host app's backend, can ask of a raid.
 //!
-//! A command is typed here and no more: which values make sense is for the raid's rules to say, so that every door
-//! gives the same answer.
+//! Only the types are checked here. The raid's rules decide which values are allowed, so that the
+//! WebSocket and REST give the same answer.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::limits::{
     TASK_TITLE_CHARS_MAX, TASK_XP, TEXT, TEXT_OR_NONE,
 };
 
-/// A command (`cmd`), by type.
+/// A command (`cmd`), tagged by `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[allow(
@@ -22,17 +22,17 @@ use crate::limits::{
     reason = "the fields are named as in the events they cause"
 )]
 pub enum Command {
-    /// Begin the raid.
+    /// Starts the raid, and with it the time until the deadline.
     Start,
-    /// Leave it.
+    /// Leaves the raid; the player can join again.
     Leave,
-    /// Send a member away for good.
+    /// Removes a member, who cannot join again.
     Kick { player: PlayerId },
-    /// Hand leadership to a member.
+    /// Makes another member the leader.
     Promote { player: PlayerId },
-    /// Give the raid up.
+    /// Ends the raid as failed, with the reason `cancelled`.
     Cancel,
-    /// Add a task worth `xp` that should take `minutes`.
+    /// Adds a task that earns `xp` and should take `minutes`.
     AddTask {
         #[schemars(length(min = 1, max = TASK_TITLE_CHARS_MAX), regex(pattern = TEXT))]
         title: String,
@@ -41,15 +41,15 @@ pub enum Command {
         #[schemars(range(min = *TASK_MINUTES.start(), max = *TASK_MINUTES.end()))]
         minutes: i64,
     },
-    /// Take a task on.
+    /// Claims an open task for the sender.
     ClaimTask { task: TaskId },
-    /// Give a claim back.
+    /// Gives up a claim, so that the task is open again.
     ReleaseTask { task: TaskId },
-    /// Finish a claimed task.
+    /// Completes a task that the sender has claimed.
     CompleteTask { task: TaskId },
-    /// Fail a claimed task.
+    /// Fails a task that the sender has claimed, so that it is open again.
     FailTask { task: TaskId },
-    /// Credit a member from outside (the host app's backend only).
+    /// Credits a member with XP earned outside the raid; only the host app's backend may send it.
     Contribute {
         player: PlayerId,
         #[schemars(range(min = *CONTRIBUTION_XP.start(), max = *CONTRIBUTION_XP.end()))]
@@ -60,7 +60,7 @@ pub enum Command {
         #[schemars(length(max = NOTE_CHARS_MAX), regex(pattern = TEXT_OR_NONE))]
         note: Option<String>,
     },
-    /// Chat.
+    /// Sends a chat message to the raid.
     Say {
         #[schemars(length(min = 1, max = CHAT_CHARS_MAX), regex(pattern = TEXT))]
         text: String,
@@ -68,7 +68,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The type's name on the wire.
+    /// Returns the name of the command's type on the wire.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -86,7 +86,7 @@ impl Command {
         }
     }
 
-    /// Reads a command from the fields of `cmd`. `None` means that faults were noted in `fields`.
+    /// Reads a command from the fields of `cmd`. Returns `None` after recording faults in `fields`.
     pub fn read(fields: &mut Fields<'_>) -> Option<Command> {
         let kind = fields.text("type")?;
         let command = match kind.as_str() {
@@ -100,11 +100,9 @@ impl Command {
             },
             "cancel" => Self::Cancel,
             "add_task" => {
-                let (title, xp, minutes) = (
-                    fields.text("title"),
-                    fields.integer("xp"),
-                    fields.integer("minutes"),
-                );
+                let title = fields.text("title");
+                let xp = fields.integer("xp");
+                let minutes = fields.integer("minutes");
                 Self::AddTask {
                     title: title?,
                     xp: xp?,
@@ -124,8 +122,10 @@ impl Command {
                 task: fields.id("task")?,
             },
             "contribute" => {
-                let (player, xp) = (fields.id("player"), fields.integer("xp"));
-                let (kind, note) = (fields.text("kind"), fields.optional_text("note"));
+                let player = fields.id("player");
+                let xp = fields.integer("xp");
+                let kind = fields.text("kind");
+                let note = fields.optional_text("note");
                 Self::Contribute {
                     player: player?,
                     xp: xp?,

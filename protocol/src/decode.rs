@@ -1,13 +1,14 @@
-//! From hostile bytes to a typed message, in two stages.
+//! Decoding of untrusted bytes into typed messages, in two stages.
 //!
-//! The first asks only whether the frame is exactly one map with a string `t`; if not, the frame is undecodable and
-//! the socket ends. The second reads the fields; whatever is wrong there is an answer that names each faulty field.
-//! That goes for values that are no plain data too (binary data, NaN, half a surrogate pair, nesting deeper than
-//! [`DEPTH_MAX`](crate::limits::DEPTH_MAX)): they are faults of the field that holds them, and none in a field that
-//! nobody reads.
+//! The first stage checks only that the frame is exactly one map with a string `t`; any other frame
+//! is undecodable and the server closes the connection. The second stage reads the fields; every
+//! fault there becomes part of an error reply that names each faulty field. The same holds for
+//! values that are not plain data (binary data, NaN, half a surrogate pair, nesting deeper than
+//! [`DEPTH_MAX`](crate::limits::DEPTH_MAX)): they are faults of the field that holds them, and are
+//! ignored in a field that is not read.
 //!
-//! Memory stays within the frame's length times a constant, the stack within that depth, whatever lengths a frame
-//! declares.
+//! Memory is bounded by a constant times the frame's length, and the stack by that depth, whatever
+//! lengths a frame declares.
 
 mod json;
 mod msgpack;
@@ -22,31 +23,31 @@ use crate::error::FieldFault;
 use crate::fields::{Fields, Foreign, natural};
 use crate::ids::RaidId;
 
-/// Why a frame is no message.
+/// Reason why a frame is not a valid message.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum DecodeError {
-    /// Not exactly one map with a string `t`. Ends the socket.
+    /// The frame is not exactly one map with a string `t`. The connection is closed.
     #[error("undecodable frame: {0}")]
     Undecodable(String),
-    /// A message with faults in it. An answer.
+    /// The message has faulty fields. It is answered with an error, and the connection stays open.
     #[error("invalid {}", .0.re)]
     Invalid(InvalidMessage),
 }
 
-/// A message whose envelope is good and whose fields are not.
+/// A message with a valid `t` and faulty fields.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InvalidMessage {
-    /// Its `t`, cut to 64 characters.
+    /// The message's `t`, cut to 64 characters.
     pub re: String,
-    /// Its correlation number, if that could be read.
+    /// Correlation number of the message, if it could be read.
     pub id: Option<u64>,
-    /// Its raid, if that could be read.
+    /// Raid of the message, if it could be read.
     pub raid: Option<RaidId>,
-    /// What is wrong with it.
+    /// Every fault that was found.
     pub fields: Vec<FieldFault>,
 }
 
-/// Decodes what a client sent in one frame.
+/// Decodes one frame from a client.
 pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> {
     let parsed = match codec {
         Codec::Json => json::parse(frame),
@@ -61,7 +62,8 @@ pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> 
     };
     ClientMessage::read_fields(t, Fields::with_foreign(&map, foreign.as_ref())).map_err(|fields| {
         let number = |field| map.get(field).and_then(natural);
-        let (re, id) = (t.chars().take(64).collect(), number("id"));
+        let re = t.chars().take(64).collect();
+        let id = number("id");
         let raid = number("raid").and_then(|raid| RaidId::try_from(raid).ok());
         DecodeError::Invalid(InvalidMessage {
             re,
@@ -72,7 +74,7 @@ pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> 
     })
 }
 
-/// A value, without what is foreign to JSON in it, and where that was.
+/// A value with null in place of everything that JSON cannot represent, and where that was.
 struct Parsed {
     value: Value,
     foreign: Option<Foreign>,
@@ -91,9 +93,10 @@ impl Parsed {
         }
     }
 
-    /// A list with anything foreign in it is foreign as a whole.
+    /// Collects a list. One foreign item makes the list foreign.
     fn list<E>(items: impl IntoIterator<Item = Result<Parsed, E>>) -> Result<Parsed, E> {
-        let (mut values, mut foreign) = (Vec::new(), None);
+        let mut values = Vec::new();
+        let mut foreign = None;
         for item in items {
             let item = item?;
             values.push(item.value);
@@ -106,7 +109,8 @@ impl Parsed {
     }
 }
 
-/// A map in the making. Of two entries with one key the later counts, as in every JSON parser at large.
+/// A map under construction. Of two entries with the same key the later one counts, as in every
+/// common JSON parser.
 #[derive(Default)]
 struct Entries {
     values: Map<String, Value>,
@@ -114,7 +118,8 @@ struct Entries {
 }
 
 impl Entries {
-    /// A key that is no text can only be an unknown field's, except in data that is passed on as a whole.
+    /// Inserts an entry. A key that is not text can only belong to an unknown field, except in data
+    /// that is passed on as a whole.
     fn insert(&mut self, key: Option<String>, entry: Parsed) {
         let (key, Parsed { value, foreign }) = match key {
             Some(key) => (key, entry),

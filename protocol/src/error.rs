@@ -1,10 +1,10 @@
-//! The one error shape: a type that says whether to retry, for sockets and REST alike.
+//! Errors: one shape for the WebSocket and REST, with a type that says whether to retry.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// What went wrong, as far as a client can act on it.
+/// Type of an error, as far as a client can act on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names are the contract's own words")]
@@ -31,7 +31,7 @@ pub enum ErrorType {
 }
 
 impl ErrorType {
-    /// Every type.
+    /// Every error type of the contract.
     pub const ALL: [ErrorType; 19] = [
         Self::Invalid,
         Self::Unauthenticated,
@@ -54,7 +54,7 @@ impl ErrorType {
         Self::Internal,
     ];
 
-    /// The name on the wire.
+    /// Returns the name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
@@ -79,7 +79,7 @@ impl ErrorType {
         }
     }
 
-    /// The HTTP status. A body that does not parse is `invalid` with 400 instead.
+    /// Returns the HTTP status. A body that does not parse is `invalid` with 400 instead.
     pub const fn status(self) -> u16 {
         match self {
             Self::Invalid => 422,
@@ -100,7 +100,7 @@ impl ErrorType {
         }
     }
 
-    /// Whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     pub const fn retry(self) -> bool {
         matches!(
             self,
@@ -109,17 +109,17 @@ impl ErrorType {
     }
 }
 
-/// What is wrong with one field of a request.
+/// A fault in one field of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct FieldFault {
-    /// The field's name.
+    /// Name of the faulty field.
     pub field: String,
-    /// What it must be.
+    /// What the field must be.
     pub message: String,
 }
 
 impl FieldFault {
-    /// A fault of the named field.
+    /// Creates a fault of the named field.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             field: field.into(),
@@ -128,23 +128,23 @@ impl FieldFault {
     }
 }
 
-/// An error as a client gets it. REST adds `status` and `request_id`.
+/// An error as sent to a client. REST adds `status` and `request_id`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct ErrorBody {
-    /// What went wrong.
+    /// Type of the error, for programs.
     pub r#type: ErrorType,
-    /// The same for a person.
+    /// Description of the error, for people.
     pub message: String,
     /// Whether the same request may succeed later.
     pub retry: bool,
-    /// When to try again at the earliest, in milliseconds.
+    /// Shortest time to wait before a retry, in milliseconds.
     pub retry_after_ms: Option<u64>,
-    /// What is wrong with which field, for `invalid`.
+    /// Every faulty field of the request, for `invalid`.
     pub fields: Option<Vec<FieldFault>>,
 }
 
 impl ErrorBody {
-    /// An error with neither fields nor a time to wait.
+    /// Creates an error without `fields` and `retry_after_ms`.
     pub fn new(r#type: ErrorType, message: impl Into<String>) -> Self {
         Self {
             r#type,

@@ -1,7 +1,7 @@
-//! What has happened in a raid: the numbered events that the ledger keeps and every watcher gets.
+//! Events of a raid: the numbered changes that the ledger stores and every watcher receives.
 //!
-//! The data carry results, so that whoever applies events to a snapshot has the server's state without knowing the
-//! rules. Optional fields are null, never absent.
+//! An event carries results, so a client that applies events to a snapshot gets the server's state
+//! without knowing the rules. Optional fields are null, never absent.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,25 +10,26 @@ use ts_rs::TS;
 use crate::ids::{PlayerId, Seq, TaskId, UnixMillis};
 use crate::state::{Rank, Role};
 
-/// The newest version of event data that this build knows. The ledger keeps [`EventData::version`] with each event.
+/// Newest version of event data that this build knows. The ledger stores [`EventData::version`]
+/// with each event.
 pub const EVENT_VERSION: u16 = 2;
 
-/// One numbered event of one raid.
+/// A numbered event of one raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[ts(rename = "RaidEvent")] // browsers have an Event of their own
 pub struct Event {
-    /// Its place in the raid's history.
+    /// Position of the event in the raid's history.
     pub seq: Seq,
-    /// When it happened, by the database's clock; never before the event in front of it.
+    /// When the event happened, by the database's clock; never before the previous event.
     pub at: UnixMillis,
-    /// The acting player; null for the server itself and for the host app's backend.
+    /// Player who acted; null for the server itself and for the host app's backend.
     pub by: Option<PlayerId>,
-    /// What happened.
+    /// Type and data of the event.
     #[serde(flatten)]
     pub data: EventData,
 }
 
-/// What happened, by type.
+/// Data of an event, tagged by `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 #[allow(
@@ -36,7 +37,7 @@ pub struct Event {
     reason = "the fields are named as in the state they change"
 )]
 pub enum EventData {
-    /// A raid was made. Always the first event.
+    /// The raid was created. Always the first event.
     RaidCreated {
         title: String,
         description: Option<String>,
@@ -47,7 +48,7 @@ pub enum EventData {
         max_members: u32,
         late_join: bool,
     },
-    /// A player joined, for the first time or again; xp and tasks are what they had.
+    /// A player joined, for the first time or again; xp and tasks are what they had before.
     MemberJoined {
         player: PlayerId,
         name: String,
@@ -58,20 +59,20 @@ pub enum EventData {
         energy_at: UnixMillis,
         joined_at: UnixMillis,
     },
-    /// A member left; the tasks they had claimed are open again.
+    /// A member left or was kicked; the tasks that they had claimed are open again.
     MemberLeft {
         player: PlayerId,
         reason: LeaveReason,
         released: Vec<TaskId>,
     },
-    /// Leadership moved.
+    /// Leadership moved to another member.
     LeaderChanged {
         player: PlayerId,
         previous: PlayerId,
         reason: LeaderReason,
         term: u64,
     },
-    /// The raid began; it ends at the deadline.
+    /// The raid was started; it fails at the deadline.
     RaidStarted { deadline: UnixMillis },
     /// A task was added.
     TaskAdded {
@@ -80,15 +81,15 @@ pub enum EventData {
         xp: u64,
         minutes: u32,
     },
-    /// A task was claimed; the claimer's energy after it.
+    /// A task was claimed; `energy` is the claimer's energy afterwards.
     TaskClaimed {
         task: TaskId,
         player: PlayerId,
         energy: u32,
     },
-    /// A claim was given back.
+    /// A claim was given up; the task is open again.
     TaskReleased { task: TaskId, player: PlayerId },
-    /// A task was done; sums after it.
+    /// A task was completed; all totals are those afterwards.
     TaskCompleted {
         task: TaskId,
         player: PlayerId,
@@ -99,13 +100,13 @@ pub enum EventData {
         current_xp: u64,
         current_tasks: u64,
     },
-    /// A task was failed and is open again; the failer's energy after it.
+    /// A task was failed and is open again; `energy` is the player's energy afterwards.
     TaskFailed {
         task: TaskId,
         player: PlayerId,
         energy: u32,
     },
-    /// The host app's backend credited a member; sums after it.
+    /// The host app's backend credited a member; all totals are those afterwards.
     Contributed {
         player: PlayerId,
         xp: u64,
@@ -116,14 +117,15 @@ pub enum EventData {
         current_xp: u64,
         current_tasks: u64,
     },
-    /// A chat message.
+    /// A member sent a chat message.
     Said { text: String },
     /// Both goals were reached.
     RaidCompleted { ranking: Vec<Rank> },
-    /// The raid is lost.
+    /// The raid was lost.
     RaidFailed { reason: FailReason },
-    /// A player's account was erased: `text` stands now for their name, wherever it stood, for the titles of tasks that
-    /// they added and for what they said; if they made the raid, for its title too, and its description is null.
+    /// A player's account was erased: `text` replaces their name everywhere, the titles of tasks
+    /// that they added, and their chat messages. If they created the raid, it also replaces the
+    /// raid's title, and the description becomes null.
     PlayerErased {
         player: PlayerId,
         text: String,
@@ -132,7 +134,7 @@ pub enum EventData {
 }
 
 impl EventData {
-    /// The type's name on the wire and in the ledger.
+    /// Returns the name of the event's type on the wire and in the ledger.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::RaidCreated { .. } => "raid_created",
@@ -153,8 +155,8 @@ impl EventData {
         }
     }
 
-    /// The version of the form of these data: the first that has this type as it is. A release that does not know it
-    /// leaves the raid to those that do.
+    /// Returns the version of the data's format: the first version with this type in its current
+    /// form. A release that does not know the version leaves the raid to releases that do.
     pub const fn version(&self) -> u16 {
         match self {
             Self::PlayerErased { .. } => 2,
@@ -162,7 +164,8 @@ impl EventData {
         }
     }
 
-    /// Who earned xp by this event, and how much. Every such event also counts as one task.
+    /// Returns the player who earned XP by this event, and how much. Every such event also counts
+    /// as one task.
     pub const fn earned(&self) -> Option<(PlayerId, u64)> {
         match *self {
             Self::TaskCompleted { player, xp, .. } | Self::Contributed { player, xp, .. } => {
@@ -177,32 +180,32 @@ impl EventData {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
-    /// By their own wish.
+    /// The member left by their own choice.
     Left,
-    /// The leader sent them away; they may not return.
+    /// The leader removed the member, who cannot join again.
     Kicked,
 }
 
-/// Why leadership moved.
+/// Why leadership moved to another member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaderReason {
     /// The leader left the raid.
     Left,
-    /// The leader named a successor.
+    /// The leader promoted another member.
     Promoted,
-    /// The leader was offline for too long while somebody else was online.
+    /// The leader was offline for too long while another member was online.
     LeaderOffline,
 }
 
-/// Why a raid was lost.
+/// Why a raid failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailReason {
-    /// Time ran out.
+    /// The deadline passed before both goals were reached.
     Deadline,
-    /// The leader gave it up.
+    /// The leader or an operator cancelled the raid.
     Cancelled,
-    /// Nobody is left.
+    /// No member is left.
     Abandoned,
 }

@@ -1,4 +1,4 @@
-//! Typed reading of a map's fields that notes every fault instead of stopping at the first.
+//! Typed reading of a map's fields that records every fault instead of stopping at the first.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,23 @@ use serde_json::{Map, Value};
 use crate::error::FieldFault;
 use crate::ids::OpKey;
 
-/// The fields of one map. Readers return `None` after noting a fault under the field's name; unknown fields are
-/// ignored, whatever they hold. Null counts as absent. A whole number is one whichever way it is written: 7.0 is 7.
+/// Reader of one map's fields. Its methods return `None` after recording a fault under the field's
+/// name. Unknown fields are ignored, whatever they hold. Null counts as absent. A whole number may
+/// be written in any way: 7.0 is 7.
 pub struct Fields<'a> {
     map: &'a Map<String, Value>,
     foreign: Option<&'a Foreign>,
     faults: Vec<FieldFault>,
 }
 
-/// Where a message holds what no field can be (binary data, NaN, half a surrogate pair): beside its values, in which
-/// such things are left out. It matters only if somebody reads that field.
+/// Record of the places in a message that hold something other than plain data (binary data, NaN,
+/// half a surrogate pair). The message's values have null there. Such data is a fault only if its
+/// field is read.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Foreign {
-    /// The value as a whole, and why.
+    /// The value is foreign as a whole, for this reason.
     Whole(&'static str),
-    /// Some fields of a map.
+    /// Some fields of a map are foreign.
     Within(BTreeMap<String, Foreign>),
 }
 
@@ -38,11 +40,11 @@ impl Foreign {
 }
 
 const REQUIRED: &str = "is required";
-/// One more than the largest whole number that a JavaScript number holds exactly, as is each below it.
+/// Exclusive bound of the whole numbers that a JavaScript number holds exactly.
 const WHOLE_END: i64 = 1 << 53;
 
 impl<'a> Fields<'a> {
-    /// Starts to read a map.
+    /// Creates a reader of a map.
     pub fn new(map: &'a Map<String, Value>) -> Self {
         Self {
             map,
@@ -62,12 +64,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Notes a fault.
+    /// Records a fault of a field.
     pub fn fault(&mut self, field: &str, message: impl Into<String>) {
         self.faults.push(FieldFault::new(field, message));
     }
 
-    /// What was read, if there was no fault; else all faults.
+    /// Returns the value that was read, or all faults if there were any.
     pub fn finish<T>(self, read: Option<T>) -> Result<T, Vec<FieldFault>> {
         match read {
             Some(value) if self.faults.is_empty() => Ok(value),
@@ -117,37 +119,37 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A text.
+    /// Reads a required text.
     pub fn text(&mut self, field: &str) -> Option<String> {
         self.required(field, read_text)
     }
 
-    /// A text or nothing.
+    /// Reads a text that may be absent.
     pub fn optional_text(&mut self, field: &str) -> Option<Option<String>> {
         self.optional(field, read_text)
     }
 
-    /// A whole number.
+    /// Reads a required whole number.
     pub fn integer(&mut self, field: &str) -> Option<i64> {
         self.required(field, read_integer)
     }
 
-    /// A whole number or nothing.
+    /// Reads a whole number that may be absent.
     pub fn optional_integer(&mut self, field: &str) -> Option<Option<i64>> {
         self.optional(field, read_integer)
     }
 
-    /// A whole number from 0 to 2^53 − 1.
+    /// Reads a required whole number from 0 to 2^53 − 1.
     pub fn natural(&mut self, field: &str) -> Option<u64> {
         self.required(field, read_natural)
     }
 
-    /// A whole number from 0 to 2^53 − 1, or nothing.
+    /// Reads a whole number from 0 to 2^53 − 1 that may be absent.
     pub fn optional_natural(&mut self, field: &str) -> Option<Option<u64>> {
         self.optional(field, read_natural)
     }
 
-    /// True, false, or nothing.
+    /// Reads a boolean that may be absent.
     pub fn optional_flag(&mut self, field: &str) -> Option<Option<bool>> {
         self.optional(field, |value| {
             value
@@ -156,21 +158,21 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// An id.
+    /// Reads a required id.
     pub fn id<T: TryFrom<u64, Error: ToString>>(&mut self, field: &str) -> Option<T> {
         self.required(field, |value| {
             T::try_from(natural(value).unwrap_or(0)).map_err(|error| error.to_string())
         })
     }
 
-    /// An idempotency key or nothing.
+    /// Reads an idempotency key that may be absent.
     pub fn optional_op(&mut self, field: &str) -> Option<Option<OpKey>> {
         self.optional(field, |value| {
             OpKey::try_from(read_text(value)?).map_err(|error| error.to_string())
         })
     }
 
-    /// Any value; null when absent.
+    /// Returns any value of plain data; null when absent.
     pub fn any(&mut self, field: &str) -> &'a Value {
         if let Some(foreign) = self.foreign(field) {
             self.fault(field, foreign.reason());
@@ -178,7 +180,7 @@ impl<'a> Fields<'a> {
         self.map.get(field).unwrap_or(&Value::Null)
     }
 
-    /// A map inside this one, read by `read`; its faults are noted here.
+    /// Reads a required map inside this one with `read` and records its faults here.
     pub fn nested<T>(
         &mut self,
         field: &str,
@@ -209,7 +211,7 @@ fn read_natural(value: &Value) -> Result<u64, String> {
     natural(value).ok_or_else(|| "must be a whole number from 0 to 2^53 - 1".to_owned())
 }
 
-/// The whole number from 0 to 2^53 − 1 that a value is.
+/// Returns a value as a whole number from 0 to 2^53 − 1, if it is one.
 pub(crate) fn natural(value: &Value) -> Option<u64> {
     integer(value)
         .filter(|number| *number < WHOLE_END)?
@@ -217,7 +219,8 @@ pub(crate) fn natural(value: &Value) -> Option<u64> {
         .ok()
 }
 
-/// Some MessagePack writers know floats only for what exceeds 32 bits.
+/// Returns a value as a whole number, if it is one. Floats count as well, because some MessagePack
+/// encoders write every integer over 32 bits as a float.
 fn integer(value: &Value) -> Option<i64> {
     let from_float = || {
         let number = value.as_f64()?;

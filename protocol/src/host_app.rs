@@ -1,4 +1,4 @@
-//! The bodies of the doors for the host app's backend.
+//! Response bodies of the REST API for the host app's backend.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,28 +10,29 @@ use crate::server::PlayerRef;
 /// A player of the host app (`POST /players`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HostPlayer {
-    /// Who.
+    /// Id and name of the player.
     #[serde(flatten)]
     pub player: PlayerRef,
-    /// What the host app calls them.
+    /// The host app's own id for the player.
     pub external_id: String,
 }
 
 /// A row of the feed (`GET /events`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedEvent {
-    /// The raid.
+    /// Id of the event's raid.
     pub raid: RaidId,
-    /// What happened in it, as on the wire.
+    /// The event, as on the WebSocket.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// A stretch of the feed (`GET /events`).
+/// One page of the feed (`GET /events`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FeedPage {
-    /// In the order in which they were committed.
+    /// Events in the order in which they were committed.
     pub data: Vec<FeedEvent>,
-    /// What to pass as `after` for what follows; there is always one, for more will happen.
+    /// Feed cursor to pass as `after` for the next page; never null, because more events will
+    /// follow.
     pub next_cursor: String,
 }

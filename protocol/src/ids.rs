@@ -1,4 +1,4 @@
-//! The numbers and names that identify things on the wire, each a type of its own.
+//! Ids, seqs, times and idempotency keys on the wire, each with a type of its own.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,10 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// One more than the largest id: what a JavaScript number holds exactly.
+/// Exclusive bound of ids: a JavaScript number holds every smaller one exactly.
 const ID_END: u64 = 1 << 53;
 
-/// Why a number is no id.
+/// Error for a number that is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a positive integer below 2^53")]
 pub struct NotAnId;
@@ -24,7 +24,7 @@ macro_rules! id {
         pub struct $name(u64);
 
         impl $name {
-            /// The id as a plain number.
+            /// Returns the id as a plain number.
             pub const fn get(self) -> u64 {
                 self.0
             }
@@ -80,19 +80,19 @@ macro_rules! id {
 }
 
 id! {
-    /// A raid.
+    /// Id of a raid, from 1 to 2^53 − 1.
     RaidId
 }
 id! {
-    /// A player.
+    /// Id of a player, from 1 to 2^53 − 1.
     PlayerId
 }
 id! {
-    /// A task, numbered within its raid from 1 in the order added.
+    /// Id of a task: its number within its raid, from 1 in the order in which tasks were added.
     TaskId
 }
 
-/// A place in a raid's history: its events are numbered from 1 without a hole; 0 is before the first.
+/// Seq: the number of an event in its raid, from 1 without a gap; 0 is before the first event.
 #[derive(
     Debug,
     Clone,
@@ -112,15 +112,15 @@ id! {
 pub struct Seq(#[schemars(range(max = 9_007_199_254_740_991_u64))] pub u64);
 
 impl Seq {
-    /// Before the first event.
+    /// The seq before the first event.
     pub const ZERO: Seq = Seq(0);
 
-    /// The place after this one.
+    /// Returns the seq after this one.
     pub const fn next(self) -> Seq {
         Seq(self.0 + 1)
     }
 
-    /// How many events lie between `earlier` and this one; 0 when this is not later.
+    /// Returns the number of events after `earlier`, up to this seq; 0 if this seq is not later.
     pub const fn since(self, earlier: Seq) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -132,7 +132,7 @@ impl fmt::Display for Seq {
     }
 }
 
-/// A moment, in milliseconds since the Unix epoch.
+/// Point in time, in milliseconds since the Unix epoch.
 #[derive(
     Debug,
     Clone,
@@ -152,12 +152,12 @@ impl fmt::Display for Seq {
 pub struct UnixMillis(pub i64);
 
 impl UnixMillis {
-    /// This moment and `millis` milliseconds.
+    /// Returns the time `millis` milliseconds after this one.
     pub const fn plus(self, millis: i64) -> UnixMillis {
         UnixMillis(self.0 + millis)
     }
 
-    /// Milliseconds from `earlier` to this moment; negative when this is earlier.
+    /// Returns the milliseconds from `earlier` to this time; negative if this time is earlier.
     pub const fn since(self, earlier: UnixMillis) -> i64 {
         self.0 - earlier.0
     }
@@ -169,7 +169,7 @@ impl fmt::Display for UnixMillis {
     }
 }
 
-/// An idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`.
+/// Idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`.
 #[derive(
     Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS, JsonSchema,
 )]
@@ -178,13 +178,13 @@ impl fmt::Display for UnixMillis {
 #[schemars(extend("pattern" = "^[A-Za-z0-9_.-]{1,64}$"))]
 pub struct OpKey(String);
 
-/// Why a text is no idempotency key.
+/// Error for a text that is not an idempotency key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 64 characters of A-Z a-z 0-9 _ - .")]
 pub struct NotAnOpKey;
 
 impl OpKey {
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,8 +1,9 @@
-//! The wire contract of Raidhall, as pure data: messages, commands, events, the raid's state, both codecs, errors,
-//! close codes and limits. It does no I/O and holds no rules.
+//! The wire contract of Raidhall as plain data: messages, commands, events, raid state, both
+//! codecs, errors, close codes and limits. This crate does no I/O and contains no game rules.
 //!
-//! Read [`client`] and [`server`] for what goes over a socket, [`event`] and [`state`] for what a raid is made of,
-//! [`decode`] for how hostile bytes become typed messages, and [`rest`] for the bodies of the REST doors.
+//! Start with [`client`] and [`server`] for the messages of a WebSocket, [`event`] and [`state`]
+//! for a raid's history and state, [`decode`] for how untrusted bytes become typed messages, and
+//! [`rest`] for the bodies of the REST API.
 
 #![warn(missing_docs)]
 

@@ -1,4 +1,5 @@
-//! The bodies of the REST doors.
+//! Request and response bodies of the REST API. Those for operators are in [`crate::admin`], those
+//! for the host app's backend in [`crate::host_app`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,183 +17,184 @@ use crate::limits::{
 use crate::server::PlayerRef;
 use crate::state::{RaidState, RaidStatus};
 
-/// Success.
+/// Body of a successful response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Data<T> {
-    /// What was asked for.
+    /// Result of the request.
     pub data: T,
 }
 
-/// One page of a list.
+/// Body with one page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Page<T> {
-    /// The rows.
+    /// Rows of this page.
     pub data: Vec<T>,
-    /// What to pass as `cursor` for the next page; null on the last.
+    /// Cursor to pass as `cursor` for the next page; null on the last.
     pub next_cursor: Option<String>,
 }
 
-/// Failure.
+/// Body of a failed response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Failed {
-    /// What went wrong.
+    /// Error that the request failed with.
     pub error: RestError,
 }
 
-/// An error as REST gives it.
+/// An error in a REST response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RestError {
-    /// The error as every door gives it.
+    /// Fields that an error has on the WebSocket too.
     #[serde(flatten)]
     pub body: ErrorBody,
-    /// The answer's HTTP status.
+    /// HTTP status of the response.
     pub status: u16,
-    /// The answer's `X-Request-ID`.
+    /// Value of the response header `X-Request-ID`.
     pub request_id: String,
 }
 
-/// The answer to a sign-in or a refresh.
+/// Tokens of a player: the response to a sign-in or a refresh.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct TokenPair {
-    /// For `Authorization: Bearer` and `hello`.
+    /// Access token for `Authorization: Bearer` and `hello`.
     pub access_token: String,
-    /// For the next pair.
+    /// Refresh token, to be exchanged for the next pair.
     pub refresh_token: String,
-    /// Seconds until the access token ends.
+    /// Seconds until the access token expires.
     pub expires_in: u64,
-    /// Who signed in.
+    /// Player who is signed in.
     pub player: PlayerRef,
 }
 
-/// The signed-in player (`GET /me`).
+/// A player with totals over all raids (`GET /me`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Profile {
-    /// Who.
+    /// Id of the player.
     pub id: PlayerId,
-    /// What they are called.
+    /// Name of the player.
     pub name: String,
-    /// Xp earned in all raids.
+    /// XP earned in all raids.
     pub xp: u64,
-    /// Tasks done in all raids.
+    /// Tasks done in all raids; each contribution counts as one.
     pub tasks: u64,
-    /// Raids completed.
+    /// Number of completed raids.
     pub raids_won: u64,
-    /// When they first came.
+    /// When the player was created.
     pub created_at: UnixMillis,
 }
 
-/// "The raid" in an answer.
+/// A raid in a REST response: its state, seq, online members and WebSocket URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidView {
-    /// Its state.
+    /// State of the raid.
     #[serde(flatten)]
     pub state: RaidState,
-    /// The seq that the state is a function of.
+    /// Seq that the state is a function of.
     pub seq: Seq,
-    /// The members who are online.
+    /// Members who are online.
     pub online: Vec<PlayerId>,
-    /// Where a socket reaches it directly.
+    /// URL of a WebSocket that reaches the raid directly.
     pub ws_url: String,
 }
 
-/// A raid in a list (`GET /raids`).
+/// Summary of a raid in a list (`GET /raids`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidSummary {
-    /// The raid.
+    /// Id of the raid.
     pub id: RaidId,
-    /// What it is called.
+    /// Title of the raid.
     pub title: String,
-    /// Opens it to whoever has it.
+    /// Invite code, with which any player can join.
     pub invite_code: String,
-    /// Where it stands.
+    /// Status of the raid.
     pub status: RaidStatus,
-    /// The goal in xp.
+    /// Goal of the raid in XP.
     pub target_xp: u64,
-    /// The goal in tasks.
+    /// Goal of the raid in tasks.
     pub target_tasks: u64,
-    /// The xp earned so far.
+    /// XP earned so far.
     pub current_xp: u64,
-    /// The tasks done so far.
+    /// Tasks done so far; each contribution counts as one.
     pub current_tasks: u64,
     /// Seconds from start to deadline.
     pub time_limit_secs: u64,
-    /// When it was made.
+    /// When the raid was created.
     pub created_at: UnixMillis,
-    /// When it is lost, while it is active.
+    /// Deadline of an active raid; null in any other status.
     pub deadline: Option<UnixMillis>,
-    /// When it ended.
+    /// When the raid ended; null before that.
     pub ended_at: Option<UnixMillis>,
-    /// The newest seq.
+    /// Newest seq of the raid.
     pub seq: Seq,
 }
 
-/// The answer to a command by REST.
+/// Response to a command sent by REST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct CommandResult {
-    /// The seq of the last event it caused.
+    /// Seq of the last event that the command caused.
     pub seq: Seq,
-    /// Whether its op had taken effect before.
+    /// Whether the command's op had already taken effect.
     pub duplicate: bool,
 }
 
-/// A row of `GET /raids/{id}/events`: an event as on the wire.
+/// A row of `GET /raids/{id}/events`: an event as on the WebSocket.
 pub type LedgerRow = Event;
 
-/// A row of `GET /raids/{id}/contributions`.
+/// A row of `GET /raids/{id}/contributions`: XP that a player earned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Contribution {
-    /// The event's seq.
+    /// Seq of the event that credited the XP.
     pub seq: Seq,
-    /// When.
+    /// When the player earned it.
     pub at: UnixMillis,
-    /// Who earned it.
+    /// Player who earned it.
     pub player: PlayerId,
-    /// How much.
+    /// Amount of XP earned.
     pub xp: u64,
-    /// What for; `task_complete` for a task of the raid.
+    /// Kind of contribution; `task_complete` for a task of the raid.
     pub kind: String,
-    /// The task, where there is one.
+    /// Completed task; null for a contribution from the backend.
     pub task: Option<TaskId>,
-    /// The backend's note.
+    /// Note of the backend, if it gave one.
     pub note: Option<String>,
 }
 
-/// What a raid is made of (`POST /raids`). Typed only; the rules say which values make sense.
+/// Body of `POST /raids`. Only the types are checked here; the raid's rules check the values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct NewRaid {
-    /// 1–80 characters.
+    /// Title of the raid, 1–80 characters.
     #[schemars(length(min = 1, max = TITLE_CHARS_MAX), regex(pattern = TEXT))]
     pub title: String,
-    /// At most 500 characters.
+    /// Description of the raid, at most 500 characters.
     #[ts(optional)]
     #[schemars(length(max = DESCRIPTION_CHARS_MAX), regex(pattern = TEXT_OR_NONE))]
     pub description: Option<String>,
-    /// 1–1,000,000.
+    /// Goal in XP, 1–1,000,000.
     #[schemars(range(min = *TARGET_XP.start(), max = *TARGET_XP.end()))]
     pub target_xp: i64,
-    /// 0–10,000.
+    /// Goal in tasks, 0–10,000.
     #[schemars(range(min = *TARGET_TASKS.start(), max = *TARGET_TASKS.end()))]
     pub target_tasks: i64,
-    /// 60–604,800; 86,400 when absent.
+    /// Seconds from start to deadline, 60–604,800; 86,400 when absent.
     #[ts(optional)]
     #[schemars(range(min = *TIME_LIMIT_SECS.start(), max = *TIME_LIMIT_SECS.end()))]
     pub time_limit_secs: Option<i64>,
-    /// 2–100; 4 when absent.
+    /// Maximum number of members, 2–100; 4 when absent.
     #[ts(optional)]
     #[schemars(range(min = *MEMBERS.start(), max = *MEMBERS.end()))]
     pub max_members: Option<i64>,
-    /// False when absent.
+    /// Whether players can join once the raid is active; false when absent.
     #[ts(optional)]
     pub late_join: Option<bool>,
 }
 
 impl NewRaid {
-    /// Reads a request body. Errs with every faulty field.
+    /// Reads a request body, or returns every faulty field.
     pub fn read(map: &Map<String, Value>) -> Result<NewRaid, Vec<FieldFault>> {
         let mut fields = Fields::new(map);
-        let (title, description) = (fields.text("title"), fields.optional_text("description"));
-        let (target_xp, target_tasks) =
-            (fields.integer("target_xp"), fields.integer("target_tasks"));
+        let title = fields.text("title");
+        let description = fields.optional_text("description");
+        let target_xp = fields.integer("target_xp");
+        let target_tasks = fields.integer("target_tasks");
         let time_limit_secs = fields.optional_integer("time_limit_secs");
         let max_members = fields.optional_integer("max_members");
         let late_join = fields.optional_flag("late_join");

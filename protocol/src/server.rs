@@ -1,4 +1,4 @@
-//! What the server sends.
+//! Messages that the server sends.
 
 use std::collections::BTreeMap;
 
@@ -12,125 +12,125 @@ use crate::event::Event;
 use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::state::RaidState;
 
-/// A message from the server, by `t`.
+/// A message from the server, tagged by `t`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "t", rename_all = "snake_case")]
 pub enum ServerMessage {
-    /// The answer to `hello`.
+    /// Answers `hello`: the connection is authenticated.
     Welcome {
-        /// Who you are; null for a token that speaks for no player.
+        /// The authenticated player; null for a token that speaks for no player.
         player: Option<PlayerRef>,
-        /// This connection's name in the server's logs.
+        /// Name of this connection in the server's logs.
         session: String,
-        /// The server's clock.
+        /// Current time of the server's clock.
         now: UnixMillis,
-        /// How often `beat` comes, in milliseconds.
+        /// Interval between `beat` messages, in milliseconds.
         heartbeat_ms: u64,
-        /// What you may send.
+        /// Limits on what this connection may send.
         limits: WelcomeLimits,
-        /// Names this history of the database; if it is not the one you hold cursors of, drop them.
+        /// Id of the database's history; if it has changed, discard the seqs that you hold.
         lineage: String,
     },
-    /// You have everything up to `since`; exactly the events after it follow, then live ones.
+    /// Confirms a resumed watch: exactly the events after `since` follow, then live ones.
     Watching {
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// The newest seq.
+        /// Newest seq of the raid.
         seq: Seq,
-        /// Always true.
+        /// Always true: the missed events follow.
         recovered: bool,
-        /// The members who are online.
+        /// Members who are online.
         online: Vec<PlayerId>,
     },
-    /// The raid as a whole; replaces what you hold. Events after `seq` follow.
+    /// The whole state of a raid, which replaces what the client holds. Events after `seq` follow.
     Snapshot {
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// The seq that the state is a function of.
+        /// Seq that the state is a function of.
         seq: Seq,
-        /// Always false.
+        /// Always false: missed events are not sent.
         recovered: bool,
-        /// The members who are online.
+        /// Members who are online.
         online: Vec<PlayerId>,
-        /// The state.
+        /// State of the raid at `seq`.
         state: Box<RaidState>,
     },
-    /// Nothing more comes of this raid.
+    /// Ends a watch: no more messages of this raid follow.
     Unwatched {
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// Why.
+        /// Why the watch ended.
         reason: UnwatchReason,
     },
-    /// Something happened.
+    /// Reports an event of a watched raid.
     Event {
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// What.
+        /// Event with its seq, type and data.
         #[serde(flatten)]
         event: Event,
     },
-    /// Members came online or went offline.
+    /// Reports that members came online or went offline.
     Presence {
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// Who is online now and was not.
+        /// Members who came online.
         online: Vec<PlayerId>,
-        /// Who was online and is not.
+        /// Members who went offline.
         offline: Vec<PlayerId>,
     },
-    /// I am alive.
+    /// Heartbeat, which the client answers with `beat`.
     Beat {
-        /// The server's clock.
+        /// Current time of the server's clock.
         now: UnixMillis,
-        /// The newest seq of each watched raid.
+        /// Newest seq of each watched raid, by the raid's id.
         heads: BTreeMap<String, Seq>,
     },
-    /// A command is committed.
+    /// Confirms that a command is committed.
     Ack {
-        /// The command's correlation number.
+        /// Correlation number of the command.
         id: u64,
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// The seq of the last event it caused.
+        /// Seq of the last event that the command caused.
         seq: Seq,
-        /// Whether its op had taken effect before.
+        /// Whether the command's op had already taken effect.
         duplicate: bool,
     },
-    /// A message was refused, or could not be carried out.
+    /// Reports that a message was refused or could not be carried out.
     Error {
-        /// The `t` of the message.
+        /// The `t` of the message; `frames` or `bytes` if the connection sends too fast.
         re: String,
-        /// Its correlation number, where given.
+        /// Correlation number of the message, if it could be read.
         id: Option<u64>,
-        /// Its raid, where given.
+        /// Raid of the message, if it could be read.
         raid: Option<RaidId>,
-        /// What went wrong.
+        /// Error, with whether to retry.
         error: ErrorBody,
     },
-    /// Another watcher signals.
+    /// Delivers a signal from another connection that watches the raid.
     Signal {
-        /// The raid.
+        /// Id of the raid.
         raid: RaidId,
-        /// Who.
+        /// Player who sent the signal.
         from: PlayerId,
-        /// What it is.
+        /// Kind of the signal.
         kind: String,
-        /// What they sent.
+        /// Data of the signal, as sent.
         #[ts(type = "unknown")]
         data: Value,
     },
-    /// The server will close this connection.
+    /// Announces that the server will close this connection.
     Bye {
-        /// Why.
+        /// Why the connection will be closed.
         reason: ByeReason,
-        /// When to come back, in milliseconds.
+        /// How long to wait before reconnecting, in milliseconds.
         reconnect_after_ms: u64,
     },
 }
 
 impl ServerMessage {
-    /// Its name on the wire.
+    /// Returns the name of the message's type on the wire.
     pub const fn t(&self) -> &'static str {
         match self {
             Self::Welcome { .. } => "welcome",
@@ -151,20 +151,20 @@ impl ServerMessage {
 /// A player's id and name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct PlayerRef {
-    /// Who.
+    /// Id of the player.
     pub id: PlayerId,
-    /// What they are called.
+    /// Name of the player.
     pub name: String,
 }
 
-/// What one connection may send.
+/// Limits on what one connection may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct WelcomeLimits {
-    /// The largest message, in bytes.
+    /// Largest message that is accepted, in bytes.
     pub message_bytes: u64,
-    /// Commands and signals per second.
+    /// Sustained rate of messages other than `beat`, per second.
     pub commands_per_second: u64,
-    /// Raids watched at once.
+    /// Number of raids that can be watched at once.
     pub watches: u64,
 }
 
@@ -172,20 +172,20 @@ pub struct WelcomeLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UnwatchReason {
-    /// You asked.
+    /// The client sent `unwatch`.
     Asked,
-    /// The leader sent you away.
+    /// The leader removed the player from the raid.
     Kicked,
-    /// You left the raid.
+    /// The player left the raid.
     Left,
-    /// You may no longer see it.
+    /// The player may no longer see the raid.
     Forbidden,
 }
 
-/// Why the server lets a connection go.
+/// Why the server closes a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ByeReason {
-    /// It is shutting down; another is there, or will be.
+    /// The server shuts down; another instance is available, or will be.
     Draining,
 }

@@ -1,4 +1,4 @@
-//! A raid's state as everybody sees it: a function of the seq alone.
+//! State of a raid as sent to clients: a function of the seq alone.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,73 +7,73 @@ use ts_rs::TS;
 use crate::event::FailReason;
 use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
 
-/// Everything that a client is shown of a raid.
+/// State of a raid: everything that a client sees of it, except who is online.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidState {
-    /// The raid.
+    /// Id of the raid.
     pub id: RaidId,
-    /// What it is called.
+    /// Title of the raid.
     pub title: String,
-    /// What it is about.
+    /// Description of the raid, if it has one.
     pub description: Option<String>,
-    /// What lets a player join.
+    /// Invite code, with which a player can join.
     pub invite_code: String,
-    /// Where it stands.
+    /// Status of the raid.
     pub status: RaidStatus,
-    /// Why it failed, if it did.
+    /// Why the raid failed; null unless it did.
     pub reason: Option<FailReason>,
-    /// The goal in xp.
+    /// Goal of the raid in XP.
     pub target_xp: u64,
-    /// The goal in tasks.
+    /// Goal of the raid in tasks.
     pub target_tasks: u64,
-    /// The xp earned so far, by those who left too.
+    /// XP earned so far, including that of members who have left.
     pub current_xp: u64,
-    /// The tasks done so far.
+    /// Tasks done so far; each contribution counts as one.
     pub current_tasks: u64,
-    /// How many members it takes.
+    /// Maximum number of members.
     pub max_members: u32,
-    /// Whether one may join once it is active.
+    /// Whether players can join once the raid is active.
     pub late_join: bool,
     /// Seconds from start to deadline.
     pub time_limit_secs: u64,
-    /// When it was made.
+    /// When the raid was created.
     pub created_at: UnixMillis,
-    /// When it was started.
+    /// When the raid was started; null before that.
     pub started_at: Option<UnixMillis>,
-    /// When it is lost.
+    /// When the raid fails unless both goals are reached before; null until the start.
     pub deadline: Option<UnixMillis>,
-    /// When it was completed or lost.
+    /// When the raid was completed or failed; null before that.
     pub ended_at: Option<UnixMillis>,
-    /// Who leads; null only once nobody is left.
+    /// Leader of the raid; null only once no member is left.
     pub leader: Option<PlayerId>,
-    /// How many leaders there have been.
+    /// Number of leaders so far, the current one included.
     pub term: u64,
-    /// The members in joining order; those who left are not in it.
+    /// Members in joining order, without those who have left.
     pub members: Vec<Member>,
-    /// The tasks in the order added.
+    /// Tasks in the order in which they were added.
     pub tasks: Vec<Task>,
-    /// The latest 50 chat messages, oldest first.
+    /// Latest 50 chat messages, oldest first.
     pub messages: Vec<ChatMessage>,
-    /// The final ranking, once completed.
+    /// Final ranking; null unless the raid is completed.
     pub ranking: Option<Vec<Rank>>,
 }
 
-/// Where a raid stands.
+/// Status of a raid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RaidStatus {
-    /// Gathering members.
+    /// Members gather; the leader has not started the raid.
     Recruiting,
-    /// Under way.
+    /// The raid has been started and runs until its deadline.
     Active,
-    /// Won.
+    /// Both goals were reached.
     Completed,
-    /// Lost.
+    /// The raid was lost; `reason` says why.
     Failed,
 }
 
 impl RaidStatus {
-    /// Every status, for lists of what is allowed.
+    /// Every status, for checks and lists of allowed values.
     pub const ALL: [RaidStatus; 4] = [
         Self::Recruiting,
         Self::Active,
@@ -81,7 +81,7 @@ impl RaidStatus {
         Self::Failed,
     ];
 
-    /// The name on the wire and in the database.
+    /// Returns the name on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Recruiting => "recruiting",
@@ -91,102 +91,102 @@ impl RaidStatus {
         }
     }
 
-    /// Whether nothing but talk can happen any more.
+    /// Returns whether the raid is over, so that only chat is still possible.
     pub const fn ended(self) -> bool {
         matches!(self, Self::Completed | Self::Failed)
     }
 }
 
-/// One member of a raid.
+/// A current member of a raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Member {
-    /// Who.
+    /// Id of the player.
     pub player: PlayerId,
-    /// Their name when they joined.
+    /// Name of the player when they joined.
     pub name: String,
-    /// Leader or member.
+    /// Role of the member in this raid.
     pub role: Role,
-    /// The xp earned in this raid.
+    /// XP earned in this raid.
     pub xp: u64,
-    /// The tasks done in this raid.
+    /// Tasks done in this raid; each contribution counts as one.
     pub tasks: u64,
-    /// Energy at `energy_at`; it regenerates by 1 a minute up to 100.
+    /// Energy at `energy_at`; it regenerates by 1 per minute up to 100.
     pub energy: u32,
-    /// When `energy` was last changed.
+    /// When `energy` last changed.
     pub energy_at: UnixMillis,
-    /// When they joined.
+    /// When the player joined.
     pub joined_at: UnixMillis,
 }
 
-/// What a member may do.
+/// Role of a member, which decides what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// Starts, cancels, kicks, promotes.
+    /// May start and cancel the raid, and kick and promote members.
     Leader,
-    /// Everybody else.
+    /// Any member who is not the leader.
     Member,
 }
 
-/// One task of a raid.
+/// A task of a raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Task {
-    /// Its number within the raid.
+    /// Number of the task within its raid.
     pub id: TaskId,
-    /// What is to be done.
+    /// Title: what has to be done.
     pub title: String,
-    /// What it earns.
+    /// XP earned by completing the task.
     pub xp: u64,
-    /// How long it should take.
+    /// How long the task should take, in minutes.
     pub minutes: u32,
-    /// Where it stands.
+    /// Status of the task.
     pub status: TaskStatus,
-    /// Who claimed or completed it.
+    /// Player who claimed or completed the task; null while it is open.
     pub assignee: Option<PlayerId>,
-    /// Who added it.
+    /// Player who added the task.
     pub by: PlayerId,
-    /// When it was claimed.
+    /// When the task was claimed; null while it is open.
     pub claimed_at: Option<UnixMillis>,
-    /// When it was completed.
+    /// When the task was completed; null before that.
     pub ended_at: Option<UnixMillis>,
 }
 
-/// Where a task stands.
+/// Status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskStatus {
-    /// Anybody may claim it.
+    /// Any member can claim the task.
     Open,
-    /// Somebody is at it.
+    /// A member has claimed the task and works on it.
     Claimed,
-    /// Done.
+    /// The task is done and has earned its XP.
     Completed,
 }
 
-/// One chat message.
+/// A chat message of a raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct ChatMessage {
-    /// The seq of its `said` event.
+    /// Seq of the message's `said` event.
     pub seq: Seq,
-    /// Who said it.
+    /// Player who sent the message.
     pub by: PlayerId,
-    /// What they said.
+    /// Text of the message.
     pub text: String,
-    /// When.
+    /// When the message was sent.
     pub at: UnixMillis,
 }
 
-/// A place in the final ranking.
+/// One row of the final ranking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Rank {
-    /// Who.
+    /// Id of the player.
     pub player: PlayerId,
-    /// Their name.
+    /// Name of the player.
     pub name: String,
-    /// What they earned.
+    /// XP that the player earned in the raid.
     pub xp: u64,
-    /// What they did.
+    /// Tasks that the player did in the raid; each contribution counts as one.
     pub tasks: u64,
-    /// Their place, from 1.
+    /// Rank of the player, from 1.
     pub rank: u32,
 }

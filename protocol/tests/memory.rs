@@ -1,5 +1,5 @@
-//! What decoding a hostile frame may cost in memory: a constant times its length. A test binary of its own, because it
-//! counts every allocation of its process.
+//! Bounds the memory that decoding an untrusted frame takes: a constant times the frame's length.
+//! It is a test binary of its own because it counts every allocation of its process.
 #![allow(unsafe_code, reason = "an allocator can't be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use raidhall_protocol::Codec;
 use raidhall_protocol::decode::decode;
 
-/// The largest message that a server takes by default.
+/// The largest message that a server accepts by default.
 const FRAME_BYTES: usize = 16 * 1024;
-/// The worst known frame is full of maps of one entry, each of which gets a tree node of its own.
+/// The worst known frame is full of maps with one entry, each of which gets a tree node of its own.
 const BYTES_PER_BYTE_MAX: usize = 400;
 
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -18,7 +18,7 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 struct Counting;
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call is passed unchanged to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let held = HELD.fetch_add(layout.size(), Relaxed) + layout.size();

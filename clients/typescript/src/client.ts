@@ -1,4 +1,5 @@
-// Everything together: a connection, the raids that are watched over it, and the commands that wait for answers.
+// The client: a connection, the raids that are watched on it, and the commands that wait for
+// answers.
 import type { Clock } from './clock.js';
 import { backoff, systemClock } from './clock.js';
 import type { Codec } from './codec.js';
@@ -6,7 +7,7 @@ import { msgpack } from './codec.js';
 import type { GetToken, Socket, Status, Welcome } from './connection.js';
 import { Connection } from './connection.js';
 import { RaidhallError } from './errors.js';
-import { tellAll } from './listeners.js';
+import { notifyAll } from './listeners.js';
 import type { Storage, Waiting } from './outbox.js';
 import { newOp } from './outbox.js';
 import { SOCKET_PATH } from './protocol.js';
@@ -15,28 +16,31 @@ import type { Ack } from './raid.js';
 import { Raid } from './raid.js';
 
 export interface Options {
-  /** Where the server is: `https://…`, `http://…`, or as `wss://`, `ws://`; a path before `/api` goes along. */
+  /** URL of the server: `https://…`, `http://…`, `wss://…` or `ws://…`, with the path before `/api`
+   * if there is one. */
   readonly url: string;
-  /** An access token that outlives the page; or */
+  /** Access token that outlives the page. Either this or `getToken` is required. */
   readonly token?: string;
-  /** what gives one, each time that one is needed: [`Session.getToken`] does. */
+  /** Returns an access token each time that one is needed, as [`Session.getToken`] does. */
   readonly getToken?: GetToken;
-  /** Where commands wait while nobody runs. Without one they are lost with the page. */
+  /** Store of waiting commands between two runs of the page. Without it they are lost with the
+   * page. */
   readonly storage?: Storage;
-  /** [`msgpack`] unless you say otherwise. */
+  /** Codec of the messages; [`msgpack`] by default. */
   readonly codec?: Codec;
   /** Name and version of your program, for the server's logs. */
   readonly name?: string;
-  /** What opens a WebSocket, where there is none built in (Node before 22). */
+  /** WebSocket constructor, where none is built in (Node before 22). */
   readonly WebSocket?: new (url: string, subprotocol: string) => unknown;
-  /** For tests. */
+  /** Clock and randomness, to be replaced in tests. */
   readonly clock?: Clock;
 }
 
-/** A command that is not answered for so long is sent again: the same key makes that safe. */
+/** Time after which a command without an answer is sent again; its idempotency key makes that safe.
+ */
 const ANSWER_MS = 15_000;
 
-/** What became of a command that a former run of the page gave. */
+/** The result of a command from an earlier run of the page. */
 export interface Settled extends Waiting {
   readonly result: Ack | RaidhallError;
 }
@@ -49,7 +53,7 @@ interface Pending {
   cancelRetry: (() => void) | null;
 }
 
-/** Begins to connect, and keeps connected. */
+/** Starts to connect and stays connected. */
 export const connect = (options: Options): Client => new Client(options);
 
 export class Client {
@@ -59,16 +63,17 @@ export class Client {
   private readonly raids = new Map<RaidId, Raid>();
   private readonly statusListeners = new Set<() => void>();
   private readonly settledListeners = new Set<(settled: Settled) => void>();
-  private readonly untold: Settled[] = [];
-  /** By correlation number, in the order given. */
+  private readonly unreported: Settled[] = [];
+  /** Pending commands by correlation number, in the order in which they were issued. */
   private readonly pending = new Map<number, Pending>();
   private ids = 0;
   private lineage: string | null = null;
   private clockAhead = 0;
-  /** What was kept has been read: before that nothing is sent, so that the order stays. */
+  /** Whether the stored commands have been read. Nothing is sent before that, so that the order is
+   * kept. */
   private ready = false;
-  private who: PlayerRef | null = null;
-  private readonly forget: () => void;
+  private connectedPlayer: PlayerRef | null = null;
+  private readonly stopWakeUp: () => void;
 
   constructor(private readonly options: Options) {
     this.clock = options.clock ?? systemClock;
@@ -86,37 +91,39 @@ export class Client {
         up: welcome => this.up(welcome),
         message: message => this.receive(message),
         down: () => this.raids.forEach(raid => raid.down()),
-        status: () => tellAll(this.statusListeners),
+        status: () => notifyAll(this.statusListeners),
       },
     );
-    this.forget = wakeUp(() => this.connection.wake());
+    this.stopWakeUp = wakeUp(() => this.connection.wake());
     void this.begin();
   }
 
-  /** How the connection is doing. The same object until that changes. */
+  /** Returns the status of the connection; the same object until it changes. */
   readonly getStatus = (): Status => this.connection.status;
 
-  /** Calls `listener` when the connection's status or the number of waiting commands changes. */
+  /** Calls `listener` when the connection's status or the number of waiting commands changes.
+   * Returns an unsubscribe function. */
   readonly onStatus = (listener: () => void): (() => void) => {
-    const heard = () => listener();
-    this.statusListeners.add(heard);
-    return () => this.statusListeners.delete(heard);
+    const wrapped = () => listener(); // the same function may subscribe twice
+    this.statusListeners.add(wrapped);
+    return () => this.statusListeners.delete(wrapped);
   };
 
-  /** Commands that are not answered yet: to be shown while there is no connection. */
+  /** Returns the number of commands without an answer, to be shown while there is no connection. */
   readonly getWaiting = (): number => this.pending.size;
 
-  /** Who is connected, once somebody was. */
+  /** The player of the latest connection; null before the first. */
   get player(): PlayerRef | null {
-    return this.who;
+    return this.connectedPlayer;
   }
 
-  /** The server's time, as far as it is known: for countdowns. */
+  /** Returns the server's time as far as it is known, for countdowns. */
   now(): number {
     return this.clock.now() + this.clockAhead;
   }
 
-  /** A raid; the same object each time. It is watched while somebody subscribes. */
+  /** Returns a raid, always the same object for an id. The raid is watched while it has at least
+   * one subscriber. */
   raid(id: RaidId): Raid {
     let raid = this.raids.get(id);
     if (!raid) {
@@ -125,54 +132,56 @@ export class Client {
         clock,
         send: message => this.connection.send(message) === 'sent',
         execute: (of, command) => this.execute(of, command),
-        player: () => this.who?.id ?? null,
+        player: () => this.connectedPlayer?.id ?? null,
       });
       this.raids.set(id, raid);
     }
     return raid;
   }
 
-  /** Calls `listener` with what became of commands that a former run of the page gave and nobody waits for: with those too that were
-   * answered before anybody listened. */
+  /** Calls `listener` with the result of each command from an earlier run of the page, including
+   * results that arrived before the first listener. Returns an unsubscribe function. */
   onSettled(listener: (settled: Settled) => void): () => void {
     this.settledListeners.add(listener);
-    this.untold.splice(0).forEach(settled => this.tellSettled(settled));
+    for (const settled of this.unreported.splice(0)) this.reportSettled(settled);
     return () => this.settledListeners.delete(listener);
   }
 
-  /** Connects at once if it waits to do so, or has stopped: because the player asks for it. */
+  /** Connects immediately if the connection waits for its next attempt or has stopped. Call it when
+   * the player asks. */
   retryNow(): void {
     this.connection.retry();
   }
 
-  /** Ends. Commands that are not answered stay in the storage, and their promises are broken with `closed`. */
+  /** Closes the client. Unanswered commands stay in the storage, and their promises reject with
+   * `closed`. */
   close(): void {
-    this.forget();
+    this.stopWakeUp();
     this.connection.close();
-    const left = [...this.pending.values()];
-    this.pending.clear(); // not dropped: they wait for the next run
-    left.forEach(({ reject, cancelRetry }) => {
+    const unanswered = [...this.pending.values()];
+    this.pending.clear(); // the storage keeps them for the next run
+    for (const { reject, cancelRetry } of unanswered) {
       cancelRetry?.();
       reject(new RaidhallError('closed', 'The client was closed before the command was answered'));
-    });
+    }
   }
 
   private async begin(): Promise<void> {
     const { storage } = this.options;
     try {
-      const kept = (await storage?.load()) ?? [];
-      const later = [...this.pending.values()];
-      const given = new Set(later.map(({ waiting }) => waiting.op));
+      const stored = (await storage?.load()) ?? [];
+      const issuedMeanwhile = [...this.pending.values()];
+      const ops = new Set(issuedMeanwhile.map(({ waiting }) => waiting.op));
       this.pending.clear();
-      for (const waiting of kept) {
-        if (given.has(waiting.op)) continue;
-        const settled = (result: Ack | RaidhallError) => this.tellSettled({ ...waiting, result });
+      for (const waiting of stored) {
+        if (ops.has(waiting.op)) continue;
+        const settled = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
         this.pending.set(++this.ids, { waiting, resolve: settled, reject: settled, tries: 0, cancelRetry: null });
         this.raid(waiting.raid).given(waiting);
       }
-      later.forEach(pending => this.pending.set(++this.ids, pending));
+      for (const pending of issuedMeanwhile) this.pending.set(++this.ids, pending);
     } catch {
-      // What cannot be read cannot be sent.
+      // Stored commands that cannot be read cannot be sent.
     }
     this.ready = true;
     this.waitingChanged();
@@ -204,7 +213,8 @@ export class Client {
     if (sent === 'sent') pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
   }
 
-  /** The command that is under way in a raid: one after the other, so that none overtakes one that has to be tried again. */
+  /** Returns the command that may be sent in a raid. Commands are sent one at a time, so that none
+   * overtakes one that has to be retried. */
   private firstOf(raid: RaidId): number | undefined {
     for (const [id, { waiting }] of this.pending) if (waiting.raid === raid) return id;
     return undefined;
@@ -215,12 +225,12 @@ export class Client {
     if (first !== undefined) this.transmit(first);
   }
 
-  private tellSettled(settled: Settled): void {
-    if (this.settledListeners.size === 0) this.untold.push(settled);
-    else tellAll(this.settledListeners, settled);
+  private reportSettled(settled: Settled): void {
+    if (this.settledListeners.size === 0) this.unreported.push(settled);
+    else notifyAll(this.settledListeners, settled);
   }
 
-  /** `result` is the answer to a command. */
+  /** Ends a command with its answer. */
   private settle(id: number, result: Ack | RaidhallError): void {
     const pending = this.pending.get(id);
     if (!pending) return;
@@ -237,13 +247,13 @@ export class Client {
   }
 
   private waitingChanged(): void {
-    tellAll(this.statusListeners);
+    notifyAll(this.statusListeners);
   }
 
   private up(welcome: Welcome): void {
     const sameHistory = this.lineage === null || this.lineage === welcome.lineage;
     this.lineage = welcome.lineage;
-    this.who = welcome.player;
+    this.connectedPlayer = welcome.player;
     this.clockAhead = welcome.now - this.clock.now();
     this.raids.forEach(raid => raid.up(sameHistory));
     new Set([...this.pending.values()].map(({ waiting }) => waiting.raid)).forEach(raid => this.transmitFirst(raid));
@@ -262,7 +272,7 @@ export class Client {
       case 'presence':
         return this.raids.get(message.raid)?.presence(message);
       case 'signal':
-        return this.raids.get(message.raid)?.heard(message);
+        return this.raids.get(message.raid)?.signalled(message);
       case 'beat':
         this.clockAhead = message.now - this.clock.now();
         for (const [raid, head] of Object.entries(message.heads)) this.raids.get(Number(raid))?.head(head as number);
@@ -303,7 +313,8 @@ function opener(given: Options['WebSocket']): (url: string, subprotocol: string)
   return (url, subprotocol) => new Constructor(url, subprotocol) as Socket;
 }
 
-/** Calls `wake` when the page is looked at again, or the network is back. Gives what ends that. */
+/** Calls `wake` when the page becomes visible or the network returns. Returns a function that stops
+ * this. */
 function wakeUp(wake: () => void): () => void {
   const page = (globalThis as { document?: EventTarget & { visibilityState: string } }).document;
   const visible = () => page?.visibilityState === 'visible' && wake();

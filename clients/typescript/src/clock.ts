@@ -1,11 +1,11 @@
-// Time and chance, as the rest of the client needs them: so that a test can have them its way.
+// Time and randomness behind an interface, so that a test can control them.
 
 export interface Clock {
-  /** Milliseconds, of this machine. */
+  /** Returns the time of this machine's clock, in milliseconds. */
   now(): number;
-  /** Runs something later; what it gives cancels it. */
+  /** Calls `run` later. Returns a function that cancels the call. */
   after(milliseconds: number, run: () => void): () => void;
-  /** From 0 to 1. */
+  /** Returns a random number from 0 to 1. */
   random(): number;
 }
 
@@ -21,6 +21,7 @@ export const systemClock: Clock = {
 const FIRST_MS = 1_000;
 const LONGEST_MS = 30_000;
 
-/** How long to wait before a try, the first being 0: one second doubling to thirty, with full jitter, so that those who lost
- * their connections together do not come back together. */
+/** Returns how many milliseconds to wait before an attempt, where `tries` is 0 for the first: one
+ * second doubling to thirty, with full jitter, so that clients which lost their connections
+ * together do not all return at the same time. */
 export const backoff = (tries: number, random: number): number => random * Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(tries, 10));

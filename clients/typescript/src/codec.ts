@@ -1,17 +1,17 @@
-// How messages travel: MessagePack in binary frames, or JSON in text frames. The same maps either way.
+// The two codecs: MessagePack in binary frames and JSON in text frames, with the same maps.
 import { decode, encode } from '@msgpack/msgpack';
 import { SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK } from './protocol.js';
 import type { ClientMessage, ServerMessage } from './protocol.js';
 
-/** One of the two forms, chosen by the WebSocket's subprotocol. */
+/** A codec, which the WebSocket's subprotocol selects. */
 export interface Codec {
   readonly subprotocol: string;
   encode(message: ClientMessage): string | Uint8Array<ArrayBuffer>;
-  /** @throws if it is not what this codec writes. */
+  /** @throws if the frame is not of this codec. */
   decode(frame: string | ArrayBuffer): ServerMessage;
 }
 
-/** Smaller and quicker to read: what is used unless you say otherwise. */
+/** MessagePack in binary frames: smaller and faster to read. This is the default. */
 export const msgpack: Codec = {
   subprotocol: SUBPROTOCOL_MSGPACK,
   encode: message => encode(message, { ignoreUndefined: true }) as Uint8Array<ArrayBuffer>,
@@ -21,7 +21,7 @@ export const msgpack: Codec = {
   },
 };
 
-/** Readable in the browser's network panel. */
+/** JSON in text frames: readable in the browser's network panel. */
 export const json: Codec = {
   subprotocol: SUBPROTOCOL_JSON,
   encode: message => JSON.stringify(message),

@@ -1,4 +1,5 @@
-// One WebSocket after the other: says hello, answers heartbeats, renews the token, and comes back as the close code says.
+// A connection that outlives its WebSockets: it sends hello, answers heartbeats, renews the token,
+// and reconnects as the close code says.
 import type { Clock } from './clock.js';
 import { backoff } from './clock.js';
 import type { Codec } from './codec.js';
@@ -6,26 +7,27 @@ import { RaidhallError } from './errors.js';
 import { CLOSE_CODES } from './protocol.js';
 import type { ClientMessage, ServerMessage } from './protocol.js';
 
-/** How the connection is doing. */
+/** Status of the connection. */
 export type Status =
   | { readonly state: 'connecting' }
   | { readonly state: 'online' }
-  /** Lost; it is tried again at `until`, by `Date.now()`. */
+  /** The connection was lost; the next attempt is at `until`, by `Date.now()`. */
   | { readonly state: 'waiting'; readonly until: number }
-  /** Nothing is tried any more: sign in anew, or tell the player why. */
+  /** There are no more attempts: sign in again, or show the player the reason. */
   | { readonly state: 'stopped'; readonly reason: StopReason }
-  /** You closed it. */
+  /** The client was closed. */
   | { readonly state: 'closed' };
 
 export type StopReason = 'unauthenticated' | 'banned' | 'too_many_connections' | 'refused';
 
-/** Gives an access token: to connect with, in place of one that is about to end (`renew`), or of one that was `refused`. If it
- * throws a [`RaidhallError`] that says not to retry, the connection stops; anything else is tried again. */
+/** Returns an access token: to connect with (`connect`), to replace one that is about to expire
+ * (`renew`), or one that was `refused`. If it throws a [`RaidhallError`] without `retry`, the
+ * connection stops; after any other error it is called again. */
 export type GetToken = (why: 'connect' | 'renew' | 'refused') => string | Promise<string>;
 
 export type Welcome = Extract<ServerMessage, { t: 'welcome' }>;
 
-/** What of WebSocket is used. */
+/** The part of WebSocket that the client uses. */
 export interface Socket {
   binaryType: string;
   readonly readyState: number;
@@ -47,19 +49,19 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionHandler {
-  /** A connection begins. */
+  /** Called when a connection begins. */
   up(welcome: Welcome): void;
   message(message: ServerMessage): void;
-  /** It has ended. */
+  /** Called when the connection has ended. */
   down(): void;
   status(status: Status): void;
 }
 
-/** How long a connection may take until `welcome`, with the token that it needs. */
+/** How long a connection may take until `welcome`, including the request for a token. */
 const OPENING_MS = 10_000;
-/** After so long a connection counts as good, and the next loss as the first. */
+/** Age at which a connection counts as good, so that the next loss counts as the first. */
 const GOOD_MS = 5_000;
-/** The longest that a timer of JavaScript's takes. */
+/** The longest delay that a JavaScript timer accepts. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 const OPEN = 1;
 
@@ -68,15 +70,15 @@ export class Connection {
   private current: Status = { state: 'connecting' };
   private welcome: Welcome | null = null;
   private welcomedAt = 0;
-  /** What the player is signed in with now. */
+  /** Access token of the current connection. */
   private token = '';
   private messageBytesMax = Infinity;
-  private heard = 0;
+  private receivedAt = 0;
   private upSince = 0;
   private tries = 0;
   private refused = false;
-  private comeBackAfter = 0;
-  /** Counts attempts, so that what belongs to a former one is known. */
+  private reconnectAfter = 0;
+  /** Number of the current attempt, so that callbacks of earlier attempts can be ignored. */
   private attempt = 0;
   private timers: Partial<Record<'retry' | 'opening' | 'heartbeat' | 'renewal', () => void>> = {};
 
@@ -95,10 +97,11 @@ export class Connection {
 
   close(): void {
     this.hangUp(CLOSE_CODES.normal);
-    this.become({ state: 'closed' });
+    this.setStatus({ state: 'closed' });
   }
 
-  /** Sends, if there is a connection that has begun, and the server takes a message of that size as far as is known. */
+  /** Sends a message, if the connection is established and the message is within the size limit of
+   * the server, if that is known. */
   send(message: ClientMessage): 'sent' | 'away' | 'too_large' {
     const frame = this.options.codec.encode(message);
     if (size(frame) > this.messageBytesMax) return 'too_large';
@@ -107,24 +110,26 @@ export class Connection {
     return 'sent';
   }
 
-  /** The player asks for it: whatever ended the connection may be over. */
+  /** Connects immediately if the connection waits or has stopped; the cause may be gone by now. */
   retry(): void {
     if (this.current.state === 'stopped') void this.open();
     else this.wake();
   }
 
-  /** The machine woke, the page is looked at, the network is back: don't wait, and don't trust a connection that was silent. */
+  /** Call this when the machine wakes, the page becomes visible or the network returns. It ends a
+   * wait for the next attempt and drops a connection that has been silent. */
   wake(): void {
     if (this.current.state === 'waiting') void this.open();
     else if (this.welcome && this.silence() > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout);
   }
 
-  /** A clock that was set back counts as silence: better one connection too many than one that is dead. */
+  /** Returns for how long nothing has arrived. A clock that was set back counts as silence: one
+   * reconnect too many is better than a dead connection. */
   private silence(): number {
-    return Math.abs(this.options.clock.now() - this.heard);
+    return Math.abs(this.options.clock.now() - this.receivedAt);
   }
 
-  private become(status: Status): void {
+  private setStatus(status: Status): void {
     this.current = status;
     this.handler.status(status);
   }
@@ -133,7 +138,7 @@ export class Connection {
     this.hangUp();
     const attempt = ++this.attempt;
     this.timer('opening', OPENING_MS, () => this.lost(0));
-    this.become({ state: 'connecting' });
+    this.setStatus({ state: 'connecting' });
     if (attempt !== this.attempt) return;
     let token: string;
     try {
@@ -148,19 +153,19 @@ export class Connection {
     try {
       socket = this.options.open(url, codec.subprotocol);
     } catch {
-      return this.stop('refused'); // a page may not open it, or the URL is none
+      return this.stop('refused'); // the page is not allowed to open it, or the URL is invalid
     }
     this.socket = socket;
     this.token = token;
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => socket.send(codec.encode({ t: 'hello', token, client: name }));
     socket.onmessage = ({ data }) => {
-      this.heard = clock.now();
+      this.receivedAt = clock.now();
       let message: ServerMessage;
       try {
         message = codec.decode(data);
       } catch {
-        return this.lost(0); // whoever writes so is no server of ours
+        return this.lost(0); // the peer is not a Raidhall server
       }
       this.receive(message);
     };
@@ -185,8 +190,8 @@ export class Connection {
         this.renewInTime();
         if (!begins) return;
         this.timer('opening', null);
-        this.upSince = this.heard;
-        this.become({ state: 'online' });
+        this.upSince = this.receivedAt;
+        this.setStatus({ state: 'online' });
         this.beat();
         this.handler.up(message);
         return;
@@ -195,13 +200,13 @@ export class Connection {
         this.send({ t: 'beat' });
         break;
       case 'bye':
-        this.comeBackAfter = message.reconnect_after_ms;
+        this.reconnectAfter = message.reconnect_after_ms;
         return;
     }
     this.handler.message(message);
   }
 
-  /** Two silent heartbeats are the end. */
+  /** Drops the connection after two missed heartbeats. */
   private beat(): void {
     const every = this.welcome?.heartbeat_ms ?? TIMER_MAX_MS;
     this.timer('heartbeat', every, () => {
@@ -210,7 +215,8 @@ export class Connection {
     });
   }
 
-  /** Says hello with a new token when three quarters of this one's time are over. */
+  /** Sends hello with a new token when three quarters of the remaining lifetime of this one have
+   * passed. */
   private renewInTime(): void {
     const ends = expiry(this.token);
     if (ends === null || !this.welcome) return;
@@ -229,7 +235,7 @@ export class Connection {
         this.renewInTime();
       } catch (error) {
         if (attempt !== this.attempt) return;
-        if (error instanceof RaidhallError && !error.retry) return; // the server will say so
+        if (error instanceof RaidhallError && !error.retry) return; // the server will close the connection
         this.renewIn(backoff(tries, this.options.clock.random()), tries + 1);
       }
     });
@@ -239,9 +245,9 @@ export class Connection {
     const { clock } = this.options;
     if (this.welcome && clock.now() - this.upSince >= GOOD_MS) this.tries = 0;
     const tries = this.tries++;
-    const asked = this.comeBackAfter;
+    const reconnectAfter = this.reconnectAfter;
     this.hangUp();
-    if (this.current.state === 'closed') return; // whoever was told that it is down has closed it
+    if (this.current.state === 'closed') return; // the handler of `down` has closed it
     const again = () => (tries === 0 ? 0 : backoff(tries, clock.random()));
     if (code === CLOSE_CODES.unauthenticated) {
       this.refused = true;
@@ -253,21 +259,21 @@ export class Connection {
       };
       this.stop(reasons[code] ?? 'refused');
     } else if (code >= 4200 && code < 4300) {
-      this.retryAfter(asked + again());
+      this.retryAfter(reconnectAfter + again());
     } else {
-      this.retryAfter(asked + backoff(tries, clock.random()));
+      this.retryAfter(reconnectAfter + backoff(tries, clock.random()));
     }
   }
 
   private stop(reason: StopReason): void {
     this.hangUp();
     if (this.current.state === 'closed') return;
-    this.become({ state: 'stopped', reason });
+    this.setStatus({ state: 'stopped', reason });
   }
 
   private retryAfter(wait: number): void {
     this.timer('retry', wait, () => void this.open());
-    this.become({ state: 'waiting', until: this.options.clock.now() + wait });
+    this.setStatus({ state: 'waiting', until: this.options.clock.now() + wait });
   }
 
   private hangUp(code?: number): void {
@@ -276,7 +282,7 @@ export class Connection {
     const { socket } = this;
     const begun = this.welcome !== null;
     this.socket = this.welcome = null;
-    this.comeBackAfter = 0;
+    this.reconnectAfter = 0;
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.onerror = () => {};
@@ -294,7 +300,8 @@ export class Connection {
 
 const size = (frame: string | Uint8Array): number => (typeof frame === 'string' ? new TextEncoder().encode(frame).length : frame.length);
 
-/** When a JSON Web Token ends, in milliseconds by its issuer's clock; null if it does not say so. */
+/** Returns when a JSON Web Token expires, in milliseconds by its issuer's clock, or null if it has
+ * no such claim. */
 function expiry(token: string): number | null {
   try {
     const claims: unknown = JSON.parse(atob((token.split('.')[1] ?? '').replace(/-/g, '+').replace(/_/g, '/')));

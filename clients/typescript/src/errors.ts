@@ -1,13 +1,13 @@
-// What can go wrong, as the server says it, and as only the client knows it.
+// Errors that the server sends, and those that only the client can detect.
 import type { ErrorBody, ErrorType, FieldFault } from './protocol.js';
 
-/** A refusal, or a fault that did not pass. */
+/** A refusal, or a fault that retries did not overcome. */
 export class RaidhallError extends Error {
   readonly type: ErrorType | 'closed' | 'network';
-  /** Whether the same may succeed later. */
+  /** Whether the same request may succeed later. */
   readonly retry: boolean;
   readonly retryAfterMs: number | null;
-  /** What is wrong with which field, for `invalid`. */
+  /** Every faulty field of the request, for `invalid`. */
   readonly fields: readonly FieldFault[];
 
   constructor(type: ErrorType | 'closed' | 'network', message: string, rest: Partial<Omit<ErrorBody, 'type' | 'message'>> = {}) {

@@ -1,15 +1,16 @@
-// What an event makes of a state. The data carry results, so there are no rules here: a snapshot with the events after it is
-// the server's state. States are never changed: what an event leaves alone is shared with the state before.
+// Folds events into a raid's state. Events carry results, so there are no game rules here: a
+// snapshot with the events after it is the server's state. States are immutable: parts that an
+// event leaves unchanged are shared with the previous state.
 import { MESSAGES_SHOWN } from './protocol.js';
 import type { Member, RaidEvent, RaidState, Task, TaskId } from './protocol.js';
 
-/** The state after an event; null for an event that this release does not know, or that contradicts the state: then only a
- * snapshot helps. */
+/** Returns the state after an event. Returns null if this release does not know the event or it
+ * contradicts the state; then only a snapshot helps. */
 export function fold(state: RaidState, event: RaidEvent): RaidState | null {
   const { at } = event;
   switch (event.type) {
     case 'raid_created':
-      return null; // only ever the first, and there is a state
+      return null; // always the first event, and here a state already exists
     case 'member_joined': {
       const leads = event.data.role === 'leader' ? { leader: event.data.player, term: 1 } : {};
       return { ...state, ...leads, members: [...state.members, { ...event.data }] };

@@ -1,8 +1,9 @@
-/** Tells each of them. One that throws stops neither the others nor the client: its error goes to whoever hears of uncaught ones. */
-export function tellAll<T extends unknown[]>(listeners: Iterable<(...told: T) => void>, ...told: T): void {
+/** Calls each listener. If one throws, the others and the client go on, and its error is reported
+ * as uncaught. */
+export function notifyAll<T extends unknown[]>(listeners: Iterable<(...args: T) => void>, ...args: T): void {
   for (const listener of listeners) {
     try {
-      listener(...told);
+      listener(...args);
     } catch (error) {
       void Promise.reject(error);
     }

@@ -1,26 +1,29 @@
-// Commands that have not been answered. Each has a key of its own (`op`) from the moment that it is given, and keeps it until
-// it is answered: so it takes effect once, however often it is sent, over whatever connection, from whatever run of the page.
+// Commands that have not been answered. Each command has an idempotency key (`op`) from its
+// creation until its answer, so it takes effect once, no matter how often it is sent, on which
+// connection, and from which run of the page.
 import type { Command, OpKey, RaidId } from './protocol.js';
 
-/** A command that waits. */
+/** A command that waits for its answer. */
 export interface Waiting {
   readonly op: OpKey;
   readonly raid: RaidId;
   readonly cmd: Command;
-  /** When it was given, in the server's time as far as that was known. */
+  /** When the command was created, in the server's time as far as that was known. */
   readonly at: number;
 }
 
-/** Where waiting commands are kept while nobody runs: for instance in `localStorage`. Each player needs one of their own. The tabs
- * of one player may share it: what two of them send counts once. */
+/** A store of waiting commands between two runs of the page, for instance in `localStorage`. Each
+ * player needs a storage of their own. The tabs of one player may share it: a command that two of
+ * them send takes effect once. */
 export interface Storage {
-  /** What is kept, in the order that it was put in. */
+  /** Returns the stored commands in the order in which they were put in. */
   load(): readonly Waiting[] | Promise<readonly Waiting[]>;
   put(waiting: Waiting): void;
   drop(op: OpKey): void;
 }
 
-/** A storage in `localStorage`, or in what has its methods: an entry for each command, under keys that begin with `key`. */
+/** Returns a storage in `localStorage`, or an object with its methods. Each command is one entry,
+ * and all keys begin with `key`. */
 export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>, key: string): Storage {
   let puts = 0;
   return {
@@ -33,7 +36,7 @@ export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'get
           const entry = JSON.parse(storage.getItem(name) ?? '');
           if (entry.waiting.op && entry.waiting.cmd) kept.push(entry);
         } catch {
-          // Whatever stands there, nobody can send it.
+          // An unreadable entry cannot be sent.
         }
       }
       return kept.sort((one, other) => one.waiting.at - other.waiting.at || one.turn - other.turn).map(({ waiting }) => waiting);
@@ -42,20 +45,20 @@ export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'get
       try {
         storage.setItem(`${key}/${waiting.op}`, JSON.stringify({ turn: puts++, waiting }));
       } catch {
-        // The storage is full or forbidden: then the command lives as long as the page.
+        // The storage is full or forbidden, so the command is lost with the page.
       }
     },
     drop(op) {
       try {
         storage.removeItem(`${key}/${op}`);
       } catch {
-        // Then a later run sends it again, which counts once.
+        // A later run sends the command again; it still takes effect once.
       }
     },
   };
 }
 
-/** A key that nobody else makes. */
+/** Returns a new random idempotency key. */
 export function newOp(): OpKey {
   const bytes = new Uint8Array(16);
   if (globalThis.crypto) globalThis.crypto.getRandomValues(bytes);

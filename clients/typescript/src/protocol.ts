@@ -1,74 +1,74 @@
 // Generated from the Rust types of raidhall-protocol; do not edit.
-// `UPDATE_FIXTURES=1 cargo test -p raidhall-protocol` writes it anew.
+// `UPDATE_FIXTURES=1 cargo test -p raidhall-protocol` regenerates it.
 
-/** A raid. */
+/** Id of a raid, from 1 to 2^53 − 1. */
 export type RaidId = number;
 
-/** A player. */
+/** Id of a player, from 1 to 2^53 − 1. */
 export type PlayerId = number;
 
-/** A task, numbered within its raid from 1 in the order added. */
+/** Id of a task: its number within its raid, from 1 in the order in which tasks were added. */
 export type TaskId = number;
 
-/** A place in a raid's history: its events are numbered from 1 without a hole; 0 is before the first. */
+/** Seq: the number of an event in its raid, from 1 without a gap; 0 is before the first event. */
 export type Seq = number;
 
-/** A moment, in milliseconds since the Unix epoch. */
+/** Point in time, in milliseconds since the Unix epoch. */
 export type UnixMillis = number;
 
-/** An idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`. */
+/** Idempotency key chosen by a client: 1–64 characters of `A-Z a-z 0-9 _ - .`. */
 export type OpKey = string;
 
-/** A message from a client, by `t`. */
+/** A message from a client, tagged by `t`. */
 export type ClientMessage =
   | {
     t: "hello",
-    /** An access token. */
+    /** Access token to authenticate with. */
     token: string,
-    /** Name and version of the program, for the server's logs. */
+    /** Name and version of the client program, for the server's logs. */
     client?: string,
   }
   | {
     t: "watch",
     /** Correlation number, echoed in an error. */
     id?: number,
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** The newest seq the client holds. */
+    /** Newest seq that the client holds. */
     since?: Seq,
   }
   | {
     t: "unwatch",
     /** Correlation number, echoed in an error. */
     id?: number,
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
   }
   | {
     t: "do",
     /** Correlation number, echoed in the answer. */
     id: number,
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
     /** Idempotency key: with it, the command takes effect at most once. */
     op?: OpKey,
-    /** What to do. */
+    /** Command to be executed in the raid. */
     cmd: Command,
   }
   | {
     t: "signal",
     /** Correlation number, echoed in an error. */
     id?: number,
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** What it is, `[a-z_]{1,32}`. */
+    /** Kind of the signal, `[a-z_]{1,32}`. */
     kind: string,
-    /** Anything, at most 1 KiB as JSON. */
+    /** Any value, at most 1 KiB as JSON unless the server is configured otherwise. */
     data: unknown,
   }
   | { t: "beat" };
 
-/** A command (`cmd`), by type. */
+/** A command (`cmd`), tagged by `type`. */
 export type Command =
   | { type: "start" }
   | { type: "leave" }
@@ -89,63 +89,63 @@ export type Command =
   }
   | { type: "say", text: string };
 
-/** A message from the server, by `t`. */
+/** A message from the server, tagged by `t`. */
 export type ServerMessage =
   | {
     t: "welcome",
-    /** Who you are; null for a token that speaks for no player. */
+    /** The authenticated player; null for a token that speaks for no player. */
     player: PlayerRef | null,
-    /** This connection's name in the server's logs. */
+    /** Name of this connection in the server's logs. */
     session: string,
-    /** The server's clock. */
+    /** Current time of the server's clock. */
     now: UnixMillis,
-    /** How often `beat` comes, in milliseconds. */
+    /** Interval between `beat` messages, in milliseconds. */
     heartbeat_ms: number,
-    /** What you may send. */
+    /** Limits on what this connection may send. */
     limits: WelcomeLimits,
-    /** Names this history of the database; if it is not the one you hold cursors of, drop them. */
+    /** Id of the database's history; if it has changed, discard the seqs that you hold. */
     lineage: string,
   }
   | {
     t: "watching",
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** The newest seq. */
+    /** Newest seq of the raid. */
     seq: Seq,
-    /** Always true. */
+    /** Always true: the missed events follow. */
     recovered: boolean,
-    /** The members who are online. */
+    /** Members who are online. */
     online: Array<PlayerId>,
   }
   | {
     t: "snapshot",
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** The seq that the state is a function of. */
+    /** Seq that the state is a function of. */
     seq: Seq,
-    /** Always false. */
+    /** Always false: missed events are not sent. */
     recovered: boolean,
-    /** The members who are online. */
+    /** Members who are online. */
     online: Array<PlayerId>,
-    /** The state. */
+    /** State of the raid at `seq`. */
     state: RaidState,
   }
   | {
     t: "unwatched",
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** Why. */
+    /** Why the watch ended. */
     reason: UnwatchReason,
   }
   | {
     t: "event",
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** Its place in the raid's history. */
+    /** Position of the event in the raid's history. */
     seq: Seq,
-    /** When it happened, by the database's clock; never before the event in front of it. */
+    /** When the event happened, by the database's clock; never before the previous event. */
     at: UnixMillis,
-    /** The acting player; null for the server itself and for the host app's backend. */
+    /** Player who acted; null for the server itself and for the host app's backend. */
     by: PlayerId | null,
   } & (
     | {
@@ -252,93 +252,93 @@ export type ServerMessage =
   )
   | {
     t: "presence",
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** Who is online now and was not. */
+    /** Members who came online. */
     online: Array<PlayerId>,
-    /** Who was online and is not. */
+    /** Members who went offline. */
     offline: Array<PlayerId>,
   }
   | {
     t: "beat",
-    /** The server's clock. */
+    /** Current time of the server's clock. */
     now: UnixMillis,
-    /** The newest seq of each watched raid. */
+    /** Newest seq of each watched raid, by the raid's id. */
     heads: { [key in string]: Seq },
   }
   | {
     t: "ack",
-    /** The command's correlation number. */
+    /** Correlation number of the command. */
     id: number,
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** The seq of the last event it caused. */
+    /** Seq of the last event that the command caused. */
     seq: Seq,
-    /** Whether its op had taken effect before. */
+    /** Whether the command's op had already taken effect. */
     duplicate: boolean,
   }
   | {
     t: "error",
-    /** The `t` of the message. */
+    /** The `t` of the message; `frames` or `bytes` if the connection sends too fast. */
     re: string,
-    /** Its correlation number, where given. */
+    /** Correlation number of the message, if it could be read. */
     id: number | null,
-    /** Its raid, where given. */
+    /** Raid of the message, if it could be read. */
     raid: RaidId | null,
-    /** What went wrong. */
+    /** Error, with whether to retry. */
     error: ErrorBody,
   }
   | {
     t: "signal",
-    /** The raid. */
+    /** Id of the raid. */
     raid: RaidId,
-    /** Who. */
+    /** Player who sent the signal. */
     from: PlayerId,
-    /** What it is. */
+    /** Kind of the signal. */
     kind: string,
-    /** What they sent. */
+    /** Data of the signal, as sent. */
     data: unknown,
   }
   | {
     t: "bye",
-    /** Why. */
+    /** Why the connection will be closed. */
     reason: ByeReason,
-    /** When to come back, in milliseconds. */
+    /** How long to wait before reconnecting, in milliseconds. */
     reconnect_after_ms: number,
   };
 
 /** A player's id and name. */
 export type PlayerRef = {
-  /** Who. */
+  /** Id of the player. */
   id: PlayerId,
-  /** What they are called. */
+  /** Name of the player. */
   name: string,
 };
 
-/** What one connection may send. */
+/** Limits on what one connection may send. */
 export type WelcomeLimits = {
-  /** The largest message, in bytes. */
+  /** Largest message that is accepted, in bytes. */
   message_bytes: number,
-  /** Commands and signals per second. */
+  /** Sustained rate of messages other than `beat`, per second. */
   commands_per_second: number,
-  /** Raids watched at once. */
+  /** Number of raids that can be watched at once. */
   watches: number,
 };
 
 /** Why a watch ended. */
 export type UnwatchReason = "asked" | "kicked" | "left" | "forbidden";
 
-/** Why the server lets a connection go. */
+/** Why the server closes a connection. */
 export type ByeReason = "draining";
 
-/** One numbered event of one raid. */
+/** A numbered event of one raid. */
 export type RaidEvent =
   | {
-    /** Its place in the raid's history. */
+    /** Position of the event in the raid's history. */
     seq: Seq,
-    /** When it happened, by the database's clock; never before the event in front of it. */
+    /** When the event happened, by the database's clock; never before the previous event. */
     at: UnixMillis,
-    /** The acting player; null for the server itself and for the host app's backend. */
+    /** Player who acted; null for the server itself and for the host app's backend. */
     by: PlayerId | null,
   } & (
     | {
@@ -444,7 +444,7 @@ export type RaidEvent =
     }
   );
 
-/** What happened, by type. */
+/** Data of an event, tagged by `type`. */
 export type EventData =
   | {
     type: "raid_created",
@@ -551,337 +551,337 @@ export type EventData =
 /** Why a member left. */
 export type LeaveReason = "left" | "kicked";
 
-/** Why leadership moved. */
+/** Why leadership moved to another member. */
 export type LeaderReason = "left" | "promoted" | "leader_offline";
 
-/** Why a raid was lost. */
+/** Why a raid failed. */
 export type FailReason = "deadline" | "cancelled" | "abandoned";
 
-/** Everything that a client is shown of a raid. */
+/** State of a raid: everything that a client sees of it, except who is online. */
 export type RaidState = {
-  /** The raid. */
+  /** Id of the raid. */
   id: RaidId,
-  /** What it is called. */
+  /** Title of the raid. */
   title: string,
-  /** What it is about. */
+  /** Description of the raid, if it has one. */
   description: string | null,
-  /** What lets a player join. */
+  /** Invite code, with which a player can join. */
   invite_code: string,
-  /** Where it stands. */
+  /** Status of the raid. */
   status: RaidStatus,
-  /** Why it failed, if it did. */
+  /** Why the raid failed; null unless it did. */
   reason: FailReason | null,
-  /** The goal in xp. */
+  /** Goal of the raid in XP. */
   target_xp: number,
-  /** The goal in tasks. */
+  /** Goal of the raid in tasks. */
   target_tasks: number,
-  /** The xp earned so far, by those who left too. */
+  /** XP earned so far, including that of members who have left. */
   current_xp: number,
-  /** The tasks done so far. */
+  /** Tasks done so far; each contribution counts as one. */
   current_tasks: number,
-  /** How many members it takes. */
+  /** Maximum number of members. */
   max_members: number,
-  /** Whether one may join once it is active. */
+  /** Whether players can join once the raid is active. */
   late_join: boolean,
   /** Seconds from start to deadline. */
   time_limit_secs: number,
-  /** When it was made. */
+  /** When the raid was created. */
   created_at: UnixMillis,
-  /** When it was started. */
+  /** When the raid was started; null before that. */
   started_at: UnixMillis | null,
-  /** When it is lost. */
+  /** When the raid fails unless both goals are reached before; null until the start. */
   deadline: UnixMillis | null,
-  /** When it was completed or lost. */
+  /** When the raid was completed or failed; null before that. */
   ended_at: UnixMillis | null,
-  /** Who leads; null only once nobody is left. */
+  /** Leader of the raid; null only once no member is left. */
   leader: PlayerId | null,
-  /** How many leaders there have been. */
+  /** Number of leaders so far, the current one included. */
   term: number,
-  /** The members in joining order; those who left are not in it. */
+  /** Members in joining order, without those who have left. */
   members: Array<Member>,
-  /** The tasks in the order added. */
+  /** Tasks in the order in which they were added. */
   tasks: Array<Task>,
-  /** The latest 50 chat messages, oldest first. */
+  /** Latest 50 chat messages, oldest first. */
   messages: Array<ChatMessage>,
-  /** The final ranking, once completed. */
+  /** Final ranking; null unless the raid is completed. */
   ranking: Array<Rank> | null,
 };
 
-/** Where a raid stands. */
+/** Status of a raid. */
 export type RaidStatus = "recruiting" | "active" | "completed" | "failed";
 
-/** One member of a raid. */
+/** A current member of a raid. */
 export type Member = {
-  /** Who. */
+  /** Id of the player. */
   player: PlayerId,
-  /** Their name when they joined. */
+  /** Name of the player when they joined. */
   name: string,
-  /** Leader or member. */
+  /** Role of the member in this raid. */
   role: Role,
-  /** The xp earned in this raid. */
+  /** XP earned in this raid. */
   xp: number,
-  /** The tasks done in this raid. */
+  /** Tasks done in this raid; each contribution counts as one. */
   tasks: number,
-  /** Energy at `energy_at`; it regenerates by 1 a minute up to 100. */
+  /** Energy at `energy_at`; it regenerates by 1 per minute up to 100. */
   energy: number,
-  /** When `energy` was last changed. */
+  /** When `energy` last changed. */
   energy_at: UnixMillis,
-  /** When they joined. */
+  /** When the player joined. */
   joined_at: UnixMillis,
 };
 
-/** What a member may do. */
+/** Role of a member, which decides what they may do. */
 export type Role = "leader" | "member";
 
-/** One task of a raid. */
+/** A task of a raid. */
 export type Task = {
-  /** Its number within the raid. */
+  /** Number of the task within its raid. */
   id: TaskId,
-  /** What is to be done. */
+  /** Title: what has to be done. */
   title: string,
-  /** What it earns. */
+  /** XP earned by completing the task. */
   xp: number,
-  /** How long it should take. */
+  /** How long the task should take, in minutes. */
   minutes: number,
-  /** Where it stands. */
+  /** Status of the task. */
   status: TaskStatus,
-  /** Who claimed or completed it. */
+  /** Player who claimed or completed the task; null while it is open. */
   assignee: PlayerId | null,
-  /** Who added it. */
+  /** Player who added the task. */
   by: PlayerId,
-  /** When it was claimed. */
+  /** When the task was claimed; null while it is open. */
   claimed_at: UnixMillis | null,
-  /** When it was completed. */
+  /** When the task was completed; null before that. */
   ended_at: UnixMillis | null,
 };
 
-/** Where a task stands. */
+/** Status of a task. */
 export type TaskStatus = "open" | "claimed" | "completed";
 
-/** One chat message. */
+/** A chat message of a raid. */
 export type ChatMessage = {
-  /** The seq of its `said` event. */
+  /** Seq of the message's `said` event. */
   seq: Seq,
-  /** Who said it. */
+  /** Player who sent the message. */
   by: PlayerId,
-  /** What they said. */
+  /** Text of the message. */
   text: string,
-  /** When. */
+  /** When the message was sent. */
   at: UnixMillis,
 };
 
-/** A place in the final ranking. */
+/** One row of the final ranking. */
 export type Rank = {
-  /** Who. */
+  /** Id of the player. */
   player: PlayerId,
-  /** Their name. */
+  /** Name of the player. */
   name: string,
-  /** What they earned. */
+  /** XP that the player earned in the raid. */
   xp: number,
-  /** What they did. */
+  /** Tasks that the player did in the raid; each contribution counts as one. */
   tasks: number,
-  /** Their place, from 1. */
+  /** Rank of the player, from 1. */
   rank: number,
 };
 
-/** An error as a client gets it. REST adds `status` and `request_id`. */
+/** An error as sent to a client. REST adds `status` and `request_id`. */
 export type ErrorBody = {
-  /** What went wrong. */
+  /** Type of the error, for programs. */
   type: ErrorType,
-  /** The same for a person. */
+  /** Description of the error, for people. */
   message: string,
   /** Whether the same request may succeed later. */
   retry: boolean,
-  /** When to try again at the earliest, in milliseconds. */
+  /** Shortest time to wait before a retry, in milliseconds. */
   retry_after_ms: number | null,
-  /** What is wrong with which field, for `invalid`. */
+  /** Every faulty field of the request, for `invalid`. */
   fields: Array<FieldFault> | null,
 };
 
-/** What went wrong, as far as a client can act on it. */
+/** Type of an error, as far as a client can act on it. */
 export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
 
-/** What is wrong with one field of a request. */
+/** A fault in one field of a request. */
 export type FieldFault = {
-  /** The field's name. */
+  /** Name of the faulty field. */
   field: string,
-  /** What it must be. */
+  /** What the field must be. */
   message: string,
 };
 
-/** Success. */
+/** Body of a successful response. */
 export type Data<T> = {
-  /** What was asked for. */
+  /** Result of the request. */
   data: T,
 };
 
-/** One page of a list. */
+/** Body with one page of a list. */
 export type Page<T> = {
-  /** The rows. */
+  /** Rows of this page. */
   data: Array<T>,
-  /** What to pass as `cursor` for the next page; null on the last. */
+  /** Cursor to pass as `cursor` for the next page; null on the last. */
   next_cursor: string | null,
 };
 
-/** The answer to a sign-in or a refresh. */
+/** Tokens of a player: the response to a sign-in or a refresh. */
 export type TokenPair = {
-  /** For `Authorization: Bearer` and `hello`. */
+  /** Access token for `Authorization: Bearer` and `hello`. */
   access_token: string,
-  /** For the next pair. */
+  /** Refresh token, to be exchanged for the next pair. */
   refresh_token: string,
-  /** Seconds until the access token ends. */
+  /** Seconds until the access token expires. */
   expires_in: number,
-  /** Who signed in. */
+  /** Player who is signed in. */
   player: PlayerRef,
 };
 
-/** The signed-in player (`GET /me`). */
+/** A player with totals over all raids (`GET /me`). */
 export type Profile = {
-  /** Who. */
+  /** Id of the player. */
   id: PlayerId,
-  /** What they are called. */
+  /** Name of the player. */
   name: string,
-  /** Xp earned in all raids. */
+  /** XP earned in all raids. */
   xp: number,
-  /** Tasks done in all raids. */
+  /** Tasks done in all raids; each contribution counts as one. */
   tasks: number,
-  /** Raids completed. */
+  /** Number of completed raids. */
   raids_won: number,
-  /** When they first came. */
+  /** When the player was created. */
   created_at: UnixMillis,
 };
 
-/** What a raid is made of (`POST /raids`). Typed only; the rules say which values make sense. */
+/** Body of `POST /raids`. Only the types are checked here; the raid's rules check the values. */
 export type NewRaid = {
-  /** 1–80 characters. */
+  /** Title of the raid, 1–80 characters. */
   title: string,
-  /** At most 500 characters. */
+  /** Description of the raid, at most 500 characters. */
   description?: string,
-  /** 1–1,000,000. */
+  /** Goal in XP, 1–1,000,000. */
   target_xp: number,
-  /** 0–10,000. */
+  /** Goal in tasks, 0–10,000. */
   target_tasks: number,
-  /** 60–604,800; 86,400 when absent. */
+  /** Seconds from start to deadline, 60–604,800; 86,400 when absent. */
   time_limit_secs?: number,
-  /** 2–100; 4 when absent. */
+  /** Maximum number of members, 2–100; 4 when absent. */
   max_members?: number,
-  /** False when absent. */
+  /** Whether players can join once the raid is active; false when absent. */
   late_join?: boolean,
 };
 
-/** "The raid" in an answer. */
+/** A raid in a REST response: its state, seq, online members and WebSocket URL. */
 export type RaidView = {
-  /** The seq that the state is a function of. */
+  /** Seq that the state is a function of. */
   seq: Seq,
-  /** The members who are online. */
+  /** Members who are online. */
   online: Array<PlayerId>,
-  /** Where a socket reaches it directly. */
+  /** URL of a WebSocket that reaches the raid directly. */
   ws_url: string,
-  /** The raid. */
+  /** Id of the raid. */
   id: RaidId,
-  /** What it is called. */
+  /** Title of the raid. */
   title: string,
-  /** What it is about. */
+  /** Description of the raid, if it has one. */
   description: string | null,
-  /** What lets a player join. */
+  /** Invite code, with which a player can join. */
   invite_code: string,
-  /** Where it stands. */
+  /** Status of the raid. */
   status: RaidStatus,
-  /** Why it failed, if it did. */
+  /** Why the raid failed; null unless it did. */
   reason: FailReason | null,
-  /** The goal in xp. */
+  /** Goal of the raid in XP. */
   target_xp: number,
-  /** The goal in tasks. */
+  /** Goal of the raid in tasks. */
   target_tasks: number,
-  /** The xp earned so far, by those who left too. */
+  /** XP earned so far, including that of members who have left. */
   current_xp: number,
-  /** The tasks done so far. */
+  /** Tasks done so far; each contribution counts as one. */
   current_tasks: number,
-  /** How many members it takes. */
+  /** Maximum number of members. */
   max_members: number,
-  /** Whether one may join once it is active. */
+  /** Whether players can join once the raid is active. */
   late_join: boolean,
   /** Seconds from start to deadline. */
   time_limit_secs: number,
-  /** When it was made. */
+  /** When the raid was created. */
   created_at: UnixMillis,
-  /** When it was started. */
+  /** When the raid was started; null before that. */
   started_at: UnixMillis | null,
-  /** When it is lost. */
+  /** When the raid fails unless both goals are reached before; null until the start. */
   deadline: UnixMillis | null,
-  /** When it was completed or lost. */
+  /** When the raid was completed or failed; null before that. */
   ended_at: UnixMillis | null,
-  /** Who leads; null only once nobody is left. */
+  /** Leader of the raid; null only once no member is left. */
   leader: PlayerId | null,
-  /** How many leaders there have been. */
+  /** Number of leaders so far, the current one included. */
   term: number,
-  /** The members in joining order; those who left are not in it. */
+  /** Members in joining order, without those who have left. */
   members: Array<Member>,
-  /** The tasks in the order added. */
+  /** Tasks in the order in which they were added. */
   tasks: Array<Task>,
-  /** The latest 50 chat messages, oldest first. */
+  /** Latest 50 chat messages, oldest first. */
   messages: Array<ChatMessage>,
-  /** The final ranking, once completed. */
+  /** Final ranking; null unless the raid is completed. */
   ranking: Array<Rank> | null,
 };
 
-/** A raid in a list (`GET /raids`). */
+/** Summary of a raid in a list (`GET /raids`). */
 export type RaidSummary = {
-  /** The raid. */
+  /** Id of the raid. */
   id: RaidId,
-  /** What it is called. */
+  /** Title of the raid. */
   title: string,
-  /** Opens it to whoever has it. */
+  /** Invite code, with which any player can join. */
   invite_code: string,
-  /** Where it stands. */
+  /** Status of the raid. */
   status: RaidStatus,
-  /** The goal in xp. */
+  /** Goal of the raid in XP. */
   target_xp: number,
-  /** The goal in tasks. */
+  /** Goal of the raid in tasks. */
   target_tasks: number,
-  /** The xp earned so far. */
+  /** XP earned so far. */
   current_xp: number,
-  /** The tasks done so far. */
+  /** Tasks done so far; each contribution counts as one. */
   current_tasks: number,
   /** Seconds from start to deadline. */
   time_limit_secs: number,
-  /** When it was made. */
+  /** When the raid was created. */
   created_at: UnixMillis,
-  /** When it is lost, while it is active. */
+  /** Deadline of an active raid; null in any other status. */
   deadline: UnixMillis | null,
-  /** When it ended. */
+  /** When the raid ended; null before that. */
   ended_at: UnixMillis | null,
-  /** The newest seq. */
+  /** Newest seq of the raid. */
   seq: Seq,
 };
 
-/** The answer to a command by REST. */
+/** Response to a command sent by REST. */
 export type CommandResult = {
-  /** The seq of the last event it caused. */
+  /** Seq of the last event that the command caused. */
   seq: Seq,
-  /** Whether its op had taken effect before. */
+  /** Whether the command's op had already taken effect. */
   duplicate: boolean,
 };
 
-/** A row of `GET /raids/{id}/contributions`. */
+/** A row of `GET /raids/{id}/contributions`: XP that a player earned. */
 export type Contribution = {
-  /** The event's seq. */
+  /** Seq of the event that credited the XP. */
   seq: Seq,
-  /** When. */
+  /** When the player earned it. */
   at: UnixMillis,
-  /** Who earned it. */
+  /** Player who earned it. */
   player: PlayerId,
-  /** How much. */
+  /** Amount of XP earned. */
   xp: number,
-  /** What for; `task_complete` for a task of the raid. */
+  /** Kind of contribution; `task_complete` for a task of the raid. */
   kind: string,
-  /** The task, where there is one. */
+  /** Completed task; null for a contribution from the backend. */
   task: TaskId | null,
-  /** The backend's note. */
+  /** Note of the backend, if it gave one. */
   note: string | null,
 };
 
-/** The codes with which the server closes a socket. */
+/** Close codes with which the server closes a WebSocket. */
 export const CLOSE_CODES = {
   normal: 1000,
   protocol_error: 1002,
@@ -898,7 +898,7 @@ export const CLOSE_CODES = {
   slow_consumer: 4202,
 } as const;
 
-/** The HTTP status of each error, and whether the same request may succeed later. */
+/** HTTP status of each error type, and whether the same request may succeed later. */
 export const ERRORS: Record<ErrorType, { status: number, retry: boolean }> = {
   invalid: { status: 422, retry: false },
   unauthenticated: { status: 401, retry: false },
@@ -921,16 +921,16 @@ export const ERRORS: Record<ErrorType, { status: number, retry: boolean }> = {
   internal: { status: 500, retry: true },
 };
 
-/** The path of the WebSocket door. */
+/** Path of the WebSocket on the server. */
 export const SOCKET_PATH = "/api/v1/ws";
-/** The subprotocol of binary MessagePack frames. */
+/** WebSocket subprotocol of binary MessagePack frames. */
 export const SUBPROTOCOL_MSGPACK = "raidhall.v1.msgpack";
-/** The subprotocol of JSON text frames. */
+/** WebSocket subprotocol of JSON text frames. */
 export const SUBPROTOCOL_JSON = "raidhall.v1.json";
-/** How many chat messages a raid's state holds. */
+/** Number of chat messages that a raid's state holds. */
 export const MESSAGES_SHOWN = 50;
 
-/** The most characters of a text, and the least and the most of a number. */
+/** Maximum characters of each text, and minimum and maximum of each number. */
 export const LIMITS = {
   name_chars: 40,
   title_chars: 80,

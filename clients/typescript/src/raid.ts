@@ -1,31 +1,34 @@
-// One raid as its members see it: the live state, folded from a snapshot and the events after it, and never wrong for longer
-// than it takes to ask again.
+// One raid as its members see it: the live state, folded from a snapshot and the events after it.
+// **If an event is missing, the raid is watched again from the last known seq**, or from a
+// snapshot.
 import type { Clock } from './clock.js';
 import { fold } from './fold.js';
-import { tellAll } from './listeners.js';
+import { notifyAll } from './listeners.js';
 import type { Waiting } from './outbox.js';
 import type { ClientMessage, Command, ErrorBody, OpKey, PlayerId, RaidEvent, RaidId, RaidState, Seq, ServerMessage, UnwatchReason } from './protocol.js';
 
-/** A raid at one moment. The same object until something changes. */
+/** Immutable view of a raid at one moment; the same object until something changes. */
 export interface RaidView {
-  /** Null until the first snapshot is there. */
+  /** State of the raid; null until the first snapshot has arrived. */
   readonly state: RaidState | null;
-  /** The seq that the state is a function of. */
+  /** Seq that the state is a function of. */
   readonly seq: Seq;
-  /** The members who are online. */
+  /** Members who are online. */
   readonly online: ReadonlySet<PlayerId>;
-  /** Whether it is kept up to date now: false while the connection is away. */
+  /** Whether the state is kept up to date; false while there is no connection. */
   readonly live: boolean;
-  /** Why it is not shown any more, if so: the player left, was kicked, may not, there is no such raid, or too many are watched. */
+  /** Why the raid is not shown any more: the player left, was kicked or has no access, there is no
+   * such raid, or too many raids are watched. */
   readonly gone: UnwatchReason | 'not_found' | 'too_many' | null;
-  /** Commands given here that `state` does not show yet, in that order: for what is shown before the server has answered. */
+  /** Commands of this client that `state` does not show yet, in their order. Use them to show
+   * changes before the server has answered. */
   readonly pending: readonly Waiting[];
 }
 
 export interface Ack {
-  /** The seq of the last event that the command caused. */
+  /** Seq of the last event that the command caused. */
   readonly seq: Seq;
-  /** It had taken effect before; only this answer was late. */
+  /** Whether the command had already taken effect, so that only this answer was late. */
   readonly duplicate: boolean;
 }
 
@@ -35,118 +38,122 @@ export interface Signal {
   readonly data: unknown;
 }
 
-/** What a raid needs of the client. */
+/** The services of the client that a raid uses. */
 export interface Carrier {
   readonly clock: Clock;
   send(message: ClientMessage): boolean;
   execute(raid: RaidId, command: Command): Promise<Ack>;
-  /** Who is connected. */
+  /** Returns the player that the connection is authenticated as. */
   player(): PlayerId | null;
 }
 
 type Of<T extends ServerMessage['t']> = Extract<ServerMessage, { t: T }>;
 
-/** How long heads may be ahead of us before we ask again: what is under way takes less. */
+/** How long the head may be ahead of the state before the raid is watched again; events in flight
+ * take less. */
 const BEHIND_MS = 1_000;
-/** A watch that is not answered for so long is asked for again. */
+/** Time after which a watch without an answer is sent again. */
 const ANSWER_MS = 10_000;
-const NOBODY: ReadonlySet<PlayerId> = new Set();
+const NO_PLAYERS: ReadonlySet<PlayerId> = new Set();
 
 export class Raid {
-  private current: RaidView = { state: null, seq: 0, online: NOBODY, live: false, gone: null, pending: [] };
-  /** A watch was asked for, and what comes before its answer belongs to a former one. */
-  private asked = false;
-  /** The replay goes up to there; listeners hear of it as a whole. */
-  private promised: Seq = 0;
-  /** Whether the server has the history that our seq is of. */
+  private current: RaidView = { state: null, seq: 0, online: NO_PLAYERS, live: false, gone: null, pending: [] };
+  /** Whether a watch has been sent. Messages before its answer belong to the previous watch. */
+  private awaitingAnswer = false;
+  /** Last seq of the replay. Listeners are notified once, at its end. */
+  private replayEnd: Seq = 0;
+  /** Whether the server still has the history that the state's seq belongs to. */
   private sameHistory = true;
-  /** Commands that have taken effect with events that are not here yet: up to which. */
+  /** Committed commands whose events have not all arrived: the last seq of each. */
   private readonly awaited = new Map<OpKey, Seq>();
   private readonly listeners = new Set<() => void>();
   private readonly eventListeners = new Set<(event: RaidEvent, view: RaidView) => void>();
   private readonly signalListeners = new Set<(signal: Signal) => void>();
   private cancelRetry: (() => void) | null = null;
-  private behind: (() => void) | null = null;
+  private cancelHeadCheck: (() => void) | null = null;
 
   constructor(
     readonly id: RaidId,
     private readonly carrier: Carrier,
   ) {}
 
-  /** The raid now. */
+  /** Returns the current view of the raid. */
   readonly getView = (): RaidView => this.current;
 
-  /** Calls `listener` after each change, until the function that it gives is called. The raid is watched while somebody
-   * listens. */
+  /** Calls `listener` after each change. Returns an unsubscribe function. The raid is watched while
+   * it has at least one subscriber. */
   readonly subscribe = (listener: () => void): (() => void) => {
-    const heard = () => listener(); // the same function may subscribe twice
-    this.listeners.add(heard);
+    const wrapped = () => listener(); // the same function may subscribe twice
+    this.listeners.add(wrapped);
     if (this.listeners.size === 1) this.refresh();
     return () => {
-      if (this.listeners.delete(heard) && this.listeners.size === 0) this.unwatch();
+      if (this.listeners.delete(wrapped) && this.listeners.size === 0) this.unwatch();
     };
   };
 
-  /** Calls `listener` with each event as it happens, and the raid after it. Events that a snapshot stands for are not told. */
+  /** Calls `listener` with each event as it arrives and the view after it. Events covered by a
+   * snapshot are not reported. Returns an unsubscribe function. */
   onEvent(listener: (event: RaidEvent, view: RaidView) => void): () => void {
     this.eventListeners.add(listener);
     return () => this.eventListeners.delete(listener);
   }
 
-  /** Calls `listener` with each signal of another member's. */
+  /** Calls `listener` with each signal of another member. Returns an unsubscribe function. */
   onSignal(listener: (signal: Signal) => void): () => void {
     this.signalListeners.add(listener);
     return () => this.signalListeners.delete(listener);
   }
 
-  /** Gives a command. It takes effect once, whatever becomes of the connection; the promise is kept when it is committed, or
-   * broken with a [`RaidhallError`] when it is refused. */
+  /** Sends a command. It takes effect once, even if the connection is lost. The promise resolves
+   * once the command is committed, and rejects with a [`RaidhallError`] if it is refused. */
   do(command: Command): Promise<Ack> {
     return this.carrier.execute(this.id, command);
   }
 
-  /** Tells the other members something that is not kept: an emote, a cursor. At most once; false if there is no connection. */
+  /** Sends a signal, which is never stored, to the other members: an emote, a cursor. It arrives at
+   * most once. Returns false if it could not be sent. */
   signal(kind: string, data: unknown): boolean {
     return this.carrier.send({ t: 'signal', raid: this.id, kind, data });
   }
 
-  /** Asks for it anew, also if it was gone: the player may have joined since. */
+  /** Watches the raid again, even if it was `gone`: the player may have joined since. */
   refresh(): void {
-    if (this.current.gone) this.become({ gone: null });
+    if (this.current.gone) this.update({ gone: null });
     this.watch();
   }
 
-  /** @internal A command is on its way. */
+  /** @internal Adds a command that waits for its answer. */
   given(waiting: Waiting): void {
-    this.become({ pending: [...this.current.pending, waiting] });
+    this.update({ pending: [...this.current.pending, waiting] });
   }
 
-  /** @internal It was answered: it shows when `seq` is here, or was refused. */
+  /** @internal Handles the answer to a command: the state shows it at `seq`; null means it was
+   * refused. */
   settled(op: OpKey, seq: Seq | null): void {
     if (seq !== null && seq > this.current.seq && this.current.live) this.awaited.set(op, seq);
-    else this.become({ pending: this.current.pending.filter(pending => pending.op !== op) });
+    else this.update({ pending: this.current.pending.filter(pending => pending.op !== op) });
   }
 
-  /** @internal A connection begins. */
+  /** @internal Handles the start of a connection. */
   up(sameHistory: boolean): void {
     this.sameHistory &&= sameHistory;
     this.watch();
   }
 
-  /** @internal The connection has ended. */
+  /** @internal Handles the end of the connection. */
   down(): void {
-    this.asked = false;
-    this.calm();
-    if (this.current.live) this.become({ live: false });
+    this.awaitingAnswer = false;
+    this.cancelTimers();
+    if (this.current.live) this.update({ live: false });
   }
 
   /** @internal */
   watching(message: Of<'watching'>): void {
-    if (!this.asked) return;
+    if (!this.awaitingAnswer) return;
     this.answered();
     if (this.listeners.size === 0) return;
-    this.promised = message.seq;
-    this.become({ online: new Set(message.online), live: true, gone: null });
+    this.replayEnd = message.seq;
+    this.update({ online: new Set(message.online), live: true, gone: null });
   }
 
   /** @internal */
@@ -154,61 +161,61 @@ export class Raid {
     this.answered();
     if (this.listeners.size === 0) return;
     this.sameHistory = true;
-    this.promised = message.seq;
+    this.replayEnd = message.seq;
     const pending = this.pendingAt(message.seq);
-    this.become({ state: message.state, seq: message.seq, online: new Set(message.online), live: true, gone: null, pending });
+    this.update({ state: message.state, seq: message.seq, online: new Set(message.online), live: true, gone: null, pending });
   }
 
   /** @internal */
   unwatched(message: Of<'unwatched'>): void {
     if (message.reason === 'asked') return;
     this.answered();
-    this.lose(message.reason);
+    this.end(message.reason);
   }
 
   /** @internal */
   event(message: Of<'event'>): void {
     const { state, seq } = this.current;
-    if (this.asked || state === null || message.seq <= seq) return;
+    if (this.awaitingAnswer || state === null || message.seq <= seq) return;
     if (message.seq > seq + 1) return this.watch();
     const { t: _, raid: __, ...event } = message;
     const next = fold(state, event as RaidEvent);
     if (next === null) {
-      this.sameHistory = false; // only a snapshot helps
+      this.sameHistory = false; // so that the watch gets a snapshot
       return this.watch();
     }
     const pending = this.pendingAt(message.seq);
     const made = event.by === this.carrier.player() ? pending.find(({ cmd }) => makes(cmd, event as RaidEvent)) : undefined;
     this.current = { ...this.current, state: next, seq: message.seq, pending: made ? pending.filter(other => other !== made) : pending };
-    tellAll(this.eventListeners, event as RaidEvent, this.current);
-    if (message.seq >= this.promised) this.tell();
+    notifyAll(this.eventListeners, event as RaidEvent, this.current);
+    if (message.seq >= this.replayEnd) this.notify();
   }
 
   /** @internal */
   presence(message: Of<'presence'>): void {
-    if (this.asked || !this.current.live) return;
+    if (this.awaitingAnswer || !this.current.live) return;
     const online = new Set(this.current.online);
-    message.online.forEach(player => online.add(player));
-    message.offline.forEach(player => online.delete(player));
-    this.become({ online });
+    for (const player of message.online) online.add(player);
+    for (const player of message.offline) online.delete(player);
+    this.update({ online });
   }
 
   /** @internal */
-  heard(message: Of<'signal'>): void {
+  signalled(message: Of<'signal'>): void {
     const { from, kind, data } = message;
-    tellAll(this.signalListeners, { from, kind, data });
+    notifyAll(this.signalListeners, { from, kind, data });
   }
 
-  /** @internal The newest seq that the server has. */
+  /** @internal Compares the state with the newest seq of the server. */
   head(seq: Seq): void {
-    if (seq <= this.current.seq || this.asked || this.behind) return;
-    this.behind = this.carrier.clock.after(BEHIND_MS, () => {
-      this.behind = null;
-      if (seq > this.current.seq && this.current.live && !this.asked) this.watch();
+    if (seq <= this.current.seq || this.awaitingAnswer || this.cancelHeadCheck) return;
+    this.cancelHeadCheck = this.carrier.clock.after(BEHIND_MS, () => {
+      this.cancelHeadCheck = null;
+      if (seq > this.current.seq && this.current.live && !this.awaitingAnswer) this.watch();
     });
   }
 
-  /** @internal The watch was refused. */
+  /** @internal Handles the refusal of the watch. */
   refused(error: ErrorBody): void {
     this.answered();
     if (this.listeners.size === 0) return;
@@ -216,60 +223,62 @@ export class Raid {
       this.cancelRetry = this.carrier.clock.after(error.retry_after_ms ?? 1_000, () => this.watch());
     } else {
       const why = { not_found: 'not_found', invalid: 'too_many' } as const;
-      this.lose(this.current.gone ?? why[error.type as keyof typeof why] ?? 'forbidden');
+      this.end(this.current.gone ?? why[error.type as keyof typeof why] ?? 'forbidden');
     }
   }
 
   private watch(): void {
     if (this.listeners.size === 0) return;
-    this.calm();
+    this.cancelTimers();
     const since = this.current.state && this.sameHistory ? this.current.seq : undefined;
-    this.asked = this.carrier.send({ t: 'watch', raid: this.id, since });
-    if (this.asked) this.cancelRetry = this.carrier.clock.after(ANSWER_MS, () => this.asked && this.watch());
+    this.awaitingAnswer = this.carrier.send({ t: 'watch', raid: this.id, since });
+    if (this.awaitingAnswer) this.cancelRetry = this.carrier.clock.after(ANSWER_MS, () => this.awaitingAnswer && this.watch());
   }
 
   private unwatch(): void {
-    this.calm();
+    this.cancelTimers();
     this.carrier.send({ t: 'unwatch', raid: this.id });
-    this.asked = false;
+    this.awaitingAnswer = false;
     this.current = { ...this.current, live: false };
   }
 
   private answered(): void {
-    this.asked = false;
+    this.awaitingAnswer = false;
     this.cancelRetry?.();
     this.cancelRetry = null;
   }
 
-  private calm(): void {
+  private cancelTimers(): void {
     this.cancelRetry?.();
-    this.behind?.();
-    this.cancelRetry = this.behind = null;
+    this.cancelHeadCheck?.();
+    this.cancelRetry = null;
+    this.cancelHeadCheck = null;
   }
 
-  private lose(gone: RaidView['gone']): void {
-    this.become({ live: false, gone, online: NOBODY, pending: this.pendingAt(Infinity) });
+  private end(gone: RaidView['gone']): void {
+    this.update({ live: false, gone, online: NO_PLAYERS, pending: this.pendingAt(Infinity) });
   }
 
-  /** What is pending once the state is of `seq`. */
+  /** Returns the commands that are still pending once the state has reached `seq`. */
   private pendingAt(seq: Seq): readonly Waiting[] {
     const shown = [...this.awaited].filter(([, last]) => last <= seq).map(([op]) => op);
     if (shown.length === 0) return this.current.pending;
-    shown.forEach(op => this.awaited.delete(op));
+    for (const op of shown) this.awaited.delete(op);
     return this.current.pending.filter(({ op }) => !shown.includes(op));
   }
 
-  private become(change: Partial<RaidView>): void {
+  private update(change: Partial<RaidView>): void {
     this.current = { ...this.current, ...change };
-    this.tell();
+    this.notify();
   }
 
-  private tell(): void {
-    tellAll(this.listeners);
+  private notify(): void {
+    notifyAll(this.listeners);
   }
 }
 
-/** Whether an event is what a command adds to the state. Its answer comes later, and until then it would be there twice. */
+/** Returns whether an event is the result of a command. The answer to the command arrives later,
+ * and until then its text would be shown twice. */
 function makes(cmd: Command, event: RaidEvent): boolean {
   switch (cmd.type) {
     case 'say':

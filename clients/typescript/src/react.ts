@@ -1,18 +1,19 @@
-// For React: a raid and the connection as hooks.
+// React hooks for a raid and for the connection.
 import { useMemo, useSyncExternalStore } from 'react';
 import type { Client } from './client.js';
 import type { Status } from './connection.js';
 import type { RaidId } from './protocol.js';
 import type { Raid, RaidView } from './raid.js';
 
-/** A raid, live while the component is mounted, and what to act with. */
+/** Returns the view of a raid, which is live while the component is mounted, and the raid itself
+ * for commands. */
 export function useRaid(client: Client, id: RaidId): RaidView & { readonly raid: Raid } {
   const raid = client.raid(id);
   const view = useSyncExternalStore(raid.subscribe, raid.getView, raid.getView);
   return useMemo(() => ({ ...view, raid }), [view, raid]);
 }
 
-/** How the connection is doing, and how many commands wait for an answer. */
+/** Returns the status of the connection and the number of commands that wait for an answer. */
 export function useConnection(client: Client): { readonly status: Status; readonly waiting: number } {
   const status = useSyncExternalStore(client.onStatus, client.getStatus, client.getStatus);
   const waiting = useSyncExternalStore(client.onStatus, client.getWaiting, client.getWaiting);

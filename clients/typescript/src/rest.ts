@@ -1,23 +1,24 @@
-// What is asked for over HTTP: signing in, making and finding raids.
+// The REST API: signing in, creating and finding raids.
 import { RaidhallError } from './errors.js';
 import type { Command, CommandResult, Contribution, ErrorBody, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
 
 export interface RestOptions {
-  /** Where the server is, as for `connect`. */
+  /** URL of the server, as for `connect`. */
   readonly url: string;
-  /** What goes into `Authorization`; not needed to sign in. */
+  /** Returns the access token for `Authorization`; not needed to sign in. */
   readonly getToken?: (why: 'connect' | 'refused') => string | Promise<string>;
   readonly fetch?: typeof globalThis.fetch;
 }
 
-/** A request that is not answered for so long has failed. */
+/** Time after which a request without a response has failed. */
 const TIMEOUT_MS = 15_000;
 
-/** Each method gives what the server says, or throws a [`RaidhallError`]: of type `network` if it said nothing. */
+/** Client of the REST API. Each method returns the response's data, or throws a [`RaidhallError`];
+ * its type is `network` if the server did not respond. */
 export class Rest {
   constructor(private readonly options: RestOptions) {}
 
-  /** The same doors with somebody's token. */
+  /** Returns a client that sends the access token of a session. */
   as(session: { getToken: (why: 'connect' | 'refused') => string | Promise<string> }): Rest {
     return new Rest({ ...this.options, getToken: session.getToken });
   }
@@ -26,9 +27,9 @@ export class Rest {
   refresh = (refresh_token: string): Promise<TokenPair> => this.ask('POST', '/auth/refresh', { refresh_token }, false);
   signOut = (): Promise<{ signed_out: boolean }> => this.ask('POST', '/auth/sign-out');
   me = (): Promise<Profile> => this.ask('GET', '/me');
-  /** Closes the account for good. */
+  /** Closes the account permanently. */
   eraseMe = (): Promise<{ player: number; erased: boolean }> => this.ask('DELETE', '/me');
-  /** With the same key, one raid however often it is asked for. */
+  /** Creates a raid. Requests with the same key create only one. */
   createRaid = (raid: NewRaid, key?: string): Promise<RaidView> => this.ask('POST', '/raids', raid, true, key);
   joinRaid = (invite_code: string): Promise<RaidView> => this.ask('POST', '/raids/join', { invite_code });
   raid = (id: RaidId): Promise<RaidView> => this.ask('GET', `/raids/${id}`);
@@ -45,7 +46,8 @@ export class Rest {
     return (await this.answer('GET', path)) as T;
   }
 
-  /** A token that is refused before its time is renewed, once. */
+  /** Sends a request. If the token is refused before it expires, it is renewed once and the request
+   * repeated. */
   private async answer(method: string, path: string, body?: unknown, signed = true, key?: string): Promise<unknown> {
     const { getToken } = this.options;
     if (!signed || !getToken) return this.exchange(method, path, body, null, key);
@@ -63,18 +65,19 @@ export class Rest {
     if (key !== undefined) headers['idempotency-key'] = key;
     if (token !== null) headers['authorization'] = `Bearer ${token}`;
     const url = `${this.options.url.replace(/^ws/, 'http').replace(/\/+$/, '')}/api/v1${path}`;
-    const ask = this.options.fetch ?? globalThis.fetch;
+    const fetch = this.options.fetch ?? globalThis.fetch;
     let response: Response;
-    let said: unknown;
+    let received: unknown;
     try {
-      response = await ask(url, { method, headers, signal: AbortSignal.timeout?.(TIMEOUT_MS), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-      said = await response.json();
+      response = await fetch(url, { method, headers, signal: AbortSignal.timeout?.(TIMEOUT_MS), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+      received = await response.json();
     } catch (error) {
       throw new RaidhallError('network', error instanceof Error ? error.message : String(error), { retry: true });
     }
-    if (response.ok) return said;
-    const error = (said as { error?: ErrorBody }).error;
-    // What has no error of ours in it comes from something between: that is no word about the request.
+    if (response.ok) return received;
+    const error = (received as { error?: ErrorBody }).error;
+    // A body without the server's error comes from a proxy in between and says nothing about the
+    // request.
     throw error ? RaidhallError.of(error) : new RaidhallError('network', `answered with ${response.status}`, { retry: true });
   }
 }

@@ -1,27 +1,30 @@
-// Somebody who is signed in: their tokens, renewed in time and one at a time.
+// Session of a signed-in player: a pair of tokens that is renewed in time, by one request at a
+// time.
 import type { Clock } from './clock.js';
 import { systemClock } from './clock.js';
 import { RaidhallError } from './errors.js';
 import type { PlayerRef, TokenPair } from './protocol.js';
 import type { Rest } from './rest.js';
 
-/** What is kept of a session between two runs of the page: it is a secret of the player's. */
+/** The part of a session that is kept between two runs of the page. It is a secret of the player.
+ */
 export interface Kept {
   readonly player: PlayerRef;
   readonly access_token: string;
   readonly refresh_token: string;
-  /** When the access token ends, by this machine's clock. */
+  /** When the access token expires, by this machine's clock. */
   readonly until: number;
 }
 
-/** Where a session is kept. The tabs of a browser may share it: whoever renews first does so for all. */
+/** A store of a session. The tabs of a browser may share it: the first tab that renews the tokens
+ * does so for all. */
 export interface Keeping {
-  /** Null once the player has signed out. */
+  /** Returns the stored session, or null once the player has signed out. */
   load(): Kept | null;
   save(kept: Kept | null): void;
 }
 
-/** A token that ends sooner is not given out any more. */
+/** The shortest remaining lifetime with which an access token is still handed out. */
 const MARGIN_MS = 30_000;
 
 export class Session {
@@ -34,14 +37,14 @@ export class Session {
     private readonly clock: Clock,
   ) {}
 
-  /** A session of a pair of tokens that was just got. Without `keeping` it ends with the page. */
+  /** Starts a session with a new pair of tokens. Without `keeping`, it ends with the page. */
   static begin(rest: Rest, pair: TokenPair, keeping: Keeping = inMemory(), clock: Clock = systemClock): Session {
     const kept = keptOf(pair, clock);
     keeping.save(kept);
     return new Session(kept, rest, keeping, clock);
   }
 
-  /** The session that is kept, if one is. */
+  /** Returns the stored session, or null if there is none. */
   static resume(rest: Rest, keeping: Keeping, clock: Clock = systemClock): Session | null {
     const kept = keeping.load();
     return kept && new Session(kept, rest, keeping, clock);
@@ -51,14 +54,14 @@ export class Session {
     return this.current.player;
   }
 
-  /** For `connect` and [`Rest`]. */
+  /** Returns a valid access token, renewed if necessary. Pass it to `connect` and [`Rest`]. */
   readonly getToken = async (why: 'connect' | 'renew' | 'refused'): Promise<string> => {
     const renewed = this.adopt();
     const good = (why === 'connect' || renewed) && this.current.until - this.clock.now() > MARGIN_MS;
     return (good ? this.current : await this.renew()).access_token;
   };
 
-  /** Takes what another tab has renewed. Says whether one has. */
+  /** Adopts tokens that another tab has renewed, and returns whether there were any. */
   private adopt(): boolean {
     const kept = this.keeping.load();
     if (kept?.player.id !== this.current.player.id) {
@@ -74,7 +77,7 @@ export class Session {
     this.renewing ??= this.rest
       .refresh(presented)
       .then(pair => {
-        // Meanwhile the player may have signed out, or somebody else in.
+        // Meanwhile the player may have signed out, or another player may have signed in.
         if (this.keeping.load()?.refresh_token === presented) this.keeping.save(keptOf(pair, this.clock));
         this.adopt();
         return this.current;
@@ -86,9 +89,10 @@ export class Session {
   }
 }
 
-/** Keeps a session under a key of `localStorage`, or of what has its methods. */
+/** Returns a store of a session under one key of `localStorage`, or of an object with its methods.
+ */
 export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>, key: string): Keeping {
-  const memory = inMemory(); // where the storage is full or forbidden
+  const memory = inMemory(); // used while the storage is full or forbidden
   return {
     load() {
       try {

@@ -1,13 +1,15 @@
-// A raid as a store of the kind that Zustand, and React's useSyncExternalStore, take.
+// A raid as a store that is compatible with Zustand and React's useSyncExternalStore.
 import type { Raid, RaidView } from './raid.js';
 
 export interface Store<T> {
   getState(): T;
   getInitialState(): T;
-  /** Calls `listener` with the new and the former state after each change. */
+  /** Calls `listener` with the new and the previous state after each change. Returns an unsubscribe
+   * function. */
   subscribe(listener: (state: T, previous: T) => void): () => void;
 }
 
+/** Returns a Zustand-compatible store of a raid's view. */
 export function storeOf(raid: Raid): Store<RaidView> {
   const initial = raid.getView();
   return {

@@ -10,7 +10,7 @@ const bytes = (path: string): ArrayBuffer => new Uint8Array(readFileSync(new URL
 const text = (path: string): string => readFileSync(new URL(path, fixtures), 'utf8');
 const names = (of: string): string[] => readdirSync(new URL(of, fixtures)).filter(name => name.endsWith('.json')).map(name => name.slice(0, -5));
 
-test('what the server writes is read alike in both forms', () => {
+test('both codecs decode each server fixture to the same message', () => {
   assert.ok(names('server').length > 50);
   for (const name of names('server')) {
     const read = msgpack.decode(bytes(`server/${name}.msgpack`));
@@ -18,7 +18,7 @@ test('what the server writes is read alike in both forms', () => {
   }
 });
 
-test('what the client writes is what the server reads', () => {
+test('encoded client messages equal the client fixtures', () => {
   assert.ok(names('client').length > 20);
   for (const name of names('client')) {
     const message = JSON.parse(text(`client/${name}.json`)) as ClientMessage;
@@ -29,13 +29,13 @@ test('what the client writes is what the server reads', () => {
   }
 });
 
-test('what is absent is left out in both forms', () => {
+test('both codecs omit absent fields', () => {
   const message: ClientMessage = { t: 'watch', raid: 7, since: undefined };
   assert.deepEqual(decode(msgpack.encode(message) as Uint8Array), { t: 'watch', raid: 7 });
   assert.equal(json.encode(message), '{"t":"watch","raid":7}');
 });
 
-test('a frame of the other kind is no message', () => {
+test('a frame of the other codec is rejected', () => {
   assert.throws(() => msgpack.decode('{"t":"beat"}'), TypeError);
   assert.throws(() => json.decode(new ArrayBuffer(1)), TypeError);
 });

@@ -8,10 +8,10 @@ import { RaidhallError } from '../src/errors.js';
 import type { ClientMessage, ServerMessage } from '../src/protocol.js';
 import { VirtualClock, codec } from './simulation.js';
 
-/** A server's end that does what the test says. */
+/** The server's end of a connection, controlled by the test. */
 class Peer {
   readonly clock = new VirtualClock(() => 1);
-  readonly sockets: (Socket & { readyState: number; heard: ClientMessage[]; closed: boolean })[] = [];
+  readonly sockets: (Socket & { readyState: number; received: ClientMessage[]; closed: boolean })[] = [];
   readonly client: Client;
 
   constructor(getToken: GetToken = () => 'a token') {
@@ -19,8 +19,8 @@ class Peer {
     const WebSocket = class {
       constructor() {
         const socket: Peer['sockets'][number] = {
-          binaryType: '', readyState: 1, heard: [], closed: false, onopen: null, onmessage: null, onclose: null, onerror: null,
-          send: frame => socket.heard.push(JSON.parse(frame as string) as ClientMessage),
+          binaryType: '', readyState: 1, received: [], closed: false, onopen: null, onmessage: null, onclose: null, onerror: null,
+          send: frame => socket.received.push(JSON.parse(frame as string) as ClientMessage),
           close: () => (socket.closed = true),
         };
         sockets.push(socket);
@@ -54,13 +54,13 @@ class Peer {
   }
 }
 
-/** How long until it tries again; null if it does not. */
+/** Returns the time until the next attempt; null if there is none. */
 async function wait(peer: Peer): Promise<number | null> {
   const status = peer.client.getStatus();
   return status.state === 'waiting' ? status.until - peer.clock.now() : null;
 }
 
-test('each class of close codes is obeyed', async () => {
+test('each class of close codes leads to its own wait', async () => {
   for (const [code, expected] of [[1006, 1_000], [1001, 1_000], [4100, 1_000], [4101, 1_000], [4200, 0], [4201, 0], [4299, 0], [4001, 0], [4003, null], [4004, null], [4000, null]] as const) {
     const peer = new Peer();
     await peer.welcome();
@@ -70,7 +70,7 @@ test('each class of close codes is obeyed', async () => {
   }
 });
 
-test('losses in a row are backed off up to half a minute, and a good connection is a new beginning', async () => {
+test('losses in a row back off up to 30 s until a connection is good', async () => {
   const peer = new Peer();
   for (const expected of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
     await peer.welcome();
@@ -88,7 +88,7 @@ test('losses in a row are backed off up to half a minute, and a good connection 
   assert.deepEqual([backoff(0, 0), backoff(99, 0.5)], [0, 15_000], 'full jitter');
 });
 
-test('a server that leaves says when to come back', async () => {
+test('the client reconnects when the server\'s bye says', async () => {
   const peer = new Peer();
   await peer.welcome();
   peer.say({ t: 'bye', reason: 'draining', reconnect_after_ms: 840 });
@@ -96,11 +96,11 @@ test('a server that leaves says when to come back', async () => {
   assert.equal(await wait(peer), 840);
 });
 
-test('heartbeats are answered, and two silent ones are the end', async () => {
+test('heartbeats are answered, and two missed ones drop the connection', async () => {
   const peer = new Peer();
   await peer.welcome();
   peer.say({ t: 'beat', now: peer.clock.now() + 700, heads: {} });
-  assert.deepEqual(peer.socket.heard.at(-1), { t: 'beat' });
+  assert.deepEqual(peer.socket.received.at(-1), { t: 'beat' });
   assert.equal(peer.client.now() - peer.clock.now(), 700);
   await peer.clock.pass(2_000);
   assert.equal(peer.state, 'online');
@@ -108,11 +108,11 @@ test('heartbeats are answered, and two silent ones are the end', async () => {
   assert.deepEqual([peer.sockets.length, peer.sockets[0]!.closed], [2, true]);
 });
 
-test('a machine that wakes does not trust a silent connection, nor wait', async () => {
+test('retryNow keeps a connection that is alive and skips a wait', async () => {
   const peer = new Peer();
   await peer.welcome();
   peer.client.retryNow();
-  assert.equal(peer.sockets.length, 1, 'it was heard of just now');
+  assert.equal(peer.sockets.length, 1, 'a message arrived just now');
   peer.lose(1006);
   await peer.clock.pass(1_000);
   await peer.welcome();
@@ -122,23 +122,23 @@ test('a machine that wakes does not trust a silent connection, nor wait', async 
   assert.equal(peer.sockets.length, 3);
 });
 
-test('a refused token is replaced, and where there is no other the client stops', async () => {
-  const asked: string[] = [];
+test('a refused token is replaced, and the client stops without another', async () => {
+  const reasons: string[] = [];
   const peer = new Peer(why => {
-    asked.push(why);
-    if (asked.length > 2) throw new RaidhallError('unauthenticated', 'over');
-    return `token ${asked.length}`;
+    reasons.push(why);
+    if (reasons.length > 2) throw new RaidhallError('unauthenticated', 'over');
+    return `token ${reasons.length}`;
   });
   await peer.welcome();
   peer.lose(4001);
   await peer.welcome();
-  assert.deepEqual(peer.socket.heard[0], { t: 'hello', token: 'token 2', client: '@raidhall/client' });
+  assert.deepEqual(peer.socket.received[0], { t: 'hello', token: 'token 2', client: '@raidhall/client' });
   peer.lose(4001);
   await peer.clock.pass(2_000);
-  assert.deepEqual([asked, peer.client.getStatus()], [['connect', 'refused', 'refused'], { state: 'stopped', reason: 'unauthenticated' }]);
+  assert.deepEqual([reasons, peer.client.getStatus()], [['connect', 'refused', 'refused'], { state: 'stopped', reason: 'unauthenticated' }]);
 });
 
-test('a token is renewed on the same connection before it ends', async () => {
+test('a token is renewed on the same connection before it expires', async () => {
   let tokens = 0;
   const claims = () => btoa(JSON.stringify({ exp: (peer.clock.now() + 500) / 1_000 + 100 })).replace(/=/g, '');
   const peer: Peer = new Peer(() => `h.${claims()}.${++tokens}`);
@@ -147,11 +147,11 @@ test('a token is renewed on the same connection before it ends', async () => {
     await peer.clock.pass(1_000);
     peer.say({ t: 'beat', now: 0, heads: {} });
   }
-  const hellos = peer.socket.heard.filter(message => message.t === 'hello');
+  const hellos = peer.socket.received.filter(message => message.t === 'hello');
   assert.deepEqual([peer.sockets.length, hellos.length, hellos[1]?.t === 'hello' && hellos[1].token.endsWith('.2')], [1, 2, true]);
 });
 
-test('what is no message, and a server that never welcomes, are left', async () => {
+test('an undecodable frame or a missing welcome drops the connection', async () => {
   const peer = new Peer();
   await peer.welcome();
   peer.socket.onmessage?.({ data: 'not JSON' });
@@ -162,7 +162,7 @@ test('what is no message, and a server that never welcomes, are left', async () 
   assert.ok(peer.sockets[1]!.closed);
 });
 
-test('a command that is too large for the server is refused at once, and a closed client takes none', async () => {
+test('a too large command and any after close are refused at once', async () => {
   const peer = new Peer();
   await peer.welcome();
   await assert.rejects(peer.client.raid(7).do({ type: 'say', text: 'x'.repeat(200) }), { type: 'too_large' });
@@ -171,7 +171,7 @@ test('a command that is too large for the server is refused at once, and a close
   assert.equal(peer.state, 'closed');
 });
 
-test('a raid that may not be seen says so, and one that the player left', async () => {
+test('a raid without access is gone, as is one that kicked the player', async () => {
   const peer = new Peer();
   peer.client.raid(7).subscribe(() => {});
   peer.client.raid(8).subscribe(() => {});
@@ -182,27 +182,27 @@ test('a raid that may not be seen says so, and one that the player left', async 
   assert.deepEqual([7, 8].map(id => peer.client.raid(id).getView().gone), ['not_found', 'kicked']);
 });
 
-test('signals and presence come and go', async () => {
+test('signals and presence are delivered to the raid', async () => {
   const peer = new Peer();
   const raid = peer.client.raid(7);
-  const heard: unknown[] = [];
-  raid.onSignal(signal => heard.push(signal));
+  const received: unknown[] = [];
+  raid.onSignal(signal => received.push(signal));
   const stop = raid.subscribe(() => {});
   await peer.welcome();
   peer.say({ t: 'watching', raid: 7, seq: 0, recovered: true, online: [5] });
   peer.say({ t: 'presence', raid: 7, online: [6], offline: [5] });
   peer.say({ t: 'signal', raid: 7, from: 6, kind: 'emote', data: '🔥' });
-  assert.deepEqual([[...raid.getView().online], heard], [[6], [{ from: 6, kind: 'emote', data: '🔥' }]]);
+  assert.deepEqual([[...raid.getView().online], received], [[6], [{ from: 6, kind: 'emote', data: '🔥' }]]);
   assert.ok(raid.signal('emote', 1));
   stop();
-  assert.deepEqual(peer.socket.heard.at(-1), { t: 'unwatch', raid: 7 });
+  assert.deepEqual(peer.socket.received.at(-1), { t: 'unwatch', raid: 7 });
   peer.client.close();
   assert.equal(raid.signal('emote', 1), false);
 });
 
 const jwt = (seconds: number): string => `x.${btoa(JSON.stringify({ exp: seconds }))}.x`;
 
-test('a token is renewed once in its time, however often the server welcomes', async () => {
+test('a token is renewed once per lifetime, despite repeated welcomes', async () => {
   let renewals = 0;
   const peer: Peer = new Peer(() => {
     renewals++;
@@ -212,19 +212,19 @@ test('a token is renewed once in its time, however often the server welcomes', a
   for (let second = 0, hellos = 1; second < 2_000; second++) {
     await peer.clock.pass(1_000);
     peer.say({ t: 'beat', now: peer.clock.now() + 500, heads: {} });
-    if (peer.socket.heard.filter(({ t }) => t === 'hello').length > hellos) {
+    if (peer.socket.received.filter(({ t }) => t === 'hello').length > hellos) {
       hellos++;
       await peer.welcome();
-      peer.socket.heard.pop(); // welcome() opens the socket, which says hello again
+      peer.socket.received.pop(); // welcome() opens the socket, which says hello again
     }
   }
   assert.deepEqual([peer.sockets.length, renewals], [1, 3]);
   peer.client.close();
 });
 
-test('a token that never comes is not waited for', async () => {
-  let asked = 0;
-  const peer = new Peer(() => (asked++ === 0 ? new Promise<string>(() => {}) : 'a token'));
+test('a token request that never resolves is abandoned', async () => {
+  let requests = 0;
+  const peer = new Peer(() => (requests++ === 0 ? new Promise<string>(() => {}) : 'a token'));
   await peer.clock.pass(9_000);
   assert.equal(peer.state, 'connecting');
   await peer.clock.pass(3_000);
@@ -233,14 +233,14 @@ test('a token that never comes is not waited for', async () => {
   peer.client.close();
 });
 
-test('a command that is too large is refused wherever the size becomes known, and holds up no other', async () => {
+test('a too large command is refused after welcome and blocks no other', async () => {
   const peer = new Peer();
   const raid = peer.client.raid(7);
   const refused: string[] = [];
   raid.do({ type: 'say', text: 'x'.repeat(300) }).catch((error: RaidhallError) => refused.push(error.type));
   const good = raid.do({ type: 'say', text: 'short' });
   await peer.welcome();
-  const sent = peer.socket.heard.flatMap(message => (message.t === 'do' ? [message] : []));
+  const sent = peer.socket.received.flatMap(message => (message.t === 'do' ? [message] : []));
   assert.deepEqual(sent.map(({ cmd }) => cmd), [{ type: 'say', text: 'short' }]);
   peer.say({ t: 'ack', id: sent[0]!.id, raid: 7, seq: 1, duplicate: false });
   assert.equal((await good).seq, 1);
@@ -249,13 +249,13 @@ test('a command that is too large is refused wherever the size becomes known, an
   peer.client.close();
 });
 
-test('of a raid\'s commands none overtakes one that has to be tried again', async () => {
+test('no command of a raid overtakes one that has to be retried', async () => {
   const peer = new Peer();
   await peer.welcome();
   const raid = peer.client.raid(7);
   for (const text of ['one', 'two']) raid.do({ type: 'say', text }).catch(() => {});
-  const sent = () => peer.socket.heard.flatMap(message => (message.t === 'do' && message.cmd.type === 'say' ? [message.cmd.text] : []));
-  const id = (): number => peer.socket.heard.flatMap(message => (message.t === 'do' ? [message.id] : [])).at(-1)!;
+  const sent = () => peer.socket.received.flatMap(message => (message.t === 'do' && message.cmd.type === 'say' ? [message.cmd.text] : []));
+  const id = (): number => peer.socket.received.flatMap(message => (message.t === 'do' ? [message.id] : [])).at(-1)!;
   const error = { type: 'overloaded', message: 'busy', retry: true, retry_after_ms: 500, fields: null };
   peer.say({ t: 'error', re: 'do', id: id(), raid: 7, error });
   await peer.clock.pass(1_500);
@@ -265,7 +265,7 @@ test('of a raid\'s commands none overtakes one that has to be tried again', asyn
   peer.client.close();
 });
 
-test('whoever closes or tries again from within a listener is obeyed', async () => {
+test('close and retryNow work inside a status listener', async () => {
   const peer = new Peer();
   await peer.welcome();
   peer.client.onStatus(() => peer.state === 'waiting' && peer.client.close());
@@ -286,7 +286,7 @@ test('whoever closes or tries again from within a listener is obeyed', async () 
   other.client.close();
 });
 
-test('a stopped connection begins again when the player asks for it', async () => {
+test('retryNow restarts a stopped connection', async () => {
   const peer = new Peer();
   await peer.welcome();
   peer.lose(4004);
@@ -297,12 +297,12 @@ test('a stopped connection begins again when the player asks for it', async () =
   peer.client.close();
 });
 
-test('a raid that was gone is there again when the player has joined it', async () => {
+test('refresh watches a raid that was gone', async () => {
   const peer = new Peer();
   await peer.welcome();
   const raid = peer.client.raid(7);
   const end = raid.subscribe(() => {});
-  const watches = () => peer.socket.heard.filter(({ t }) => t === 'watch').length;
+  const watches = () => peer.socket.received.filter(({ t }) => t === 'watch').length;
   const error = { type: 'not_found', message: 'no', retry: false, retry_after_ms: null, fields: null };
   peer.say({ t: 'error', re: 'watch', id: null, raid: 7, error });
   assert.equal(raid.getView().gone, 'not_found');
@@ -314,6 +314,6 @@ test('a raid that was gone is there again when the player has joined it', async 
   raid.subscribe(() => {})();
   assert.equal(raid.getView().gone, null);
   peer.say({ t: 'watching', raid: 7, seq: 0, online: [], ws_url: 'ws://server' });
-  assert.equal(raid.getView().live, false, 'nobody looks any more');
+  assert.equal(raid.getView().live, false, 'the raid has no subscriber any more');
   peer.client.close();
 });

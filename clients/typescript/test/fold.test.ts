@@ -21,7 +21,7 @@ const active = (): RaidState => {
   return frozen(snapshot.state);
 };
 
-test('every type of event is known, and leaves the state before as it was', () => {
+test('every event type is folded without changing the previous state', () => {
   const names = readdirSync(fixtures).filter(name => /^event_.*\.json$/.test(name));
   assert.ok(names.length > 20);
   for (const name of names) {
@@ -36,7 +36,7 @@ test('every type of event is known, and leaves the state before as it was', () =
 const at = 1_767_225_700_000;
 const event = (rest: object): RaidEvent => ({ seq: 124, at, by: 5, ...rest }) as RaidEvent;
 
-test('a task is claimed, completed, and opens again when its owner leaves', () => {
+test('a task is claimed, completed, and reopened when its assignee leaves', () => {
   const claimed = fold(active(), event({ type: 'task_claimed', data: { task: 1, player: 5, energy: 60 } }));
   assert.deepEqual(claimed?.tasks[0], { ...active().tasks[0], status: 'claimed', assignee: 5, claimed_at: at });
   assert.deepEqual(claimed?.members[0]?.energy, 60);
@@ -45,23 +45,23 @@ test('a task is claimed, completed, and opens again when its owner leaves', () =
   assert.deepEqual([done?.current_xp, done?.current_tasks, done?.members[0]?.xp, done?.tasks[0]?.ended_at], [160, 4, 120, at]);
   const left = fold(done!, event({ by: 6, type: 'member_left', data: { player: 6, reason: 'left', released: [2] } }));
   assert.deepEqual([left?.members.length, left?.tasks[1]?.status, left?.tasks[1]?.assignee], [1, 'open', null]);
-  assert.equal(left?.tasks[0], done?.tasks[0], 'what is not concerned is shared');
+  assert.equal(left?.tasks[0], done?.tasks[0], 'an unchanged task is shared');
 });
 
-test('the latest fifty messages are kept', () => {
+test('the state keeps the latest fifty messages', () => {
   let state = active();
   for (let n = 0; n < 60; n++) state = fold(state, event({ seq: 200 + n, type: 'said', data: { text: `${n}` } }))!;
   assert.deepEqual([state.messages.length, state.messages[0]?.text, state.messages[49]?.text], [50, '10', '59']);
 });
 
-test('who is erased stands nowhere any more', () => {
+test('an erased player\'s name and texts are replaced everywhere', () => {
   const data = { player: 5, text: '[erased]', made_raid: true };
-  const told = JSON.stringify(fold(active(), event({ type: 'player_erased', data })));
-  for (const gone of ['Ada', 'Ship it', 'By Friday', 'Fix the build']) assert.ok(!told.includes(gone), gone);
-  assert.ok(told.includes('Ben') && told.includes('on it'));
+  const folded = JSON.stringify(fold(active(), event({ type: 'player_erased', data })));
+  for (const gone of ['Ada', 'Ship it', 'By Friday', 'Fix the build']) assert.ok(!folded.includes(gone), gone);
+  assert.ok(folded.includes('Ben') && folded.includes('on it'));
 });
 
-test('what is unknown or contradicts the state gives none', () => {
+test('an event that is unknown or contradicts the state folds to null', () => {
   for (const rest of [
     { type: 'of_a_later_release', data: {} },
     { type: 'task_claimed', data: { task: 99, player: 5, energy: 1 } },

@@ -6,7 +6,7 @@ import { connect } from '../src/client.js';
 import { useConnection, useRaid } from '../src/react.js';
 import { RAID, SimulatedServer, VirtualClock, chance, codec } from './simulation.js';
 
-test('a component shows a raid and the connection as they are', async () => {
+test('a component renders the current raid and connection', async () => {
   const server = new SimulatedServer(new VirtualClock(chance(1)));
   const client = connect({ url: 'http://server', token: 'a token', WebSocket: server.WebSocket, codec, clock: server.clock });
   const Shown = () => {

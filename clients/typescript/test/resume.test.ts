@@ -1,4 +1,5 @@
-// What the client promises, over a network and a server that keep no promise: see the invariants at the end of each run.
+// The client's promises on an unreliable network with an unreliable server. `assertAllWell` checks
+// the invariants at the end of each run.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect } from '../src/client.js';
@@ -41,7 +42,7 @@ function assertAllWell(server: SimulatedServer, clients: Client[], all: Given[],
   }
 }
 
-test('whatever is lost, repeated, late or restarted, every command counts once and every state is the server\'s', async () => {
+test('under faults every command takes effect once and all states converge', async () => {
   for (let seed = 1; seed <= RUNS; seed++) {
     const random = chance(seed);
     const server = new SimulatedServer(new VirtualClock(random));
@@ -66,12 +67,12 @@ test('whatever is lost, repeated, late or restarted, every command counts once a
     server.faults = CALM;
     await server.clock.pass(180_000);
     assertAllWell(server, clients, all, seed);
-    seqs.forEach(told => assert.ok(told.every((seq, index) => index === 0 || seq > told[index - 1]!), `seed ${seed}: events in order`));
-    clients.forEach(client => client.close());
+    for (const received of seqs) assert.ok(received.every((seq, index) => index === 0 || seq > received[index - 1]!), `seed ${seed}: events in order`);
+    for (const client of clients) client.close();
   }
 });
 
-test('after a restore everybody has what the server has, and nobody believes an old place', async () => {
+test('after a restore a client discards its seqs and gets the new state', async () => {
   for (let seed = 1; seed <= 30; seed++) {
     const server = new SimulatedServer(new VirtualClock(chance(seed)));
     const client = begin(server);
@@ -89,7 +90,7 @@ test('after a restore everybody has what the server has, and nobody believes an 
   }
 });
 
-test('commands given offline are sent once by whichever run of the page is connected, in their order', async () => {
+test('commands issued offline are sent once and in order by a later run', async () => {
   const server = new SimulatedServer(new VirtualClock(chance(1)));
   const storage = keptIn(new StoredItems(), 'commands');
   const offline = connect({ url: 'http://server', getToken: () => Promise.reject(new Error('no network')), WebSocket: server.WebSocket, codec, clock: server.clock, storage });
@@ -100,19 +101,19 @@ test('commands given offline are sent once by whichever run of the page is conne
   offline.close();
   await server.clock.pass(0);
   assert.deepEqual([(await storage.load()).length, all.map(({ result }) => (result as RaidhallError).type)], [3, ['closed', 'closed', 'closed']]);
-  const told: string[] = [];
+  const settled: string[] = [];
   for (let run = 0; run < 2; run++) {
     const client = begin(server, storage);
-    client.onSettled(({ result }) => told.push(result instanceof RaidhallError ? result.type : `${result.seq}`));
+    client.onSettled(({ result }) => settled.push(result instanceof RaidhallError ? result.type : `${result.seq}`));
     give(client, `then ${run}`, []);
     await server.clock.pass(20_000);
     client.close();
   }
   assert.deepEqual(server.taken.map(({ event }) => event.type === 'said' && event.data.text), ['said 0', 'said 1', 'said 2', 'then 0', 'then 1']);
-  assert.deepEqual([told, await storage.load()], [['1', '2', '3'], []]);
+  assert.deepEqual([settled, await storage.load()], [['1', '2', '3'], []]);
 });
 
-test('two tabs keep their commands in one storage, and what both send counts once', async () => {
+test('a command that two tabs send from one storage takes effect once', async () => {
   const server = new SimulatedServer(new VirtualClock(chance(2)));
   const items = new StoredItems();
   const first = begin(server, keptIn(items, 'commands'));
@@ -129,7 +130,7 @@ test('two tabs keep their commands in one storage, and what both send counts onc
   second.close();
 });
 
-test('a command is pending from the moment it is given until the state shows it', async () => {
+test('a command is pending from its creation until the state shows it', async () => {
   const server = new SimulatedServer(new VirtualClock(chance(3)));
   const client = begin(server);
   const raid = client.raid(RAID);
@@ -144,7 +145,7 @@ test('a command is pending from the moment it is given until the state shows it'
   raid.do({ type: 'say', text: 'hello' }).catch(() => {});
   assert.deepEqual(shown, ['hello']);
   await server.clock.pass(5_000);
-  assert.ok(shown.every(texts => texts === 'hello'), `never twice, never not at all: ${shown}`);
+  assert.ok(shown.every(texts => texts === 'hello'), `shown exactly once at all times: ${shown}`);
   assert.deepEqual(raid.getView().pending, []);
   raid.do({ type: 'start' }).catch(() => {});
   assert.equal(shown.at(-1), 'hello,start');

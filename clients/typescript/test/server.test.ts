@@ -1,4 +1,5 @@
-// Against the built server, over real sockets: two clients play, the server is killed, and everybody has what it has.
+// Tests with the built server and real WebSockets: two clients play, the server is killed, and both
+// clients end with its state.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
@@ -60,15 +61,15 @@ class Server {
   }
 }
 
-async function until(what: string, so: () => boolean | Promise<boolean>): Promise<void> {
+async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 30_000;
-  while (!(await so())) {
+  while (!(await condition())) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`);
     await new Promise(resolve => setTimeout(resolve, 20));
   }
 }
 
-/** A number for a state, whatever the order of its keys. */
+/** Returns a hash of a state that does not depend on the order of its keys. */
 function hash(value: unknown): string {
   const ordered = (_: string, part: unknown): unknown =>
     part && typeof part === 'object' && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort()) : part;
@@ -85,17 +86,17 @@ async function player(name: string, codec: Codec): Promise<{ client: Client; res
   return { client, rest: rest.as(session), session };
 }
 
-test('two play, the server is killed under them, and their states are the server\'s', async () => {
+test('two clients have the server\'s state after it is killed and restarted', async () => {
   await server.start();
   const [ada, ben] = [await player('Ada', msgpack), await player('Ben', json)];
   const { id, invite_code } = await ada.rest.createRaid({ title: 'Ship it', target_xp: 60, target_tasks: 2 }, 'one-raid');
   assert.equal((await ada.rest.createRaid({ title: 'Ship it', target_xp: 60, target_tasks: 2 }, 'one-raid')).id, id);
   await ben.rest.joinRaid(invite_code);
   const raids = [ada, ben].map(({ client }) => client.raid(id));
-  const told: string[][] = [[], []];
+  const eventTypes: string[][] = [[], []];
   raids.forEach((raid, index) => {
     raid.subscribe(() => {});
-    raid.onEvent(event => told[index]!.push(event.type));
+    raid.onEvent(event => eventTypes[index]!.push(event.type));
   });
   const states: RaidView[] = [];
   storeOf(raids[1]!).subscribe(state => states.push(state));
@@ -106,13 +107,13 @@ test('two play, the server is killed under them, and their states are the server
   await raids[1]!.do({ type: 'claim_task', task: 1 });
   await assert.rejects(raids[0]!.do({ type: 'claim_task', task: 1 }), { type: 'task_taken', retry: false });
   await assert.rejects(raids[1]!.do({ type: 'say', text: '' }), error => (error as { fields: { field: string }[] }).fields[0]?.field === 'text');
-  const heard = new Promise(resolve => raids[1]!.onSignal(resolve));
+  const signal = new Promise(resolve => raids[1]!.onSignal(resolve));
   assert.ok(raids[0]!.signal('emote', { emoji: '🔥' }));
-  assert.deepEqual(await heard, { from: ada.session.player.id, kind: 'emote', data: { emoji: '🔥' } });
+  assert.deepEqual(await signal, { from: ada.session.player.id, kind: 'emote', data: { emoji: '🔥' } });
 
   await server.kill();
-  await until('both know', () => [ada, ben].every(({ client }) => client.getStatus().state !== 'online'));
-  assert.ok(raids.every(raid => !raid.getView().live && raid.getView().state), 'what was known is still shown');
+  await until('both notice the loss', () => [ada, ben].every(({ client }) => client.getStatus().state !== 'online'));
+  assert.ok(raids.every(raid => !raid.getView().live && raid.getView().state), 'the last known state is still shown');
   const offline = raids[1]!.do({ type: 'complete_task', task: 1 });
   assert.equal(ben.client.getWaiting(), 1);
   await server.start();
@@ -125,19 +126,19 @@ test('two play, the server is killed under them, and their states are the server
   const { seq, online: _, ws_url: __, ...state } = await ada.rest.raid(id);
   for (const raid of raids) assert.deepEqual([raid.getView().seq, hash(raid.getView().state)], [seq, hash(state)]);
   const ledger = (await ada.rest.events(id, { limit: 100 })).map(event => event.type);
-  told.forEach(types => assert.equal(types.at(-1), 'raid_completed'));
+  for (const types of eventTypes) assert.equal(types.at(-1), 'raid_completed');
   assert.equal(ledger.filter(type => type === 'task_completed').length, 2);
   assert.equal(states.at(-1), raids[1]!.getView());
   assert.deepEqual((await ada.rest.raids({ status: 'completed' })).data.map(raid => raid.id), [id]);
 
-  // Tokens last ten seconds here: it goes on beyond.
+  // Tokens last ten seconds here, and the clients play on after that.
   const before = await ada.session.getToken('connect');
   await until('the token was renewed', async () => (await ada.session.getToken('connect')) !== before);
   await raids[0]!.do({ type: 'say', text: 'gg' });
   [ada, ben].forEach(({ client }) => client.close());
 });
 
-test('a player who is erased is let go, and their words are taken back before everybody\'s eyes', async () => {
+test('an erased player is disconnected and their chat messages are replaced', async () => {
   if (!server.url) await server.start();
   const [cal, dot] = [await player('Cal', msgpack), await player('Dot', msgpack)];
   const { id, invite_code } = await cal.rest.createRaid({ title: 'Ship it', target_xp: 60, target_tasks: 2 });
@@ -145,9 +146,9 @@ test('a player who is erased is let go, and their words are taken back before ev
   const raid = cal.client.raid(id);
   raid.subscribe(() => {});
   await dot.client.raid(id).do({ type: 'say', text: 'I was here' });
-  await until('it is seen', () => raid.getView().state?.messages.length === 1);
+  await until('the message is seen', () => raid.getView().state?.messages.length === 1);
   assert.deepEqual(await dot.rest.eraseMe(), { player: dot.session.player.id, erased: true });
-  await until('it is taken back', () => raid.getView().state?.messages[0]?.text === '[erased]');
-  await until('they are let go', () => dot.client.getStatus().state === 'stopped');
+  await until('the message is replaced', () => raid.getView().state?.messages[0]?.text === '[erased]');
+  await until('the player is disconnected', () => dot.client.getStatus().state === 'stopped');
   [cal, dot].forEach(({ client }) => client.close());
 });

@@ -1,4 +1,4 @@
-// Sessions: renewed in time, one at a time, and by one tab for all.
+// Sessions: tokens are renewed in time, by one request at a time, and by one tab for all.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RaidhallError } from '../src/errors.js';
@@ -8,14 +8,14 @@ import { Session, sessionIn } from '../src/session.js';
 import type { Keeping } from '../src/session.js';
 import { StoredItems, VirtualClock, chance } from './simulation.js';
 
-/** Gives the pair after the one that is presented. */
+/** A server that answers each refresh token with the next pair. */
 class Renewals {
-  asked: string[] = [];
+  presented: string[] = [];
   readonly rest = new Rest({
     url: 'http://server',
     fetch: async (_, init) => {
       const { refresh_token } = JSON.parse(String(init?.body)) as { refresh_token: string };
-      this.asked.push(refresh_token);
+      this.presented.push(refresh_token);
       return new Response(JSON.stringify({ data: pair(Number(refresh_token) + 1) }));
     },
   });
@@ -33,17 +33,17 @@ function play(): { renewals: Renewals; clock: VirtualClock; keeping: () => Keepi
   return { renewals: new Renewals(), clock: new VirtualClock(chance(1)), keeping: () => sessionIn(items, 'session') };
 }
 
-test('a token is renewed shortly before it ends, once for all who ask', async () => {
+test('a token is renewed shortly before it expires, once for all callers', async () => {
   const { renewals, clock, keeping } = play();
   const session = Session.begin(renewals.rest, pair(1), keeping(), clock);
   assert.equal(await session.getToken('connect'), 'access 1');
   await clock.pass(880_000);
   const tokens = await Promise.all([session.getToken('connect'), session.getToken('renew'), session.getToken('refused')]);
-  assert.deepEqual([tokens, renewals.asked], [Array(3).fill('access 2'), ['1']]);
+  assert.deepEqual([tokens, renewals.presented], [Array(3).fill('access 2'), ['1']]);
   assert.equal(Session.resume(renewals.rest, keeping(), clock)?.player.name, 'Ada');
 });
 
-test('a tab that slept takes what another has renewed: it never presents an old token again', async () => {
+test('a tab that slept adopts the tokens that another tab renewed', async () => {
   const { renewals, clock, keeping } = play();
   const sleeper = Session.begin(renewals.rest, pair(1), keeping(), clock);
   const other = Session.resume(renewals.rest, keeping(), clock);
@@ -51,10 +51,10 @@ test('a tab that slept takes what another has renewed: it never presents an old 
   for (const why of ['refused', 'connect'] as const) assert.equal(await sleeper.getToken(why), 'access 2');
   await clock.pass(900_000);
   assert.equal(await sleeper.getToken('connect'), 'access 3');
-  assert.deepEqual(renewals.asked, ['1', '2']);
+  assert.deepEqual(renewals.presented, ['1', '2']);
 });
 
-test('a full storage does not make an old token a new one', async () => {
+test('a session with a full storage presents each token once', async () => {
   const { renewals, clock } = play();
   const items = new StoredItems();
   const storage = { getItem: items.getItem, removeItem: items.removeItem, setItem: items.setItem };
@@ -62,10 +62,10 @@ test('a full storage does not make an old token a new one', async () => {
   storage.setItem = () => { throw new Error('full'); };
   assert.equal(await session.getToken('renew'), 'access 2');
   assert.equal(await session.getToken('renew'), 'access 3');
-  assert.deepEqual(renewals.asked, ['1', '2']);
+  assert.deepEqual(renewals.presented, ['1', '2']);
 });
 
-test('signing out while a token is renewed stays signed out', async () => {
+test('a sign-out during a renewal ends the session', async () => {
   const { renewals, clock, keeping } = play();
   const session = Session.begin(renewals.rest, pair(1), keeping(), clock);
   const renewal = session.getToken('renew');
@@ -74,7 +74,7 @@ test('signing out while a token is renewed stays signed out', async () => {
   assert.equal(keeping().load(), null);
 });
 
-test('who signs out in one tab has no session in any', async () => {
+test('a sign-out in one tab ends the session in every tab', async () => {
   const { renewals, clock, keeping } = play();
   const session = Session.begin(renewals.rest, pair(1), keeping(), clock);
   keeping().save(null);
@@ -82,7 +82,7 @@ test('who signs out in one tab has no session in any', async () => {
   await assert.rejects(session.getToken('connect'), (error: RaidhallError) => error.type === 'unauthenticated' && !error.retry);
 });
 
-test('REST renews a token that is refused before its time, once', async () => {
+test('Rest renews a token once if it is refused early', async () => {
   let refused = 0;
   const rest = new Rest({
     url: 'http://server',
@@ -98,12 +98,12 @@ test('REST renews a token that is refused before its time, once', async () => {
   assert.equal(refused, 1);
 });
 
-test('what something between says is no word of the server about a session', async () => {
+test('a response without the server\'s error is a network error', async () => {
   const rest = new Rest({ url: 'http://server', fetch: async () => new Response('{}', { status: 403 }) });
   await assert.rejects(rest.refresh('1'), (error: RaidhallError) => error.type === 'network' && error.retry);
 });
 
-test('where nothing may be kept a session lives as long as the page', async () => {
+test('a session whose storage is forbidden lives as long as the page', async () => {
   const { renewals, clock } = play();
   const forbidden = { getItem: () => null, setItem: () => { throw new Error('forbidden'); }, removeItem: () => {} };
   const session = Session.begin(renewals.rest, pair(1), sessionIn(forbidden, 'session'), clock);

@@ -1,11 +1,11 @@
-// A server, a network and time, all of which do what a seeded source of chance says.
+// A simulated server, network and clock, all driven by one seeded random number generator.
 import { json } from '../src/codec.js';
 import type { Clock } from '../src/clock.js';
 import type { Socket } from '../src/connection.js';
 import { fold } from '../src/fold.js';
 import type { ClientMessage, ErrorType, RaidEvent, RaidState, ServerMessage } from '../src/protocol.js';
 
-/** Numbers from 0 to 1, the same ones for the same seed (mulberry32). */
+/** Returns a generator of numbers from 0 to 1, the same ones for the same seed (mulberry32). */
 export function chance(seed: number): () => number {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -15,7 +15,7 @@ export function chance(seed: number): () => number {
   };
 }
 
-/** Time that passes as fast as whatever happens in it. */
+/** Clock that jumps from timer to timer. */
 export class VirtualClock implements Clock {
   private time = 1_767_225_600_000;
   private timers: { at: number; order: number; run: () => void }[] = [];
@@ -38,7 +38,7 @@ export class VirtualClock implements Clock {
   async pass(milliseconds: number): Promise<void> {
     const until = this.time + milliseconds;
     for (;;) {
-      await new Promise(setImmediate); // promises that were kept run on
+      await new Promise(setImmediate); // lets resolved promises continue
       const due = this.timers.filter(timer => timer.at <= until).sort((a, b) => a.at - b.at || a.order - b.order)[0];
       if (!due) break;
       this.timers = this.timers.filter(timer => timer !== due);
@@ -50,12 +50,14 @@ export class VirtualClock implements Clock {
 }
 
 export interface Faults {
-  /** Of frames from the server: the share that is lost while the connection stays, which no server of ours does. */
+  /** Share of the server's frames that are lost while the connection stays; a real server never
+   * does this. */
   drop: number;
   repeat: number;
-  /** Of messages from the client: the share after which the connection is lost, before or after they took effect. */
+  /** Share of the client's messages at which the connection is lost, before or after they took
+   * effect. */
   cut: number;
-  /** Of commands: the share that is answered with an error that passes. */
+  /** Share of commands that are answered with a temporary error. */
   overload: number;
 }
 
@@ -92,7 +94,7 @@ export class SimulatedServer {
     clock.after(this.heartbeat, beat);
   }
 
-  /** What the client opens. */
+  /** The WebSocket constructor for the client. */
   get WebSocket(): new (url: string, subprotocol: string) => unknown {
     const server = this;
     return class {
@@ -114,12 +116,12 @@ export class SimulatedServer {
     return this.clock.random() < probability;
   }
 
-  /** Whoever is connected is not any more. */
+  /** Closes every connection. */
   restart(): void {
     [...this.links].forEach(link => link.end(1006));
   }
 
-  /** A backup from a while ago takes the database's place. */
+  /** Restores the database as it was the given number of events ago, which changes the lineage. */
   restore(events: number): void {
     this.taken = this.taken.slice(0, -events);
     this.lineage += '+';
@@ -184,19 +186,20 @@ export class SimulatedServer {
     this.taken.push({ state: fold(this.state, event)!, event, op });
     this.links.forEach(watching => {
       if (!watching.watches) return;
-      if (this.happens(0.02)) this.snapshot(watching); // a slow stretch collapsed
+      if (this.happens(0.02)) this.snapshot(watching); // as if the watch had collapsed
       else watching.say({ t: 'event', raid: RAID, ...event } as ServerMessage);
     });
     link.say({ t: 'ack', id, raid: RAID, seq: event.seq, duplicate: false });
   }
 
-  /** How a connection ends that is cut. */
+  /** Returns a random code for a connection that is cut. */
   code(): number {
     return CODES[Math.floor(this.clock.random() * CODES.length)]!;
   }
 }
 
-/** One connection. What is said arrives in order, late, and not at all once it has ended. */
+/** One connection. Messages arrive in order and late, and not at all once the connection has ended.
+ */
 class Link {
   watches = false;
   private ended = false;
@@ -244,7 +247,7 @@ class Link {
     this.server.clock.after(this.server.clock.random() * 50, () => this.socket.onclose?.({ code }));
   }
 
-  /** After what was said before. */
+  /** Calls `run` after a random delay, but not before the previous message arrives. */
   private later(before: number, run: () => void): number {
     const { clock } = this.server;
     const at = Math.max(before, clock.now() + clock.random() * 150);
@@ -255,7 +258,7 @@ class Link {
 
 export const codec = json;
 
-/** As `localStorage` is. */
+/** In-memory stand-in for `localStorage`. */
 export class StoredItems {
   private readonly items = new Map<string, string>();
   get length(): number {

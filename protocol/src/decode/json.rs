@@ -1,5 +1,6 @@
-//! Hostile JSON. Each level is split into raw pieces first, so that a piece which is JSON by its grammar and still
-//! nothing that we can hold (`1e999`, half a surrogate pair) spoils itself and not the frame.
+//! Parser for untrusted JSON. Each level is first split into raw pieces, so that a piece which is
+//! valid by JSON's grammar but cannot be represented (`1e999`, half a surrogate pair) invalidates
+//! only itself and not the frame.
 
 use std::fmt;
 
@@ -10,13 +11,13 @@ use serde_json::{Number, Value};
 use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
 use crate::limits::DEPTH_MAX;
 
-/// Errs if the frame is not exactly one JSON value.
+/// Parses a frame. Fails if it is not exactly one JSON value.
 pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {
     let raw: &RawValue = serde_json::from_slice(frame).map_err(|error| error.to_string())?;
     parse_raw(raw, DEPTH_MAX)
 }
 
-/// A value that may nest `depth` deep. The grammar has been checked.
+/// Parses a value that may nest `depth` levels deep. Its grammar has been checked.
 fn parse_raw(raw: &RawValue, depth: usize) -> Result<Parsed, String> {
     let text = raw.get();
     let parsed = match text.as_bytes().first() {
@@ -50,7 +51,7 @@ fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// A map's entries. A key that is no Unicode is `None`.
+/// Raw entries of a map. A key that is not valid Unicode is `None`.
 struct Pieces<'a>(Vec<(Option<String>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Pieces<'de> {
@@ -81,7 +82,8 @@ struct Key(Option<String>);
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_bytes(KeyVisitor) // as bytes: half a surrogate pair comes as no UTF-8
+        // Keys are read as bytes, because half a surrogate pair is not valid UTF-8.
+        deserializer.deserialize_bytes(KeyVisitor)
     }
 }
 

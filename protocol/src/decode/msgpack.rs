@@ -1,12 +1,13 @@
-//! Hostile MessagePack, after <https://github.com/msgpack/msgpack/blob/master/spec.md>. Nothing is reserved for a
-//! declared length: what is held is what was read.
+//! Parser for untrusted MessagePack, after
+//! <https://github.com/msgpack/msgpack/blob/master/spec.md>. It reserves no memory for a declared
+//! length and holds only what it has read.
 
 use serde_json::{Number, Value};
 
 use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
 use crate::limits::DEPTH_MAX;
 
-/// Errs if the frame is not exactly one MessagePack value.
+/// Parses a frame. Fails if it is not exactly one MessagePack value.
 pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {
     let mut reader = Reader { rest: frame };
     match reader.value(DEPTH_MAX) {
@@ -16,10 +17,10 @@ pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {
     }
 }
 
-/// The bytes end too early, or hold the one byte that MessagePack never uses.
+/// Error for bytes that end too early, or contain the one byte that MessagePack never uses.
 struct Broken;
 
-/// A value without its parts: what a list or map holds comes after it.
+/// Start of a value. The parts of a list or map follow it.
 enum Head<'a> {
     Nil,
     Flag(bool),
@@ -38,7 +39,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A value that may nest `depth` deep.
+    /// Reads a value that may nest `depth` levels deep.
     fn value(&mut self, depth: usize) -> Result<Parsed, Broken> {
         let parsed = match self.head()? {
             Head::Nil => Value::Null.into(),
@@ -76,11 +77,11 @@ impl<'a> Reader<'a> {
         Ok(parsed)
     }
 
-    /// Passes over values, however deep they nest.
+    /// Skips values, however deep they nest.
     fn skip(&mut self, mut values: u64) -> Result<Parsed, Broken> {
         while values > 0 {
             values -= 1;
-            // A head takes a byte at least, so this adds at most 2^33 times the frame's length.
+            // A head takes at least one byte, so this adds at most 2^33 times the frame's length.
             values += match self.head()? {
                 Head::List(parts) => parts,
                 Head::Map(entries) => entries * 2,
@@ -127,7 +128,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Bytes whose number is written in front of them, in `width` bytes.
+    /// Reads bytes whose number is written before them, in `width` bytes.
     fn sized(&mut self, width: u64) -> Result<&'a [u8], Broken> {
         let length = self.unsigned(width)?;
         self.bytes(length)

@@ -1,4 +1,4 @@
-//! The bytes of every message, in both codecs, as kept in `fixtures/`.
+//! Fixtures: the exact bytes of every message in both codecs, as committed in `fixtures/`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,7 +34,8 @@ fn check_fixtures<T: Serialize + PartialEq + std::fmt::Debug>(
     let mut expected = BTreeSet::new();
     for (name, message) in samples {
         for (codec, extension) in [(Codec::Json, "json"), (Codec::MessagePack, "msgpack")] {
-            let (bytes, file) = (codec.encode(message), format!("{name}.{extension}"));
+            let bytes = codec.encode(message);
+            let file = format!("{name}.{extension}");
             check_kept(&folder.join(&file), &bytes);
             assert_eq!(
                 read(codec, &bytes),
@@ -65,7 +66,7 @@ fn check_fixtures<T: Serialize + PartialEq + std::fmt::Debug>(
     }
 }
 
-/// The types name every field, tag and value in quotes or before a colon; the samples must have used each.
+/// A TypeScript type names each field, tag and value in quotes or before a colon.
 #[test]
 fn every_field_variant_and_value_has_a_sample() {
     let client = samples::client()
@@ -114,7 +115,7 @@ fn every_field_variant_and_value_has_a_sample() {
     }
 }
 
-/// What stands in quotes, and what stands before a colon.
+/// Returns the words in quotes and the words before a colon.
 fn words(code: &str) -> Vec<String> {
     let quoted = code.split('"').skip(1).step_by(2).map(str::to_owned);
     let keys = code.split(':').filter_map(|before| {
@@ -161,7 +162,7 @@ fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
     map.keys().map(String::as_str).collect()
 }
 
-/// The contract's table of events.
+/// Returns the keys of an event's data, as in the event table of docs/PROTOCOL.md.
 fn data_keys(data: &EventData) -> BTreeSet<&'static str> {
     let keys = match data.kind() {
         "raid_created" => {

@@ -1,4 +1,5 @@
-//! Hostile frames: which end the socket, and which are answered with the names of the faulty fields.
+//! Hostile frames: which of them close the connection, and which are answered with the names of the
+//! faulty fields.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +7,7 @@ use raidhall_protocol::decode::{DecodeError, InvalidMessage, decode};
 use raidhall_protocol::limits::DEPTH_MAX;
 use raidhall_protocol::{ClientMessage, Codec};
 
-/// What a frame comes to: `ok`, `undecodable`, or the faulty fields in order.
+/// Returns the outcome of decoding a frame: `ok`, `undecodable`, or the faulty fields in order.
 fn outcome(codec: Codec, frame: &[u8]) -> String {
     match decode(codec, frame) {
         Ok(_) => "ok".to_owned(),
@@ -26,7 +27,7 @@ fn check_json(table: &[(&str, &str)]) {
     }
 }
 
-/// The same in both codecs: the JSON is carried over to MessagePack.
+/// Checks JSON frames and their equivalents in MessagePack.
 #[track_caller]
 fn check_both(table: &[(&str, &str)]) {
     check_json(table);
@@ -41,7 +42,7 @@ fn check_both(table: &[(&str, &str)]) {
     }
 }
 
-/// MessagePack, by concatenation.
+/// Checks a MessagePack frame that is the concatenation of `parts`.
 #[track_caller]
 fn check_msgpack(what: &str, parts: &[&[u8]], expected: &str) {
     assert_eq!(
@@ -405,8 +406,8 @@ fn messagepack_that_is_not_exactly_one_value_is_undecodable() {
     check_msgpack("a map in 16 bits", &[b"\xde\0\x01\xa1t\xa4beat"], "ok");
 }
 
-/// What is read is bounded by the frame and not by what it declares: were a length believed, these would reserve
-/// gigabytes or run for hours.
+/// The work is bounded by the frame and not by the lengths that it declares. A decoder that trusted
+/// these lengths would reserve gigabytes or run for hours.
 #[test]
 fn declared_lengths_cost_no_memory_or_time() {
     let lengths: [&[u8]; 8] = [
@@ -445,7 +446,7 @@ fn declared_lengths_cost_no_memory_or_time() {
 
 #[test]
 fn nested_values_are_read_to_the_depth_limit_and_skipped_below_it() {
-    // The message is the first level, the field's value the second.
+    // The message is the first level and the field's value the second.
     for (lists, expected) in [(DEPTH_MAX - 1, "ok"), (DEPTH_MAX, "data"), (8_000, "data")] {
         let (open, close) = ("[".repeat(lists), "]".repeat(lists));
         let signal = format!(r#"{{"t":"signal","raid":7,"kind":"emote","data":{open}{close}}}"#);

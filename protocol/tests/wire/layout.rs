@@ -1,9 +1,12 @@
-//! Line breaks for generated TypeScript, so that a change of the contract shows as a change of lines.
+//! Line breaks for generated TypeScript, so that a change of the contract shows as changed lines.
 
-/// A field, a variant and a comment per line; what is short and has no comments stays in one.
+/// Puts each field, variant and comment on its own line. A short block without comments stays on
+/// one line.
 pub(crate) fn lay_out(source: &str) -> String {
     let union = source.contains(" | {");
-    let (mut out, mut depth, mut rest) = (String::new(), usize::from(union), source);
+    let mut out = String::new();
+    let mut depth = usize::from(union);
+    let mut rest = source;
     while let Some(next) = rest.chars().next() {
         let mut taken = next.len_utf8();
         let braced = rest.split_inclusive('}').next().unwrap_or_default();
@@ -60,7 +63,7 @@ fn new_line(out: &mut String, depth: usize) {
     out.push_str(&"  ".repeat(depth));
 }
 
-/// `"t": "hello"` → `t: "hello"`.
+/// Removes the quotes of keys: `"t": "hello"` becomes `t: "hello"`.
 fn unquote_keys(source: &str) -> String {
     let mut parts: Vec<&str> = source.split('"').collect();
     let mut out = parts.remove(0).to_owned();

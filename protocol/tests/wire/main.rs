@@ -1,4 +1,4 @@
-//! The wire contract: golden bytes, generated types, and what hostile bytes come to.
+//! Tests of the wire contract: fixture bytes, generated types, and the decoding of hostile bytes.
 
 mod golden;
 mod hostile;
@@ -10,7 +10,7 @@ mod typescript;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Compares a file that is kept with what it should hold, or writes it with `UPDATE_FIXTURES=1`.
+/// Compares a committed file with its expected content, or writes it if `UPDATE_FIXTURES` is set.
 #[track_caller]
 fn check_kept(path: &Path, content: &[u8]) {
     if updating() {
@@ -18,10 +18,8 @@ fn check_kept(path: &Path, content: &[u8]) {
         return fs::write(path, content).expect("write the file");
     }
     let kept = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}{HINT}", path.display()));
-    let (kept_text, text) = (
-        String::from_utf8_lossy(&kept),
-        String::from_utf8_lossy(content),
-    );
+    let kept_text = String::from_utf8_lossy(&kept);
+    let text = String::from_utf8_lossy(content);
     assert!(
         kept == content,
         "{} differs{HINT}\nkept: {kept_text}\nnow:  {text}",

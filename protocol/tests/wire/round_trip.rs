@@ -1,4 +1,4 @@
-//! Whatever a client may say survives both codecs; whatever bytes come, nothing panics.
+//! Property tests: every client message survives both codecs, and no bytes make the decoder panic.
 
 use proptest::prelude::*;
 use raidhall_protocol::decode::{DecodeError, decode};
@@ -115,7 +115,7 @@ proptest! {
         }
     }
 
-    /// Mostly good bytes go deeper than random ones.
+    /// Damaged messages reach deeper into the decoder than random bytes.
     #[test]
     fn decoding_damaged_messages_never_panics(message in messages(), places in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<prop::sample::Index>(), cuts in any::<bool>()) {
         for codec in Codec::ALL {
@@ -133,7 +133,7 @@ proptest! {
         }
     }
 
-    /// JSON without a map and a `t` never passes, and with them never ends the socket.
+    /// Only a frame without a map or a string `t` closes the connection, never a faulty field.
     #[test]
     fn arbitrary_fields_beside_a_known_t_are_never_undecodable(t in "hello|watch|unwatch|do|signal|beat|other", fields in prop::collection::btree_map("id|raid|since|op|cmd|kind|data|token|client", json(), 0..6)) {
         let mut map: serde_json::Map<String, Value> = fields.into_iter().collect();

@@ -1,4 +1,4 @@
-//! One message of every kind, with every optional field both there and not.
+//! Samples: a message of every type, with every optional field present and absent.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,10 @@ use serde_json::json;
 
 const NOW: i64 = 1_767_225_600_000;
 
-/// What clients send, by the name of its fixture.
+/// Returns the messages that clients send, each with the name of its fixture.
 pub(crate) fn client() -> Vec<(String, ClientMessage)> {
-    let (raid, since) = (raid(7), Some(Seq(120)));
+    let raid = raid(7);
+    let since = Some(Seq(120));
     let mut samples = vec![
         (
             "hello",
@@ -111,7 +112,8 @@ pub(crate) fn client() -> Vec<(String, ClientMessage)> {
 }
 
 fn commands() -> Vec<(&'static str, Command)> {
-    let (player, task) = (player(6), task(3));
+    let player = player(6);
+    let task = task(3);
     let contribute = |xp, note: Option<&str>| Command::Contribute {
         player,
         xp,
@@ -164,7 +166,7 @@ fn signal(id: Option<u64>, data: serde_json::Value) -> ClientMessage {
     }
 }
 
-/// What the server sends, by the name of its fixture.
+/// Returns the messages that the server sends, each with the name of its fixture.
 pub(crate) fn server() -> Vec<(String, ServerMessage)> {
     let raid = raid(7);
     let online = vec![player(5), player(6)];
@@ -304,13 +306,16 @@ fn welcome(player: Option<PlayerRef>) -> ServerMessage {
     }
 }
 
-/// Those that may be retried say when; `invalid` says which fields, and answers a message whose id and raid are bad.
+/// Returns an error message of the given type. It has `retry_after_ms` if the type may be retried.
+/// That of `invalid` has faulty fields and answers a message whose id and raid are bad.
 fn error(r#type: ErrorType) -> (String, ServerMessage) {
     let mut body = ErrorBody::new(r#type, "What happened");
     body.retry_after_ms = r#type.retry().then_some(500);
-    let (mut id, mut raid) = (Some(17), Some(raid(7)));
+    let mut id = Some(17);
+    let mut raid = Some(raid(7));
     if r#type == ErrorType::Invalid {
-        (id, raid) = (None, None);
+        id = None;
+        raid = None;
         body.fields = Some(vec![
             FieldFault::new("id", "is required"),
             FieldFault::new("raid", "must be a positive integer below 2^53"),
@@ -327,9 +332,11 @@ fn error(r#type: ErrorType) -> (String, ServerMessage) {
     )
 }
 
-/// Every event type: a suffix for its name, who acts, and what happened.
+/// Returns every event type: a suffix for the fixture's name, the acting player, and the data.
 fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
-    let (player, previous, task) = (player(5), player(6), task(3));
+    let previous = player(6);
+    let player = player(5);
+    let task = task(3);
     let at = UnixMillis(NOW);
     let created = |description: Option<&str>| EventData::RaidCreated {
         title: "Ship it".to_owned(),
@@ -571,7 +578,8 @@ fn abandoned_state() -> RaidState {
 }
 
 fn member(id: u64, name: &str, role: Role, xp: u64, tasks: u64) -> Member {
-    let (energy_at, joined_at) = (UnixMillis(NOW + 70_000), UnixMillis(NOW));
+    let energy_at = UnixMillis(NOW + 70_000);
+    let joined_at = UnixMillis(NOW);
     Member {
         player: player(id),
         name: name.to_owned(),

@@ -1,4 +1,4 @@
-//! The TypeScript types, generated from the Rust ones.
+//! The generator of the TypeScript types from the Rust ones.
 
 use std::fmt::Write as _;
 
@@ -24,21 +24,21 @@ fn typescript_types_match_this_build() {
     );
 }
 
-/// Every type on the wire as TypeScript, and the numbers that are part of the contract.
+/// Returns every type on the wire as TypeScript, and the numbers that are part of the contract.
 fn generate() -> String {
     let mut out = "// Generated from the Rust types of raidhall-protocol; do not edit.\n\
-                   // `UPDATE_FIXTURES=1 cargo test -p raidhall-protocol` writes it anew.\n"
+                   // `UPDATE_FIXTURES=1 cargo test -p raidhall-protocol` regenerates it.\n"
         .to_owned();
     for declaration in declarations() {
         out.push('\n');
         out.push_str(&declaration);
     }
     out.push('\n');
-    write_constants(&mut out).expect("a string takes all");
+    write_constants(&mut out).expect("writing to a string cannot fail");
     out
 }
 
-/// The declaration of every type on the wire.
+/// Returns the TypeScript declaration of every type on the wire.
 pub(crate) fn declarations() -> Vec<String> {
     vec![
         declare::<RaidId>(),
@@ -95,7 +95,7 @@ fn declare<T: TS>() -> String {
 fn write_constants(out: &mut String) -> std::fmt::Result {
     writeln!(
         out,
-        "/** The codes with which the server closes a socket. */\nexport const CLOSE_CODES = {{"
+        "/** Close codes with which the server closes a WebSocket. */\nexport const CLOSE_CODES = {{"
     )?;
     for close in CloseCode::ALL {
         writeln!(out, "  {}: {},", close.as_str(), close.code())?;
@@ -103,7 +103,7 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
     writeln!(out, "}} as const;\n")?;
     writeln!(
         out,
-        "/** The HTTP status of each error, and whether the same request may succeed later. */"
+        "/** HTTP status of each error type, and whether the same request may succeed later. */"
     )?;
     writeln!(
         out,
@@ -114,21 +114,27 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
         writeln!(out, "  {name}: {{ status: {status}, retry: {retry} }},")?;
     }
     writeln!(out, "}};\n")?;
-    writeln!(out, "/** The path of the WebSocket door. */")?;
+    writeln!(out, "/** Path of the WebSocket on the server. */")?;
     writeln!(out, "export const SOCKET_PATH = {:?};", limits::SOCKET_PATH)?;
-    writeln!(out, "/** The subprotocol of binary MessagePack frames. */")?;
+    writeln!(
+        out,
+        "/** WebSocket subprotocol of binary MessagePack frames. */"
+    )?;
     writeln!(
         out,
         "export const SUBPROTOCOL_MSGPACK = {:?};",
         limits::SUBPROTOCOL_MSGPACK
     )?;
-    writeln!(out, "/** The subprotocol of JSON text frames. */")?;
+    writeln!(out, "/** WebSocket subprotocol of JSON text frames. */")?;
     writeln!(
         out,
         "export const SUBPROTOCOL_JSON = {:?};",
         limits::SUBPROTOCOL_JSON
     )?;
-    writeln!(out, "/** How many chat messages a raid's state holds. */")?;
+    writeln!(
+        out,
+        "/** Number of chat messages that a raid's state holds. */"
+    )?;
     writeln!(
         out,
         "export const MESSAGES_SHOWN = {};\n",
@@ -136,7 +142,7 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(
         out,
-        "/** The most characters of a text, and the least and the most of a number. */"
+        "/** Maximum characters of each text, and minimum and maximum of each number. */"
     )?;
     writeln!(out, "export const LIMITS = {{")?;
     for (name, most) in [
