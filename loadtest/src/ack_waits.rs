@@ -1,4 +1,5 @@
-//! How long commands waited for their ack while servers came and went, by what became of their connection.
+//! Ack waits: how long commands waited for their ack while servers came and went, by what became of
+//! their connection.
 
 use raidhall_protocol::{RaidId, Seq};
 use serde::Serialize;
@@ -8,65 +9,64 @@ use crate::judge;
 use crate::judge::SentCommand;
 use crate::latency::{Latency, Percentiles};
 
-/// A stretch in which a server was stopped but not dead, so that its connections stood and nothing came over them.
+/// A period in which a server was stopped but not dead: its connections stayed open, but nothing
+/// came over them.
 #[derive(Debug, Clone, Copy)]
 pub struct FreezePeriod {
-    /// Its place among the servers.
+    /// The index of the server in the run's `Targets`.
     pub server: usize,
-    /// From.
     pub from: Moment,
-    /// To.
     pub to: Moment,
 }
 
-/// The acknowledged commands of a run, from first sending each to its ack, whatever was retried between.
+/// Waits of a run's acknowledged commands, from the first sending to the ack, including retries in
+/// between.
 #[derive(Debug, Default)]
 pub struct AckWaits {
-    /// Their connection stood all the time.
+    /// The connection stayed open for the whole wait.
     pub connected: WaitStats,
-    /// So it did, but the server at its other end was frozen for a part of it.
+    /// The connection stayed open, but its server was frozen for part of the wait.
     pub server_frozen: WaitStats,
-    /// Their connection was lost, and they were sent again on another.
+    /// The connection was lost, and the command was sent again on another one.
     pub reconnected: WaitStats,
 }
 
-/// Some of them.
+/// The waits of one group of commands, and a description of the longest.
 #[derive(Debug, Default)]
 pub struct WaitStats {
     latency: Latency,
     longest: Option<(u64, String)>,
 }
 
-/// What a report shows of them.
+/// The figures of a [`WaitStats`] as a report shows them.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct WaitFigures {
-    /// How long.
     #[serde(flatten)]
     pub wait: Percentiles,
-    /// Where the longest was, for somebody who looks for it in the ledgers.
+    /// A description of the longest wait, so that it can be found in the client logs.
     pub longest: Option<String>,
 }
 
 impl AckWaits {
-    /// Adds the commands of a raid.
-    pub fn add(&mut self, raid: RaidId, ledgers: &[ClientLog], frozen: &[FreezePeriod]) {
-        for ledger in ledgers {
-            for deed in judge::read_client_log(ledger).commands.values() {
-                let Some((at, seq, _)) = deed.ack else {
+    /// Adds the acknowledged commands in the client logs of one raid.
+    pub fn add(&mut self, raid: RaidId, logs: &[ClientLog], frozen: &[FreezePeriod]) {
+        for log in logs {
+            for command in judge::read_client_log(log).commands.values() {
+                let Some((at, seq, _)) = command.ack else {
                     continue;
                 };
                 let overlaps = |frozen: &FreezePeriod| {
-                    frozen.server == deed.server
+                    frozen.server == command.server
                         && frozen.from <= at
-                        && deed.first_sent <= frozen.to
+                        && command.first_sent <= frozen.to
                 };
-                let wait = match deed.connection_lost {
+                let wait = match command.connection_lost {
                     true => &mut self.reconnected,
                     false if frozen.iter().any(overlaps) => &mut self.server_frozen,
                     false => &mut self.connected,
                 };
-                wait.add(at.since(deed.first_sent), || {
-                    describe(raid, ledger, deed, seq)
+                wait.add(at.since(command.first_sent), || {
+                    describe(raid, log, command, seq)
                 });
             }
         }
@@ -85,7 +85,6 @@ impl WaitStats {
         }
     }
 
-    /// What to show.
     pub fn figures(&self) -> WaitFigures {
         let longest = self
             .longest
@@ -98,9 +97,13 @@ impl WaitStats {
     }
 }
 
-fn describe(raid: RaidId, ledger: &ClientLog, deed: &SentCommand, seq: Seq) -> String {
-    let (id, kind, sent) = (deed.id, deed.command.kind(), deed.first_sent.0 as f64 / 1e6);
-    let (client, server, tries) = (&ledger.client, deed.server, deed.attempts);
+fn describe(raid: RaidId, log: &ClientLog, command: &SentCommand, seq: Seq) -> String {
+    let id = command.id;
+    let kind = command.command.kind();
+    let sent = command.first_sent.0 as f64 / 1e6;
+    let client = &log.client;
+    let server = command.server;
+    let tries = command.attempts;
     format!(
         "{kind} {id} of client {client} on server {server}, raid {raid}, sent at {sent:.3} s, {tries} times, became {seq}"
     )

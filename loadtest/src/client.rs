@@ -1,4 +1,5 @@
-//! A client of the server, in layers: one socket, the REST doors, and a player who survives the loss of both.
+//! A client of the server, in layers: one WebSocket, the REST API, and a player that survives the
+//! loss of both.
 
 mod backoff;
 mod decoder;

@@ -1,4 +1,5 @@
-//! What one client saw of one raid: everything it sent and heard, in that order, for the judge to read afterwards.
+//! The client log: everything that one client sent and received in one raid, in that order, for the
+//! judge to read after the run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,60 +7,58 @@ use std::time::Duration;
 use raidhall_protocol::{ClientMessage, PlayerId, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
 
-/// Time since the run began, in microseconds; one clock for every client of a process.
+/// Time since the run began, in microseconds; all clients of a process share one clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
 impl Moment {
-    /// Microseconds from `earlier` to this moment; 0 when this is earlier.
+    /// Returns the microseconds from `earlier` to this moment; 0 when this is earlier.
     pub const fn since(self, earlier: Moment) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 }
 
-/// The clock of a run.
+/// The clock of a run, from which every [`Moment`] is read.
 #[derive(Debug, Clone, Copy)]
 pub struct RunClock {
     began: Instant,
 }
 
 impl RunClock {
-    /// A run that begins now.
+    /// Starts the clock of a run that begins now.
     pub fn start() -> RunClock {
         RunClock {
             began: Instant::now(),
         }
     }
 
-    /// Now.
     pub fn now(&self) -> Moment {
         let micros = self.began.elapsed().as_micros();
         Moment(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// How long the run has lasted.
+    /// Returns how long the run has lasted.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
 }
 
-/// One line of a ledger.
+/// One entry of a client log.
 #[derive(Debug, Clone)]
 pub struct LogEntry {
-    /// When the client wrote it down.
+    /// When the client recorded the entry.
     pub at: Moment,
-    /// What happened.
     pub observation: Observation,
 }
 
-/// What can happen to a client.
+/// What a client can record.
 #[derive(Debug, Clone)]
 pub enum Observation {
-    /// A connection was welcomed.
+    /// The server sent a `welcome`.
     Connected {
-        /// The history that the server says it holds.
+        /// The lineage that the server reported.
         lineage: String,
-        /// Which of the servers that the client knows.
+        /// The index of the server among those that the client knows.
         server: usize,
     },
     /// The connection is gone.
@@ -67,45 +66,41 @@ pub enum Observation {
         /// The close code, if the server sent one.
         code: Option<u16>,
     },
-    /// The client sent a `watch`, `unwatch` or `do`. A `do` that is sent again is here again.
+    /// The client sent a `watch`, `unwatch` or `do`. A repeated `do` is recorded every time.
     Sent(ClientMessage),
-    /// A message about this raid came. Signals are not kept.
+    /// A message about this raid was received. Signals are not recorded.
     Received(Arc<ServerMessage>),
-    /// A message came that is none of the contract's.
+    /// A frame could not be decoded as a message of the protocol.
     Unreadable {
-        /// Its beginning.
+        /// The decoding error and the beginning of the frame.
         text: String,
-        /// Whether it called itself an `error`.
+        /// Whether the frame's type was `error`.
         error: bool,
     },
-    /// A signal came from the client itself, or older than one before it.
-    SignalWrong {
-        /// Who sent it.
-        from: PlayerId,
-    },
-    /// The run came to rest: from here on the client must hold all of it.
+    /// A signal came from the client itself, or was not newer than one before it.
+    SignalWrong { from: PlayerId },
+    /// The run has settled: from here on the client must hold everything up to `head`.
     Settled {
         /// The server's newest seq.
         head: Seq,
-        /// Who should be shown online.
+        /// The players who should be shown online.
         online: Vec<PlayerId>,
     },
 }
 
-/// One client's ledger of one raid.
+/// One client's log of one raid.
 #[derive(Debug, Clone)]
 pub struct ClientLog {
-    /// What the report calls the client.
+    /// The client's name in reports.
     pub client: String,
-    /// Who it plays.
+    /// The player that the client plays.
     pub player: PlayerId,
-    /// The raid.
     pub raid: RaidId,
     entries: Vec<LogEntry>,
 }
 
 impl ClientLog {
-    /// An empty ledger.
+    /// Creates an empty log.
     pub fn new(client: impl Into<String>, player: PlayerId, raid: RaidId) -> ClientLog {
         ClientLog {
             client: client.into(),
@@ -115,7 +110,6 @@ impl ClientLog {
         }
     }
 
-    /// Writes a line.
     pub fn record(&mut self, at: Moment, entry: Observation) {
         self.entries.push(LogEntry {
             at,
@@ -123,7 +117,7 @@ impl ClientLog {
         });
     }
 
-    /// All lines, in the order written.
+    /// Returns all entries in the order of recording.
     pub fn entries(&self) -> &[LogEntry] {
         &self.entries
     }

@@ -1,14 +1,15 @@
-//! A client's fold of events into a raid's state, written from the contract and from nothing of the server's.
+//! A client's fold of events into a raid's state, written from the protocol's specification and not
+//! from the server's code.
 //!
-//! It knows no rule of the game: events carry results, and a fold only puts them where they belong. Where an event
-//! contradicts what is there, it says so and changes nothing.
+//! It knows no rule of the game: events carry results, and a fold only stores them. An event that
+//! contradicts the state is reported and changes nothing.
 
 mod apply;
 
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, Seq, TaskId};
 
-/// A raid as one client has it: a state and the seq that it is a function of.
+/// A raid as one client holds it: a state and the seq that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fold {
     raid: RaidId,
@@ -16,42 +17,42 @@ pub struct Fold {
     state: Option<RaidState>,
 }
 
-/// Why an event cannot follow what was folded so far.
+/// Why an event cannot follow those that were folded before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Contradiction {
-    /// Not the next event.
+    /// The event's seq is not the next one.
     #[error("event {got} after {held}")]
     NotNext {
         /// The newest seq that was folded.
         held: Seq,
-        /// The event's.
+        /// The seq of the event.
         got: Seq,
     },
     /// The first event is not `raid_created`, or a later one is.
     #[error("a raid is created by its first event and by no other")]
     MisplacedCreation,
-    /// About somebody who is no member.
-    #[error("player {0} is no member")]
+    /// The event concerns a player who is not a member.
+    #[error("player {0} is not a member")]
     NotAMember(PlayerId),
-    /// A member joins who is one.
+    /// A member joins again without having left.
     #[error("player {0} is a member already")]
     DuplicateMember(PlayerId),
-    /// About a task that was never added.
+    /// The event concerns a task that was never added.
     #[error("task {0} does not exist")]
     UnknownTask(TaskId),
-    /// A task is added twice.
+    /// A task is added with the id of an existing one.
     #[error("task {0} exists already")]
     DuplicateTask(TaskId),
-    /// Without a player, though its type needs one.
+    /// The event has no `by`, though its type needs a player there.
     #[error("an event of this type needs a player in `by`")]
     MissingPlayer,
-    /// The raid has ended, and this is not talk.
+    /// The raid has ended, and the event is neither chat nor an erasure.
     #[error("the raid has ended")]
     Ended,
 }
 
 impl Fold {
-    /// Nothing yet.
+    /// Creates a fold of no events.
     pub const fn new(raid: RaidId) -> Fold {
         Fold {
             raid,
@@ -60,7 +61,7 @@ impl Fold {
         }
     }
 
-    /// Begins with a snapshot.
+    /// Creates a fold that begins with a snapshot.
     pub fn from_snapshot(raid: RaidId, seq: Seq, state: RaidState) -> Fold {
         Fold {
             raid,
@@ -81,12 +82,13 @@ impl Fold {
         Ok(fold)
     }
 
-    /// Replaces everything by a snapshot.
+    /// Replaces state and seq by those of a snapshot.
     pub fn replace(&mut self, seq: Seq, state: RaidState) {
-        (self.seq, self.state) = (seq, Some(state));
+        self.seq = seq;
+        self.state = Some(state);
     }
 
-    /// Takes the next event in.
+    /// Folds the next event.
     pub fn apply(&mut self, event: &Event) -> Result<(), Contradiction> {
         if event.seq != self.seq.next() {
             return Err(Contradiction::NotNext {
@@ -111,17 +113,17 @@ impl Fold {
         Ok(())
     }
 
-    /// The newest seq that was folded; zero before the first event.
+    /// Returns the newest seq that was folded; zero before the first event.
     pub const fn seq(&self) -> Seq {
         self.seq
     }
 
-    /// The state; none before the first event.
+    /// Returns the state; `None` before the first event.
     pub const fn state(&self) -> Option<&RaidState> {
         self.state.as_ref()
     }
 
-    /// Whether the raid is under way.
+    /// Returns whether the raid is active.
     pub fn is_active(&self) -> bool {
         self.state()
             .is_some_and(|state| state.status == RaidStatus::Active)

@@ -1,7 +1,7 @@
-//! The judge: reads every client's ledger of a raid, and the server's, and convicts.
+//! The judge: reads every client's log of a raid, and the server record, and reports violations.
 //!
-//! Nothing here talks to a server or knows how the run went; forged ledgers are judged like real ones, which is how
-//! the judge is tested.
+//! Nothing here talks to a server or knows how the run went. Forged logs are judged like real ones,
+//! and the judge is tested with them.
 
 mod client;
 mod difference;
@@ -21,29 +21,28 @@ pub use violation::{Violation, ViolationKind};
 
 use crate::client_log::{ClientLog, Observation};
 
-/// What the judge found.
+/// The judge's result for one raid, or the sum of several.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// Every broken promise.
+    /// Every violation that was found.
     pub violations: Vec<Violation>,
     /// Events in the raid's history.
     pub history_events: u64,
-    /// Events that clients were told, all together.
+    /// Events received by all clients together.
     pub received_events: u64,
-    /// Commands acknowledged.
     pub acks: u64,
-    /// Those of them that the server answered as repeats.
+    /// Acks that the server marked as repeats.
     pub repeats: u64,
-    /// Snapshots that clients got.
+    /// Snapshots that clients received.
     pub snapshots: u64,
-    /// Returns with `since`.
+    /// Watches with `since`, however they were answered.
     pub resumes: u64,
-    /// Those of them answered by a replay.
+    /// Resumes answered by a replay.
     pub replays: u64,
 }
 
 impl Verdict {
-    /// Adds another raid's.
+    /// Adds the verdict of another raid.
     pub fn add(&mut self, other: Verdict) {
         self.violations.extend(other.violations);
         self.history_events += other.history_events;
@@ -55,10 +54,10 @@ impl Verdict {
         self.replays += other.replays;
     }
 
-    /// Panics with every violation, for tests.
+    /// Asserts that there are no violations, for tests.
     ///
     /// # Panics
-    /// When there is one.
+    /// There is a violation; the message lists all of them.
     pub fn assert_no_violations(&self) {
         let list: Vec<_> = self.violations.iter().map(ToString::to_string).collect();
         assert!(
@@ -70,34 +69,34 @@ impl Verdict {
     }
 }
 
-/// Judges one raid by the ledgers of its clients and, if it was read, the server's own account. Without that, what
-/// the clients were told together counts as the history.
-pub fn judge(raid: RaidId, ledgers: &[ClientLog], truth: Option<&ServerRecord>) -> Verdict {
-    let clients: Vec<_> = ledgers
+/// Judges one raid by its client logs and, if it was read, the server record. Without that, the
+/// events that the clients received together count as the history.
+pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerRecord>) -> Verdict {
+    let clients: Vec<_> = logs
         .iter()
-        .map(|ledger| (ledger, client::read_client_log(ledger)))
+        .map(|log| (log, client::read_client_log(log)))
         .collect();
     let mut verdict = Verdict::default();
     let mut history: BTreeMap<Seq, (&str, &Event)> = BTreeMap::new();
-    if let Some(truth) = truth {
+    if let Some(server_record) = server_record {
         history.extend(
-            truth
+            server_record
                 .events
                 .iter()
                 .map(|event| (event.seq, ("the server's ledger", event))),
         );
     }
-    if let Some(truth) = truth {
+    if let Some(server_record) = server_record {
         verdict
             .violations
-            .extend(compare_online(raid, ledgers, truth));
+            .extend(compare_online(raid, logs, server_record));
     }
-    for (ledger, seen) in &clients {
+    for (log, seen) in &clients {
         compare_events(
             raid,
-            ledger,
+            log,
             seen,
-            truth.is_some(),
+            server_record.is_some(),
             &mut history,
             &mut verdict,
         );
@@ -106,30 +105,38 @@ pub fn judge(raid: RaidId, ledgers: &[ClientLog], truth: Option<&ServerRecord>) 
         verdict.snapshots += seen.snapshots.len() as u64;
         verdict.resumes += seen.resumes;
         verdict.replays += seen.replays;
-        let acks = seen.commands.values().filter_map(|deed| deed.ack);
+        let acks = seen.commands.values().filter_map(|command| command.ack);
         verdict.acks += acks.clone().count() as u64;
         verdict.repeats += acks.filter(|(_, _, repeat)| *repeat).count() as u64;
     }
-    compare_snapshots(raid, &clients, truth, &mut verdict);
+    compare_snapshots(raid, &clients, server_record, &mut verdict);
     verdict.history_events = history.len() as u64;
     let events = history
         .into_iter()
         .map(|(seq, (_, event))| (seq, event))
         .collect();
-    verdict
-        .violations
-        .extend(effects::judge(raid, &clients, &events, truth.is_some()));
+    verdict.violations.extend(effects::judge(
+        raid,
+        &clients,
+        &events,
+        server_record.is_some(),
+    ));
     verdict
 }
 
-/// Reads one ledger without judging it against others: for latencies, and for tests of a single client.
-pub fn read_client_log(ledger: &ClientLog) -> ClientSummary {
-    client::read_client_log(ledger)
+/// Reads one client log without judging it against others: for latencies, and for tests of a single
+/// client.
+pub fn read_client_log(log: &ClientLog) -> ClientSummary {
+    client::read_client_log(log)
 }
 
-/// Whom the server shows online by REST once the run came to rest.
-fn compare_online(raid: RaidId, ledgers: &[ClientLog], truth: &ServerRecord) -> Option<Violation> {
-    let mut entries = ledgers
+/// Compares the players shown online by REST after the run with those who should be.
+fn compare_online(
+    raid: RaidId,
+    logs: &[ClientLog],
+    server_record: &ServerRecord,
+) -> Option<Violation> {
+    let mut entries = logs
         .iter()
         .flat_map(ClientLog::entries)
         .map(|record| &record.observation);
@@ -137,7 +144,7 @@ fn compare_online(raid: RaidId, ledgers: &[ClientLog], truth: &ServerRecord) -> 
         Observation::Settled { online, .. } => Some(online.clone()),
         _ => None,
     })?;
-    let shown = truth.online.clone();
+    let shown = server_record.online.clone();
     let same = shown.iter().collect::<BTreeSet<_>>() == online.iter().collect::<BTreeSet<_>>();
     let breach = ViolationKind::PresenceWrong { shown, online };
     (!same).then(|| Violation {
@@ -149,7 +156,7 @@ fn compare_online(raid: RaidId, ledgers: &[ClientLog], truth: &ServerRecord) -> 
 
 fn compare_events<'a>(
     raid: RaidId,
-    ledger: &'a ClientLog,
+    log: &'a ClientLog,
     seen: &'a ClientSummary,
     complete: bool,
     history: &mut BTreeMap<Seq, (&'a str, &'a Event)>,
@@ -164,37 +171,38 @@ fn compare_events<'a>(
             Some((other, _)) => (*other).to_owned(),
             None if complete => "the server's ledger (none)".to_owned(),
             None => {
-                history.insert(*seq, (&ledger.client, event));
+                history.insert(*seq, (&log.client, event));
                 continue;
             }
         };
         let breach = ViolationKind::DifferentEvent { seq: *seq, other };
         verdict.violations.push(Violation {
             raid,
-            client: ledger.client.clone(),
+            client: log.client.clone(),
             kind: breach,
         });
     }
 }
 
-/// Every snapshot against the state that the server's events make at its seq, or against the other snapshots there.
+/// Compares every snapshot with the state that the server's events fold to at its seq, or with
+/// other clients' snapshots at that seq.
 fn compare_snapshots(
     raid: RaidId,
     clients: &[(&ClientLog, ClientSummary)],
-    truth: Option<&ServerRecord>,
+    server_record: Option<&ServerRecord>,
     verdict: &mut Verdict,
 ) {
-    let asked: BTreeSet<_> = clients
+    let snapshot_seqs: BTreeSet<_> = clients
         .iter()
         .flat_map(|(_, seen)| seen.snapshots.iter().map(|(seq, _)| *seq))
         .collect();
     let mut states = BTreeMap::new();
-    if let Some(truth) = truth {
-        let account = server_record::judge(raid, truth, &asked);
+    if let Some(server_record) = server_record {
+        let account = server_record::judge(raid, server_record, &snapshot_seqs);
         verdict.violations.extend(account.violations);
         states = account.states;
     }
-    for (ledger, seen) in clients {
+    for (log, seen) in clients {
         for (seq, message) in &seen.snapshots {
             let Some(state) = state_of(message) else {
                 continue;
@@ -208,7 +216,7 @@ fn compare_snapshots(
                 };
                 verdict.violations.push(Violation {
                     raid,
-                    client: ledger.client.clone(),
+                    client: log.client.clone(),
                     kind: breach,
                 });
             }

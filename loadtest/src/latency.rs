@@ -1,4 +1,4 @@
-//! How long things took, from ledgers and signals, in microseconds on one clock.
+//! Latencies from client logs and signals, in microseconds on one clock.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use serde::Serialize;
 use crate::client_log::{ClientLog, Moment};
 use crate::judge;
 
-/// Longer than any run waits for anything.
+/// Upper bound of a recorded latency, longer than any wait of a run; longer ones are clamped to it.
 const LATENCY_MICROS_MAX: u64 = 600_000_000;
 
-/// A distribution of durations.
+/// A distribution of latencies.
 #[derive(Debug, Clone)]
 pub struct Latency {
     micros: Histogram<u64>,
 }
 
-/// What a report shows of a distribution, in milliseconds.
+/// The percentiles of a distribution that a report shows, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Percentiles {
-    /// How many.
+    /// The number of samples.
     pub count: u64,
-    /// The median.
+    /// The median, in milliseconds.
     pub p50_ms: f64,
-    /// 95 of 100 were at most this.
+    /// The value that 95 of 100 samples do not exceed.
     pub p95_ms: f64,
-    /// 99 of 100 were at most this.
+    /// The value that 99 of 100 samples do not exceed.
     pub p99_ms: f64,
-    /// The longest.
     pub max_ms: f64,
 }
 
 impl Default for Latency {
     fn default() -> Self {
-        // A histogram that grows by itself would clamp what is recorded by saturation to the little it has.
+        // A histogram that resizes itself would clamp saturating records to its small initial
+        // range.
         let micros = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3);
         Self {
             micros: micros.expect("bounds and digits are in hdrhistogram's range"),
@@ -44,17 +44,16 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Adds one.
+    /// Adds one sample; one above the upper bound is clamped to it.
     pub fn add(&mut self, micros: u64) {
         self.micros.saturating_record(micros.max(1));
     }
 
-    /// Adds all of another.
+    /// Adds all samples of another distribution.
     pub fn merge(&mut self, other: &Latency) {
         self.micros += &other.micros;
     }
 
-    /// What to show.
     pub fn percentiles(&self) -> Percentiles {
         let at = |quantile| self.micros.value_at_quantile(quantile) as f64 / 1000.0;
         Percentiles {
@@ -67,7 +66,7 @@ impl Latency {
     }
 }
 
-/// The latencies of commands.
+/// The latencies of commands: to the ack, and to the event at other members.
 #[derive(Debug, Clone, Default)]
 pub struct CommandLatency {
     /// From first sending a command to its ack.
@@ -77,34 +76,34 @@ pub struct CommandLatency {
 }
 
 impl CommandLatency {
-    /// Adds another's.
+    /// Adds the samples of other latencies.
     pub fn merge(&mut self, other: &CommandLatency) {
         self.ack.merge(&other.ack);
         self.event.merge(&other.event);
     }
 }
 
-/// Measures one raid. Commands that were sent more than once count for acks, from the first sending, but not for
-/// events: which sending caused the event is unknown.
-pub fn measure_raid(ledgers: &[ClientLog]) -> CommandLatency {
+/// Measures one raid. A command that was sent more than once counts for acks, from its first
+/// sending, but not for events: which sending caused the event is unknown.
+pub fn measure_raid(logs: &[ClientLog]) -> CommandLatency {
     let mut latency = CommandLatency::default();
-    let seen: Vec<_> = ledgers.iter().map(judge::read_client_log).collect();
+    let seen: Vec<_> = logs.iter().map(judge::read_client_log).collect();
     let mut causes: BTreeMap<Seq, (usize, Moment)> = BTreeMap::new();
-    for (who, seen) in seen.iter().enumerate() {
-        for deed in seen.commands.values() {
-            let Some((at, seq, _)) = deed.ack else {
+    for (index, seen) in seen.iter().enumerate() {
+        for command in seen.commands.values() {
+            let Some((at, seq, _)) = command.ack else {
                 continue;
             };
-            latency.ack.add(at.since(deed.first_sent));
-            if deed.attempts == 1 {
-                causes.insert(seq, (who, deed.first_sent));
+            latency.ack.add(at.since(command.first_sent));
+            if command.attempts == 1 {
+                causes.insert(seq, (index, command.first_sent));
             }
         }
     }
-    for (who, seen) in seen.iter().enumerate() {
+    for (index, seen) in seen.iter().enumerate() {
         for (seq, (at, _)) in &seen.events {
             if let Some((cause, sent)) = causes.get(seq)
-                && *cause != who
+                && *cause != index
             {
                 latency.event.add(at.since(*sent));
             }
@@ -119,8 +118,11 @@ mod tests {
 
     #[test]
     fn percentiles_match_the_samples_of_merged_histograms() {
-        let (mut latency, mut other) = (Latency::default(), Latency::default());
-        (1..=99).for_each(|n| latency.add(n * 1000));
+        let mut latency = Latency::default();
+        let mut other = Latency::default();
+        for n in 1..=99 {
+            latency.add(n * 1000);
+        }
         other.add(5_000_000);
         latency.merge(&other);
         let shown = latency.percentiles();
@@ -139,7 +141,7 @@ mod tests {
         other.add(u64::MAX);
         assert!(
             other.percentiles().max_ms >= 600_000.0,
-            "the longest are clamped, not lost"
+            "values above the bound are clamped, not lost"
         );
     }
 }

@@ -1,9 +1,10 @@
-//! Simulated players for Raidhall, and the judge of what the server told them.
+//! Simulated players for Raidhall, and the judge of the server that they play on.
 //!
-//! A run has three parts that know nothing of each other. Players ([`client`], [`play`]) talk to a real server and
-//! write down everything they send and hear in a [`client_log`]. The [`judge`] reads those logs afterwards and convicts
-//! the server of every broken promise it finds. [`fold`] is the client's half of the contract, written from the
-//! specification and not from the server, so that the two can disagree.
+//! A run has three parts that know nothing of each other. Players ([`client`], [`play`]) talk to a
+//! real server and record everything that they send and receive in a [`client_log`]. The [`judge`]
+//! reads those logs afterwards and reports every violation that it finds. [`fold`] is the client's
+//! half of the contract, written from the specification and not from the server, so that the two
+//! can disagree.
 //!
 //! The server's own integration tests use the same client, fold and judge.
 

@@ -10,19 +10,20 @@ use raidhall_loadtest::run::{
     ChaosArgs, ClusterArgs, IdleArgs, LagArgs, SmokeArgs, chaos, cluster, idle, lag, smoke,
 };
 
-/// Simulated players for Raidhall: they play, keep a ledger each, and judge what the server told them.
+/// Load tester for Raidhall: simulated players play raids, log what they send and receive, and the
+/// server is judged by those logs.
 ///
-/// Exit codes: 0 no violation, 1 violations (each is printed), 2 the run could not be made.
+/// Exit codes: 0 no violation, 1 violations (each is printed), 2 the run failed.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct LoadtestArgs {
-    /// Write the figures as JSON
+    /// Write the report as JSON to this file
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the ledgers of clients that saw a violation into this directory
+    /// Write the logs of clients that saw a violation into this directory
     #[arg(long, global = true, value_name = "DIR")]
     evidence: Option<PathBuf>,
-    /// Threads that play; the server needs cores too
+    /// Threads of the load tester; leave cores for the server
     #[arg(long, global = true, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
     #[command(subcommand)]
@@ -31,15 +32,15 @@ struct LoadtestArgs {
 
 #[derive(Debug, Subcommand)]
 enum Run {
-    /// Play whole raids, measure, and judge
+    /// Play whole raids, measure the server, and judge it
     Smoke(SmokeArgs),
-    /// The same while the server is killed and started again
+    /// Play as `smoke` does while the server is killed and restarted again and again
     Chaos(ChaosArgs),
-    /// Play on several nodes while these are killed, frozen or deployed
+    /// Play on several nodes while they are killed, frozen or deployed
     Cluster(ClusterArgs),
     /// Measure how long events take from one node to another
     Lag(LagArgs),
-    /// Hold connections that do nothing, and measure what they cost
+    /// Hold idle connections and measure what they cost the server
     Idle(IdleArgs),
 }
 

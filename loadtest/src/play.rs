@@ -1,4 +1,5 @@
-//! Simulated raids: what a player wants, one player's task, and the party that shares a raid.
+//! Simulated raids: the command generator, the bots that play, and the bot group that shares a
+//! raid.
 
 mod bot;
 mod bot_group;
@@ -10,7 +11,7 @@ pub use bot_group::{BotGroup, BotPace, GroupOutcome, GroupPlan};
 pub use command_generator::CommandGenerator;
 use raidhall_protocol::ServerMessage;
 
-/// Counters that all bots of a run add to, read while they play.
+/// Traffic counters that all bots of a run increment, and that can be read while they play.
 #[derive(Debug, Default)]
 pub struct TrafficCounters {
     deliveries: AtomicU64,
@@ -18,14 +19,12 @@ pub struct TrafficCounters {
     signals: AtomicU64,
 }
 
-/// What a meter showed at one moment.
+/// The values of [`TrafficCounters`] at one moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrafficReading {
-    /// Events, signals and presence changes that clients got.
+    /// Events, signals and presence changes that clients received.
     pub deliveries: u64,
-    /// Of them, signals.
     pub signals: u64,
-    /// Acknowledged commands.
     pub acks: u64,
 }
 
@@ -42,7 +41,6 @@ impl TrafficCounters {
         }
     }
 
-    /// Now.
     pub fn read(&self) -> TrafficReading {
         TrafficReading {
             deliveries: self.deliveries.load(Ordering::Relaxed),

@@ -1,23 +1,23 @@
-//! What a process of this machine uses, from `/proc` (proc(5)).
+//! What a process of this machine uses, read from `/proc` (proc(5)).
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// What a process has used so far, and holds now.
+/// The resources that a process has used so far, and the memory that it holds now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessUsage {
-    /// CPU time of all its threads, in the kernel too. The kernel counts in ticks of 10 ms.
+    /// CPU time of all threads, in user mode and in the kernel. The kernel counts in ticks of 10
+    /// ms.
     pub cpu: Duration,
-    /// Resident memory.
     pub rss_bytes: u64,
-    /// How often its threads went to sleep by themselves: the wake-ups of an idle process.
+    /// How often the threads went to sleep voluntarily: in an idle process, its wake-ups.
     pub sleeps: u64,
 }
 
 impl ProcessUsage {
-    /// Reads it.
+    /// Reads the usage of a process.
     pub fn from_pid(pid: u32) -> anyhow::Result<ProcessUsage> {
         let read = |path: String| fs::read_to_string(&path).with_context(|| format!("read {path}"));
         let stat = read(format!("/proc/{pid}/stat"))?;
@@ -28,7 +28,7 @@ impl ProcessUsage {
         let rss_bytes = status_field(&status, "VmRSS:").unwrap_or(0) * 1024;
         let mut sleeps = 0;
         for task in fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {
-            // A thread may end while it is read.
+            // A thread can end while it is read.
             let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
             sleeps += status_field(&status, "voluntary_ctxt_switches:").unwrap_or(0);
         }
@@ -39,13 +39,13 @@ impl ProcessUsage {
         })
     }
 
-    /// This process's.
+    /// Reads the usage of this process.
     pub fn current() -> anyhow::Result<ProcessUsage> {
         Self::from_pid(std::process::id())
     }
 }
 
-/// Whether every thread of a process has stopped, as SIGSTOP makes them one after the other.
+/// Returns whether every thread of a process has stopped; SIGSTOP stops them one after the other.
 pub fn is_stopped(pid: u32) -> anyhow::Result<bool> {
     let path = format!("/proc/{pid}/task");
     for task in fs::read_dir(&path)
@@ -53,7 +53,7 @@ pub fn is_stopped(pid: u32) -> anyhow::Result<bool> {
         .flatten()
     {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        // Behind the name: T, or t under a debugger.
+        // The state follows the name: T, or t under a debugger.
         if !stat
             .rsplit_once(')')
             .is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
@@ -64,8 +64,8 @@ pub fn is_stopped(pid: u32) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Raises the limit of open files to what the system allows without asking; children inherit it. Errs with what to
-/// do when that is less than needed.
+/// Raises the soft limit of open files as far as needed and the hard limit allows; children inherit
+/// it. Fails with a message that says what to do when that is less than needed.
 pub fn raise_open_files_limit(needed: u64) -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
@@ -91,7 +91,8 @@ pub fn raise_open_files_limit(needed: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// utime and stime: fields 14 and 15, counted from behind the name, which may hold blanks and brackets.
+/// Returns utime plus stime: fields 14 and 15, counted from the end of the name, which may contain
+/// blanks and parentheses.
 fn cpu_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)

@@ -1,4 +1,4 @@
-//! What a run says at its end: figures for people and, as JSON, for programs.
+//! The report at the end of a run: figures for people and, as JSON, for programs.
 
 mod cluster;
 
@@ -14,25 +14,23 @@ use crate::client_log::ClientLog;
 use crate::judge::{Verdict, ViolationKind};
 use crate::latency::Percentiles;
 
-/// Violations printed in full; the rest is counted by kind.
+/// Violations printed in full; the rest is only counted.
 const VIOLATIONS_SHOWN_MAX: usize = 40;
 
-/// The figures of a run.
+/// The figures and violations of a run.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// What was run.
+    /// The name of the run, such as `smoke`.
     pub run: String,
-    /// Raids played.
     pub raids: usize,
-    /// Players, one connection each.
+    /// Clients, each with one connection.
     pub connections: usize,
-    /// How long they played, in seconds.
+    /// How long the bots played, in seconds.
     pub seconds: f64,
-    /// Messages received by clients per second: events, signals, presence changes.
+    /// Events, signals and presence changes received by clients per second.
     pub deliveries_per_second: f64,
-    /// Of them, signals.
+    /// Signals received by clients per second.
     pub signals_per_second: f64,
-    /// Commands acknowledged per second.
     pub acks_per_second: f64,
     /// From first sending a command to its ack.
     pub ack_latency: Percentiles,
@@ -40,36 +38,35 @@ pub struct Report {
     pub event_latency: Percentiles,
     /// From sending a signal to receiving it.
     pub signal_latency: Percentiles,
-    /// The server, where it could be measured.
+    /// What the server's process used, if the run started it.
     pub server: Option<ServerFigures>,
-    /// What was done to a cluster, and what of it was noticed.
+    /// What was done to a cluster, and what its players noticed.
     pub cluster: Option<ClusterFigures>,
-    /// How long events took from node to node.
+    /// How long events took from one node to another.
     pub lag: Option<LagFigures>,
-    /// What the judge read.
+    /// The counts of what the judge read.
     pub judged: JudgedCounts,
-    /// What the clients counted.
+    /// The sums of the clients' counters.
     pub counted: ClientTotals,
-    /// This program's own share in the latencies.
+    /// How busy the load tester itself was.
     pub tester: TesterLoad,
-    /// Every violation.
+    /// Every violation as text.
     pub violations: Vec<String>,
-    /// The ledgers of those who saw them.
+    /// The logs of the clients that saw a violation.
     #[serde(skip)]
     pub evidence: Vec<ClientLogDump>,
 }
 
-/// One client's ledger as text, a line per entry.
+/// One client log as text, with a line per entry.
 #[derive(Debug)]
 pub struct ClientLogDump {
-    /// A name for its file.
+    /// The name of the file to write.
     pub name: String,
-    /// The lines.
     pub text: String,
 }
 
 impl ClientLogDump {
-    /// Writes a ledger out, with times in milliseconds since the run began.
+    /// Formats a client log, with times in milliseconds since the run began.
     pub fn from_log(ledger: &ClientLog) -> ClientLogDump {
         let mut text = format!(
             "raid {} client {} player {}\n",
@@ -88,65 +85,64 @@ impl ClientLogDump {
         }
     }
 
-    /// The name of the file for a client's ledger of a raid.
+    /// Returns the file name for a client's log of a raid.
     pub fn file_name(raid: RaidId, client: &str) -> String {
         let seat = client.split(' ').next().unwrap_or_default();
         format!("raid-{raid}-client-{seat}.txt")
     }
 }
 
-/// What the server's process used.
+/// What the server's process used during the run.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct ServerFigures {
-    /// CPU time per message delivered while playing, in microseconds.
+    /// CPU time per delivered message while playing, in microseconds.
     pub cpu_micros_per_delivery: f64,
-    /// CPU used while playing, of one core.
+    /// CPU use while playing, in cores.
     pub cpu_cores: f64,
-    /// Resident memory before anybody connected.
+    /// Resident memory before the first connection.
     pub rss_before_bytes: u64,
-    /// With everybody connected and watching, and nobody acting.
+    /// Resident memory while all clients watch and none acts.
     pub rss_idle_bytes: u64,
-    /// After playing, still connected.
+    /// Resident memory after playing, with all clients still connected.
     pub rss_played_bytes: u64,
     /// Memory that an idle watching connection adds.
     pub bytes_per_idle_connection: f64,
-    /// Memory per connection after playing, all that the raids hold included.
+    /// Memory per connection after playing, including all that the raids hold.
     pub bytes_per_connection: f64,
-    /// Times its threads went to sleep per second while idle: its wake-ups.
+    /// How often threads went to sleep per idle second: the process's wake-ups.
     pub idle_wakes_per_second: f64,
-    /// CPU used while idle, of one core.
+    /// CPU use while idle, in cores.
     pub idle_cpu_cores: f64,
 }
 
-/// What the judge read.
+/// The counts of what the judge read.
 #[derive(Debug, Default, Serialize)]
 pub struct JudgedCounts {
     /// Events in the raids' histories.
     pub history: u64,
-    /// Events that clients were told.
+    /// Events that clients received, all together.
     pub told: u64,
-    /// Acknowledged commands.
     pub acks: u64,
-    /// Those answered as repeats.
+    /// Acks that the server marked as repeats.
     pub repeats: u64,
-    /// Snapshots.
+    /// Snapshots that clients received.
     pub snapshots: u64,
-    /// Returns with `since`.
+    /// Watches with `since`, however they were answered.
     pub resumes: u64,
-    /// Those answered by a replay.
+    /// Resumes answered by a replay.
     pub replays: u64,
 }
 
-/// What the clients counted.
+/// The sums of the counters of all clients.
 #[derive(Debug, Default, Serialize)]
 pub struct ClientTotals {
-    /// Refusals by type; those that may be retried were.
+    /// Refusals by type; retryable ones were retried.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Ends of connections, by close code or cause.
     pub ends: BTreeMap<String, u64>,
     /// Connections after a client's first.
     pub reconnects: u64,
-    /// Watches repeated because the heads were ahead.
+    /// Watches repeated because the heads of a `beat` were ahead.
     pub repairs: u64,
     /// Commands not sent because too many were unanswered.
     pub held_back: u64,
@@ -154,26 +150,26 @@ pub struct ClientTotals {
     pub kills: u64,
 }
 
-/// What this program did to the figures.
+/// How busy the load tester was, and so how far its latencies can be trusted.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct TesterLoad {
-    /// How late its own timers were.
+    /// How late its own timers fired.
     pub lag: Percentiles,
-    /// CPU it used, of one core.
+    /// CPU use of the load tester, in cores.
     pub cpu_cores: f64,
-    /// CPU it may use, of one core.
+    /// Its number of worker threads, which bounds its CPU use in cores.
     pub cpu_cores_max: f64,
 }
 
 impl TesterLoad {
-    /// Whether the latencies say more about this program than about the server.
+    /// Returns whether the latencies say more about the load tester than about the server.
     pub fn is_bottleneck(&self) -> bool {
         self.lag.p99_ms > 10.0 || self.cpu_cores > 0.85 * self.cpu_cores_max
     }
 }
 
 impl ClientTotals {
-    /// Adds what one client counted.
+    /// Adds the counters of one client.
     pub fn add(&mut self, tally: &ClientCounts) {
         self.reconnects += tally.reconnects;
         self.repairs += tally.repairs;
@@ -187,7 +183,7 @@ impl ClientTotals {
 }
 
 impl Report {
-    /// Takes the verdict in, and convicts of too few replays where many came back.
+    /// Adds the verdict, and a violation if fewer than nine tenths of the resumes were replays.
     pub fn add_verdict(&mut self, verdict: &Verdict) {
         self.judged = JudgedCounts {
             history: verdict.history_events,
@@ -199,7 +195,8 @@ impl Report {
             replays: verdict.replays,
         };
         self.violations = verdict.violations.iter().map(ToString::to_string).collect();
-        let (replays, resumes) = (verdict.replays, verdict.resumes);
+        let replays = verdict.replays;
+        let resumes = verdict.resumes;
         if replays * 10 < resumes * 9 {
             self.violations.push(format!(
                 "all raids: {}",
@@ -246,7 +243,7 @@ impl fmt::Display for Report {
         let judged = &self.judged;
         writeln!(
             f,
-            "  judged      {} events ({} told), {} acks ({} repeats), {} snapshots, {} of {} resumes replayed",
+            "  judged      {} events ({} received), {} acks ({} repeats), {} snapshots, {} of {} resumes replayed",
             judged.history,
             judged.told,
             judged.acks,
@@ -264,7 +261,7 @@ impl fmt::Display for Report {
         if self.tester.is_bottleneck() {
             writeln!(
                 f,
-                "  NOTE: this program, or the machine, was too busy to measure well: latencies are upper bounds"
+                "  NOTE: the load tester or the machine was too busy to measure well; latencies are upper bounds"
             )?;
         }
         for violation in self.violations.iter().take(VIOLATIONS_SHOWN_MAX) {

@@ -1,6 +1,6 @@
-//! The runs: whole raids judged at the end (`smoke`), the same while the server dies again and again (`chaos`) or the
-//! nodes of a cluster do (`cluster`), how long events take between nodes (`lag`), and connections that do nothing
-//! (`idle`). All are bounded in count and time and stop by themselves.
+//! The runs: whole raids judged at the end (`smoke`), the same while the server (`chaos`) or the
+//! nodes of a cluster (`cluster`) die again and again, how long events take between nodes (`lag`),
+//! and idle connections (`idle`). All are bounded in count and time and stop by themselves.
 
 mod bot_groups;
 mod chaos;
@@ -28,18 +28,16 @@ use crate::latency::{CommandLatency, Latency, measure_raid};
 use crate::play::{GroupOutcome, TrafficReading};
 use crate::report::{ClientLogDump, Report};
 
-/// Nothing that this program does on its own account takes longer than this on top of the time it is told to play.
+/// Upper bound of what a run does besides the time that it is asked to play.
 const OVERHEAD_MAX: Duration = Duration::from_secs(420);
-/// Ledgers kept as evidence: enough to find a fault, not enough to fill a disk.
+/// Client logs kept as evidence: enough to find a fault, not enough to fill a disk.
 const CLIENT_LOGS_MAX: usize = 20;
 
-/// Judges the raids and sums their figures up.
+/// Judges the raids and adds up their figures.
 fn add_outcomes(report: &mut Report, outcomes: &[GroupOutcome]) {
-    let (mut verdict, mut commands, mut signals) = (
-        Verdict::default(),
-        CommandLatency::default(),
-        Latency::default(),
-    );
+    let mut verdict = Verdict::default();
+    let mut commands = CommandLatency::default();
+    let mut signals = Latency::default();
     for outcome in outcomes {
         let judged = judge(outcome.raid, &outcome.ledgers, Some(&outcome.server_record));
         let saw = |ledger: &&ClientLog| {
@@ -59,14 +57,12 @@ fn add_outcomes(report: &mut Report, outcomes: &[GroupOutcome]) {
         );
         verdict.add(judged);
         commands.merge(&measure_raid(&outcome.ledgers));
-        outcome
-            .signal_latencies_micros
-            .iter()
-            .for_each(|micros| signals.add(*micros));
-        outcome
-            .counts
-            .iter()
-            .for_each(|tally| report.counted.add(tally));
+        for micros in &outcome.signal_latencies_micros {
+            signals.add(*micros);
+        }
+        for counts in &outcome.counts {
+            report.counted.add(counts);
+        }
         report.counted.held_back += outcome.commands_held_back;
     }
     report.ack_latency = commands.ack.percentiles();
@@ -75,7 +71,7 @@ fn add_outcomes(report: &mut Report, outcomes: &[GroupOutcome]) {
     report.add_verdict(&verdict);
 }
 
-/// Fills the rates in from two readings of the meter.
+/// Sets the report's rates from two readings of the traffic counters.
 fn set_rates(report: &mut Report, from: TrafficReading, to: TrafficReading, lasted: Duration) {
     let per_second = |count: u64| count as f64 / lasted.as_secs_f64().max(0.001);
     report.deliveries_per_second = per_second(to.deliveries - from.deliveries);

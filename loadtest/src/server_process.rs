@@ -1,4 +1,5 @@
-//! A server of one's own: started on a free port with a database of its own, killed and started again at will.
+//! A server process of the load tester's own: started on a free port, with its own database unless
+//! another is given, killed and restarted at will.
 
 use std::fs::{self, File, OpenOptions};
 use std::net::TcpListener;
@@ -22,7 +23,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
 const LOG_TAIL_LINES: usize = 20;
 
-/// All players of a run share one address.
+/// Limits raised for a run, because all its players share one address.
 const LIMIT_SETTINGS: [(&str, &str); 11] = [
     ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
     ("INVITE_GUESSES_PER_MINUTE", "1000000"),
@@ -37,7 +38,8 @@ const LIMIT_SETTINGS: [(&str, &str); 11] = [
     ("REST_WRITES_PER_MINUTE", "1000000"),
 ];
 
-/// What the program may be told: it may be of another release than this one, which refuses keys that it does not know.
+/// Returns the binary's configuration. A binary of another release refuses keys that it does not
+/// know.
 fn read_supported_keys(binary: &Path) -> String {
     let shown = std::process::Command::new(binary)
         .arg("check-config")
@@ -48,20 +50,20 @@ fn read_supported_keys(binary: &Path) -> String {
         .unwrap_or_default()
 }
 
-/// What a server is made of.
+/// The binary and the settings of a server process.
 #[derive(Debug, Clone)]
 pub struct ServerProcessOptions {
-    /// The program.
     pub binary: PathBuf,
-    /// Its database; none makes a SQLite file that goes when the server does.
+    /// The database's URL; `None` creates a SQLite file that is deleted with the server.
     pub database: Option<String>,
-    /// The bus to the other servers of a cluster; none has only itself.
+    /// The URL of the bus to the other nodes of a cluster; `None` for a single node.
     pub bus: Option<String>,
-    /// More settings, such as `("SHUTDOWN__SPREAD_MS", "300")`; they win over this program's own.
+    /// Further settings, such as `("SHUTDOWN__SPREAD_MS", "300")`; they override the load tester's
+    /// own.
     pub settings: Vec<(String, String)>,
 }
 
-/// A server process and the place that it lives in, which outlives it.
+/// A server process and its directory, which outlives the process.
 #[derive(Debug)]
 pub struct ServerProcess {
     binary: PathBuf,
@@ -71,14 +73,17 @@ pub struct ServerProcess {
     directory: TempDir,
     child: Option<Child>,
     target: Target,
-    /// Reads what the server says after its first words, so that a full pipe cannot block it.
+    /// Tasks that read the server's output after the listen line, so that a full pipe cannot block
+    /// it.
     output_readers: JoinSet<()>,
 }
 
 impl ServerProcess {
-    /// Starts `binary serve` on a free port. Without `database` it gets a SQLite file that goes when this does.
+    /// Starts `binary serve` on a free port. Without `database` it uses a SQLite file that is
+    /// deleted with this value.
     pub async fn start(binary: &Path, database: Option<&str>) -> anyhow::Result<ServerProcess> {
-        let (binary, database) = (binary.to_owned(), database.map(str::to_owned));
+        let binary = binary.to_owned();
+        let database = database.map(str::to_owned);
         Self::start_with(ServerProcessOptions {
             binary,
             database,
@@ -88,60 +93,64 @@ impl ServerProcess {
         .await
     }
 
-    /// Starts it on a free port that it keeps over restarts, and waits until it is ready.
-    pub async fn start_with(setup: ServerProcessOptions) -> anyhow::Result<ServerProcess> {
-        let home = tempfile::tempdir().context("make a directory for the server")?;
+    /// Starts the server on a free port that it keeps over restarts, and waits until it is ready.
+    pub async fn start_with(options: ServerProcessOptions) -> anyhow::Result<ServerProcess> {
+        let directory = tempfile::tempdir().context("make a directory for the server")?;
         let ServerProcessOptions {
             binary,
             database,
             bus,
             settings,
-        } = setup;
-        let database = database
-            .unwrap_or_else(|| format!("sqlite://{}", home.path().join("raidhall.db").display()));
-        let (listeners, target) = (JoinSet::new(), find_free_target()?);
+        } = options;
+        let database = database.unwrap_or_else(|| {
+            format!(
+                "sqlite://{}",
+                directory.path().join("raidhall.db").display()
+            )
+        });
+        let target = find_free_target()?;
         let mut server = ServerProcess {
             binary,
             database,
             bus,
             settings,
-            directory: home,
+            directory,
             child: None,
             target,
-            output_readers: listeners,
+            output_readers: JoinSet::new(),
         };
         server.restart().await?;
         Ok(server)
     }
 
-    /// The server beside this program, for when no path is given.
+    /// Returns the path of the server binary beside this program.
     pub fn default_binary() -> anyhow::Result<PathBuf> {
         let own = std::env::current_exe().context("find this program")?;
         let path = own.with_file_name("raidhall");
         anyhow::ensure!(
             path.exists(),
-            "no server at {}: build it, or name it",
+            "no server at {}: build it, or give its path",
             path.display()
         );
         Ok(path)
     }
 
-    /// Where it listens.
+    /// Returns where the server listens.
     pub const fn target(&self) -> Target {
         self.target
     }
 
-    /// Its process id, while it runs.
+    /// Returns the process id while the server runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Starts another program the next time.
+    /// Sets the binary that the next restart runs.
     pub fn change_binary(&mut self, binary: &Path) {
         binary.clone_into(&mut self.binary);
     }
 
-    /// Whether it ended though nobody ended it.
+    /// Returns the exit status if the server has exited without being stopped.
     pub fn unexpected_exit(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self
             .child
@@ -151,7 +160,8 @@ impl ServerProcess {
             .flatten())
     }
 
-    /// Starts it again, on the same port and the same database.
+    /// Starts the server again, on the same port and the same database, and waits until it is
+    /// ready.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         let listen = self.target().address().to_string();
         let mut child = self
@@ -164,26 +174,27 @@ impl ServerProcess {
             .context("the server's standard output")?;
         self.child = Some(child);
         let mut lines = BufReader::new(stdout).lines();
-        let announced = async {
+        let listening = async {
             while let Some(line) = lines.next_line().await? {
                 if let Some(target) = parse_listen_line(&line) {
                     return Ok(target);
                 }
             }
-            bail!("it ended without saying where it listens")
+            bail!("the server ended without saying where it listens")
         };
-        let target = match timeout(START_TIMEOUT, announced).await {
+        let target = match timeout(START_TIMEOUT, listening).await {
             Ok(Ok(target)) => target,
             Ok(Err(why)) => return Err(why.context(self.log_tail())),
             Err(_) => bail!(
-                "the server said nothing for {START_TIMEOUT:?}\n{}",
+                "the server did not say where it listens within {START_TIMEOUT:?}\n{}",
                 self.log_tail()
             ),
         };
         self.output_readers
             .spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         self.target = target;
-        let (rest, until) = (RestClient::new(&target)?, Instant::now() + START_TIMEOUT);
+        let rest = RestClient::new(&target)?;
+        let until = Instant::now() + START_TIMEOUT;
         while !rest.is_ready().await {
             anyhow::ensure!(
                 Instant::now() < until,
@@ -195,10 +206,10 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Ends it as a power cut would: SIGKILL.
+    /// Kills the server as a power cut would: SIGKILL.
     ///
-    /// # Errs
-    /// When it had ended by itself before.
+    /// # Errors
+    /// The server had already exited by itself.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         if let Some(status) = self.unexpected_exit()? {
             bail!(
@@ -212,13 +223,12 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Stops it where it stands, with its connections open: SIGSTOP, and waits until all of it has stopped.
+    /// Freezes the server with its connections open: sends SIGSTOP and waits until all threads have
+    /// stopped.
     pub async fn freeze(&self) -> anyhow::Result<()> {
         self.signal(Signal::STOP)?;
-        let (pid, until) = (
-            self.pid().context("the server is not running")?,
-            Instant::now() + STOP_TIMEOUT,
-        );
+        let pid = self.pid().context("the server is not running")?;
+        let until = Instant::now() + STOP_TIMEOUT;
         while !is_stopped(pid)? {
             anyhow::ensure!(
                 Instant::now() < until,
@@ -229,7 +239,7 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// Lets a frozen one go on: SIGCONT.
+    /// Resumes a frozen server: SIGCONT.
     pub fn thaw(&self) -> anyhow::Result<()> {
         self.signal(Signal::CONT)
     }
@@ -241,7 +251,7 @@ impl ServerProcess {
         kill_process(pid.context("the server is not running")?, signal).context("signal the server")
     }
 
-    /// Ends it as a deploy would: SIGTERM, and waits.
+    /// Stops the server as a deploy would: sends SIGTERM and waits for its exit.
     pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         let mut child = self.child.take().context("the server is not running")?;
@@ -254,12 +264,12 @@ impl ServerProcess {
         }
     }
 
-    /// All that it logged.
+    /// Returns everything that the server logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// The end of what it logged.
+    /// Returns the last lines of the server's log.
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let lines: Vec<_> = log.lines().collect();
@@ -314,11 +324,12 @@ impl ServerProcess {
     }
 }
 
-/// Signs the tokens of a server that nobody else can reach, and of none other. Postgres has no place to keep one.
+/// Secret of a spawned server's access tokens; that server is reachable on loopback only. With
+/// Postgres a server has no place to keep a generated secret, so it needs a given one.
 const AUTH_SECRET: &str = "a load test's own, on loopback only";
 
-/// Where nobody listens now. Below the range that the system gives to outgoing connections, so that none of them takes
-/// the port while its server is dead.
+/// Returns a free port of this machine. It is below the range that the system gives to outgoing
+/// connections, so that none of them takes the port while its server is down.
 fn find_free_target() -> anyhow::Result<Target> {
     for _ in 0..100 {
         let port = rand::random_range(20_000..32_000_u16);
@@ -329,7 +340,7 @@ fn find_free_target() -> anyhow::Result<Target> {
     bail!("find a free port")
 }
 
-/// The URL in the line that says where the server listens.
+/// Returns the URL in the line that says where the server listens.
 fn parse_listen_line(line: &str) -> Option<Target> {
     let url = &line[line.find("http://")?..];
     let end = url

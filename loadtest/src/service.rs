@@ -1,19 +1,20 @@
-//! What the servers of a run need beside them: a database, a bus. On this machine and nowhere else, like the servers.
+//! The services that the servers of a run need: a database and a bus. Like the servers, they are on
+//! this machine and nowhere else.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// The URL of a service on this machine. There is no way to make one that points elsewhere.
+/// The URL of a service on this machine. No constructor accepts a URL that points elsewhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceUrl(String);
 
-/// Why a URL is none.
+/// Why a URL is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceUrlError {
-    /// Not of this kind.
+    /// The URL cannot be parsed, or has another scheme.
     #[error("write {0}")]
     Unreadable(&'static str),
-    /// Not this machine, or it cannot be told.
+    /// The URL does not clearly point to this machine.
     #[error(
         "refused: a run uses services at a loopback address of this machine only, named in the URL's host"
     )]
@@ -21,7 +22,7 @@ pub enum ServiceUrlError {
 }
 
 impl ServiceUrl {
-    /// A PostgreSQL database.
+    /// Parses the URL of a PostgreSQL database.
     pub fn postgres(url: &str) -> Result<ServiceUrl, ServiceUrlError> {
         Self::parse(
             url,
@@ -30,7 +31,7 @@ impl ServiceUrl {
         )
     }
 
-    /// A Redis.
+    /// Parses the URL of a Redis server.
     pub fn redis(url: &str) -> Result<ServiceUrl, ServiceUrlError> {
         Self::parse(url, &["redis", "rediss"], "redis://127.0.0.1:PORT")
     }
@@ -48,7 +49,7 @@ impl ServiceUrl {
         let host = parsed.host_str().unwrap_or_default();
         let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
         let local = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
-        // A parameter may name another host than the URL's own.
+        // A parameter can name another host than the URL's own.
         let elsewhere = parsed
             .query_pairs()
             .any(|(name, _)| name.to_ascii_lowercase().contains("host"));
@@ -59,7 +60,7 @@ impl ServiceUrl {
         }
     }
 
-    /// The URL, with the password if there is one.
+    /// Returns the URL, including the password if there is one.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,29 +1,29 @@
-//! Where the traffic goes: this machine and nowhere else.
+//! The target of the load: this machine and nowhere else.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// A server on this machine. There is no way to make one that points elsewhere: what this crate sends is load, and
-/// load sent to somebody else's machine is an attack.
+/// A server on this machine. No constructor accepts a URL that points elsewhere: what this crate
+/// sends is load, and load sent to another machine is an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Target {
     address: SocketAddr,
 }
 
-/// Why a URL is no target.
+/// Why a URL is refused as a target.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// Not `http://HOST:PORT`.
+    /// The URL is not of the form `http://HOST:PORT`.
     #[error("parse target {0:?}: write http://127.0.0.1:PORT")]
     Unreadable(String),
-    /// Not this machine.
+    /// The host is not a loopback address.
     #[error("refuse target {0:?}: this tool sends load to a loopback address of this machine only")]
     NotLoopback(String),
 }
 
 impl Target {
-    /// Reads `http://HOST:PORT` (`ws://` too; a path is ignored) where HOST is a loopback address or `localhost`,
-    /// which is taken as 127.0.0.1 without asking any resolver.
+    /// Parses `http://HOST:PORT` (or `ws://`; a path is ignored) where HOST is a loopback address
+    /// or `localhost`, which is taken as 127.0.0.1 without asking a resolver.
     pub fn parse(url: &str) -> Result<Target, TargetError> {
         let unreadable = || TargetError::Unreadable(url.to_owned());
         let parsed = reqwest::Url::parse(url.trim()).map_err(|_| unreadable())?;
@@ -47,12 +47,11 @@ impl Target {
         })
     }
 
-    /// The address to connect to.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The URL of a path that begins with `/`.
+    /// Returns the URL of a path that begins with `/`.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

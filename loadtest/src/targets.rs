@@ -1,4 +1,5 @@
-//! The servers of a cluster as a client knows them: where each listens now, and which one is its home.
+//! The servers of a cluster as a client knows them: where each listens now, and which one is its
+//! home.
 
 use std::sync::Arc;
 
@@ -6,8 +7,8 @@ use parking_lot::RwLock;
 
 use crate::target::Target;
 
-/// One server or several. Clones share the addresses, so that a server that moves is found by all who know it; each
-/// clone has a home of its own.
+/// One server or several. Clones share the addresses, so that every clone finds a server that
+/// moved; each clone has its own home.
 #[derive(Debug, Clone)]
 pub struct Targets {
     addresses: Arc<RwLock<Vec<Target>>>,
@@ -15,10 +16,10 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// The first is home.
+    /// Creates the list with its first server as home.
     ///
-    /// # Errs
-    /// When there is none.
+    /// # Errors
+    /// The list is empty.
     pub fn new(targets: Vec<Target>) -> anyhow::Result<Targets> {
         anyhow::ensure!(!targets.is_empty(), "a client needs a server");
         Ok(Targets {
@@ -27,7 +28,7 @@ impl Targets {
         })
     }
 
-    /// The same servers, with the home at this place; counting goes round.
+    /// Returns the same servers with another home; the index wraps around.
     pub fn with_home(&self, home: usize) -> Targets {
         Targets {
             addresses: Arc::clone(&self.addresses),
@@ -35,32 +36,31 @@ impl Targets {
         }
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.addresses.read().len()
     }
 
-    /// The place of home.
+    /// Returns the index of the home server.
     pub const fn home(&self) -> usize {
         self.home
     }
 
-    /// The place after this one.
-    pub fn next_after(&self, place: usize) -> usize {
-        (place + 1) % self.count()
+    /// Returns the index after this one; the last is followed by the first.
+    pub fn next_after(&self, index: usize) -> usize {
+        (index + 1) % self.count()
     }
 
-    /// Where the server at this place listens now; counting goes round.
-    pub fn get(&self, place: usize) -> Target {
+    /// Returns where the server at this index listens now; the index wraps around.
+    pub fn get(&self, index: usize) -> Target {
         let addresses = self.addresses.read();
-        addresses[place % addresses.len()]
+        addresses[index % addresses.len()]
     }
 
-    /// Tells everybody that the server at this place listens elsewhere from now on.
-    pub fn set_target(&self, place: usize, to: Target) {
+    /// Sets where the server at this index listens from now on, for all clones.
+    pub fn set_target(&self, index: usize, to: Target) {
         let mut addresses = self.addresses.write();
         let count = addresses.len();
-        addresses[place % count] = to;
+        addresses[index % count] = to;
     }
 }
 
@@ -91,7 +91,7 @@ mod tests {
         );
         targets.set_target(1, target(9));
         assert_eq!(other.get(other.home()), target(9));
-        assert_eq!(other.get(5), target(3), "counting goes round");
+        assert_eq!(other.get(5), target(3), "the index wraps around");
         assert!(Targets::new(Vec::new()).is_err());
     }
 }

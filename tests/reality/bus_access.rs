@@ -1,4 +1,5 @@
-//! A fleet on a Redis that lets it do no more than it must, speaks TLS, is a Redis Cluster, or lets one of it not in.
+//! Clusters on a Redis that permits only what the server needs, uses TLS, is a Redis Cluster, or
+//! rejects one instance.
 
 use std::time::Duration;
 
@@ -13,17 +14,17 @@ use crate::redis::{RedisCluster, RedisProcess, connect};
 use crate::watch_recorder::WatchRecorder;
 use crate::with_timeout;
 
-/// The user that the documentation of the bus asks for.
+/// The Redis user that the documentation of the bus asks for.
 const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
 
-/// A raid is played over the fleet, whose bus works all the time.
-async fn assert_raid_plays(fleet: &Cluster) {
-    fleet.wait_until_bus_works().await;
-    let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
+/// Plays a raid on all nodes, and asserts that the bus works all the time.
+async fn assert_raid_plays(cluster: &Cluster) {
+    cluster.wait_until_bus_works().await;
+    let game = cluster.start_group(6, &long_raid(6)).await.start_playing();
     game.wait_for_events(100).await;
-    fleet.wait_until_bus_works().await;
+    cluster.wait_until_bus_works().await;
     assert!(
-        !fleet.database.logs().contains("the bus is down"),
+        !cluster.database.logs().contains("the bus is down"),
         "the bus has worked throughout"
     );
     game.stop_and_judge().await;
@@ -35,23 +36,23 @@ async fn a_cluster_works_with_a_redis_user_limited_to_its_channels() {
         let user = format!("{USER} +publish +subscribe +unsubscribe\nuser default off");
         let redis = RedisProcess::start_with(&user).await;
         let url = format!("redis://raidhall:hunter2@{}", redis.address());
-        let fleet = Cluster::start_with_redis(
+        let cluster = Cluster::start_with_redis(
             TestDatabase::postgres().await,
             redis,
             3,
             &[("BUS__URL", &url)],
         )
         .await;
-        assert_raid_plays(&fleet).await;
+        assert_raid_plays(&cluster).await;
         assert!(
-            !fleet.database.logs().contains("hunter2"),
+            !cluster.database.logs().contains("hunter2"),
             "the password is in the log"
         );
     })
     .await;
 }
 
-/// As the documentation of release 0.2.0 has it.
+/// The Redis user is that of the documentation of release 0.2.0.
 #[tokio::test]
 async fn a_cluster_works_with_a_redis_user_without_keys_and_logs_it_once() {
     with_timeout(async {
@@ -59,12 +60,12 @@ async fn a_cluster_works_with_a_redis_user_without_keys_and_logs_it_once() {
                     +publish +subscribe +unsubscribe\nuser default off";
         let redis = RedisProcess::start_with(user).await;
         let url = format!("redis://raidhall:hunter2@{}", redis.address());
-        let fleet = Cluster::start_with_redis(TestDatabase::postgres().await, redis, 2, &[("BUS__URL", &url)]).await;
-        assert_raid_plays(&fleet).await;
-        for server in &fleet.servers {
+        let cluster = Cluster::start_with_redis(TestDatabase::postgres().await, redis, 2, &[("BUS__URL", &url)]).await;
+        assert_raid_plays(&cluster).await;
+        for server in &cluster.servers {
             let log = server.logs();
-            let told = log.matches("rate limits are counted by this instance alone").count();
-            assert_eq!(told, 1, "{log}");
+            let warnings = log.matches("rate limits are counted by this instance alone").count();
+            assert_eq!(warnings, 1, "{log}");
         }
     })
     .await;
@@ -102,21 +103,22 @@ async fn a_cluster_works_on_a_redis_cluster_whose_nodes_restart() {
     with_timeout(async {
         let user = format!("{USER} +cluster|slots +spublish +ssubscribe +sunsubscribe");
         let mut cluster = RedisCluster::start_with(&user).await;
-        let site = TestDatabase::postgres().await;
+        let database = TestDatabase::postgres().await;
         let mut servers = Vec::new();
         for node in &cluster.nodes {
             let url = format!("redis://raidhall:hunter2@{}", node.address());
             servers.push(
-                site.start_with(&[("BUS__URL", &url), ("BUS__CLUSTER", "true")])
+                database
+                    .start_with(&[("BUS__URL", &url), ("BUS__CLUSTER", "true")])
                     .await,
             );
         }
-        let all_well = async || {
+        let all_buses_work = async || {
             for server in &servers {
                 server.wait_for_bus(true).await;
             }
         };
-        all_well().await;
+        all_buses_work().await;
         let targets = servers.iter().map(|server| *server.target()).collect();
         let targets = Targets::new(targets).expect("three");
         let game = RaidGroup::start_on(&targets, 6, &long_raid(6))
@@ -124,13 +126,13 @@ async fn a_cluster_works_on_a_redis_cluster_whose_nodes_restart() {
             .start_playing();
         game.wait_for_events(60).await;
         assert!(
-            !site.logs().contains("the bus is down"),
+            !database.logs().contains("the bus is down"),
             "the bus has worked so far"
         );
         for node in &mut cluster.nodes {
             node.restart().await;
             game.wait_for_events(20).await;
-            all_well().await;
+            all_buses_work().await;
         }
         cluster.settle().await;
         game.wait_for_events(60).await;
@@ -143,35 +145,35 @@ async fn a_cluster_works_on_a_redis_cluster_whose_nodes_restart() {
 async fn an_instance_with_a_wrong_redis_password_serves_its_own_clients() {
     with_timeout(async {
         let redis = RedisProcess::start_with("requirepass right").await;
-        let (right, wrong) = (
-            format!("redis://:right@{}", redis.address()),
-            format!("redis://:wr0ng@{}", redis.address()),
-        );
-        let mut fleet = Cluster::start_with_redis(
+        let right = format!("redis://:right@{}", redis.address());
+        let wrong = format!("redis://:wr0ng@{}", redis.address());
+        let mut cluster = Cluster::start_with_redis(
             TestDatabase::postgres().await,
             redis,
             1,
             &[("BUS__URL", &right)],
         )
         .await;
-        fleet
+        cluster
             .servers
-            .push(fleet.database.start_with(&[("BUS__URL", &wrong)]).await);
-        let [well, locked_out] = &fleet.servers[..] else {
+            .push(cluster.database.start_with(&[("BUS__URL", &wrong)]).await);
+        let [connected, locked_out] = &cluster.servers[..] else {
             unreachable!("two")
         };
         locked_out.wait_for_bus(false).await;
-        well.wait_for_bus(true).await;
+        connected.wait_for_bus(true).await;
 
-        let party = RaidGroup::start(locked_out.target(), 4, &long_raid(4)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
-        let mut own = fleet.open_socket(1, raid, &token).await;
-        let lookout = WatchRecorder::start(fleet.open_socket(0, raid, &token).await);
-        let game = party.start_playing();
+        let group = RaidGroup::start(locked_out.target(), 4, &long_raid(4)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
+        let mut own = cluster.open_socket(1, raid, &token).await;
+        let recorder = WatchRecorder::start(cluster.open_socket(0, raid, &token).await);
+        let game = group.start_playing();
         for _ in 0..5 {
             game.wait_for_events(20).await;
-            let (seq, at) = (own.say(raid, "hear me").await, Instant::now());
-            let late = lookout
+            let seq = own.say(raid, "hear me").await;
+            let at = Instant::now();
+            let late = recorder
                 .wait_for_event(seq)
                 .await
                 .saturating_duration_since(at);
@@ -182,14 +184,14 @@ async fn an_instance_with_a_wrong_redis_password_serves_its_own_clients() {
         }
         locked_out.wait_for_bus(false).await;
         let log = locked_out.logs();
-        let told = log
+        let line = log
             .lines()
             .find(|line| line.contains("the bus is down"))
             .expect("a line");
-        assert!(told.to_lowercase().contains("password"), "{told}");
+        assert!(line.to_lowercase().contains("password"), "{line}");
         assert!(!log.contains("wr0ng"), "the password is in the log");
 
-        // Whoever runs Redis lets it in after all.
+        // Then Redis accepts the second password as well.
         let mut redis = connect(&right).await.expect("connect to Redis");
         let mut accept = redis::cmd("ACL");
         accept.arg("SETUSER").arg("default").arg(">wr0ng");
@@ -199,9 +201,9 @@ async fn an_instance_with_a_wrong_redis_password_serves_its_own_clients() {
             .expect("a second password");
         locked_out.wait_for_bus(true).await;
         let seq = own.say(raid, "at last").await;
-        lookout.wait_for_event(seq).await;
-        assert!(lookout.has_no_gap());
-        drop((own, lookout));
+        recorder.wait_for_event(seq).await;
+        assert!(recorder.has_no_gap());
+        drop((own, recorder));
         game.stop_and_judge().await;
     })
     .await;

@@ -1,4 +1,5 @@
-//! Redis goes away under a fleet, for everybody or for one: what it carried comes later, and nothing comes wrong.
+//! Redis fails for a whole cluster or for one instance: what the bus carried arrives later, and
+//! nothing arrives wrong.
 
 use std::time::Duration;
 
@@ -8,20 +9,21 @@ use tokio::time::{Instant, sleep};
 use crate::cluster::Cluster;
 use crate::process::TestDatabase;
 use crate::proxy::Direction::{ToClient, ToServer};
-use crate::proxy::Proxy;
 use crate::raid_group::{RaidGroup, long_raid};
 use crate::telemetry::METRICS_SETTING;
 use crate::test_socket::{CommandReply, TestSocket};
 use crate::watch_recorder::WatchRecorder;
 use crate::with_timeout;
 
-/// How soon an owner acknowledges, whatever the bus does.
+/// How soon an owner acknowledges, whatever happens to the bus.
 const OWNER_ACK_MAX: Duration = Duration::from_secs(1);
-/// How late an edge sees what the bus does not bring, once it knows that the bus is gone: the poll's second, and some.
+/// How late a follower sees an event by polling once it knows that its bus is down: the poll
+/// interval of one second, and a margin.
 const POLL_DELAY_MAX: Duration = Duration::from_secs(3);
-/// The same while it does not know yet, or is not told at all: five of the poll's seconds, and some.
+/// How late a follower sees an event by polling while it does not know that the bus is down: the
+/// poll interval of five seconds, and a margin.
 const UNDETECTED_POLL_DELAY_MAX: Duration = Duration::from_millis(6_500);
-/// How long a command that no owner answers may wait at an edge.
+/// How long a follower may hold a command that no owner answers.
 const FORWARD_TIMEOUT_MAX: Duration = Duration::from_secs(6);
 
 fn say_command(text: &str) -> Command {
@@ -31,20 +33,20 @@ fn say_command(text: &str) -> Command {
 #[tokio::test]
 async fn a_redis_that_restarts_empty_loses_no_event() {
     with_timeout(async {
-        let mut fleet = Cluster::start(3).await;
-        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
+        let mut cluster = Cluster::start(3).await;
+        let game = cluster.start_group(6, &long_raid(6)).await.start_playing();
         for _ in 0..3 {
             game.wait_for_events(20).await;
-            fleet.redis.restart().await;
+            cluster.redis.restart().await;
         }
         game.wait_for_events(20).await;
-        fleet.redis.kill().await;
-        for server in &fleet.servers {
+        cluster.redis.kill().await;
+        for server in &cluster.servers {
             server.wait_for_bus(false).await;
         }
         game.wait_for_events(60).await;
-        fleet.redis.restart().await;
-        fleet.wait_until_bus_works().await;
+        cluster.redis.restart().await;
+        cluster.wait_until_bus_works().await;
         game.wait_for_events(40).await;
         game.stop_and_judge().await;
     })
@@ -54,59 +56,68 @@ async fn a_redis_that_restarts_empty_loses_no_event() {
 #[tokio::test]
 async fn twenty_redis_outages_lose_no_event() {
     with_timeout(async {
-        let mut fleet =
+        let mut cluster =
             Cluster::start_on(TestDatabase::postgres().await, 3, &[METRICS_SETTING]).await;
-        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
+        let game = cluster.start_group(6, &long_raid(6)).await.start_playing();
         for round in 0..20 {
             game.wait_for_events(4).await;
-            let before = reconnect_count(&fleet).await;
+            let before = reconnect_count(&cluster).await;
             match round % 4 {
-                0 => fleet.redis.restart().await,
-                1 => fleet.bus_proxies.iter().for_each(Proxy::cut),
-                // One after the other, so that they are seldom all there.
-                2 => fleet.bus_proxies[round % 3].cut(),
-                _ => fleet.bus_proxies.iter().for_each(Proxy::lose_answers),
+                0 => cluster.redis.restart().await,
+                1 => {
+                    for proxy in &cluster.bus_proxies {
+                        proxy.cut();
+                    }
+                }
+                // One after the other, so that all are rarely connected at once.
+                2 => cluster.bus_proxies[round % 3].cut(),
+                _ => {
+                    for proxy in &cluster.bus_proxies {
+                        proxy.lose_answers();
+                    }
+                }
             }
-            // Each is an outage of its own, noticed and over before the next.
-            while reconnect_count(&fleet).await == before {
+            // Each outage must be noticed and be over before the next.
+            while reconnect_count(&cluster).await == before {
                 sleep(Duration::from_millis(5)).await;
             }
-            fleet.wait_until_bus_works().await;
+            cluster.wait_until_bus_works().await;
         }
-        fleet.wait_until_bus_works().await;
+        cluster.wait_until_bus_works().await;
         game.wait_for_events(40).await;
         game.stop_and_judge().await;
     })
     .await;
 }
 
-/// How often the instances have connected to Redis again, all together.
-async fn reconnect_count(fleet: &Cluster) -> f64 {
+/// Returns how often the instances have reconnected to Redis, all together.
+async fn reconnect_count(cluster: &Cluster) -> f64 {
     let mut sum = 0.0;
-    for server in &fleet.servers {
+    for server in &cluster.servers {
         sum += server.metric_sum("raidhall_bus_reconnects_total").await;
     }
     sum
 }
 
-/// A raid being played, its owner's place, and two members more.
-async fn start_observed_group(fleet: &Cluster) -> (RaidGroup, usize, [String; 2]) {
-    let party = fleet.start_group(3, &long_raid(3)).await;
-    let owner = fleet.owner_of(&party.players[0].rest(), party.raid).await;
+/// Starts a raid; returns the group, the index of the raid's owner, and the tokens of two further
+/// members.
+async fn start_observed_group(cluster: &Cluster) -> (RaidGroup, usize, [String; 2]) {
+    let group = cluster.start_group(3, &long_raid(3)).await;
+    let owner = cluster.owner_of(&group.players[0].rest(), group.raid).await;
     let tokens = [
-        party.add_member().await.access_token,
-        party.add_member().await.access_token,
+        group.add_member().await.access_token,
+        group.add_member().await.access_token,
     ];
-    (party, owner, tokens)
+    (group, owner, tokens)
 }
 
-/// Asks for something that no owner hears of, and is told so in time.
-async fn assert_times_out_unavailable(wire: &mut TestSocket, raid: RaidId, op: &str) {
-    let asked = Instant::now();
-    let error = wire
+/// Sends a command that reaches no owner, and asserts that it is refused as unavailable in time.
+async fn assert_times_out_unavailable(socket: &mut TestSocket, raid: RaidId, op: &str) {
+    let sent_at = Instant::now();
+    let error = socket
         .execute(raid, Some(op), say_command(op))
         .await
-        .expect_err("nobody can be asked");
+        .expect_err("no owner can be reached");
     assert_eq!(
         (error.r#type, error.retry),
         (ErrorType::Unavailable, true),
@@ -114,32 +125,33 @@ async fn assert_times_out_unavailable(wire: &mut TestSocket, raid: RaidId, op: &
     );
     assert!(error.retry_after_ms.is_some_and(|ms| ms > 0), "{error:?}");
     assert!(
-        asked.elapsed() <= FORWARD_TIMEOUT_MAX,
+        sent_at.elapsed() <= FORWARD_TIMEOUT_MAX,
         "{:?}",
-        asked.elapsed()
+        sent_at.elapsed()
     );
 }
 
-/// Sends a command again until it is acknowledged.
-async fn send_until_acknowledged(wire: &mut TestSocket, raid: RaidId, op: &str) -> CommandReply {
+/// Sends a command until it is acknowledged or finally refused.
+async fn send_until_acknowledged(socket: &mut TestSocket, raid: RaidId, op: &str) -> CommandReply {
     loop {
-        match wire.execute(raid, Some(op), say_command(op)).await {
+        match socket.execute(raid, Some(op), say_command(op)).await {
             Err(error) if error.retry => sleep(Duration::from_millis(100)).await,
             answer => return answer,
         }
     }
 }
 
-/// Says something again and again for so long, and gives what was acknowledged, and when: each time soon.
-async fn say_until(wire: &mut TestSocket, raid: RaidId, until: Instant) -> Vec<(Seq, Instant)> {
+/// Chats at intervals until the given time, and returns what was acknowledged, and when; asserts
+/// that each ack came soon.
+async fn say_until(socket: &mut TestSocket, raid: RaidId, until: Instant) -> Vec<(Seq, Instant)> {
     let mut acknowledged = Vec::new();
     while Instant::now() < until {
-        let asked = Instant::now();
-        let seq = wire.say(raid, "still here").await;
+        let sent_at = Instant::now();
+        let seq = socket.say(raid, "still here").await;
         assert!(
-            asked.elapsed() < OWNER_ACK_MAX,
+            sent_at.elapsed() < OWNER_ACK_MAX,
             "an owner's own client waited for {:?}",
-            asked.elapsed()
+            sent_at.elapsed()
         );
         acknowledged.push((seq, Instant::now()));
         sleep(Duration::from_millis(200)).await;
@@ -147,14 +159,15 @@ async fn say_until(wire: &mut TestSocket, raid: RaidId, until: Instant) -> Vec<(
     acknowledged
 }
 
-/// Whether everything was seen in time, by those who knew of the fault since a moment.
+/// Asserts that each event was seen in time: sooner if the follower had known of the fault since
+/// `aware`.
 async fn assert_seen_in_time(
-    lookout: &WatchRecorder,
+    recorder: &WatchRecorder,
     acknowledged: &[(Seq, Instant)],
     aware: Option<Instant>,
 ) {
     for (seq, at) in acknowledged {
-        let late = lookout
+        let late = recorder
             .wait_for_event(*seq)
             .await
             .saturating_duration_since(*at);
@@ -173,19 +186,21 @@ async fn assert_seen_in_time(
 #[tokio::test]
 async fn owners_serve_and_followers_poll_while_redis_is_unreachable() {
     with_timeout(async {
-        let fleet = Cluster::start(3).await;
-        let (party, owner, [ada, bob]) = start_observed_group(&fleet).await;
-        let (raid, edge, other) = (party.raid, (owner + 1) % 3, (owner + 2) % 3);
-        let mut own = fleet.open_socket(owner, raid, &ada).await;
-        let lookout = WatchRecorder::start(fleet.open_socket(edge, raid, &bob).await);
-        let mut asking = fleet.open_socket(other, raid, &bob).await;
-        let game = party.start_playing();
+        let cluster = Cluster::start(3).await;
+        let (group, owner, [ada, bob]) = start_observed_group(&cluster).await;
+        let raid = group.raid;
+        let follower = (owner + 1) % 3;
+        let other = (owner + 2) % 3;
+        let mut own = cluster.open_socket(owner, raid, &ada).await;
+        let recorder = WatchRecorder::start(cluster.open_socket(follower, raid, &bob).await);
+        let mut asking = cluster.open_socket(other, raid, &bob).await;
+        let game = group.start_playing();
         game.wait_for_events(20).await;
 
-        fleet.hold_buses();
+        cluster.hold_buses();
         let until = Instant::now() + Duration::from_secs(11);
         let aware = async {
-            for server in &fleet.servers {
+            for server in &cluster.servers {
                 server.wait_for_bus(false).await;
             }
             Instant::now()
@@ -198,12 +213,12 @@ async fn owners_serve_and_followers_poll_while_redis_is_unreachable() {
             "the instances noticed {:?} late",
             aware - until
         );
-        assert_seen_in_time(&lookout, &acknowledged, Some(aware)).await;
-        assert!(lookout.has_no_gap());
+        assert_seen_in_time(&recorder, &acknowledged, Some(aware)).await;
+        assert!(recorder.has_no_gap());
 
-        fleet.release_buses();
+        cluster.release_buses();
         let released = Instant::now();
-        fleet.wait_until_bus_works().await;
+        cluster.wait_until_bus_works().await;
         assert!(
             released.elapsed() < Duration::from_secs(5),
             "{:?}",
@@ -211,22 +226,23 @@ async fn owners_serve_and_followers_poll_while_redis_is_unreachable() {
         );
         let (seq, _) = send_until_acknowledged(&mut asking, raid, "parked")
             .await
-            .expect("it may talk");
+            .expect("the command is accepted");
         assert_eq!(
             send_until_acknowledged(&mut asking, raid, "parked").await,
             Ok((seq, true))
         );
-        let (after, told) = (own.say(raid, "after").await, Instant::now());
-        let late = lookout
+        let after = own.say(raid, "after").await;
+        let acknowledged_at = Instant::now();
+        let late = recorder
             .wait_for_event(after)
             .await
-            .saturating_duration_since(told);
+            .saturating_duration_since(acknowledged_at);
         assert!(
             late < OWNER_ACK_MAX,
-            "the bus works, and brought it {late:?} after its acknowledgement"
+            "the bus works, and delivered it {late:?} after its acknowledgement"
         );
-        assert_eq!(lookout.went_offline(), [], "nobody has left");
-        drop((own, lookout, asking));
+        assert_eq!(recorder.went_offline(), [], "no member has left");
+        drop((own, recorder, asking));
         game.stop_and_judge().await;
     })
     .await;
@@ -235,38 +251,38 @@ async fn owners_serve_and_followers_poll_while_redis_is_unreachable() {
 #[tokio::test]
 async fn a_follower_cut_off_from_redis_sees_all_events_by_polling() {
     with_timeout(async {
-        let fleet = Cluster::start(3).await;
-        let (party, owner, [ada, bob]) = start_observed_group(&fleet).await;
-        let (raid, edge, other) = (party.raid, (owner + 1) % 3, (owner + 2) % 3);
-        let mut own = fleet.open_socket(owner, raid, &ada).await;
-        let lookout = WatchRecorder::start(fleet.open_socket(edge, raid, &bob).await);
-        let (mut asking, mut elsewhere) = (
-            fleet.open_socket(edge, raid, &bob).await,
-            fleet.open_socket(other, raid, &ada).await,
-        );
-        let game = party.start_playing();
+        let cluster = Cluster::start(3).await;
+        let (group, owner, [ada, bob]) = start_observed_group(&cluster).await;
+        let raid = group.raid;
+        let follower = (owner + 1) % 3;
+        let other = (owner + 2) % 3;
+        let mut own = cluster.open_socket(owner, raid, &ada).await;
+        let recorder = WatchRecorder::start(cluster.open_socket(follower, raid, &bob).await);
+        let mut asking = cluster.open_socket(follower, raid, &bob).await;
+        let mut elsewhere = cluster.open_socket(other, raid, &ada).await;
+        let game = group.start_playing();
         game.wait_for_events(20).await;
 
-        fleet.bus_proxies[edge].refuse();
-        fleet.servers[edge].wait_for_bus(false).await;
+        cluster.bus_proxies[follower].refuse();
+        cluster.servers[follower].wait_for_bus(false).await;
         let aware = Instant::now();
         let waits = assert_times_out_unavailable(&mut asking, raid, "parked");
         let until = aware + Duration::from_secs(6);
         let (acknowledged, ()) = tokio::join!(say_until(&mut own, raid, until), waits);
-        assert_seen_in_time(&lookout, &acknowledged, Some(aware)).await;
+        assert_seen_in_time(&recorder, &acknowledged, Some(aware)).await;
         elsewhere.say(raid, "the others are connected").await;
-        for well in [owner, other] {
-            assert_eq!(fleet.servers[well].health().await.bus, "ok");
+        for connected in [owner, other] {
+            assert_eq!(cluster.servers[connected].health().await.bus, "ok");
         }
 
-        fleet.bus_proxies[edge].release();
-        fleet.wait_until_bus_works().await;
+        cluster.bus_proxies[follower].release();
+        cluster.wait_until_bus_works().await;
         send_until_acknowledged(&mut asking, raid, "parked")
             .await
-            .expect("it may talk");
-        assert_eq!(lookout.went_offline(), [], "nobody has left");
-        assert!(lookout.has_no_gap());
-        drop((own, lookout, asking, elsewhere));
+            .expect("the command is accepted");
+        assert_eq!(recorder.went_offline(), [], "no member has left");
+        assert!(recorder.has_no_gap());
+        drop((own, recorder, asking, elsewhere));
         game.stop_and_judge().await;
     })
     .await;
@@ -275,49 +291,50 @@ async fn a_follower_cut_off_from_redis_sees_all_events_by_polling() {
 #[tokio::test]
 async fn an_owner_cut_off_from_redis_keeps_its_raid_and_serves_clients() {
     with_timeout(async {
-        let fleet = Cluster::start(3).await;
-        let (party, owner, [ada, bob]) = start_observed_group(&fleet).await;
-        let (raid, edge) = (party.raid, (owner + 1) % 3);
-        let rest = party.players[0].rest();
-        let mut own = fleet.open_socket(owner, raid, &ada).await;
-        let lookout = WatchRecorder::start(fleet.open_socket(edge, raid, &bob).await);
-        let mut asking = fleet.open_socket(edge, raid, &bob).await;
-        let game = party.start_playing();
+        let cluster = Cluster::start(3).await;
+        let (group, owner, [ada, bob]) = start_observed_group(&cluster).await;
+        let raid = group.raid;
+        let follower = (owner + 1) % 3;
+        let rest = group.players[0].rest();
+        let mut own = cluster.open_socket(owner, raid, &ada).await;
+        let recorder = WatchRecorder::start(cluster.open_socket(follower, raid, &bob).await);
+        let mut asking = cluster.open_socket(follower, raid, &bob).await;
+        let game = group.start_playing();
         game.wait_for_events(20).await;
-        let store = fleet.database.store().await;
+        let store = cluster.database.store().await;
         let before = store
             .head(raid)
             .await
             .expect("the store")
             .expect("the raid");
 
-        fleet.bus_proxies[owner].hold(&[ToServer, ToClient]);
+        cluster.bus_proxies[owner].hold(&[ToServer, ToClient]);
         let until = Instant::now() + Duration::from_secs(11);
         let waits = assert_times_out_unavailable(&mut asking, raid, "parked");
-        let failing = fleet.servers[owner].wait_for_bus(false);
+        let failing = cluster.servers[owner].wait_for_bus(false);
         let (acknowledged, (), ()) = tokio::join!(say_until(&mut own, raid, until), waits, failing);
-        assert_seen_in_time(&lookout, &acknowledged, None).await;
+        assert_seen_in_time(&recorder, &acknowledged, None).await;
         assert_eq!(
-            fleet.servers[edge].health().await.bus,
+            cluster.servers[follower].health().await.bus,
             "ok",
-            "it knows of no fault"
+            "the follower has noticed no fault"
         );
 
-        fleet.release_buses();
-        fleet.wait_until_bus_works().await;
+        cluster.release_buses();
+        cluster.wait_until_bus_works().await;
         send_until_acknowledged(&mut asking, raid, "parked")
             .await
-            .expect("it may talk");
+            .expect("the command is accepted");
         let after = store
             .head(raid)
             .await
             .expect("the store")
             .expect("the raid");
         assert_eq!((after.owner, after.epoch), (before.owner, before.epoch));
-        assert_eq!(fleet.owner_of(&rest, raid).await, owner);
-        assert_eq!(lookout.went_offline(), [], "nobody has left");
-        assert!(lookout.has_no_gap());
-        drop((own, lookout, asking));
+        assert_eq!(cluster.owner_of(&rest, raid).await, owner);
+        assert_eq!(recorder.went_offline(), [], "no member has left");
+        assert!(recorder.has_no_gap());
+        drop((own, recorder, asking));
         game.stop_and_judge().await;
     })
     .await;

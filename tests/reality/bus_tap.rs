@@ -1,4 +1,5 @@
-//! A stranger on the fleet's Redis, who writes down every message between instances and may say them again.
+//! A tap on the cluster's Redis that captures every message between instances and can publish
+//! messages of its own.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -15,10 +16,10 @@ use crate::redis::RedisProcess;
 /// The channels that instances use.
 const CHANNELS: [&str; 2] = ["raid:*", "instance:*"];
 
-/// A message, and the channel on which it was said.
+/// A captured message with its channel.
 pub type CapturedMessage = (String, Vec<u8>);
 
-/// One who listens until this is dropped.
+/// A subscriber to all channels, which captures messages until it is dropped.
 pub struct BusTap {
     captured: Arc<Mutex<Captured>>,
     task: JoinHandle<()>,
@@ -28,54 +29,54 @@ pub struct BusTap {
 #[derive(Default)]
 struct Captured {
     messages: Vec<CapturedMessage>,
-    /// Those, and what was said by the eavesdropper.
+    /// The captured messages, and those that the tap published itself.
     known: HashSet<CapturedMessage>,
 }
 
 impl BusTap {
-    /// Listens to everything from now on.
+    /// Captures all messages from now on.
     pub async fn attach(redis: &RedisProcess) -> BusTap {
         let client = redis::Client::open(redis.url()).expect("a url");
-        let mut listening = client.get_async_pubsub().await.expect("connect to Redis");
-        listening
+        let mut pubsub = client.get_async_pubsub().await.expect("connect to Redis");
+        pubsub
             .psubscribe(&CHANNELS)
             .await
-            .expect("listen to all");
-        let heard = Arc::<Mutex<Captured>>::default();
-        let noting = Arc::clone(&heard);
-        let listening = tokio::spawn(async move {
-            let mut messages = listening.into_on_message();
+            .expect("subscribe to all channels");
+        let captured = Arc::<Mutex<Captured>>::default();
+        let capturing = Arc::clone(&captured);
+        let task = tokio::spawn(async move {
+            let mut messages = pubsub.into_on_message();
             while let Some(message) = messages.next().await {
-                let overheard = (
+                let message_on_channel = (
                     message.get_channel_name().to_owned(),
                     message.get_payload_bytes().to_vec(),
                 );
-                let mut heard = noting.lock();
-                if heard.known.insert(overheard.clone()) {
-                    heard.messages.push(overheard);
+                let mut captured = capturing.lock();
+                if captured.known.insert(message_on_channel.clone()) {
+                    captured.messages.push(message_on_channel);
                 }
             }
         });
         BusTap {
-            captured: heard,
-            task: listening,
+            captured,
+            task,
             publisher: redis.connect().await,
         }
     }
 
-    /// Everything that was said by others, each once, first to last.
+    /// Returns every captured message once, in order, without those that the tap published.
     pub fn captured(&self) -> Vec<CapturedMessage> {
         self.captured.lock().messages.clone()
     }
 
-    /// Says something. Gives how many heard each.
+    /// Publishes messages. Returns the number of receivers of each.
     pub async fn publish(&self, messages: &[CapturedMessage]) -> Vec<u64> {
         self.captured.lock().known.extend(messages.iter().cloned());
-        let mut publishing = redis::pipe();
+        let mut pipeline = redis::pipe();
         for (channel, message) in messages {
-            publishing.cmd("PUBLISH").arg(channel).arg(message);
+            pipeline.cmd("PUBLISH").arg(channel).arg(message);
         }
-        publishing
+        pipeline
             .query_async(&mut self.publisher.clone())
             .await
             .expect("publish")
@@ -88,13 +89,13 @@ impl Drop for BusTap {
     }
 }
 
-/// The same things in any order.
-pub fn shuffled<T: std::hash::Hash>(mut things: Vec<T>) -> Vec<T> {
+/// Returns the elements in random order.
+pub fn shuffled<T: std::hash::Hash>(mut elements: Vec<T>) -> Vec<T> {
     let order = RandomState::new();
-    let mut place = 0_u64;
-    things.sort_by_cached_key(|thing| {
-        place += 1;
-        order.hash_one((place, thing))
+    let mut index = 0_u64;
+    elements.sort_by_cached_key(|element| {
+        index += 1;
+        order.hash_one((index, element))
     });
-    things
+    elements
 }

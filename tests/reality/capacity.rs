@@ -1,4 +1,4 @@
-//! At the edges of what a server holds: queues, memory, files, and the largest raid there can be.
+//! A server at its capacity: full queues, a locked file, the largest possible raid, no files left.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,31 +23,34 @@ fn say_command(text: &str) -> Command {
 #[tokio::test]
 async fn every_command_is_answered_and_repeatable_when_the_mailbox_is_full() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site
+        let database = TestDatabase::proxied().await;
+        let server = database
             .start_with(&[("RAID__INBOX", "8"), ("STORE__BATCH_QUEUE", "2")])
             .await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
-        let mut wire =
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &token).await;
-        let (before, _) = wire.watch(raid, None).await;
-        site.proxy().hold(&[ToServer, ToClient]);
-        const COMMANDS: u64 = 1_000; // more than the server reads before it has answered some
+        let (before, _) = socket.watch(raid, None).await;
+        database.proxy().hold(&[ToServer, ToClient]);
+        const COMMANDS: u64 = 1_000; // more than the server reads before it answers some of them
         let mut open = BTreeSet::new();
         for number in 1..=COMMANDS {
             open.insert(
-                wire.send_command(
-                    raid,
-                    Some(&format!("op-{number}")),
-                    say_command(&number.to_string()),
-                )
-                .await,
+                socket
+                    .send_command(
+                        raid,
+                        Some(&format!("op-{number}")),
+                        say_command(&number.to_string()),
+                    )
+                    .await,
             );
         }
-        let (mut overloaded, mut unavailable) = (0, 0);
+        let mut overloaded = 0;
+        let mut unavailable = 0;
         while overloaded == 0 || unavailable == 0 {
-            let (id, error) = wire
+            let (id, error) = socket
                 .wait_for(|message| match message {
                     ServerMessage::Error {
                         id: Some(id),
@@ -65,8 +68,8 @@ async fn every_command_is_answered_and_repeatable_when_the_mailbox_is_full() {
             }
             assert!(open.remove(&id), "answered twice");
         }
-        site.proxy().release();
-        // Whatever is refused now is sent again until it is done.
+        database.proxy().release();
+        // Refused commands are sent again until they are acknowledged.
         let mut acknowledged = BTreeSet::new();
         let mut again: Vec<_> = (1..=COMMANDS).filter(|id| !open.contains(id)).collect();
         let mut ops: std::collections::BTreeMap<u64, u64> =
@@ -74,17 +77,18 @@ async fn every_command_is_answered_and_repeatable_when_the_mailbox_is_full() {
         while acknowledged.len() < COMMANDS as usize {
             for op in again.drain(..) {
                 ops.insert(
-                    wire.send_command(
-                        raid,
-                        Some(&format!("op-{op}")),
-                        say_command(&op.to_string()),
-                    )
-                    .await,
+                    socket
+                        .send_command(
+                            raid,
+                            Some(&format!("op-{op}")),
+                            say_command(&op.to_string()),
+                        )
+                        .await,
                     op,
                 );
                 sleep(Duration::from_millis(1)).await;
             }
-            let (id, answer) = wire
+            let (id, answer) = socket
                 .wait_for(|message| match message {
                     ServerMessage::Ack { id, seq, .. } => Some((*id, Some(*seq))),
                     ServerMessage::Error {
@@ -113,18 +117,19 @@ async fn every_command_is_answered_and_repeatable_when_the_mailbox_is_full() {
 #[tokio::test]
 async fn commands_are_refused_while_another_program_locks_the_sqlite_file() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
-        let mut wire =
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        let (before, _) = wire.watch(raid, None).await;
-        let options: SqliteConnectOptions = site.url().parse().expect("a database url");
+        let (before, _) = socket.watch(raid, None).await;
+        let options: SqliteConnectOptions = database.url().parse().expect("a database url");
         let mut shell = options.connect().await.expect("open");
         shell.execute("BEGIN IMMEDIATE").await.expect("lock");
         let began = Instant::now();
-        let error = wire
+        let error = socket
             .execute(raid, Some("locked"), say_command("locked"))
             .await
             .expect_err("no commit");
@@ -138,7 +143,7 @@ async fn commands_are_refused_while_another_program_locks_the_sqlite_file() {
         shell.execute("ROLLBACK").await.expect("unlock");
         shell.close().await.expect("close");
         let seq = loop {
-            match wire
+            match socket
                 .execute(raid, Some("locked"), say_command("locked"))
                 .await
             {
@@ -150,21 +155,19 @@ async fn commands_are_refused_while_another_program_locks_the_sqlite_file() {
             sleep(Duration::from_millis(100)).await;
         };
         assert_eq!(seq, before.next());
-        assert_eq!(wire.say(raid, "after").await, seq.next());
-        assert_eq!(wire.received_seqs(), [seq.0, seq.0 + 1]);
+        assert_eq!(socket.say(raid, "after").await, seq.next());
+        assert_eq!(socket.received_seqs(), [seq.0, seq.0 + 1]);
     })
     .await;
 }
 
-async fn assert_old_ops_are_found(site: TestDatabase) {
-    let server = site
+async fn assert_old_ops_are_found(database: TestDatabase) {
+    let server = database
         .start_with(&[("RAID__OP_KEYS", "4"), ("RAID__IDLE_TIMEOUT_MS", "20")])
         .await;
-    let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-    let (raid, rest) = (
-        party.raid,
-        party.players[0].rest().with_retry_timeout(Duration::ZERO),
-    );
+    let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+    let raid = group.raid;
+    let rest = group.players[0].rest().with_retry_timeout(Duration::ZERO);
     let mut seqs = Vec::new();
     for number in 0..60_u64 {
         let op = OpKey::try_from(format!("op-{number}")).expect("a key");
@@ -174,7 +177,7 @@ async fn assert_old_ops_are_found(site: TestDatabase) {
             .expect("said");
         assert!(!first.duplicate);
         seqs.push(first.seq);
-        // The raid is given up and taken back in between, at every moment of that.
+        // At every moment of its release and reload in between, the raid must still find old ops.
         sleep(Duration::from_millis(number % 30)).await;
         let old = number / 2;
         let op = OpKey::try_from(format!("op-{old}")).expect("a key");
@@ -197,21 +200,25 @@ async fn an_op_is_remembered_after_eviction_and_idleness_on_postgres() {
     with_timeout(async { assert_old_ops_are_found(TestDatabase::postgres().await).await }).await;
 }
 
-/// 500 tasks and 50 messages of the longest texts that there are: a snapshot far larger than a client's slack.
+/// 500 tasks and 50 messages of the longest possible texts: a snapshot far larger than a
+/// connection may be behind.
 #[tokio::test]
 async fn the_largest_raid_reaches_a_slow_client_whole() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start_with(&[("LIMITS__WRITE_STALL_MS", "2000")]).await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
-        let slow = party.add_member().await.access_token;
-        let mut wire =
+        let database = TestDatabase::sqlite().await;
+        let server = database
+            .start_with(&[("LIMITS__WRITE_STALL_MS", "2000")])
+            .await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
+        let slow = group.add_member().await.access_token;
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &token).await;
         let mut last = 0;
         for _ in 0..500 {
             let title = "🦀".repeat(120);
-            last = wire
+            last = socket
                 .send_command(
                     raid,
                     None,
@@ -223,13 +230,13 @@ async fn the_largest_raid_reaches_a_slow_client_whole() {
                 )
                 .await;
         }
-        wire.wait_for_result(last).await.expect("added");
+        socket.wait_for_result(last).await.expect("added");
         for _ in 0..50 {
-            last = wire
+            last = socket
                 .send_command(raid, None, say_command(&"🦀".repeat(500)))
                 .await;
         }
-        wire.wait_for_result(last).await.expect("said");
+        socket.wait_for_result(last).await.expect("said");
         let link = Proxy::slow(server.target().address(), 200_000).await;
         let mut slow =
             TestSocket::connect_authenticated(&target(link.address()), Codec::Json, &slow).await;
@@ -245,7 +252,7 @@ async fn the_largest_raid_reaches_a_slow_client_whole() {
             })
             .expect("a snapshot");
         assert_eq!((tasks, messages), (500, 50));
-        let full = wire
+        let full = socket
             .execute(
                 raid,
                 None,
@@ -257,7 +264,7 @@ async fn the_largest_raid_reaches_a_slow_client_whole() {
             )
             .await;
         assert_eq!(full.expect_err("enough").r#type, ErrorType::TooManyTasks);
-        let after = wire.say(raid, "and on").await;
+        let after = socket.say(raid, "after the full raid").await;
         assert_eq!(
             (slow.wait_for(event_seq).await, after),
             (seq.0 + 1, seq.next())
@@ -266,17 +273,19 @@ async fn the_largest_raid_reaches_a_slow_client_whole() {
     .await;
 }
 
-/// When no file is left for another connection, those that are open go on, and later ones come in again.
+/// When no file is left for another connection, open connections are still served, and later ones
+/// are accepted again.
 #[tokio::test]
 async fn a_server_out_of_files_serves_its_clients_and_recovers() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let mut server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
-        let mut wire =
+        let database = TestDatabase::sqlite().await;
+        let mut server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        wire.watch(raid, None).await;
+        socket.watch(raid, None).await;
         server.set_open_files_max(60);
         let mut idle = Vec::new();
         for _ in 0..120 {
@@ -287,20 +296,20 @@ async fn a_server_out_of_files_serves_its_clients_and_recovers() {
             );
         }
         let before = server.usage().cpu;
-        wire.say(raid, "still served").await;
+        socket.say(raid, "still served").await;
         sleep(Duration::from_secs(1)).await;
         let spent = server.usage().cpu - before;
         assert!(
             spent < Duration::from_millis(700),
-            "it spins: {spent:?} of processor time in a second"
+            "the server spins: {spent:?} of CPU time in a second"
         );
         assert!(server.is_running());
         idle.clear();
         let rest = RestClient::new(server.target())
-            .expect("doors")
+            .expect("a REST client")
             .with_retry_timeout(Duration::from_secs(20));
         rest.sign_in_guest("late").await.expect("served again");
-        wire.say(raid, "and on").await;
+        socket.say(raid, "after the shortage").await;
     })
     .await;
 }

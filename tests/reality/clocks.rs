@@ -1,4 +1,4 @@
-//! Nodes whose own clocks are wrong: time is the database's, whoever owns a raid.
+//! Nodes whose own clocks are wrong: time comes from the database, whichever node owns a raid.
 
 use std::env;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// How far apart two nodes may be, and they and the database.
+/// How far the times of two nodes may differ, and those of a node and the database.
 const APART_MAX_MS: i64 = 2_000;
 const HOUR_SECS: i64 = 3_600;
-/// Beats come often, for they tell the time.
+/// Frequent beats, because a beat carries the server's time.
 const SETTINGS: [(&str, &str); 1] = [("LIMITS__HEARTBEAT_MS", "500")];
 
-/// Three nodes, the second of which believes that it is an hour later.
+/// Starts three nodes; the clock of the second is an hour ahead.
 async fn start_cluster_with_skewed_node() -> Cluster {
     let library = env::var("RAIDHALL_TEST_FAKETIME")
         .expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`");
@@ -33,16 +33,17 @@ async fn start_cluster_with_skewed_node() -> Cluster {
         ("FAKETIME", "+1h"),
         ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ];
-    let mut fleet = Cluster::start_on(TestDatabase::postgres().await, 1, &SETTINGS).await;
-    fleet.add_node(&SETTINGS, &environment).await;
-    fleet.add_node(&SETTINGS, &[]).await;
-    let ahead = second_of_day(&fleet.servers[1]).await - second_of_day(&fleet.servers[0]).await;
+    let mut cluster = Cluster::start_on(TestDatabase::postgres().await, 1, &SETTINGS).await;
+    cluster.add_node(&SETTINGS, &environment).await;
+    cluster.add_node(&SETTINGS, &[]).await;
+    let ahead = second_of_day(&cluster.servers[1]).await - second_of_day(&cluster.servers[0]).await;
     let off = (ahead - HOUR_SECS).rem_euclid(24 * HOUR_SECS);
     assert!(off.min(24 * HOUR_SECS - off) < 10, "{ahead} s ahead");
-    fleet
+    cluster
 }
 
-/// What a server's own clock says, by the `Date` of its answers (RFC 9110 section 5.6.7).
+/// Returns a server's own time of day in seconds, from the `Date` of its responses (RFC 9110
+/// section 5.6.7).
 async fn second_of_day(server: &TestServer) -> i64 {
     let url = format!("http://{}/healthz", server.target().address());
     let answer = reqwest::get(url).await.expect("an answer");
@@ -59,26 +60,31 @@ async fn second_of_day(server: &TestServer) -> i64 {
     })
 }
 
-fn is_close_to(told: UnixMillis, now: UnixMillis) -> bool {
-    told.since(now).abs() < APART_MAX_MS
+fn is_close_to(time: UnixMillis, now: UnixMillis) -> bool {
+    time.since(now).abs() < APART_MAX_MS
 }
 
 #[tokio::test]
 async fn nodes_with_clocks_an_hour_apart_agree_on_time_and_tokens() {
     with_timeout(async {
-        let fleet = start_cluster_with_skewed_node().await;
+        let cluster = start_cluster_with_skewed_node().await;
         for minting in 0..2 {
-            let rest = RestClient::with_targets(fleet.targets.with_home(minting)).expect("doors");
+            let rest = RestClient::with_targets(cluster.targets.with_home(minting))
+                .expect("a REST client");
             let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
-            for server in &fleet.servers {
-                let mut wire = TestSocket::connect(server.target(), Codec::Json).await;
-                wire.send(hello_message(&tokens.access_token)).await;
+            for server in &cluster.servers {
+                let mut socket = TestSocket::connect(server.target(), Codec::Json).await;
+                socket.send(hello_message(&tokens.access_token)).await;
                 for _ in 0..2 {
-                    let told = wire.wait_for(server_time).await;
-                    assert!(is_close_to(told, now()), "told {told:?} at {:?}", now());
+                    let time = socket.wait_for(server_time).await;
+                    assert!(
+                        is_close_to(time, now()),
+                        "server time {time:?} at {:?}",
+                        now()
+                    );
                 }
                 let own = RestClient::new(server.target())
-                    .expect("doors")
+                    .expect("a REST client")
                     .with_token(&tokens.access_token);
                 own.profile().await.expect("a profile");
                 own.refresh_tokens(&tokens.refresh_token)
@@ -107,46 +113,47 @@ fn server_time(message: &ServerMessage) -> Option<UnixMillis> {
 #[tokio::test]
 async fn event_times_stay_right_when_a_raid_moves_between_skewed_nodes() {
     with_timeout(async {
-        let mut fleet = start_cluster_with_skewed_node().await;
-        let party = RaidGroup::create_on(&fleet.targets, 1, &long_raid(1)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
+        let mut cluster = start_cluster_with_skewed_node().await;
+        let group = RaidGroup::create_on(&cluster.targets, 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
         let mut said = Vec::new();
-        // From right to wrong by a kill, and back to right by a drain.
+        // The raid moves to the skewed node by a kill, and back by a drain.
         for owner in [0, 1, 2] {
-            let mut wire = TestSocket::connect_authenticated(
-                fleet.servers[owner].target(),
+            let mut socket = TestSocket::connect_authenticated(
+                cluster.servers[owner].target(),
                 Codec::Json,
                 &token,
             )
             .await;
-            wire.watch(raid, None).await;
-            let rest = RestClient::new(fleet.servers[owner].target())
-                .expect("doors")
+            socket.watch(raid, None).await;
+            let rest = RestClient::new(cluster.servers[owner].target())
+                .expect("a REST client")
                 .with_token(&token);
             loop {
                 let text = format!("from {owner}");
-                said.push((wire.say(raid, text.clone()).await, text, now()));
-                if fleet.owner_of(&rest, raid).await == owner {
+                said.push((socket.say(raid, text.clone()).await, text, now()));
+                if cluster.owner_of(&rest, raid).await == owner {
                     break;
                 }
                 sleep(Duration::from_millis(100)).await;
             }
             let text = format!("at {owner}");
-            said.push((wire.say(raid, text.clone()).await, text, now()));
-            drop(wire);
+            said.push((socket.say(raid, text.clone()).await, text, now()));
+            drop(socket);
             if owner == 1 {
-                fleet.servers[owner].signal(Signal::TERM);
+                cluster.servers[owner].signal(Signal::TERM);
                 assert_eq!(
-                    fleet.servers[owner]
+                    cluster.servers[owner]
                         .exit_code(Duration::from_secs(30))
                         .await,
                     Some(0)
                 );
             } else {
-                fleet.kill(owner).await;
+                cluster.kill(owner).await;
             }
         }
-        let ledger = fleet
+        let ledger = cluster
             .database
             .shared_store()
             .await
@@ -168,7 +175,7 @@ async fn event_times_stay_right_when_a_raid_moves_between_skewed_nodes() {
             .iter()
             .filter(|event| matches!(event.data, EventData::Said { .. }))
             .count();
-        assert_eq!(spoken, said.len(), "each once, and nothing else");
+        assert_eq!(spoken, said.len(), "each text once, and nothing else");
         for (seq, text, at) in said {
             let event = ledger
                 .iter()
@@ -184,8 +191,8 @@ async fn event_times_stay_right_when_a_raid_moves_between_skewed_nodes() {
 #[tokio::test]
 async fn a_deadline_fires_at_the_same_time_on_nodes_an_hour_apart() {
     with_timeout(async {
-        let fleet = start_cluster_with_skewed_node().await;
-        let store = fleet.database.shared_store().await;
+        let cluster = start_cluster_with_skewed_node().await;
+        let store = cluster.database.shared_store().await;
         for owner in 0..2 {
             let begun = create_abandoned_raid(&store, now().plus(-54_000)).await;
             let AbandonedRaid {
@@ -196,21 +203,21 @@ async fn a_deadline_fires_at_the_same_time_on_nodes_an_hour_apart() {
             } = begun;
             store.deregister(former).await.expect("retire");
             let token =
-                fleet
+                cluster
                     .database
                     .token(Scope::Player, Some(&leader), Duration::from_secs(600));
-            let mut wire = TestSocket::connect_authenticated(
-                fleet.servers[owner].target(),
+            let mut socket = TestSocket::connect_authenticated(
+                cluster.servers[owner].target(),
                 Codec::Json,
                 &token,
             )
             .await;
-            wire.watch(raid, None).await;
-            let rest = RestClient::new(fleet.servers[2].target())
-                .expect("doors")
+            socket.watch(raid, None).await;
+            let rest = RestClient::new(cluster.servers[2].target())
+                .expect("a REST client")
                 .with_token(&token);
-            assert_eq!(fleet.owner_of(&rest, raid).await, owner);
-            let end = wire.wait_for(failed_event).await;
+            assert_eq!(cluster.owner_of(&rest, raid).await, owner);
+            let end = socket.wait_for(failed_event).await;
             let late = now().since(deadline);
             assert!(
                 (0..APART_MAX_MS).contains(&late),

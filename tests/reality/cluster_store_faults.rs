@@ -1,4 +1,4 @@
-//! Postgres goes away, stalls, and loses answers, under a fleet.
+//! Postgres fails under a cluster: it restarts, stalls, and loses replies.
 
 use std::time::Duration;
 
@@ -24,12 +24,12 @@ fn say_command(text: &str) -> Command {
 #[tokio::test]
 async fn a_cluster_survives_immediate_restarts_of_postgres() {
     with_timeout(async {
-        let mut cluster = PostgresServer::start().await;
-        let fleet = Cluster::start_on(TestDatabase::on_server(&cluster).await, 3, &[]).await;
-        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
+        let mut postgres = PostgresServer::start().await;
+        let cluster = Cluster::start_on(TestDatabase::on_server(&postgres).await, 3, &[]).await;
+        let game = cluster.start_group(6, &long_raid(6)).await.start_playing();
         for _ in 0..3 {
             game.wait_for_events(30).await;
-            cluster.restart_immediately().await;
+            postgres.restart_immediately().await;
         }
         game.wait_for_events(60).await;
         game.stop_and_judge().await;
@@ -40,33 +40,34 @@ async fn a_cluster_survives_immediate_restarts_of_postgres() {
 #[tokio::test]
 async fn every_effect_counts_once_in_a_cluster_that_loses_store_replies() {
     with_timeout(async {
-        let fleet = Cluster::start_on(TestDatabase::proxied().await, 3, &[METRICS_SETTING]).await;
-        let game = fleet.start_group(6, &long_raid(6)).await.start_playing();
+        let cluster = Cluster::start_on(TestDatabase::proxied().await, 3, &[METRICS_SETTING]).await;
+        let game = cluster.start_group(6, &long_raid(6)).await.start_playing();
         for _ in 0..25 {
             game.wait_for_events(3).await;
-            fleet.database.proxy().lose_answers();
+            cluster.database.proxy().lose_answers();
         }
         game.wait_for_events(30).await;
         assert!(
-            fleet.database.proxy().lost_answers() >= 25,
+            cluster.database.proxy().lost_answers() >= 25,
             "{} answers lost",
-            fleet.database.proxy().lost_answers()
+            cluster.database.proxy().lost_answers()
         );
         let mut repeated = 0.0;
-        for server in &fleet.servers {
+        for server in &cluster.servers {
             repeated += server.metric_sum("raidhall_commit_retries_total").await;
         }
         println!("{repeated} commits were sent again");
-        assert!(repeated >= 3.0, "those of commits were among them");
+        assert!(repeated >= 3.0, "commits were among the lost replies");
         game.stop_and_judge().await;
     })
     .await;
 }
 
-/// A refusal that a client may repeat, with the time after which; gives how long it took.
-async fn assert_unavailable(wire: &mut TestSocket, raid: RaidId, op: &str) -> Duration {
-    let asked = Instant::now();
-    let error = wire
+/// Sends a command and asserts that it is refused as unavailable with a retry time. Returns how
+/// long that took.
+async fn assert_unavailable(socket: &mut TestSocket, raid: RaidId, op: &str) -> Duration {
+    let sent_at = Instant::now();
+    let error = socket
         .execute(raid, Some(op), say_command(op))
         .await
         .expect_err("nothing can be committed");
@@ -76,12 +77,12 @@ async fn assert_unavailable(wire: &mut TestSocket, raid: RaidId, op: &str) -> Du
         "{error:?}"
     );
     assert!(error.retry_after_ms.is_some_and(|ms| ms > 0), "{error:?}");
-    asked.elapsed()
+    sent_at.elapsed()
 }
 
-async fn send_until_acknowledged(wire: &mut TestSocket, raid: RaidId, op: &str) -> Seq {
+async fn send_until_acknowledged(socket: &mut TestSocket, raid: RaidId, op: &str) -> Seq {
     loop {
-        match wire.execute(raid, Some(op), say_command(op)).await {
+        match socket.execute(raid, Some(op), say_command(op)).await {
             Ok((seq, _)) => return seq,
             Err(error) => assert!(error.retry, "{error:?}"),
         }
@@ -89,8 +90,8 @@ async fn send_until_acknowledged(wire: &mut TestSocket, raid: RaidId, op: &str) 
     }
 }
 
-async fn read_heads(fleet: &Cluster, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)> {
-    let mut heads = fleet
+async fn read_heads(cluster: &Cluster, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)> {
+    let mut heads = cluster
         .database
         .store()
         .await
@@ -101,57 +102,57 @@ async fn read_heads(fleet: &Cluster, raids: &[RaidId]) -> Vec<(RaidId, RaidHead)
     heads
 }
 
-async fn takeover_count(fleet: &Cluster) -> f64 {
+async fn takeover_count(cluster: &Cluster) -> f64 {
     let mut all = 0.0;
-    for server in &fleet.servers {
+    for server in &cluster.servers {
         all += server.metric_sum("raidhall_takeovers_total").await;
     }
     all
 }
 
-/// Raids of one player each, four at home at each instance, and watched at every instance.
-async fn create_idle_raids(fleet: &Cluster) -> (Vec<RaidId>, Vec<WatchRecorder>) {
-    let (mut raids, mut lookouts) = (Vec::new(), Vec::new());
+/// Creates raids of one player each, four owned by each instance and watched at every instance.
+async fn create_idle_raids(cluster: &Cluster) -> (Vec<RaidId>, Vec<WatchRecorder>) {
+    let mut raids = Vec::new();
+    let mut recorders = Vec::new();
     for number in 0..12 {
-        let home = fleet.servers[number % 3].target();
-        let party = RaidGroup::create(home, 1, &long_raid(1)).await;
-        let token = party.add_member().await.access_token;
-        for place in 0..3 {
-            lookouts.push(WatchRecorder::start(
-                fleet.open_socket(place, party.raid, &token).await,
+        let home = cluster.servers[number % 3].target();
+        let group = RaidGroup::create(home, 1, &long_raid(1)).await;
+        let token = group.add_member().await.access_token;
+        for index in 0..3 {
+            recorders.push(WatchRecorder::start(
+                cluster.open_socket(index, group.raid, &token).await,
             ));
         }
-        raids.push(party.raid);
+        raids.push(group.raid);
     }
     raids.sort_unstable();
-    (raids, lookouts)
+    (raids, recorders)
 }
 
 #[tokio::test]
 async fn a_postgres_stall_moves_no_raid() {
     with_timeout(async {
-        let fleet = Cluster::start_on(TestDatabase::proxied().await, 3, &[METRICS_SETTING]).await;
-        let (quiet, lookouts) = create_idle_raids(&fleet).await;
-        let party = fleet.start_group(3, &long_raid(3)).await;
-        let (raid, rest) = (party.raid, party.players[0].rest());
-        let owner = fleet.owner_of(&rest, raid).await;
+        let cluster = Cluster::start_on(TestDatabase::proxied().await, 3, &[METRICS_SETTING]).await;
+        let (idle_raids, recorders) = create_idle_raids(&cluster).await;
+        let group = cluster.start_group(3, &long_raid(3)).await;
+        let raid = group.raid;
+        let rest = group.players[0].rest();
+        let owner = cluster.owner_of(&rest, raid).await;
         let tokens = [
-            party.add_member().await.access_token,
-            party.add_member().await.access_token,
+            group.add_member().await.access_token,
+            group.add_member().await.access_token,
         ];
-        let mut own = fleet.open_socket(owner, raid, &tokens[0]).await;
-        let mut edge = fleet.open_socket((owner + 1) % 3, raid, &tokens[1]).await;
-        let mut signalling = fleet.open_socket((owner + 1) % 3, raid, &tokens[0]).await;
-        let at_owner = WatchRecorder::start(fleet.open_socket(owner, raid, &tokens[1]).await);
+        let mut own = cluster.open_socket(owner, raid, &tokens[0]).await;
+        let mut follower = cluster.open_socket((owner + 1) % 3, raid, &tokens[1]).await;
+        let mut signalling = cluster.open_socket((owner + 1) % 3, raid, &tokens[0]).await;
+        let at_owner = WatchRecorder::start(cluster.open_socket(owner, raid, &tokens[1]).await);
         let elsewhere =
-            WatchRecorder::start(fleet.open_socket((owner + 2) % 3, raid, &tokens[1]).await);
+            WatchRecorder::start(cluster.open_socket((owner + 2) % 3, raid, &tokens[1]).await);
         own.say(raid, "before").await;
-        let (before, took_over) = (
-            read_heads(&fleet, &quiet).await,
-            takeover_count(&fleet).await,
-        );
+        let before = read_heads(&cluster, &idle_raids).await;
+        let took_over = takeover_count(&cluster).await;
 
-        fleet.database.proxy().hold(&[ToServer, ToClient]);
+        cluster.database.proxy().hold(&[ToServer, ToClient]);
         let began = Instant::now();
         let signals = async {
             let mut sent = 0;
@@ -165,9 +166,9 @@ async fn a_postgres_stall_moves_no_raid() {
                 signalling.send(signal).await;
                 sent += 1;
                 let at = Instant::now();
-                for lookout in [&at_owner, &elsewhere] {
+                for recorder in [&at_owner, &elsewhere] {
                     let seen =
-                        timeout(Duration::from_secs(2), lookout.wait_for_signals(sent)).await;
+                        timeout(Duration::from_secs(2), recorder.wait_for_signals(sent)).await;
                     seen.unwrap_or_else(|_| {
                         panic!(
                             "signal {sent} was not seen, {:?} into the stall",
@@ -180,7 +181,7 @@ async fn a_postgres_stall_moves_no_raid() {
         };
         let (at_home, afar, ()) = tokio::join!(
             assert_unavailable(&mut own, raid, "near"),
-            assert_unavailable(&mut edge, raid, "far"),
+            assert_unavailable(&mut follower, raid, "far"),
             signals
         );
         assert!(
@@ -191,7 +192,7 @@ async fn a_postgres_stall_moves_no_raid() {
             afar >= Duration::from_millis(1_900) && afar < Duration::from_secs(6),
             "{afar:?}"
         );
-        for server in &fleet.servers {
+        for server in &cluster.servers {
             let health = server.health().await;
             assert_eq!(
                 (health.ready, &*health.store, &*health.bus),
@@ -199,41 +200,39 @@ async fn a_postgres_stall_moves_no_raid() {
             );
         }
 
-        fleet.database.proxy().release();
+        cluster.database.proxy().release();
         let released = Instant::now();
         let acknowledged = [
             send_until_acknowledged(&mut own, raid, "near").await,
-            send_until_acknowledged(&mut edge, raid, "far").await,
+            send_until_acknowledged(&mut follower, raid, "far").await,
         ];
         assert!(
             released.elapsed() < Duration::from_secs(8),
-            "it took {:?} to heal",
+            "the recovery took {:?}",
             released.elapsed()
         );
-        for lookout in [&at_owner, &elsewhere] {
+        for recorder in [&at_owner, &elsewhere] {
             for seq in acknowledged {
-                lookout.wait_for_event(seq).await;
+                recorder.wait_for_event(seq).await;
             }
-            assert!(lookout.has_no_gap());
-            assert_eq!(lookout.went_offline(), []);
+            assert!(recorder.has_no_gap());
+            assert_eq!(recorder.went_offline(), []);
         }
-        fleet.wait_until_bus_works().await;
-        // Whoever would take something over does so within a lease.
+        cluster.wait_until_bus_works().await;
+        // An instance that wanted to take a raid over would do so within a lease.
         sleep(Duration::from_secs(4)).await;
-        let (after, moved) = (
-            read_heads(&fleet, &quiet).await,
-            takeover_count(&fleet).await - took_over,
-        );
+        let after = read_heads(&cluster, &idle_raids).await;
+        let moved = takeover_count(&cluster).await - took_over;
         println!("{moved} raids changed hands");
         assert_eq!(before, after);
         assert!(moved <= 2.0, "{moved} raids changed hands");
         assert!(
-            lookouts
+            recorders
                 .iter()
-                .all(|lookout| lookout.went_offline().is_empty() && lookout.has_no_gap())
+                .all(|recorder| recorder.went_offline().is_empty() && recorder.has_no_gap())
         );
-        drop((own, edge, signalling, at_owner, elsewhere));
-        let (verdict, _) = party.settle().await;
+        drop((own, follower, signalling, at_owner, elsewhere));
+        let (verdict, _) = group.settle().await;
         verdict.assert_no_violations();
     })
     .await;

@@ -1,4 +1,4 @@
-//! `kill -9` in the middle of a raid.
+//! `kill -9` of a server in the middle of a raid.
 
 use std::time::Duration;
 
@@ -13,18 +13,19 @@ use crate::raid_group::{RaidGroup, long_raid, raid_status, target};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-async fn assert_raid_survives_kill(site: TestDatabase) {
-    let server = site.start().await;
-    let door = Proxy::to(server.target().address()).await;
+async fn assert_raid_survives_kill(database: TestDatabase) {
+    let server = database.start().await;
+    let proxy = Proxy::to(server.target().address()).await;
     let raid = NewRaid {
         target_xp: 300,
         target_tasks: 15,
         ..long_raid(4)
     };
-    let party = RaidGroup::start(&target(door.address()), 4, &raid).await;
-    let witness = party.add_member().await.access_token;
-    let (raid, rest) = (party.raid, party.players[0].rest());
-    let game = party.start_playing();
+    let group = RaidGroup::start(&target(proxy.address()), 4, &raid).await;
+    let witness = group.add_member().await.access_token;
+    let raid = group.raid;
+    let rest = group.players[0].rest();
+    let game = group.start_playing();
     while rest
         .raid(raid)
         .await
@@ -39,16 +40,16 @@ async fn assert_raid_survives_kill(site: TestDatabase) {
         .0;
 
     server.kill().await;
-    door.refuse(); // the first to come back is the witness
-    let server = site.start().await;
-    let mut wire =
+    proxy.refuse(); // the witness shall be the first to reconnect
+    let server = database.start().await;
+    let mut socket =
         TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &witness).await;
-    let (now, replayed) = wire.watch(raid, Some(seen)).await;
+    let (now, replayed) = socket.watch(raid, Some(seen)).await;
     assert!(
         replayed && now >= seen,
         "watched from {seen}, got {now}, replayed: {replayed}"
     );
-    let answer = wire
+    let answer = socket
         .execute(
             raid,
             Some("first"),
@@ -60,11 +61,11 @@ async fn assert_raid_survives_kill(site: TestDatabase) {
     let (seq, duplicate) = answer.expect("the first command succeeds");
     assert!(!duplicate);
     assert_eq!(
-        wire.received_seqs(),
+        socket.received_seqs(),
         (seen.0 + 1..=seq.0).collect::<Vec<_>>(),
-        "no hole and no double"
+        "no hole and no duplicate"
     );
-    let again = wire
+    let again = socket
         .execute(
             raid,
             Some("first"),
@@ -74,30 +75,30 @@ async fn assert_raid_survives_kill(site: TestDatabase) {
         )
         .await;
     assert_eq!(again, Ok((seq, true)));
-    drop(wire);
+    drop(socket);
 
-    door.set_server(server.target().address());
-    door.release();
-    let party = game.wait_for_end().await;
+    proxy.set_server(server.target().address());
+    proxy.release();
+    let group = game.wait_for_end().await;
     assert!(
-        party
+        group
             .players
             .iter()
             .all(|player| raid_status(player, raid) == Some(RaidStatus::Completed))
     );
     assert!(
-        party
+        group
             .players
             .iter()
             .all(|player| player.counts().reconnects > 0)
     );
-    let profiles = [party.players[0]
+    let profiles = [group.players[0]
         .rest()
         .profile()
         .await
         .expect("a profile")
         .raids_won];
-    let (verdict, state) = party.settle().await;
+    let (verdict, state) = group.settle().await;
     verdict.assert_no_violations();
     assert!(
         verdict.history_events > 50 && verdict.resumes >= 4,
@@ -122,26 +123,28 @@ async fn a_raid_on_postgres_survives_its_killed_server_and_is_won() {
     with_timeout(async { assert_raid_survives_kill(TestDatabase::postgres().await).await }).await;
 }
 
-/// What was acknowledged a moment before the kill is there afterwards: the answer is only given when it is durable.
-async fn assert_acknowledged_is_durable(site: TestDatabase) {
-    let mut server = site.start().await;
-    let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-    let (raid, token) = (party.raid, party.add_member().await.access_token);
+/// An event acknowledged a moment before the kill is there afterwards: an ack is sent only when the
+/// event is durable.
+async fn assert_acknowledged_is_durable(database: TestDatabase) {
+    let mut server = database.start().await;
+    let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+    let raid = group.raid;
+    let token = group.add_member().await.access_token;
     for round in 0..5 {
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        let (before, _) = wire.watch(raid, None).await;
+        let (before, _) = socket.watch(raid, None).await;
         let op = format!("word-{round}");
-        let (seq, _) = wire
+        let (seq, _) = socket
             .execute(raid, Some(&op), Command::Say { text: op.clone() })
             .await
             .expect("said");
         server.kill().await;
-        server = site.start().await;
-        let mut wire =
+        server = database.start().await;
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        assert_eq!(wire.watch(raid, Some(before)).await, (seq, true));
-        let again = wire
+        assert_eq!(socket.watch(raid, Some(before)).await, (seq, true));
+        let again = socket
             .execute(raid, Some(&op), Command::Say { text: op.clone() })
             .await;
         assert_eq!(again, Ok((seq, true)));
@@ -157,27 +160,25 @@ async fn acknowledged_commands_survive_an_immediate_kill_on_sqlite() {
 #[tokio::test]
 async fn repeated_kills_lose_and_duplicate_no_event() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        // Snapshots all the time, and most op keys in the ledger only.
+        let database = TestDatabase::sqlite().await;
+        // Snapshots after every event, and most op keys in the ledger only.
         let settings = [("RAID__SNAPSHOT_MIN_EVENTS", "1"), ("RAID__OP_KEYS", "4")];
-        let mut server = site.start_with(&settings).await;
-        let door = Proxy::to(server.target().address()).await;
-        let party = RaidGroup::start(&target(door.address()), 4, &long_raid(4)).await;
-        let (raid, rest) = (
-            party.raid,
-            party.players[0]
-                .rest()
-                .with_retry_timeout(Duration::from_secs(30)),
-        );
-        let game = party.start_playing();
+        let mut server = database.start_with(&settings).await;
+        let proxy = Proxy::to(server.target().address()).await;
+        let group = RaidGroup::start(&target(proxy.address()), 4, &long_raid(4)).await;
+        let raid = group.raid;
+        let rest = group.players[0]
+            .rest()
+            .with_retry_timeout(Duration::from_secs(30));
+        let game = group.start_playing();
         for round in 0..8 {
             let from = rest.raid(raid).await.expect("the raid").seq.0;
             while rest.raid(raid).await.expect("the raid").seq.0 < from + 5 + round {
                 sleep(Duration::from_millis(5)).await;
             }
             server.kill().await;
-            server = site.start_with(&settings).await;
-            door.set_server(server.target().address());
+            server = database.start_with(&settings).await;
+            proxy.set_server(server.target().address());
         }
         let (verdict, _) = game.stop().await.settle().await;
         verdict.assert_no_violations();

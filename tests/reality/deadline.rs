@@ -1,4 +1,4 @@
-//! Deadlines that pass while nobody is there.
+//! Deadlines that pass while no client is connected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,20 +19,21 @@ use uuid::Uuid;
 use crate::process::TestDatabase;
 use crate::with_timeout;
 
-/// Long ago enough that every deadline below is over, and in a month of its own.
+/// Far enough in the past that every deadline below is over, and in a month without other events.
 const START_TIME: UnixMillis = UnixMillis(1_700_000_000_000);
 const TTL: Duration = Duration::from_secs(3);
 
-/// A raid as a server of the time when it began would have written it.
+/// A raid as a server at the time of its start would have written it.
 pub struct AbandonedRaid {
     pub raid: RaidId,
     pub leader: PlayerRef,
     pub deadline: UnixMillis,
-    /// Its lease runs out in a few seconds, unless it retires before.
+    /// The raid's owner; its lease expires in a few seconds unless it is deregistered before.
     pub owner: InstanceId,
 }
 
-/// The history of a raid that was started at this time, for the shortest time that there is, and then left alone.
+/// Writes the history of a raid that was started at this time, for the shortest possible time
+/// limit, and then left alone.
 pub async fn create_abandoned_raid(store: &Arc<dyn Store>, began: UnixMillis) -> AbandonedRaid {
     let instance = InstanceRecord {
         id: InstanceId(Uuid::now_v7()),
@@ -40,7 +41,7 @@ pub async fn create_abandoned_raid(store: &Arc<dyn Store>, began: UnixMillis) ->
         release: "0.0.0".into(),
         draining: false,
     };
-    store.register(&instance, TTL, TTL).await.expect("enlist");
+    store.register(&instance, TTL, TTL).await.expect("register");
     let leader = store.create_player("Ada").await.expect("a player");
     let raid = store.reserve_raid_ids(1).await.expect("an id").start;
     let raid = RaidId::try_from(raid).expect("an id");
@@ -121,13 +122,13 @@ fn joined(player: PlayerId, at: UnixMillis) -> EventData {
     }
 }
 
-async fn assert_deadline_fires_unwatched(site: TestDatabase) {
-    let store = site.migrated_store().await;
+async fn assert_deadline_fires_unwatched(database: TestDatabase) {
+    let store = database.migrated_store().await;
     let AbandonedRaid { raid, deadline, .. } = create_abandoned_raid(&store, START_TIME).await;
-    drop(store); // as a crash would leave it: owned, its lease running out by itself
-    let mut server = site.start().await;
-    let store = site.store().await;
-    // Nobody asks the server anything.
+    drop(store); // as a crash leaves it: owned, with a lease that expires by itself
+    let mut server = database.start().await;
+    let store = database.store().await;
+    // No client sends the server a request.
     let ledger = || async {
         store
             .events(raid, Seq::ZERO, 100)
@@ -147,10 +148,10 @@ async fn assert_deadline_fires_unwatched(site: TestDatabase) {
     };
     assert_eq!(ledger().await[3..], *std::slice::from_ref(&end));
     server.kill().await;
-    server = site.start().await;
-    let token = site.token(Scope::Admin, None, Duration::from_secs(60));
+    server = database.start().await;
+    let token = database.token(Scope::Admin, None, Duration::from_secs(60));
     let rest = RestClient::new(server.target())
-        .expect("doors")
+        .expect("a REST client")
         .with_token(&token);
     let view = rest.raid(raid).await.expect("the raid");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Being forgotten, at another instance than the raid's owner, while others watch.
+//! An erasure requested at another instance than the raid's owner, while other players watch.
 
 use std::time::Duration;
 
@@ -18,29 +18,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[tokio::test]
 async fn an_erasure_at_one_instance_reaches_all_and_the_raid_continues() {
     with_timeout(async {
-        let fleet = Cluster::start(2).await;
-        let (first, second) = (fleet.servers[0].target(), fleet.servers[1].target());
-        let rest = RestClient::new(first).expect("doors");
+        let cluster = Cluster::start(2).await;
+        let first = cluster.servers[0].target();
+        let second = cluster.servers[1].target();
+        let rest = RestClient::new(first).expect("a REST client");
         let ada = rest.sign_in_guest("Ada").await.expect("a guest");
-        let of_ada = rest.with_token(&ada.access_token);
-        let raid = of_ada
+        let ada_rest = rest.with_token(&ada.access_token);
+        let raid = ada_rest
             .create_raid(&long_raid(3), None)
             .await
             .expect("a raid")
             .state;
         let ben = RestClient::new(second)
-            .expect("doors")
+            .expect("a REST client")
             .sign_in_guest("Benedict")
             .await
             .expect("a guest");
-        let of_ben = RestClient::new(second)
-            .expect("doors")
+        let ben_rest = RestClient::new(second)
+            .expect("a REST client")
             .with_token(&ben.access_token);
-        of_ben.join_raid(&raid.invite_code).await.expect("a member");
-        let mut watching = fleet.open_socket(0, raid.id, &ada.access_token).await;
+        ben_rest
+            .join_raid(&raid.invite_code)
+            .await
+            .expect("a member");
+        let mut watching = cluster.open_socket(0, raid.id, &ada.access_token).await;
         let mut listening = EventStreamClient::open(second, raid.id, None, &ada.access_token).await;
         let text = "Benedict was here".to_owned();
-        of_ben
+        ben_rest
             .send_command(raid.id, None, &Command::Say { text })
             .await
             .expect("said");
@@ -61,14 +65,18 @@ async fn an_erasure_at_one_instance_reaches_all_and_the_raid_continues() {
             json!({"player": ben.player.id, "text": "[erased]", "made_raid": false})
         );
         let deadline = Instant::now() + PATIENCE;
-        while json!(of_ada.all_events(raid.id).await.expect("events"))
+        while json!(ada_rest.all_events(raid.id).await.expect("events"))
             .to_string()
             .contains("Benedict")
         {
-            assert!(Instant::now() < deadline, "the ledger still tells");
+            assert!(
+                Instant::now() < deadline,
+                "the ledger still contains the name"
+            );
             sleep(Duration::from_millis(50)).await;
         }
-        // Whoever comes back with an old place is told the rewritten past, from memory or from the store.
+        // A client that resumes from an old seq receives the rewritten history, from memory or from
+        // the store.
         for target in [first, second] {
             let mut back =
                 EventStreamClient::open(target, raid.id, Some(1), &ada.access_token).await;
@@ -80,17 +88,17 @@ async fn an_erasure_at_one_instance_reaches_all_and_the_raid_continues() {
             );
             assert_eq!(last.id, erased.id);
         }
-        let last = watching.say(raid.id, "and we go on").await.0;
+        let last = watching.say(raid.id, "after the erasure").await.0;
         listening.wait_for(|told| told.id == Some(last)).await;
-        let seen = of_ada.raid(raid.id).await.expect("the raid").state;
+        let seen = ada_rest.raid(raid.id).await.expect("the raid").state;
         assert_eq!(
             seen.messages
                 .iter()
                 .map(|said| said.text.as_str())
                 .collect::<Vec<_>>(),
-            ["[erased]", "and we go on"]
+            ["[erased]", "after the erasure"]
         );
-        assert!(of_ben.profile().await.is_err());
+        assert!(ben_rest.profile().await.is_err());
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! A client of Server-Sent Events.
+//! A client of event streams (Server-Sent Events).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::{Client, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
-/// How long anything that must come may take.
+/// How long any expected response or event may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One event of a stream.
@@ -23,13 +23,13 @@ pub struct StreamEvent {
 pub struct EventStreamClient {
     response: Response,
     buffer: Vec<u8>,
-    /// Lines that nobody shows.
+    /// Comment lines, which carry no event.
     pub comment_count: usize,
-    /// Everything that came, first to last.
+    /// Every event received, in order.
     pub received: Vec<StreamEvent>,
 }
 
-/// Asks for a stream; `query` begins with `?`, and `last` is the id to go on from.
+/// Requests a stream. `query` begins with `?`, and `last` is the id to resume after.
 pub async fn request_stream(
     target: &Target,
     raid: RaidId,
@@ -51,7 +51,7 @@ pub async fn request_stream(
 }
 
 impl EventStreamClient {
-    /// Listens from where the client is, or from the beginning.
+    /// Opens a stream that resumes after `last`, or starts with a snapshot.
     pub async fn open(
         target: &Target,
         raid: RaidId,
@@ -73,13 +73,13 @@ impl EventStreamClient {
         }
     }
 
-    /// The next event; none when the stream is over.
+    /// Returns the next event; `None` when the stream has ended.
     pub async fn next(&mut self) -> Option<StreamEvent> {
         loop {
             if let Some(end) = self.buffer.windows(2).position(|window| window == b"\n\n") {
                 let block: Vec<u8> = self.buffer.drain(..end + 2).collect();
                 match self.parse_block(std::str::from_utf8(&block).expect("text")) {
-                    Some(told) => return Some(told),
+                    Some(event) => return Some(event),
                     None => continue,
                 }
             }
@@ -92,47 +92,47 @@ impl EventStreamClient {
     }
 
     fn parse_block(&mut self, block: &str) -> Option<StreamEvent> {
-        let mut told = StreamEvent::default();
+        let mut event = StreamEvent::default();
         for line in block.lines().filter(|line| !line.is_empty()) {
             let (field, value) = line.split_once(':').expect("a field");
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
                 "" => self.comment_count += 1,
-                "event" => told.event = value.to_owned(),
-                "id" => told.id = Some(value.parse().expect("a seq")),
-                "retry" => told.retry = Some(value.parse().expect("milliseconds")),
-                "data" => told.data = serde_json::from_str(value).expect("JSON"),
+                "event" => event.event = value.to_owned(),
+                "id" => event.id = Some(value.parse().expect("a seq")),
+                "retry" => event.retry = Some(value.parse().expect("milliseconds")),
+                "data" => event.data = serde_json::from_str(value).expect("JSON"),
                 other => panic!("an unknown field {other}"),
             }
         }
-        if told.event.is_empty() {
+        if event.event.is_empty() {
             return None;
         }
-        self.received.push(told.clone());
-        Some(told)
+        self.received.push(event.clone());
+        Some(event)
     }
 
-    /// Reads on to the event that is meant.
-    pub async fn wait_for(&mut self, meant: impl Fn(&StreamEvent) -> bool) -> StreamEvent {
+    /// Reads on to the first event that matches.
+    pub async fn wait_for(&mut self, matches: impl Fn(&StreamEvent) -> bool) -> StreamEvent {
         loop {
-            let told = self
+            let event = self
                 .next()
                 .await
-                .unwrap_or_else(|| panic!("over after {}", self.summary()));
-            if meant(&told) {
-                return told;
+                .unwrap_or_else(|| panic!("the stream ended after {}", self.summary()));
+            if matches(&event) {
+                return event;
             }
         }
     }
 
-    /// What came last, in short.
+    /// Describes the latest events in short.
     fn summary(&self) -> String {
         let last = self
             .received
             .iter()
             .rev()
             .take(5)
-            .map(|told| format!("{} {:?}", told.event, told.id));
+            .map(|event| format!("{} {:?}", event.event, event.id));
         format!(
             "{} events, the last ones {:?}",
             self.received.len(),
@@ -140,24 +140,24 @@ impl EventStreamClient {
         )
     }
 
-    /// Reads on to the end.
+    /// Reads on to the end of the stream.
     pub async fn read_to_end(&mut self) {
         while self.next().await.is_some() {}
     }
 
-    /// The events of the ledger that came, as the ledger's rows, first to last.
+    /// Returns the ledger events received, as rows of the ledger, in order.
     pub fn ledger_rows(&self) -> Vec<Value> {
         let events = self
             .received
             .iter()
-            .filter(|told| told.data["t"] == "event");
+            .filter(|event| event.data["t"] == "event");
         events
-            .map(|told| {
+            .map(|event| {
                 assert_eq!(
-                    (told.data["seq"].as_u64(), told.data["type"].as_str()),
-                    (told.id, Some(&*told.event))
+                    (event.data["seq"].as_u64(), event.data["type"].as_str()),
+                    (event.id, Some(&*event.event))
                 );
-                let mut row = told.data.clone();
+                let mut row = event.data.clone();
                 let fields = row.as_object_mut().expect("a map");
                 fields.remove("t");
                 fields.remove("raid");

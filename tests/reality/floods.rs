@@ -1,4 +1,5 @@
-//! Clients that send without end, below the level of messages too, and what becomes of the polite ones beside them.
+//! Clients that flood the server, also below the level of messages, and well-behaved clients beside
+//! them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use crate::raw_socket::{CLOSE, PING, RawSocket, TEXT, encode_frame};
 use crate::test_socket::TestSocket;
 use crate::{run_exclusively, with_timeout};
 
-/// The default, which other tests raise.
+/// The default limits, which other tests raise.
 const DEFAULT_SETTINGS: [(&str, &str); 2] = [
     ("LIMITS__COMMANDS_PER_SECOND", "20"),
     ("LIMITS__BYTES_PER_SECOND", "524288"),
 ];
-/// An empty fragment that goes on with a message and does not end it.
+/// Opcode byte of a continuation frame without FIN: it neither begins nor ends a message.
 const EMPTY_FRAGMENT: u8 = 0;
 
 async fn open_socket(server: &TestServer, token: &str) -> RawSocket {
@@ -37,7 +38,7 @@ async fn open_socket(server: &TestServer, token: &str) -> RawSocket {
     raw
 }
 
-/// The errors that came before the Close frame, and its code.
+/// Returns the errors received before the Close frame, and its code.
 async fn read_errors_and_close(raw: &mut RawSocket) -> (Vec<Value>, u16) {
     let mut errors = Vec::new();
     loop {
@@ -61,10 +62,10 @@ async fn read_errors_and_close(raw: &mut RawSocket) -> (Vec<Value>, u16) {
 #[tokio::test]
 async fn endless_pings_and_empty_fragments_are_closed_with_4101() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start_with(&DEFAULT_SETTINGS).await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-        let token = party.add_member().await.access_token;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with(&DEFAULT_SETTINGS).await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let token = group.add_member().await.access_token;
         let begun = encode_frame(TEXT, Some([1; 4]), b"{");
         let fragments = [
             begun,
@@ -97,17 +98,19 @@ async fn endless_pings_and_empty_fragments_are_closed_with_4101() {
     .await;
 }
 
-/// How long the polite are measured, with and without the others.
+/// How long the latency of well-behaved clients is measured in one round.
 const MEASURED: Duration = Duration::from_secs(4);
-/// What a ratio of tiny times says nothing about: a tick of a busy machine.
+/// Latencies below this are not compared: a scheduling delay of a busy machine exceeds their
+/// difference.
 const LATENCY_FLOOR: Duration = Duration::from_millis(25);
-/// What else is on the machine strikes one server and spares the other. A flood that gets through strikes in every round.
+/// Other load on the machine can hit one server and spare the other. A flood that gets through
+/// shows in every round.
 const ROUNDS: usize = 4;
 
-/// A hundred connections in ten raids, each with its raid.
+/// Opens a hundred connections in ten raids; returns each with its raid.
 async fn open_hundred_sockets(server: &TestServer) -> Vec<(RaidId, TestSocket)> {
-    let rest = RestClient::new(server.target()).expect("doors");
-    let mut wires = Vec::new();
+    let rest = RestClient::new(server.target()).expect("a REST client");
+    let mut sockets = Vec::new();
     for number in 0..10 {
         let tokens = rest
             .sign_in_guest(&format!("player {number}"))
@@ -119,35 +122,35 @@ async fn open_hundred_sockets(server: &TestServer) -> Vec<(RaidId, TestSocket)> 
             .await
             .expect("a raid");
         for device in 0..10 {
-            let wire = TestSocket::connect_authenticated(
+            let socket = TestSocket::connect_authenticated(
                 server.target(),
                 Codec::ALL[device % 2],
                 &tokens.access_token,
             )
             .await;
-            wires.push((raid.state.id, wire));
+            sockets.push((raid.state.id, socket));
         }
     }
-    wires
+    sockets
 }
 
-/// The 99th percentile of the time to an acknowledgement, each saying something twice a second.
+/// Returns the 99th percentile of the ack latency of clients that each chat twice a second.
 async fn measure_ack_latency(
     polite: Vec<(RaidId, TestSocket)>,
 ) -> (Duration, Vec<(RaidId, TestSocket)>) {
     let mut talking = JoinSet::new();
-    for (number, (raid, mut wire)) in polite.into_iter().enumerate() {
+    for (number, (raid, mut socket)) in polite.into_iter().enumerate() {
         talking.spawn(async move {
             let begun = Instant::now();
             sleep(Duration::from_millis(number as u64 * 5)).await;
             let mut delays = Vec::new();
             while begun.elapsed() < MEASURED {
                 let said = Instant::now();
-                wire.say(raid, "politely").await;
+                socket.say(raid, "politely").await;
                 delays.push(said.elapsed());
                 sleep_until(said + Duration::from_millis(500)).await;
             }
-            (delays, (raid, wire))
+            (delays, (raid, socket))
         });
     }
     let (delays, polite): (Vec<_>, Vec<_>) = talking.join_all().await.into_iter().unzip();
@@ -156,25 +159,33 @@ async fn measure_ack_latency(
     (delays[delays.len() * 99 / 100], polite)
 }
 
-/// Connects and sends this without end, and again as soon as it is let go; says each time that it was.
-async fn flood_repeatedly(target: Target, token: String, bytes: Vec<u8>, let_go: Arc<Semaphore>) {
+/// Connects and sends these bytes without end, and again after each disconnect; adds a permit to
+/// `disconnects` each time.
+async fn flood_repeatedly(
+    target: Target,
+    token: String,
+    bytes: Vec<u8>,
+    disconnects: Arc<Semaphore>,
+) {
     loop {
         let mut raw = RawSocket::open(&target, "raidhall.v1.json").await;
         let hello = json!({"t": "hello", "token": token}).to_string();
         raw.send_frame(TEXT, hello.as_bytes()).await;
         raw.flood(&bytes).await;
-        let_go.add_permits(1);
+        disconnects.add_permits(1);
     }
 }
 
-/// Flooders on a thread of their own, so that they don't take the time of those who are measured.
+/// Flooding clients on a thread of their own, so that they do not take CPU time from the measured
+/// clients.
 struct FloodAttack(CancellationToken);
 
 impl FloodAttack {
     fn start(
         flooders: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,
     ) -> FloodAttack {
-        let (stop, flooders) = (CancellationToken::new(), flooders.collect::<Vec<_>>());
+        let stop = CancellationToken::new();
+        let flooders = flooders.collect::<Vec<_>>();
         let stopped = stop.clone();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -202,10 +213,11 @@ impl Drop for FloodAttack {
 
 const FLOODERS: usize = 12;
 
-/// Those who send messages, pings and fragments without end, once the server has let that many go.
+/// Starts clients that send messages, pings and fragments without end; returns once the server has
+/// closed as many of their connections as there are clients.
 async fn start_attack(server: &TestServer) -> FloodAttack {
     let tokens = RestClient::new(server.target())
-        .expect("doors")
+        .expect("a REST client")
         .sign_in_guest("flooder")
         .await
         .expect("a guest");
@@ -219,15 +231,13 @@ async fn start_attack(server: &TestServer) -> FloodAttack {
         ]
         .concat(),
     ];
-    let let_go = Arc::new(Semaphore::new(0));
+    let disconnects = Arc::new(Semaphore::new(0));
     let attack = FloodAttack::start((0..FLOODERS).map(|number| {
-        let (token, bytes) = (
-            tokens.access_token.clone(),
-            floods[number % floods.len()].clone(),
-        );
-        flood_repeatedly(*server.target(), token, bytes, Arc::clone(&let_go))
+        let token = tokens.access_token.clone();
+        let bytes = floods[number % floods.len()].clone();
+        flood_repeatedly(*server.target(), token, bytes, Arc::clone(&disconnects))
     }));
-    let _ = let_go
+    let _ = disconnects
         .acquire_many(FLOODERS as u32)
         .await
         .expect("never closed");
@@ -237,9 +247,10 @@ async fn start_attack(server: &TestServer) -> FloodAttack {
 #[tokio::test]
 async fn floods_keep_the_latency_of_other_clients_within_bounds() {
     run_exclusively(async {
-        let (site, spared_site) = tokio::join!(TestDatabase::sqlite(), TestDatabase::sqlite());
-        let server = site.start_with(&DEFAULT_SETTINGS).await;
-        let spared_server = spared_site.start_with(&DEFAULT_SETTINGS).await;
+        let (database, spared_database) =
+            tokio::join!(TestDatabase::sqlite(), TestDatabase::sqlite());
+        let server = database.start_with(&DEFAULT_SETTINGS).await;
+        let spared_server = spared_database.start_with(&DEFAULT_SETTINGS).await;
         let (mut polite, mut spared) = tokio::join!(
             open_hundred_sockets(&server),
             open_hundred_sockets(&spared_server)
@@ -250,18 +261,18 @@ async fn floods_keep_the_latency_of_other_clients_within_bounds() {
             let before = used();
             let ((flooded, polite_again), (calm, spared_again)) =
                 tokio::join!(measure_ack_latency(polite), measure_ack_latency(spared));
-            (polite, spared) = (polite_again, spared_again);
-            let (spent, usual) = (used().0 - before.0, used().1 - before.1);
-            println!(
-                "p99 of the polite: {flooded:?} beside floods, {calm:?} of those who are spared"
-            );
-            println!("processor time of their servers: {spent:?} and {usual:?}");
+            polite = polite_again;
+            spared = spared_again;
+            let spent = used().0 - before.0;
+            let usual = used().1 - before.1;
+            println!("ack p99: {flooded:?} beside floods, {calm:?} without floods");
+            println!("CPU time of the two servers: {spent:?} and {usual:?}");
             if spent <= usual * 2 && flooded <= (calm * 2).max(LATENCY_FLOOR) {
                 return;
             }
             assert!(
                 round < ROUNDS,
-                "floods take the time of the polite in each of {ROUNDS} rounds"
+                "floods slowed the well-behaved clients in each of {ROUNDS} rounds"
             );
         }
     })

@@ -18,10 +18,10 @@ use crate::with_timeout;
 #[tokio::test]
 async fn the_example_backend_wins_a_raid_and_sees_it_completed() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
         let token = ["token", "--scope", "service", "--subject", "host-app"];
-        let token = site
+        let token = database
             .command(&token, &[])
             .output()
             .await
@@ -51,9 +51,9 @@ async fn the_example_backend_wins_a_raid_and_sees_it_completed() {
 #[tokio::test]
 async fn backend_commands_by_websocket_are_in_the_audit_log() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
-        let rest = RestClient::new(server.target()).expect("doors");
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
+        let rest = RestClient::new(server.target()).expect("a REST client");
         let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
         let raid = rest
@@ -65,19 +65,20 @@ async fn backend_commands_by_websocket_are_in_the_audit_log() {
         rest.send_command(raid, None, &Player::Start)
             .await
             .expect("started");
-        let token = |scope| site.token(scope, None, Duration::from_secs(600));
-        let mut wire =
+        let token = |scope| database.token(scope, None, Duration::from_secs(600));
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token(Scope::Service))
                 .await;
         for xp in [5, 7] {
-            let note = Some("about somebody".to_owned());
+            let note = Some("about a player".to_owned());
             let contribute = Player::Contribute {
                 player: ada.player.id,
                 xp,
                 kind: "habit".into(),
                 note,
             };
-            wire.execute(raid, None, contribute)
+            socket
+                .execute(raid, None, contribute)
                 .await
                 .expect("credited");
         }
@@ -91,10 +92,10 @@ async fn backend_commands_by_websocket_are_in_the_audit_log() {
             .as_array()
             .expect("rows")
             .iter()
-            .map(|deed| &deed["details"]["xp"])
+            .map(|entry| &entry["details"]["xp"])
             .collect();
         assert_eq!(done, [&json!(5), &json!(7)], "{audit}");
-        assert!(!audit.to_string().contains("about somebody"));
+        assert!(!audit.to_string().contains("about a player"));
     })
     .await;
 }

@@ -1,4 +1,5 @@
-//! Texts that break quoting, encodings, terminals or logs, through every field that takes text and back.
+//! Texts that break quoting, encodings, terminals or logs, sent through every text field and read
+//! back.
 
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::{RestClient, RestClientError};
@@ -22,7 +23,7 @@ const HOSTILE_TEXTS: [&str; 8] = [
     "${jndi:ldap://x} \\u0000 null",
     "</script><!-- level=ERROR forged=1",
 ];
-/// With a control character in the middle: no text, in any field.
+/// Texts with a control character, which every field refuses.
 const CONTROL_CHARACTER_TEXTS: [&str; 6] = [
     "a\0b",
     "a\nERROR forged line",
@@ -50,8 +51,8 @@ fn contribute_command(player: raidhall_protocol::PlayerId, note: &str) -> Comman
     serde_json::from_value(body).expect("a command")
 }
 
-async fn assert_round_trips(site: &TestDatabase, server: &TestServer, text: &str) {
-    let rest = RestClient::new(server.target()).expect("doors");
+async fn assert_round_trips(database: &TestDatabase, server: &TestServer, text: &str) {
+    let rest = RestClient::new(server.target()).expect("a REST client");
     let tokens = rest.sign_in_guest(text).await.expect("a guest");
     let own = rest.with_token(&tokens.access_token);
     assert_eq!(own.profile().await.expect("me").name, text);
@@ -61,15 +62,16 @@ async fn assert_round_trips(site: &TestDatabase, server: &TestServer, text: &str
         .expect("a raid")
         .state
         .id;
-    let mut wires = Vec::new();
+    let mut sockets = Vec::new();
     for codec in Codec::ALL {
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), codec, &tokens.access_token).await;
-        wire.watch(raid, None).await;
-        wires.push(wire);
+        socket.watch(raid, None).await;
+        sockets.push(socket);
     }
-    let wire = &mut wires[0];
-    wire.execute(raid, None, Command::Start)
+    let socket = &mut sockets[0];
+    socket
+        .execute(raid, None, Command::Start)
         .await
         .expect("started");
     let add = Command::AddTask {
@@ -77,17 +79,17 @@ async fn assert_round_trips(site: &TestDatabase, server: &TestServer, text: &str
         xp: 10,
         minutes: 5,
     };
-    wire.execute(raid, None, add).await.expect("added");
+    socket.execute(raid, None, add).await.expect("added");
     let service =
-        rest.with_token(&site.token(Scope::Service, None, std::time::Duration::from_secs(60)));
+        rest.with_token(&database.token(Scope::Service, None, std::time::Duration::from_secs(60)));
     service
         .send_command(raid, None, &contribute_command(tokens.player.id, text))
         .await
         .expect("contributed");
     let signal = json!({"t": "signal", "raid": raid, "kind": "emote", "data": {text: text}});
     let signal: ClientMessage = serde_json::from_value(signal).expect("a signal");
-    wire.send(signal).await;
-    let seq = wire.say(raid, text).await;
+    socket.send(signal).await;
+    let seq = socket.say(raid, text).await;
 
     let signalled = |message: &ServerMessage| match message {
         ServerMessage::Signal { data, .. } => Some(data.clone()),
@@ -97,14 +99,13 @@ async fn assert_round_trips(site: &TestDatabase, server: &TestServer, text: &str
         ServerMessage::Event { event, .. } if event.seq == seq => Some(event.data.clone()),
         _ => None,
     };
-    // Signals have no place among events: either may come first.
-    let (mut signal, mut event) = (None, None);
+    // Signals are not ordered among events: either may come first.
+    let mut signal = None;
+    let mut event = None;
     while signal.is_none() || event.is_none() {
-        let message = wires[1].next_message().await;
-        (signal, event) = (
-            signal.or_else(|| signalled(&message)),
-            event.or_else(|| said(&message)),
-        );
+        let message = sockets[1].next_message().await;
+        signal = signal.or_else(|| signalled(&message));
+        event = event.or_else(|| said(&message));
     }
     assert_eq!(signal, Some(json!({text: text})));
     assert_eq!(
@@ -147,7 +148,7 @@ fn assert_invalid<T: std::fmt::Debug>(answer: Result<T, RestClientError>) {
 }
 
 async fn assert_refused(server: &TestServer, text: &str) {
-    let rest = RestClient::new(server.target()).expect("doors");
+    let rest = RestClient::new(server.target()).expect("a REST client");
     assert_invalid(rest.sign_in_guest(text).await);
     let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
     let own = rest.with_token(&tokens.access_token);
@@ -159,7 +160,7 @@ async fn assert_refused(server: &TestServer, text: &str) {
         .expect("a raid")
         .state
         .id;
-    let mut wire =
+    let mut socket =
         TestSocket::connect_authenticated(server.target(), Codec::Json, &tokens.access_token).await;
     for command in [
         Command::Say {
@@ -171,7 +172,7 @@ async fn assert_refused(server: &TestServer, text: &str) {
             minutes: 5,
         },
     ] {
-        let refused = wire
+        let refused = socket
             .execute(raid, None, command)
             .await
             .expect_err("refused");
@@ -188,25 +189,26 @@ async fn assert_refused(server: &TestServer, text: &str) {
     );
 }
 
-async fn assert_all_fields_accept_hostile_text(site: TestDatabase) {
+async fn assert_all_fields_accept_hostile_text(database: TestDatabase) {
     let settings = [
         ("TELEMETRY__LOG", "debug"),
         ("TELEMETRY__LOG_FORMAT", "human"),
     ];
-    let server = site.start_with(&settings).await;
+    let server = database.start_with(&settings).await;
     for text in HOSTILE_TEXTS {
-        assert_round_trips(&site, &server, text).await;
+        assert_round_trips(&database, &server, text).await;
     }
     for text in CONTROL_CHARACTER_TEXTS {
         assert_refused(&server, text).await;
     }
-    let mut wire = TestSocket::connect(server.target(), Codec::Json).await;
-    wire.send(ClientMessage::Hello {
-        token: "no.such.token".to_owned(),
-        client: Some("a\nERROR forged line".to_owned()),
-    })
-    .await;
-    wire.wait_for_close().await;
+    let mut socket = TestSocket::connect(server.target(), Codec::Json).await;
+    socket
+        .send(ClientMessage::Hello {
+            token: "no.such.token".to_owned(),
+            client: Some("a\nERROR forged line".to_owned()),
+        })
+        .await;
+    socket.wait_for_close().await;
     let log = server.logs();
     for line in log.lines() {
         assert!(

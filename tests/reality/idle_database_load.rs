@@ -1,4 +1,4 @@
-//! What an instance costs its database while nothing happens.
+//! The load that an idle instance puts on its database.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::cluster::Cluster;
 use crate::raid_group::{RaidGroup, long_raid, step_until};
 use crate::with_timeout;
 
-/// How long is counted at a time: as long as an idle session of Postgres keeps its counts to itself.
+/// Length of one sample: as long as an idle Postgres session delays its statistics.
 const SAMPLE_TIME: Duration = Duration::from_secs(10);
-/// How long it may take until nothing but the instances themselves is counted.
+/// How long it may take until only the instances themselves cause transactions.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Transactions in the database so far.
+/// Returns the number of transactions in the database so far.
 async fn transaction_count(connection: &mut PgConnection) -> i64 {
     let sum = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
     sqlx::query_scalar(sum)
@@ -23,27 +23,29 @@ async fn transaction_count(connection: &mut PgConnection) -> i64 {
         .expect("the database's statistics")
 }
 
-/// One small UPDATE (the lease) and two indexed reads (due deadlines; bans and sign-outs) a second, and one more (heads of
-/// what is followed) every five, whatever the number of raids.
+/// Per second, an instance runs one small UPDATE (the lease) and two indexed reads (due deadlines;
+/// bans and sign-outs), and one more (the heads of followed raids) every five seconds, whatever the
+/// number of raids.
 #[tokio::test]
 async fn an_idle_instance_runs_about_three_statements_a_second() {
     with_timeout(async {
-        let fleet = Cluster::start(2).await;
-        let mut parties = Vec::new();
+        let cluster = Cluster::start(2).await;
+        let mut groups = Vec::new();
         for _ in 0..30 {
-            // Watched at both, so that one of them owns it and the other follows it.
-            let mut party = RaidGroup::create_on(&fleet.targets, 2, &long_raid(2)).await;
-            let raid = party.raid;
-            for player in &mut party.players {
+            // Watched at both instances, so that one owns the raid and the other follows it.
+            let mut group = RaidGroup::create_on(&cluster.targets, 2, &long_raid(2)).await;
+            let raid = group.raid;
+            for player in &mut group.players {
                 player.watch(raid).await;
                 step_until(player, "watches", |player| player.is_watching(raid)).await;
             }
-            parties.push(party);
+            groups.push(group);
         }
-        let mut connection = PgConnection::connect(&fleet.database.url())
+        let mut connection = PgConnection::connect(&cluster.database.url())
             .await
             .expect("connect");
-        // Sessions add their counts up late, those of the players' own requests too: counted until it is quiet.
+        // Sessions report their statistics late, including those of the players' own requests:
+        // sample until it is quiet.
         let deadline = Instant::now() + TIMEOUT;
         let mut before = transaction_count(&mut connection).await;
         loop {

@@ -1,4 +1,4 @@
-//! What must never be in a log is not in it, whatever the level: every secret is planted in every place where a client
+//! Secrets never reach the log, at any level: every secret is planted in every place where a client
 //! or an operator can put one.
 
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::test_socket::TestSocket;
 use crate::webhook_receiver::{ENDPOINTS, SECRET, WebhookReceiver};
 use crate::{wait_until, with_timeout};
 
-/// Stands for a secret in inputs of which nothing should be logged.
+/// Stands for a secret in inputs that should not be logged at all.
 const CANARY: &str = "canary-5d0f7c1e";
 
-/// Says secrets where they belong and where they do not.
+/// Sends secrets where they belong and where they do not.
 async fn send_secrets(url: &str, tokens: &TokenPair, raid: u64) {
     let client = Client::new();
     let bearers = [
@@ -68,36 +68,39 @@ async fn send_secrets(url: &str, tokens: &TokenPair, raid: u64) {
     }
 }
 
-async fn assert_no_secret_is_logged(site: TestDatabase) {
+async fn assert_no_secret_is_logged(database: TestDatabase) {
     let receiver = WebhookReceiver::start().await;
-    let server = site
+    let server = database
         .start_with(&[
             ("TELEMETRY__LOG", "trace"),
             (ENDPOINTS, &receiver.endpoints_setting()),
         ])
         .await;
-    let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-    let rest = RestClient::with_targets((*server.target()).into()).expect("a door");
+    let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+    let rest = RestClient::with_targets((*server.target()).into()).expect("a REST client");
     let tokens = rest.sign_in_guest(CANARY).await.expect("a guest");
-    let (raid, invite) = (party.raid, party.invite_code.clone());
+    let raid = group.raid;
+    let invite = group.invite_code.clone();
     rest.with_token(&tokens.access_token)
         .join_raid(&invite)
         .await
         .expect("a member");
     for codec in Codec::ALL {
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), codec, &tokens.access_token).await;
-        wire.watch(raid, None).await;
+        socket.watch(raid, None).await;
         let text = format!("{CANARY} as a chat");
-        wire.execute(raid, Some(CANARY), Command::Say { text })
+        socket
+            .execute(raid, Some(CANARY), Command::Say { text })
             .await
             .expect("said");
-        wire.send(ClientMessage::Hello {
-            token: CANARY.into(),
-            client: None,
-        })
-        .await;
-        wire.wait_for_error("hello").await;
+        socket
+            .send(ClientMessage::Hello {
+                token: CANARY.into(),
+                client: None,
+            })
+            .await;
+        socket.wait_for_error("hello").await;
     }
     let mut stranger = TestSocket::connect(server.target(), Codec::Json).await;
     stranger
@@ -107,7 +110,7 @@ async fn assert_no_secret_is_logged(site: TestDatabase) {
         })
         .await;
     assert_eq!(stranger.wait_for_close().await.code, Some(4001));
-    wait_until("it is told of members", async || {
+    wait_until("the receiver has the member's webhook", async || {
         receiver
             .received()
             .iter()
@@ -121,7 +124,7 @@ async fn assert_no_secret_is_logged(site: TestDatabase) {
     let mut server = server;
     assert_eq!(server.exit_code(Duration::from_secs(40)).await, Some(0));
 
-    let logged = site.logs();
+    let logged = database.logs();
     let witnesses = [
         "webhooks are delivered from here",
         "DEBUG",
@@ -132,10 +135,10 @@ async fn assert_no_secret_is_logged(site: TestDatabase) {
     ];
     assert!(
         witnesses.iter().all(|word| logged.contains(word)),
-        "this is not everything"
+        "the log is incomplete"
     );
     let secret = "a secret for tests, of thirty-two bytes and more";
-    let password = reqwest::Url::parse(&site.url())
+    let password = reqwest::Url::parse(&database.url())
         .ok()
         .and_then(|url| url.password().map(str::to_owned));
     let key = SECRET.trim_start_matches("whsec_");

@@ -3,10 +3,7 @@
 //! Needs a Postgres server: `make test`, or `scripts/with-services cargo test --test reality`.
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
-#![allow(
-    clippy::print_stdout,
-    reason = "measurements, and the servers' last words"
-)]
+#![allow(clippy::print_stdout, reason = "measurements, and the servers' output")]
 #![allow(
     clippy::disallowed_methods,
     reason = "a test ends with its process; its tasks need no other owner"
@@ -84,10 +81,10 @@ use std::time::Duration;
 use tokio::sync::RwLock;
 use tokio::time::{sleep, timeout};
 
-/// Far beyond what any of these tests takes.
+/// Time limit of a test, far beyond what any test takes.
 const TEST_TIMEOUT: Duration = Duration::from_secs(150);
 
-/// Tests share the machine, but for those that measure.
+/// Shared by all tests, and held exclusively by those that measure.
 static MACHINE_LOCK: RwLock<()> = RwLock::const_new(());
 
 /// Runs a test, and fails it when it hangs.
@@ -95,23 +92,25 @@ async fn with_timeout(test: impl Future<Output = ()>) {
     with_timeout_of(TEST_TIMEOUT, test).await;
 }
 
-/// Waits until it is so.
-async fn wait_until(what: &str, so: impl AsyncFn() -> bool) {
-    let patience = timeout(TEST_TIMEOUT, async {
-        while !so().await {
+/// Polls until the condition holds; fails with `what` after [`TEST_TIMEOUT`].
+async fn wait_until(what: &str, condition: impl AsyncFn() -> bool) {
+    let time_limit = timeout(TEST_TIMEOUT, async {
+        while !condition().await {
             sleep(Duration::from_millis(20)).await;
         }
     });
-    patience.await.unwrap_or_else(|_| panic!("never: {what}"));
+    time_limit
+        .await
+        .unwrap_or_else(|_| panic!("timed out waiting until {what}"));
 }
 
-/// Runs a test that may take so long.
-async fn with_timeout_of(patience: Duration, test: impl Future<Output = ()>) {
+/// Runs a test with the given time limit.
+async fn with_timeout_of(time_limit: Duration, test: impl Future<Output = ()>) {
     let _shared = MACHINE_LOCK.read().await;
-    timeout(patience, test).await.expect("the test hangs");
+    timeout(time_limit, test).await.expect("the test hangs");
 }
 
-/// Runs a test with no other beside it: one that measures, or that takes all of the machine.
+/// Runs a test alone: one that measures, or that takes all of the machine.
 async fn run_exclusively(test: impl Future<Output = ()>) {
     let _alone = MACHINE_LOCK.write().await;
     timeout(TEST_TIMEOUT, test).await.expect("the test hangs");

@@ -1,4 +1,4 @@
-//! What no good client sends, and what it is told.
+//! Malformed input, which no well-behaved client sends, and the server's responses to it.
 
 use raidhall_protocol::{Codec, ErrorType};
 use serde_json::{Value, json};
@@ -14,15 +14,15 @@ use crate::with_timeout;
 const JSON: &str = "raidhall.v1.json";
 const MSGPACK: &str = "raidhall.v1.msgpack";
 
-/// A server, a raid on it, and a member's token.
+/// Starts a server; returns it with a raid on it and a member's token.
 async fn start_raid(
-    site: &TestDatabase,
+    database: &TestDatabase,
     settings: &[(&str, &str)],
 ) -> (TestServer, RaidGroup, String) {
-    let server = site.start_with(settings).await;
-    let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-    let token = party.add_member().await.access_token;
-    (server, party, token)
+    let server = database.start_with(settings).await;
+    let group = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+    let token = group.add_member().await.access_token;
+    (server, group, token)
 }
 
 async fn open_socket(server: &TestServer, token: &str) -> RawSocket {
@@ -36,7 +36,7 @@ async fn open_socket(server: &TestServer, token: &str) -> RawSocket {
     raw
 }
 
-/// The next message of a JSON connection.
+/// Returns the next message of a JSON connection.
 async fn next_message(raw: &mut RawSocket) -> Value {
     loop {
         match raw.next_frame().await.expect("a message") {
@@ -50,8 +50,8 @@ async fn next_message(raw: &mut RawSocket) -> Value {
 #[tokio::test]
 async fn broken_frames_close_with_the_matching_code() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, _, token) = start_raid(&site, &[]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, _, token) = start_raid(&database, &[]).await;
         let text = |payload: &[u8]| encode_frame(0x80 | TEXT, Some([1, 2, 3, 4]), payload);
         let huge = json!({"t": "beat", "x": "x".repeat(20 * 1024)}).to_string();
         let cases: [(&str, Vec<u8>, u16); 12] = [
@@ -86,8 +86,8 @@ async fn broken_frames_close_with_the_matching_code() {
                 [&[0x81, 0xff, 0x40][..], &[0; 7], &[1; 4]].concat(),
                 1009,
             ),
-            ("text that is no UTF-8", text(&[b'"', 0xff, b'"']), 1007),
-            ("text that is no JSON", text(b"hello?"), 4000),
+            ("text that is not UTF-8", text(&[b'"', 0xff, b'"']), 1007),
+            ("text that is not JSON", text(b"hello?"), 4000),
             ("two maps", text(br#"{"t":"beat"}{"t":"beat"}"#), 4000),
             ("a map without t", text(br#"{"x":1}"#), 4000),
             (
@@ -114,7 +114,11 @@ async fn broken_frames_close_with_the_matching_code() {
         );
         let mut raw = RawSocket::open(server.target(), MSGPACK).await;
         raw.send_frame(BINARY, &[0xc1]).await;
-        assert_eq!(raw.close_code().await, 4000, "msgpack that is none");
+        assert_eq!(
+            raw.close_code().await,
+            4000,
+            "a frame that is not MessagePack"
+        );
     })
     .await;
 }
@@ -122,11 +126,11 @@ async fn broken_frames_close_with_the_matching_code() {
 #[tokio::test]
 async fn a_first_message_other_than_a_valid_hello_closes_the_connection() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, token) =
-            start_raid(&site, &[("LIMITS__HELLO_TIMEOUT_MS", "600")]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, token) =
+            start_raid(&database, &[("LIMITS__HELLO_TIMEOUT_MS", "600")]).await;
         for (first, code) in [
-            (json!({"t": "watch", "raid": party.raid}), 4001),
+            (json!({"t": "watch", "raid": group.raid}), 4001),
             (json!({"t": "beat"}), 4001),
             (json!({"t": "no_such"}), 4001),
             (json!({"t": "hello", "token": "no.such.token"}), 4001),
@@ -139,7 +143,7 @@ async fn a_first_message_other_than_a_valid_hello_closes_the_connection() {
         }
         let mut silent = RawSocket::open(server.target(), JSON).await;
         assert_eq!(silent.close_code().await, 4001, "no hello in time");
-        // A hello with a fault is told so, and may be said again.
+        // A faulty hello is answered with its fault, and may be sent again.
         let mut raw = RawSocket::open(server.target(), JSON).await;
         raw.send_frame(TEXT, br#"{"t":"hello"}"#).await;
         assert_eq!(next_message(&mut raw).await["error"]["type"], "invalid");
@@ -149,7 +153,7 @@ async fn a_first_message_other_than_a_valid_hello_closes_the_connection() {
         )
         .await;
         assert_eq!(next_message(&mut raw).await["t"], "welcome");
-        let expired = site.token(
+        let expired = database.token(
             raidhall::auth::Scope::Admin,
             None,
             std::time::Duration::ZERO,
@@ -170,12 +174,12 @@ async fn a_first_message_other_than_a_valid_hello_closes_the_connection() {
 #[tokio::test]
 async fn invalid_upgrade_requests_are_refused_with_an_http_status() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let allowed = [
             ("SERVER__ALLOWED_ORIGINS", "https://play.example"),
             ("LIMITS__CONNECTIONS_PER_ADDRESS", "3"),
         ];
-        let (server, _, token) = start_raid(&site, &allowed).await;
+        let (server, _, token) = start_raid(&database, &allowed).await;
         let own = format!("http://{}", server.target().address());
         let bearer = format!("Bearer {token}");
         let cases: [(&str, &str, u16); 13] = [
@@ -203,10 +207,14 @@ async fn invalid_upgrade_requests_are_refused_with_an_http_status() {
             assert_eq!(head.status, status, "{name}: {value}");
             assert_eq!(head.header("sec-websocket-extensions"), None);
             if name == "Authorization" && status == 101 {
-                assert_eq!(next_message(&mut raw).await["t"], "welcome", "unasked");
+                assert_eq!(
+                    next_message(&mut raw).await["t"],
+                    "welcome",
+                    "a bearer token is welcomed without a hello"
+                );
             }
             if status == 101 {
-                // One after the other: each gives its place back.
+                // Connections one after the other: each gives its permit back.
                 raw.send_frame(CLOSE, &1000_u16.to_be_bytes()).await;
                 assert_eq!(raw.close_code().await, 1000);
                 while raw.next_frame().await.is_some() {}
@@ -239,10 +247,10 @@ async fn invalid_upgrade_requests_are_refused_with_an_http_status() {
 #[tokio::test]
 async fn a_faulty_message_gets_every_fault_and_keeps_the_connection_open() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, token) = start_raid(&site, &[]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, token) = start_raid(&database, &[]).await;
         let mut raw = open_socket(&server, &token).await;
-        let raid = party.raid;
+        let raid = group.raid;
         let cases = [
             (json!({"t": "no_such", "id": 1}), json!(["t"])),
             (json!({"t": "watch"}), json!(["raid"])),
@@ -276,8 +284,8 @@ async fn a_faulty_message_gets_every_fault_and_keeps_the_connection_open() {
 #[tokio::test]
 async fn pings_get_pongs_with_the_same_payload_even_before_hello() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, _, token) = start_raid(&site, &[]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, _, token) = start_raid(&database, &[]).await;
         for mut raw in [
             RawSocket::open(server.target(), JSON).await,
             open_socket(&server, &token).await,
@@ -294,8 +302,8 @@ async fn pings_get_pongs_with_the_same_payload_even_before_hello() {
 #[tokio::test]
 async fn two_silent_heartbeats_close_with_4201_unless_a_pong_arrives() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, _, token) = start_raid(&site, &[("LIMITS__HEARTBEAT_MS", "300")]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, _, token) = start_raid(&database, &[("LIMITS__HEARTBEAT_MS", "300")]).await;
         let mut silent = open_socket(&server, &token).await;
         let mut beats =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
@@ -317,7 +325,7 @@ async fn two_silent_heartbeats_close_with_4201_unless_a_pong_arrives() {
         assert_eq!(code, 4201);
         assert!(
             seen.contains(&PING) && seen.contains(&TEXT),
-            "pinged, and told a beat: {seen:?}"
+            "a ping and a beat were sent: {seen:?}"
         );
     })
     .await;
@@ -326,11 +334,11 @@ async fn two_silent_heartbeats_close_with_4201_unless_a_pong_arrives() {
 #[tokio::test]
 async fn too_many_messages_are_refused_and_a_flood_is_closed_with_4101() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, token) =
-            start_raid(&site, &[("LIMITS__COMMANDS_PER_SECOND", "5")]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, token) =
+            start_raid(&database, &[("LIMITS__COMMANDS_PER_SECOND", "5")]).await;
         let mut raw = open_socket(&server, &token).await;
-        let message = json!({"t": "unwatch", "raid": party.raid}).to_string();
+        let message = json!({"t": "unwatch", "raid": group.raid}).to_string();
         for _ in 0..40 {
             raw.send_frame(TEXT, message.as_bytes()).await;
         }
@@ -360,8 +368,8 @@ async fn too_many_messages_are_refused_and_a_flood_is_closed_with_4101() {
 #[tokio::test]
 async fn a_connection_that_never_finishes_its_request_is_dropped() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, _, _) = start_raid(&site, &[("LIMITS__HEADER_TIMEOUT_MS", "400")]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, _, _) = start_raid(&database, &[("LIMITS__HEADER_TIMEOUT_MS", "400")]).await;
         for beginning in ["", "GET /api/v1/ws HTTP/1.1\r\nHost: x\r\n"] {
             let mut raw = RawSocket::connect(server.target()).await;
             raw.send_bytes(beginning.as_bytes()).await;
@@ -374,8 +382,8 @@ async fn a_connection_that_never_finishes_its_request_is_dropped() {
 #[tokio::test]
 async fn a_hello_sent_together_with_the_upgrade_is_read() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, token) = start_raid(&site, &[]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, token) = start_raid(&database, &[]).await;
         let mut raw = RawSocket::connect(server.target()).await;
         let lines: String = UPGRADE_HEADERS
             .iter()
@@ -384,7 +392,7 @@ async fn a_hello_sent_together_with_the_upgrade_is_read() {
         let mut bytes = format!("GET /api/v1/ws HTTP/1.1\r\nHost: x\r\n{lines}\r\n").into_bytes();
         for message in [
             json!({"t": "hello", "token": token}),
-            json!({"t": "watch", "raid": party.raid}),
+            json!({"t": "watch", "raid": group.raid}),
         ] {
             bytes.extend(encode_frame(
                 0x80 | TEXT,
@@ -403,10 +411,10 @@ async fn a_hello_sent_together_with_the_upgrade_is_read() {
 #[tokio::test]
 async fn fragmented_and_bytewise_messages_are_decoded() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, token) = start_raid(&site, &[]).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, token) = start_raid(&database, &[]).await;
         let mut raw = open_socket(&server, &token).await;
-        let message = json!({"t": "watch", "raid": party.raid}).to_string();
+        let message = json!({"t": "watch", "raid": group.raid}).to_string();
         let (begin, rest) = message.as_bytes().split_at(5);
         let (middle, end) = rest.split_at(3);
         raw.send_bytes(&encode_frame(TEXT, Some([1, 2, 3, 4]), begin))
@@ -420,7 +428,7 @@ async fn fragmented_and_bytewise_messages_are_decoded() {
             tokio::task::yield_now().await;
         }
         assert_eq!(next_message(&mut raw).await["t"], "snapshot");
-        // Fragments of a message that grows too large.
+        // The fragments of a message that grows too large.
         raw.send_bytes(&encode_frame(TEXT, Some([1; 4]), &[b' '; 10_000]))
             .await;
         raw.send_bytes(&encode_frame(0, Some([1; 4]), &[b' '; 10_000]))
@@ -430,15 +438,15 @@ async fn fragmented_and_bytewise_messages_are_decoded() {
     .await;
 }
 
-/// What makes a careless decoder overflow its stack or its memory.
+/// Nesting that makes a careless decoder overflow its stack or its memory.
 #[tokio::test]
 async fn nesting_bombs_close_only_their_own_connection() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (mut server, party, token) = start_raid(&site, &[]).await;
+        let database = TestDatabase::sqlite().await;
+        let (mut server, group, token) = start_raid(&database, &[]).await;
         let mut healthy =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        healthy.watch(party.raid, None).await;
+        healthy.watch(group.raid, None).await;
         let memory = server.usage().rss_bytes;
         let mut sealed = br#"{"t":"beat","x":"#.to_vec();
         sealed.extend([b'['; 15_000]);
@@ -446,9 +454,11 @@ async fn nesting_bombs_close_only_their_own_connection() {
         for bomb in text {
             let mut raw = RawSocket::open(server.target(), JSON).await;
             raw.send_frame(TEXT, bomb).await;
-            assert!(matches!(raw.close_code().await, 4000 | 4001)); // no hello, whatever it is
+            // Whatever it contains, the message is not a hello.
+            assert!(matches!(raw.close_code().await, 4000 | 4001));
         }
-        // {"t": "beat", "x": …} with arrays in arrays, maps in maps, and lengths that lie.
+        // {"t": "beat", "x": …} with nested arrays, nested maps, and lengths that exceed the
+        // message.
         let open = [&[0x82, 0xa1, b't', 0xa4][..], b"beat", &[0xa1, b'x']].concat();
         let binary: [Vec<u8>; 6] = [
             vec![0x91; 16_000],
@@ -470,7 +480,7 @@ async fn nesting_bombs_close_only_their_own_connection() {
         assert!(server.is_running());
         let now = server.usage().rss_bytes;
         assert!(now < memory + (32 << 20), "{now} bytes, before {memory}");
-        healthy.say(party.raid, "unhurt").await;
+        healthy.say(group.raid, "still served").await;
     })
     .await;
 }

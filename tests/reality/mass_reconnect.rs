@@ -1,4 +1,5 @@
-//! Thousands of clients lose their connections in the same moment, and all come back to the nodes that are left.
+//! Thousands of clients lose their connections at the same moment, and reconnect to the remaining
+//! nodes.
 
 use std::time::Duration;
 
@@ -15,13 +16,14 @@ use crate::run_exclusively;
 
 const RAIDS: usize = 20;
 const MEMBERS: usize = 10;
-/// Everybody has as many devices, all of which watch.
+/// Devices per member, all of which watch.
 const DEVICES: usize = 10;
 const CLIENTS: usize = RAIDS * MEMBERS * DEVICES;
-/// How long it may take until all watch again.
+/// How long it may take until all clients watch again.
 const RECONNECT_MAX: Duration = Duration::from_secs(30);
-/// How long whoever is connected elsewhere may wait for an answer while the crowd comes in: at most, and as a rule. The
-/// crowd, the nodes and what they stand on share this machine's cores.
+/// How long clients of the other nodes may wait for an ack during the reconnects: the maximum and
+/// the median. The reconnecting clients, the nodes and their database and Redis share this
+/// machine's cores.
 const ACK_WAIT_MAX_MS: f64 = 10_000.0;
 const ACK_WAIT_MEDIAN_MAX_MS: f64 = 1_000.0;
 const PACE: Duration = Duration::from_millis(250);
@@ -45,33 +47,34 @@ async fn wait_until_all_watch(games: &[PlayingGroup], count: usize, patience: Du
 async fn two_thousand_clients_of_a_killed_node_reconnect_elsewhere_at_once() {
     run_exclusively(async {
         raise_open_files_limit(CLIENTS as u64 + 512).expect("open files");
-        let mut fleet = Cluster::start(3).await;
-        let at = |index: usize| *fleet.servers[index].target();
-        let ways =
-            [[2, 0, 1], [2, 1, 0]].map(|way| Targets::new(way.map(at).to_vec()).expect("three"));
+        let mut cluster = Cluster::start(3).await;
+        let at = |index: usize| *cluster.servers[index].target();
+        let target_lists = [[2, 0, 1], [2, 1, 0]]
+            .map(|order| Targets::new(order.map(at).to_vec()).expect("three"));
         let elsewhere = Targets::new(vec![at(0), at(1)]).expect("two");
 
-        let (mut crowd, mut talkers) = (Vec::new(), Vec::new());
+        let mut groups = Vec::new();
+        let mut talkers = Vec::new();
         for number in 0..RAIDS {
-            let mut party = RaidGroup::create_with_devices(
-                &ways[number % 2],
+            let mut group = RaidGroup::create_with_devices(
+                &target_lists[number % 2],
                 MEMBERS,
                 DEVICES,
                 &long_raid(MEMBERS),
             )
             .await;
-            let raid = party.raid;
-            for player in &mut party.players {
+            let raid = group.raid;
+            for player in &mut group.players {
                 player.watch(raid).await;
             }
-            let talker = party.add_member().await;
+            let talker = group.add_member().await;
             talkers.push((
                 raid,
-                party.players[0].rest().with_token(&talker.access_token),
+                group.players[0].rest().with_token(&talker.access_token),
             ));
-            crowd.push(party.start_playing_at_pace(0, PACE));
+            groups.push(group.start_playing_at_pace(0, PACE));
             wait_until_all_watch(
-                &crowd,
+                &groups,
                 (number + 1) * MEMBERS * DEVICES,
                 Duration::from_secs(60),
             )
@@ -82,16 +85,16 @@ async fn two_thousand_clients_of_a_killed_node_reconnect_elsewhere_at_once() {
             .start_playing_at_pace(4, PACE);
         others.wait_for_events(20).await;
 
-        fleet.kill(2).await;
+        cluster.kill(2).await;
         let killed = Instant::now();
-        // Something happens while they are away.
-        let talking = talkers.into_iter().map(|(raid, rest)| {
+        // Events are committed while the clients are away.
+        let sending = talkers.into_iter().map(|(raid, rest)| {
             let rest = rest.with_retry_timeout(RECONNECT_MAX);
             tokio::spawn(async move { rest.send_command(raid, Some(&op()), &command()).await })
         });
-        let talking: Vec<_> = talking.collect();
-        // First they are gone, or those of before would be counted.
-        while crowd
+        let sending: Vec<_> = sending.collect();
+        // Wait for the disconnects first, or the old watches would be counted.
+        while groups
             .iter()
             .map(PlayingGroup::watching_count)
             .sum::<usize>()
@@ -99,10 +102,13 @@ async fn two_thousand_clients_of_a_killed_node_reconnect_elsewhere_at_once() {
         {
             sleep(Duration::from_millis(1)).await;
         }
-        wait_until_all_watch(&crowd, CLIENTS, RECONNECT_MAX).await;
-        println!("{CLIENTS} clients were back after {:?}", killed.elapsed());
-        for talking in talking {
-            talking.await.expect("a talker").expect("acknowledged");
+        wait_until_all_watch(&groups, CLIENTS, RECONNECT_MAX).await;
+        println!(
+            "{CLIENTS} clients were watching again after {:?}",
+            killed.elapsed()
+        );
+        for sending in sending {
+            sending.await.expect("a talker").expect("acknowledged");
         }
         others.wait_for_events(20).await;
 
@@ -117,15 +123,16 @@ async fn two_thousand_clients_of_a_killed_node_reconnect_elsewhere_at_once() {
         others.verdict.assert_no_violations();
         let mut waits = AckWaits::default();
         waits.add(others.raid, &others.client_logs, &[]);
-        let stood = waits.connected.figures();
-        println!("meanwhile the others waited {stood:?}");
+        let waits_elsewhere = waits.connected.figures();
+        println!("meanwhile the others waited {waits_elsewhere:?}");
         assert!(
-            stood.wait.max_ms < ACK_WAIT_MAX_MS && stood.wait.p50_ms < ACK_WAIT_MEDIAN_MAX_MS,
-            "{stood:?}"
+            waits_elsewhere.wait.max_ms < ACK_WAIT_MAX_MS
+                && waits_elsewhere.wait.p50_ms < ACK_WAIT_MEDIAN_MAX_MS,
+            "{waits_elsewhere:?}"
         );
 
         let mut all = Verdict::default();
-        for game in crowd {
+        for game in groups {
             all.add(game.stop().await.settle().await.0);
         }
         all.assert_no_violations();

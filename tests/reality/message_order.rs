@@ -1,4 +1,4 @@
-//! What the contract promises on one connection, in the order in which it is promised.
+//! The order of messages on one connection, as the protocol promises it.
 
 use std::time::Duration;
 
@@ -18,19 +18,20 @@ use crate::raid_group::{RaidGroup, long_raid, target};
 use crate::test_socket::{TestSocket, command_result, event_seq};
 use crate::with_timeout;
 
-/// A server with a raid, led by the first of the party, and members besides.
+/// Starts a server; returns it with a raid, led by the group's first player, and the tokens of
+/// further members.
 async fn start_raid(
-    site: &TestDatabase,
+    database: &TestDatabase,
     settings: &[(&str, &str)],
     members: usize,
 ) -> (TestServer, RaidGroup, Vec<TokenPair>) {
-    let server = site.start_with(settings).await;
-    let party = RaidGroup::create(server.target(), 1, &long_raid(members)).await;
+    let server = database.start_with(settings).await;
+    let group = RaidGroup::create(server.target(), 1, &long_raid(members)).await;
     let mut tokens = Vec::new();
     for _ in 0..members {
-        tokens.push(party.add_member().await);
+        tokens.push(group.add_member().await);
     }
-    (server, party, tokens)
+    (server, group, tokens)
 }
 
 fn say_command(text: &str) -> Command {
@@ -57,8 +58,8 @@ fn signal_message(raid: RaidId, number: u64) -> ClientMessage {
 #[tokio::test]
 async fn an_ack_follows_its_event_while_watching_and_comes_alone_otherwise() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 2).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 2).await;
         for codec in Codec::ALL {
             let mut watching =
                 TestSocket::connect_authenticated(server.target(), codec, &tokens[0].access_token)
@@ -66,23 +67,23 @@ async fn an_ack_follows_its_event_while_watching_and_comes_alone_otherwise() {
             let mut elsewhere =
                 TestSocket::connect_authenticated(server.target(), codec, &tokens[1].access_token)
                     .await;
-            watching.watch(party.raid, None).await;
+            watching.watch(group.raid, None).await;
             let mut numbers = Vec::new();
             for number in 0..50 {
                 numbers.push(
                     watching
-                        .send_command(party.raid, None, say_command(&number.to_string()))
+                        .send_command(group.raid, None, say_command(&number.to_string()))
                         .await,
                 );
                 elsewhere
-                    .send_command(party.raid, None, say_command("too"))
+                    .send_command(group.raid, None, say_command("too"))
                     .await;
             }
             for number in numbers {
                 let (seq, _) = watching.wait_for_result(number).await.expect("said");
                 assert!(
                     watching.received_seqs().contains(&seq.0),
-                    "acknowledged before it was shown"
+                    "acknowledged before its event was sent"
                 );
                 elsewhere.wait_for_result(number).await.expect("said");
             }
@@ -97,31 +98,32 @@ async fn an_ack_follows_its_event_while_watching_and_comes_alone_otherwise() {
 #[tokio::test]
 async fn the_reply_to_a_watch_precedes_the_ack_of_a_later_command() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 1).await;
-        let raid = party.raid;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 1).await;
+        let raid = group.raid;
         let mut seen = None;
         for round in 0..20 {
-            let mut wire = TestSocket::connect_authenticated(
+            let mut socket = TestSocket::connect_authenticated(
                 server.target(),
                 Codec::ALL[round % 2],
                 &tokens[0].access_token,
             )
             .await;
-            wire.send(watch_message(raid, seen)).await;
-            let number = wire.send_command(raid, None, say_command("now")).await;
-            let (seq, _) = wire.wait_for_result(number).await.expect("said");
-            let order: Vec<_> =
-                wire.received
-                    .iter()
-                    .filter_map(|message| match &**message {
-                        ServerMessage::Watching { seq, .. }
-                        | ServerMessage::Snapshot { seq, .. } => Some(("watch", seq.0)),
-                        ServerMessage::Event { event, .. } => Some(("event", event.seq.0)),
-                        ServerMessage::Ack { seq, .. } => Some(("ack", seq.0)),
-                        _ => None,
-                    })
-                    .collect();
+            socket.send(watch_message(raid, seen)).await;
+            let number = socket.send_command(raid, None, say_command("now")).await;
+            let (seq, _) = socket.wait_for_result(number).await.expect("said");
+            let order: Vec<_> = socket
+                .received
+                .iter()
+                .filter_map(|message| match &**message {
+                    ServerMessage::Watching { seq, .. } | ServerMessage::Snapshot { seq, .. } => {
+                        Some(("watch", seq.0))
+                    }
+                    ServerMessage::Event { event, .. } => Some(("event", event.seq.0)),
+                    ServerMessage::Ack { seq, .. } => Some(("ack", seq.0)),
+                    _ => None,
+                })
+                .collect();
             assert_eq!(
                 order,
                 [("watch", seq.0 - 1), ("event", seq.0), ("ack", seq.0)]
@@ -135,12 +137,12 @@ async fn the_reply_to_a_watch_precedes_the_ack_of_a_later_command() {
 #[tokio::test]
 async fn a_kicked_member_sees_its_own_leave_and_nothing_after_it() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 1).await;
-        let raid = party.raid;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 1).await;
+        let raid = group.raid;
         let mut kicked = TestSocket::connect_authenticated(server.target(), Codec::Json, &tokens[0].access_token).await;
         kicked.watch(raid, None).await;
-        let leader = party.players[0].rest();
+        let leader = group.players[0].rest();
         leader.send_command(raid, None, &Command::Kick { player: tokens[0].player.id }).await.expect("kicked");
         for _ in 0..5 {
             leader.send_command(raid, None, &say_command("about you")).await.expect("said");
@@ -156,7 +158,7 @@ async fn a_kicked_member_sees_its_own_leave_and_nothing_after_it() {
         let left = matches!(&**before, ServerMessage::Event { event, .. } if matches!(event.data,
             EventData::MemberLeft { player, reason: LeaveReason::Kicked, .. } if player == tokens[0].player.id));
         assert!(left, "{before:?}");
-        // The very next message is the answer to this.
+        // The very next message is the reply to this watch.
         kicked.send(watch_message(raid, None)).await;
         match &*kicked.next_message().await {
             ServerMessage::Error { re, error, .. } => {
@@ -173,9 +175,10 @@ async fn a_kicked_member_sees_its_own_leave_and_nothing_after_it() {
 #[tokio::test]
 async fn a_player_is_shown_offline_five_seconds_after_disconnecting() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 2).await;
-        let (raid, bob) = (party.raid, tokens[1].player.id);
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 2).await;
+        let raid = group.raid;
+        let bob = tokens[1].player.id;
         let mut ada = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
@@ -196,7 +199,7 @@ async fn a_player_is_shown_offline_five_seconds_after_disconnecting() {
         })
         .await;
         drop(first);
-        sleep(Duration::from_millis(500)).await; // away for a moment
+        sleep(Duration::from_millis(500)).await; // a short absence, within the grace
         let mut second = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
@@ -233,26 +236,26 @@ async fn a_player_is_shown_offline_five_seconds_after_disconnecting() {
 #[tokio::test]
 async fn a_beat_carries_the_heads_of_all_watched_raids() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) =
-            start_raid(&site, &[("LIMITS__HEARTBEAT_MS", "200")], 1).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) =
+            start_raid(&database, &[("LIMITS__HEARTBEAT_MS", "200")], 1).await;
         for codec in Codec::ALL {
-            let mut wire =
+            let mut socket =
                 TestSocket::connect_authenticated(server.target(), codec, &tokens[0].access_token)
                     .await;
             let heads = |message: &ServerMessage| match message {
                 ServerMessage::Beat { heads, .. } => Some(heads.clone()),
                 _ => None,
             };
-            assert!(wire.wait_for(heads).await.is_empty());
-            wire.watch(party.raid, None).await;
-            let seq = wire.say(party.raid, "news").await;
-            let told = wire.wait_for(heads).await;
+            assert!(socket.wait_for(heads).await.is_empty());
+            socket.watch(group.raid, None).await;
+            let seq = socket.say(group.raid, "news").await;
+            let beat_heads = socket.wait_for(heads).await;
             assert_eq!(
-                told.into_iter().collect::<Vec<_>>(),
-                [(party.raid.to_string(), seq)]
+                beat_heads.into_iter().collect::<Vec<_>>(),
+                [(group.raid.to_string(), seq)]
             );
-            wire.send(ClientMessage::Beat).await;
+            socket.send(ClientMessage::Beat).await;
         }
     })
     .await;
@@ -261,26 +264,26 @@ async fn a_beat_carries_the_heads_of_all_watched_raids() {
 #[tokio::test]
 async fn a_repeated_hello_renews_the_token_of_the_same_player_only() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 2).await;
-        let mut wire = TestSocket::connect_authenticated(
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 2).await;
+        let mut socket = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
             &tokens[0].access_token,
         )
         .await;
-        wire.watch(party.raid, None).await;
+        socket.watch(group.raid, None).await;
         let hello = |token: &str| ClientMessage::Hello {
             token: token.into(),
             client: None,
         };
-        let renewed = party.players[0]
+        let renewed = group.players[0]
             .rest()
             .refresh_tokens(&tokens[0].refresh_token)
             .await
             .expect("a new pair");
-        wire.send(hello(&renewed.access_token)).await;
-        let player = wire
+        socket.send(hello(&renewed.access_token)).await;
+        let player = socket
             .wait_for(|message| match message {
                 ServerMessage::Welcome { player, .. } => Some(player.clone()),
                 _ => None,
@@ -291,11 +294,11 @@ async fn a_repeated_hello_renews_the_token_of_the_same_player_only() {
             (&tokens[1].access_token[..], ErrorType::Forbidden),
             ("rubbish", ErrorType::Unauthenticated),
         ] {
-            wire.send(hello(token)).await;
-            assert_eq!(wire.wait_for_error("hello").await.r#type, expected);
+            socket.send(hello(token)).await;
+            assert_eq!(socket.wait_for_error("hello").await.r#type, expected);
         }
-        let seq = wire.say(party.raid, "still me").await;
-        let by = wire.received.iter().find_map(|message| match &**message {
+        let seq = socket.say(group.raid, "still me").await;
+        let by = socket.received.iter().find_map(|message| match &**message {
             ServerMessage::Event { event, .. } if event.seq == seq => event.by,
             _ => None,
         });
@@ -307,10 +310,10 @@ async fn a_repeated_hello_renews_the_token_of_the_same_player_only() {
 #[tokio::test]
 async fn signals_of_members_reach_the_other_watchers() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 2).await;
-        let raid = party.raid;
-        let stranger = party.players[0]
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 2).await;
+        let raid = group.raid;
+        let stranger = group.players[0]
             .rest()
             .sign_in_guest("stranger")
             .await
@@ -346,8 +349,8 @@ async fn signals_of_members_reach_the_other_watchers() {
             _ => None,
         };
         let of_bob = |number: u64| (tokens[1].player.id, "cursor".into(), json!(number));
-        bob.send(signal_message(raid, 2)).await; // a member who does not watch
-        assert_eq!(ada.wait_for(from_bob).await, of_bob(2)); // before the next takes its place
+        bob.send(signal_message(raid, 2)).await; // a member who does not watch may signal
+        assert_eq!(ada.wait_for(from_bob).await, of_bob(2)); // before the next signal replaces it
         bob.watch(raid, None).await;
         bob.send(signal_message(raid, 3)).await;
         assert_eq!(ada.wait_for(from_bob).await, of_bob(3));
@@ -356,7 +359,7 @@ async fn signals_of_members_reach_the_other_watchers() {
             !bob.received
                 .iter()
                 .any(|message| matches!(**message, ServerMessage::Signal { .. })),
-            "not to oneself"
+            "a signal is not sent to its sender"
         );
     })
     .await;
@@ -365,12 +368,12 @@ async fn signals_of_members_reach_the_other_watchers() {
 #[tokio::test]
 async fn a_slow_watcher_gets_the_latest_signal_of_each_kind() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 2).await;
-        let raid = party.raid;
-        let link = Proxy::slow(server.target().address(), 10_000_000).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 2).await;
+        let raid = group.raid;
+        let proxy = Proxy::slow(server.target().address(), 10_000_000).await;
         let mut slow = TestSocket::connect_authenticated(
-            &target(link.address()),
+            &target(proxy.address()),
             Codec::Json,
             &tokens[0].access_token,
         )
@@ -383,13 +386,13 @@ async fn a_slow_watcher_gets_the_latest_signal_of_each_kind() {
         )
         .await;
         sender.watch(raid, None).await;
-        link.hold(&[ToClient]);
+        proxy.hold(&[ToClient]);
         const LAST: u64 = 5_000;
         for number in 1..=LAST {
             sender.send(signal_message(raid, number)).await;
         }
         sender.say(raid, "all sent").await;
-        link.release();
+        proxy.release();
         let mut numbers = Vec::new();
         while numbers.last() != Some(&LAST) {
             let number = slow.wait_for(|message| match message {
@@ -401,7 +404,7 @@ async fn a_slow_watcher_gets_the_latest_signal_of_each_kind() {
         assert!(numbers.is_sorted(), "older after newer");
         assert!(
             numbers.len() < LAST as usize,
-            "none was replaced: {}",
+            "no signal was replaced: {}",
             numbers.len()
         );
     })
@@ -411,10 +414,10 @@ async fn a_slow_watcher_gets_the_latest_signal_of_each_kind() {
 #[tokio::test]
 async fn a_watch_beyond_the_limit_is_refused_and_the_others_continue() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[("LIMITS__WATCHES", "2")], 1).await;
-        let rest = party.players[0].rest().with_token(&tokens[0].access_token);
-        let mut raids = vec![party.raid];
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[("LIMITS__WATCHES", "2")], 1).await;
+        let rest = group.players[0].rest().with_token(&tokens[0].access_token);
+        let mut raids = vec![group.raid];
         for _ in 0..2 {
             raids.push(
                 rest.create_raid(&long_raid(2), None)
@@ -424,66 +427,69 @@ async fn a_watch_beyond_the_limit_is_refused_and_the_others_continue() {
                     .id,
             );
         }
-        let mut wire = TestSocket::connect_authenticated(
+        let mut socket = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
             &tokens[0].access_token,
         )
         .await;
         for raid in &raids[..2] {
-            wire.watch(*raid, None).await;
+            socket.watch(*raid, None).await;
         }
-        wire.send(watch_message(raids[2], None)).await;
+        socket.send(watch_message(raids[2], None)).await;
         assert_eq!(
-            wire.wait_for_error("watch").await.r#type,
+            socket.wait_for_error("watch").await.r#type,
             ErrorType::Invalid
         );
-        wire.watch(raids[0], Some(Seq(1))).await; // again, in place of the first
-        wire.send(ClientMessage::Unwatch {
-            id: None,
-            raid: raids[1],
-        })
-        .await;
-        let reason = wire.wait_for(|message| match message {
+        socket.watch(raids[0], Some(Seq(1))).await; // replaces the first watch of this raid
+        socket
+            .send(ClientMessage::Unwatch {
+                id: None,
+                raid: raids[1],
+            })
+            .await;
+        let reason = socket.wait_for(|message| match message {
             ServerMessage::Unwatched { raid, reason } if *raid == raids[1] => Some(*reason),
             _ => None,
         });
         assert_eq!(reason.await, UnwatchReason::Asked);
-        wire.watch(raids[2], None).await;
+        socket.watch(raids[2], None).await;
         for raid in [raids[0], raids[2]] {
-            let seq = wire.say(raid, "seen").await;
-            assert!(wire.received_seqs().contains(&seq.0));
+            let seq = socket.say(raid, "seen").await;
+            assert!(socket.received_seqs().contains(&seq.0));
         }
     })
     .await;
 }
 
-/// Each watch of a raid that may not be seen is refused, however many there are and however fast they come.
+/// Each watch of an inaccessible raid is refused, however many there are and however fast they
+/// come.
 #[tokio::test]
 async fn refused_and_replaced_watches_do_not_silence_the_connection() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 1).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 1).await;
         let nowhere = RaidId::try_from(999_999_u64).expect("an id");
-        let mut wire = TestSocket::connect_authenticated(
+        let mut socket = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
             &tokens[0].access_token,
         )
         .await;
         for _ in 0..1_000 {
-            wire.send(watch_message(nowhere, None)).await;
+            socket.send(watch_message(nowhere, None)).await;
         }
         for _ in 0..1_000 {
-            wire.send(watch_message(nowhere, None)).await;
-            wire.send(ClientMessage::Unwatch {
-                id: None,
-                raid: nowhere,
-            })
-            .await;
+            socket.send(watch_message(nowhere, None)).await;
+            socket
+                .send(ClientMessage::Unwatch {
+                    id: None,
+                    raid: nowhere,
+                })
+                .await;
         }
-        wire.watch(party.raid, None).await;
-        wire.say(party.raid, "still heard").await;
+        socket.watch(group.raid, None).await;
+        socket.say(group.raid, "still served").await;
     })
     .await;
 }
@@ -491,9 +497,9 @@ async fn refused_and_replaced_watches_do_not_silence_the_connection() {
 #[tokio::test]
 async fn a_player_over_the_connection_limit_keeps_the_oldest_connections() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) =
-            start_raid(&site, &[("LIMITS__CONNECTIONS_PER_PLAYER", "2")], 1).await;
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) =
+            start_raid(&database, &[("LIMITS__CONNECTIONS_PER_PLAYER", "2")], 1).await;
         let token = &tokens[0].access_token;
         let mut first =
             TestSocket::connect_authenticated(server.target(), Codec::Json, token).await;
@@ -507,7 +513,7 @@ async fn a_player_over_the_connection_limit_keeps_the_oldest_connections() {
             })
             .await;
         assert_eq!(third.wait_for_close().await.code, Some(4004));
-        first.watch(party.raid, None).await;
+        first.watch(group.raid, None).await;
         drop(second);
         loop {
             let mut next = TestSocket::connect(server.target(), Codec::Json).await;
@@ -528,10 +534,10 @@ async fn a_player_over_the_connection_limit_keeps_the_oldest_connections() {
 #[tokio::test]
 async fn an_op_sent_twice_at_once_by_any_route_takes_effect_once() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let (server, party, tokens) = start_raid(&site, &[], 1).await;
-        let raid = party.raid;
-        let rest = party.players[0].rest().with_token(&tokens[0].access_token);
+        let database = TestDatabase::sqlite().await;
+        let (server, group, tokens) = start_raid(&database, &[], 1).await;
+        let raid = group.raid;
+        let rest = group.players[0].rest().with_token(&tokens[0].access_token);
         let mut one = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
@@ -591,18 +597,19 @@ async fn an_op_sent_twice_at_once_by_any_route_takes_effect_once() {
     .await;
 }
 
-/// No word, no end: the line is dead in both directions.
+/// The connection is dead in both directions: nothing arrives, and it does not close.
 #[tokio::test]
 async fn a_player_goes_offline_on_a_dead_connection_and_can_return() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let settings = [
             ("LIMITS__HEARTBEAT_MS", "400"),
             ("RAID__PRESENCE_GRACE_MS", "300"),
         ];
-        let (server, party, tokens) = start_raid(&site, &settings, 2).await;
-        let (raid, bob) = (party.raid, tokens[1].player.id);
-        let link = Proxy::to(server.target().address()).await;
+        let (server, group, tokens) = start_raid(&database, &settings, 2).await;
+        let raid = group.raid;
+        let bob = tokens[1].player.id;
+        let proxy = Proxy::to(server.target().address()).await;
         let mut ada = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
@@ -611,13 +618,13 @@ async fn a_player_goes_offline_on_a_dead_connection_and_can_return() {
         .await;
         ada.watch(raid, None).await;
         let mut old = TestSocket::connect_authenticated(
-            &target(link.address()),
+            &target(proxy.address()),
             Codec::Json,
             &tokens[1].access_token,
         )
         .await;
         let (seen, _) = old.watch(raid, None).await;
-        link.hold(&[ToServer, ToClient]);
+        proxy.hold(&[ToServer, ToClient]);
         let shown = |gone: bool| {
             move |message: &ServerMessage| match message {
                 ServerMessage::Presence {
@@ -628,7 +635,7 @@ async fn a_player_goes_offline_on_a_dead_connection_and_can_return() {
                 _ => None,
             }
         };
-        // Back at once, before anybody could notice: shown online all the while.
+        // The player reconnects before the server can notice, and stays online all the while.
         let mut new = TestSocket::connect_authenticated(
             server.target(),
             Codec::MessagePack,
@@ -641,7 +648,7 @@ async fn a_player_goes_offline_on_a_dead_connection_and_can_return() {
             let beat = |message: &ServerMessage| {
                 matches!(message, ServerMessage::Beat { .. }).then_some(())
             };
-            new.wait_for(beat).await; // long enough for the old line to be given up
+            new.wait_for(beat).await; // long enough for the server to drop the old connection
             ada.wait_for(beat).await;
         }
         assert!(

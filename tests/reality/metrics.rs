@@ -1,5 +1,5 @@
-//! The metrics of servers that are played on: what dashboard and alerts name is there, and a thousand players make no
-//! more series than fifty.
+//! The metrics of servers in use: every metric that the dashboard and the alerts name exists, and a
+//! thousand players make no more series than fifty.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::telemetry::METRICS_SETTING;
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// Every name of a metric in a text.
+/// Returns every metric name in a text.
 fn metric_names(text: &str) -> BTreeSet<String> {
     let is_part = |byte: char| byte.is_ascii_alphanumeric() || byte == '_';
     let words = text.split(|byte| !is_part(byte));
@@ -28,7 +28,7 @@ fn metric_names(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The series of a page, without their values and without the classes of histograms.
+/// Returns the series of a metrics page, without their values and without histogram buckets.
 fn metric_series(page: &str) -> BTreeSet<String> {
     let lines = page
         .lines()
@@ -39,7 +39,7 @@ fn metric_series(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names under which values are on the page.
+/// Returns the names of the metrics on a metrics page.
 fn exported_names(page: &str) -> BTreeSet<String> {
     let lines = page.lines().filter(|line| !line.starts_with('#'));
     lines
@@ -51,36 +51,37 @@ fn exported_names(page: &str) -> BTreeSet<String> {
 #[tokio::test]
 async fn every_metric_in_the_dashboard_and_alerts_is_exported() {
     with_timeout(async {
-        let fleet = Cluster::start_on(TestDatabase::postgres().await, 2, &[METRICS_SETTING]).await;
-        let party = RaidGroup::create_on(&fleet.targets, 2, &long_raid(2)).await;
-        let token = party.add_member().await.access_token;
-        for server in &fleet.servers {
-            let mut wire =
+        let cluster =
+            Cluster::start_on(TestDatabase::postgres().await, 2, &[METRICS_SETTING]).await;
+        let group = RaidGroup::create_on(&cluster.targets, 2, &long_raid(2)).await;
+        let token = group.add_member().await.access_token;
+        for server in &cluster.servers {
+            let mut socket =
                 TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-            wire.watch(party.raid, None).await;
-            wire.say(party.raid, "hello").await;
+            socket.watch(group.raid, None).await;
+            socket.say(group.raid, "hello").await;
         }
         let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
         for file in ["prometheus/alerts.yaml", "grafana/raidhall.json"] {
             let text = std::fs::read_to_string(config.join(file)).expect(file);
             let named = metric_names(&text);
             assert!(named.len() > 15, "{file}: {named:?}");
-            // Each instance has its part in what there is.
+            // Some metrics are exported by one of the instances only.
             loop {
-                let mut told_by_any = BTreeSet::new();
-                for server in &fleet.servers {
-                    told_by_any.extend(exported_names(&server.metrics_page().await));
+                let mut exported = BTreeSet::new();
+                for server in &cluster.servers {
+                    exported.extend(exported_names(&server.metrics_page().await));
                 }
-                let missing: Vec<_> = named.difference(&told_by_any).collect();
+                let missing: Vec<_> = named.difference(&exported).collect();
                 if missing.is_empty() {
                     break;
                 }
-                let since_started = fleet.servers[0]
+                let since_started = cluster.servers[0]
                     .metric_sum("raidhall_event_loop_lag_seconds_count")
                     .await;
                 assert!(
                     since_started < 300.0,
-                    "{file} names what no server tells: {missing:?}"
+                    "{file} names metrics that no server exports: {missing:?}"
                 );
                 sleep(Duration::from_millis(200)).await;
             }
@@ -89,9 +90,10 @@ async fn every_metric_in_the_dashboard_and_alerts_is_exported() {
     .await;
 }
 
-/// What everybody does who comes by, good and bad.
+/// Does what a typical visitor does, including refused requests. Returns the invite code of the
+/// visitor's raid.
 async fn run_visit(server: &TestServer, rest: &RestClient, invite: Option<&str>) -> String {
-    let tokens = rest.sign_in_guest("somebody").await.expect("a guest");
+    let tokens = rest.sign_in_guest("visitor").await.expect("a guest");
     let own = rest.with_token(&tokens.access_token);
     let raid = match invite {
         None => own
@@ -112,55 +114,59 @@ async fn run_visit(server: &TestServer, rest: &RestClient, invite: Option<&str>)
         own.raid(id).await,
         own.join_raid("22222222").await,
     );
-    let mut wire =
+    let mut socket =
         TestSocket::connect_authenticated(server.target(), Codec::Json, &tokens.access_token).await;
-    wire.watch(id, None).await;
-    wire.execute(
-        id,
-        Some("once"),
-        Command::Say {
-            text: "hello".into(),
-        },
-    )
-    .await
-    .expect("said");
-    wire.execute(
-        id,
-        Some("once"),
-        Command::Say {
-            text: "hello".into(),
-        },
-    )
-    .await
-    .expect("said");
-    let start = wire.execute(id, None, Command::Start).await;
+    socket.watch(id, None).await;
+    socket
+        .execute(
+            id,
+            Some("once"),
+            Command::Say {
+                text: "hello".into(),
+            },
+        )
+        .await
+        .expect("said");
+    socket
+        .execute(
+            id,
+            Some("once"),
+            Command::Say {
+                text: "hello".into(),
+            },
+        )
+        .await
+        .expect("said");
+    let start = socket.execute(id, None, Command::Start).await;
     assert_eq!(start.is_err(), invite.is_some());
-    wire.send(ClientMessage::Signal {
-        id: None,
-        raid: id,
-        kind: "emote".into(),
-        data: json!({"n": id}),
-    })
-    .await;
-    wire.send(ClientMessage::Unwatch { id: None, raid: id })
+    socket
+        .send(ClientMessage::Signal {
+            id: None,
+            raid: id,
+            kind: "emote".into(),
+            data: json!({"n": id}),
+        })
         .await;
-    wire.say(id, "bye").await;
+    socket
+        .send(ClientMessage::Unwatch { id: None, raid: id })
+        .await;
+    socket.say(id, "bye").await;
     raid.state.invite_code
 }
 
 async fn run_visits(server: &TestServer, count: usize) {
-    let rest = RestClient::with_targets((*server.target()).into()).expect("a door");
+    let rest = RestClient::with_targets((*server.target()).into()).expect("a REST client");
     let mut invite = None;
     for number in 0..count {
         if number % 50 == 0 {
-            invite = None; // the raid is full enough
+            invite = None; // the next visitor creates another raid
         }
         let code = run_visit(server, &rest, invite.as_deref()).await;
         invite.get_or_insert(code);
     }
 }
 
-/// Everything that the server has said of connections that have ended by now.
+/// Returns all series once every connection has ended, so that their metrics are complete.
 async fn series_after_disconnects(server: &TestServer) -> BTreeSet<String> {
     while server.metric_sum("raidhall_connections").await > 0.0 {
         sleep(Duration::from_millis(50)).await;
@@ -171,8 +177,8 @@ async fn series_after_disconnects(server: &TestServer) -> BTreeSet<String> {
 #[tokio::test]
 async fn a_thousand_players_make_no_more_metric_series_than_fifty() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start_with(&[METRICS_SETTING]).await;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with(&[METRICS_SETTING]).await;
         run_visits(&server, 50).await;
         let before = series_after_disconnects(&server).await;
         run_visits(&server, 950).await;

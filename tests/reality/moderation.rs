@@ -1,4 +1,5 @@
-//! Whoever may not be here any more is gone within two seconds, at every instance, with and without a bus.
+//! A banned or signed-out player is disconnected within two seconds at every instance, with and
+//! without a bus.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// How soon connections end.
+/// How soon the connections must end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 async fn request(
@@ -37,15 +38,15 @@ async fn request(
     (status, answer.json().await.unwrap_or_default())
 }
 
-fn admin_token(fleet: &Cluster) -> String {
-    fleet
+fn admin_token(cluster: &Cluster) -> String {
+    cluster
         .database
         .token(Scope::Admin, None, Duration::from_secs(60))
 }
 
-/// A guest who watches a raid of their own at each instance.
-async fn create_watcher(fleet: &Cluster, name: &str) -> (TokenPair, RaidId, Vec<TestSocket>) {
-    let rest = RestClient::with_targets(fleet.targets.clone()).expect("doors");
+/// Signs in a guest with a raid and a watching connection at each instance.
+async fn create_watcher(cluster: &Cluster, name: &str) -> (TokenPair, RaidId, Vec<TestSocket>) {
+    let rest = RestClient::with_targets(cluster.targets.clone()).expect("a REST client");
     let pair = rest.sign_in_guest(name).await.expect("a guest");
     let raid = rest
         .with_token(&pair.access_token)
@@ -54,20 +55,20 @@ async fn create_watcher(fleet: &Cluster, name: &str) -> (TokenPair, RaidId, Vec<
         .expect("a raid")
         .state
         .id;
-    let mut wires = Vec::new();
-    for index in 0..fleet.servers.len() {
-        wires.push(fleet.open_socket(index, raid, &pair.access_token).await);
+    let mut sockets = Vec::new();
+    for index in 0..cluster.servers.len() {
+        sockets.push(cluster.open_socket(index, raid, &pair.access_token).await);
     }
-    (pair, raid, wires)
+    (pair, raid, sockets)
 }
 
-/// Every connection ends with this code, soon.
-async fn assert_all_closed(wires: Vec<TestSocket>, code: CloseCode) {
+/// Asserts that every connection is closed with this code in time.
+async fn assert_all_closed(sockets: Vec<TestSocket>, code: CloseCode) {
     let since = Instant::now();
-    for mut wire in wires {
+    for mut socket in sockets {
         let closed = timeout(
             CLOSE_TIMEOUT.saturating_sub(since.elapsed()),
-            wire.wait_for_close(),
+            socket.wait_for_close(),
         )
         .await;
         assert_eq!(
@@ -82,30 +83,30 @@ async fn assert_all_closed(wires: Vec<TestSocket>, code: CloseCode) {
 #[tokio::test]
 async fn a_ban_ends_the_players_connections_at_every_instance() {
     with_timeout(async {
-        let fleet = Cluster::start(2).await;
-        let (pair, raid, wires) = create_watcher(&fleet, "Ada").await;
-        let (_, theirs, mut bystanders) = create_watcher(&fleet, "Ben").await;
+        let cluster = Cluster::start(2).await;
+        let (pair, raid, sockets) = create_watcher(&cluster, "Ada").await;
+        let (_, theirs, mut bystanders) = create_watcher(&cluster, "Ben").await;
         let path = format!("/api/v1/admin/players/{}/ban", pair.player.id);
         let body = json!({"reason": "spam"});
         let (status, answer) = request(
-            &fleet.servers[0],
+            &cluster.servers[0],
             Method::POST,
             &path,
-            &admin_token(&fleet),
+            &admin_token(&cluster),
             body,
         )
         .await;
         assert_eq!(status, StatusCode::OK, "{answer}");
-        assert_all_closed(wires, CloseCode::Forbidden).await;
-        for server in &fleet.servers {
-            let mut wire = TestSocket::connect(server.target(), Codec::Json).await;
+        assert_all_closed(sockets, CloseCode::Forbidden).await;
+        for server in &cluster.servers {
+            let mut socket = TestSocket::connect(server.target(), Codec::Json).await;
             let hello = ClientMessage::Hello {
                 token: pair.access_token.clone(),
                 client: None,
             };
-            wire.send(hello).await;
+            socket.send(hello).await;
             assert_eq!(
-                wire.wait_for_close().await.code,
+                socket.wait_for_close().await.code,
                 Some(CloseCode::Forbidden.code())
             );
             let path = format!("/api/v1/raids/{raid}");
@@ -116,11 +117,11 @@ async fn a_ban_ends_the_players_connections_at_every_instance() {
                 (StatusCode::FORBIDDEN, &json!("forbidden"))
             );
         }
-        // Nobody else was let go: there are answers.
-        for wire in &mut bystanders {
-            wire.say(theirs, "still here").await;
+        // Other players stay connected: their commands are answered.
+        for socket in &mut bystanders {
+            socket.say(theirs, "still here").await;
         }
-        create_watcher(&fleet, "Cy").await;
+        create_watcher(&cluster, "Cy").await;
     })
     .await;
 }
@@ -128,14 +129,14 @@ async fn a_ban_ends_the_players_connections_at_every_instance() {
 #[tokio::test]
 async fn a_sign_out_and_a_disconnect_reach_every_instance_without_a_bus() {
     with_timeout(async {
-        let fleet = Cluster::start(2).await;
-        let (pair, _, wires) = create_watcher(&fleet, "Ada").await;
-        let (other, _, others) = create_watcher(&fleet, "Ben").await;
-        for bus in &fleet.bus_proxies {
+        let cluster = Cluster::start(2).await;
+        let (pair, _, sockets) = create_watcher(&cluster, "Ada").await;
+        let (other, _, others) = create_watcher(&cluster, "Ben").await;
+        for bus in &cluster.bus_proxies {
             bus.hold(&[Direction::ToServer, Direction::ToClient]);
         }
         let (status, answer) = request(
-            &fleet.servers[1],
+            &cluster.servers[1],
             Method::POST,
             "/api/v1/auth/sign-out",
             &pair.access_token,
@@ -143,21 +144,22 @@ async fn a_sign_out_and_a_disconnect_reach_every_instance_without_a_bus() {
         )
         .await;
         assert_eq!(status, StatusCode::OK, "{answer}");
-        assert_all_closed(wires, CloseCode::Unauthenticated).await;
+        assert_all_closed(sockets, CloseCode::Unauthenticated).await;
         let path = format!("/api/v1/admin/players/{}/disconnect", other.player.id);
         let (status, answer) = request(
-            &fleet.servers[0],
+            &cluster.servers[0],
             Method::POST,
             &path,
-            &admin_token(&fleet),
+            &admin_token(&cluster),
             Value::Null,
         )
         .await;
         assert_eq!(status, StatusCode::OK, "{answer}");
         assert_all_closed(others, CloseCode::Unauthenticated).await;
-        // Who was disconnected is not banned, and is not let go again for the same reason.
-        let mut wire = TestSocket::connect_authenticated(
-            fleet.servers[1].target(),
+        // A disconnected player is not banned, and is not disconnected a second time for the same
+        // notice.
+        let mut socket = TestSocket::connect_authenticated(
+            cluster.servers[1].target(),
             Codec::Json,
             &other.access_token,
         )
@@ -167,18 +169,18 @@ async fn a_sign_out_and_a_disconnect_reach_every_instance_without_a_bus() {
             token: other.access_token.clone(),
             client: None,
         };
-        wire.send(hello).await;
+        socket.send(hello).await;
         let welcomed = |message: &ServerMessage| {
             matches!(message, ServerMessage::Welcome { .. }).then_some(())
         };
-        wire.wait_for(welcomed).await;
+        socket.wait_for(welcomed).await;
         let hello = ClientMessage::Hello {
             token: pair.access_token,
             client: None,
         };
-        wire.send(hello).await;
+        socket.send(hello).await;
         assert_eq!(
-            wire.wait_for_error("hello").await.r#type.as_str(),
+            socket.wait_for_error("hello").await.r#type.as_str(),
             "unauthenticated"
         );
     })
@@ -188,32 +190,36 @@ async fn a_sign_out_and_a_disconnect_reach_every_instance_without_a_bus() {
 #[tokio::test]
 async fn a_ban_survives_a_restart_of_every_instance() {
     with_timeout(async {
-        let mut fleet = Cluster::start(1).await;
-        let (pair, _, wires) = create_watcher(&fleet, "Ada").await;
+        let mut cluster = Cluster::start(1).await;
+        let (pair, _, sockets) = create_watcher(&cluster, "Ada").await;
         let path = format!("/api/v1/admin/players/{}/ban", pair.player.id);
-        let token = admin_token(&fleet);
+        let token = admin_token(&cluster);
         request(
-            &fleet.servers[0],
+            &cluster.servers[0],
             Method::POST,
             &path,
             &token,
             json!({"reason": "spam"}),
         )
         .await;
-        assert_all_closed(wires, CloseCode::Forbidden).await;
-        fleet.kill(0).await;
-        fleet.restart(0).await;
+        assert_all_closed(sockets, CloseCode::Forbidden).await;
+        cluster.kill(0).await;
+        cluster.restart(0).await;
         let (status, _) = request(
-            &fleet.servers[0],
+            &cluster.servers[0],
             Method::GET,
             "/api/v1/me",
             &pair.access_token,
             Value::Null,
         )
         .await;
-        assert_eq!(status, StatusCode::FORBIDDEN, "from its first moment on");
+        assert_eq!(
+            status,
+            StatusCode::FORBIDDEN,
+            "the restarted instance knows the ban from its start"
+        );
         let (_, rows) = request(
-            &fleet.servers[0],
+            &cluster.servers[0],
             Method::GET,
             "/api/v1/admin/audit",
             &token,
@@ -221,7 +227,7 @@ async fn a_ban_survives_a_restart_of_every_instance() {
         )
         .await;
         assert_eq!(rows["data"][0]["action"], "ban", "{rows}");
-        drop(RaidGroup::create_on(&fleet.targets, 2, &long_raid(2)).await);
+        drop(RaidGroup::create_on(&cluster.targets, 2, &long_raid(2)).await);
     })
     .await;
 }

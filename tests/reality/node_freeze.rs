@@ -1,4 +1,4 @@
-//! A node sleeps through the end of its lease, its raids go on elsewhere, and it wakes.
+//! A node freezes beyond the end of its lease, its raids continue elsewhere, and it wakes up.
 
 use std::time::Duration;
 
@@ -13,52 +13,51 @@ use crate::raid_group::long_raid;
 use crate::test_socket::{TestSocket, event_seq};
 use crate::with_timeout;
 
-/// Twice as long as a lease lasts.
+/// Twice the duration of a lease.
 const SLEEP: Duration = Duration::from_secs(6);
-/// How long a raid may be without an owner for whoever is connected elsewhere.
+/// How long a raid may be without an owner for clients of other nodes.
 const OUTAGE_MAX: Duration = Duration::from_secs(5);
 const PACE: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn an_owner_that_sleeps_too_long_is_fenced_and_wakes_as_a_follower() {
     with_timeout(async {
-        let site = TestDatabase::postgres().await;
-        let (way, url) = site.add_proxy().await;
-        let mut fleet = Cluster::start_on(site, 1, &[("DATABASE__URL", &url)]).await;
-        fleet.add_node(&[], &[]).await;
-        fleet.add_node(&[], &[]).await;
-        let (sleeper, awake) = (0, 1);
-        let party = fleet.start_group(6, &long_raid(6)).await;
-        let raid = party.raid;
-        let rest = party.players[awake]
+        let database = TestDatabase::postgres().await;
+        let (proxy, url) = database.add_proxy().await;
+        let mut cluster = Cluster::start_on(database, 1, &[("DATABASE__URL", &url)]).await;
+        cluster.add_node(&[], &[]).await;
+        cluster.add_node(&[], &[]).await;
+        let sleeper = 0;
+        let awake = 1;
+        let group = cluster.start_group(6, &long_raid(6)).await;
+        let raid = group.raid;
+        let rest = group.players[awake]
             .rest()
             .with_retry_timeout(Duration::from_secs(30));
-        assert_eq!(fleet.owner_of(&rest, raid).await, sleeper);
-        let (ada, bob) = (
-            party.add_member().await.access_token,
-            party.add_member().await.access_token,
-        );
+        assert_eq!(cluster.owner_of(&rest, raid).await, sleeper);
+        let ada = group.add_member().await.access_token;
+        let bob = group.add_member().await.access_token;
         let mut ada =
-            TestSocket::connect_authenticated(fleet.servers[sleeper].target(), Codec::Json, &ada)
+            TestSocket::connect_authenticated(cluster.servers[sleeper].target(), Codec::Json, &ada)
                 .await;
         let mut bob = TestSocket::connect_authenticated(
-            fleet.servers[awake].target(),
+            cluster.servers[awake].target(),
             Codec::MessagePack,
             &bob,
         )
         .await;
         ada.watch(raid, None).await;
-        let game = party.start_playing_at_pace(6, PACE);
+        let game = group.start_playing_at_pace(6, PACE);
         game.wait_for_events(20).await;
 
-        // Decided, sent, and not arrived: then the owner sleeps.
-        way.hold_open_connections(&[ToServer]);
+        // The commit is decided and sent, and has not arrived: then the owner freezes.
+        proxy.hold_open_connections(&[ToServer]);
         let zombie = || Command::Say {
             text: "zombie".into(),
         };
         let number = ada.send_command(raid, Some("zombie"), zombie()).await;
         sleep(Duration::from_millis(300)).await;
-        fleet.servers[sleeper].signal(Signal::STOP);
+        cluster.servers[sleeper].signal(Signal::STOP);
         let stopped = Instant::now();
         let command = Command::Say {
             text: "is anybody there?".into(),
@@ -70,10 +69,10 @@ async fn an_owner_that_sleeps_too_long_is_fenced_and_wakes_as_a_follower() {
             stopped.elapsed()
         );
         sleep_until(stopped + SLEEP).await;
-        // What it had sent arrives while it still sleeps.
-        way.release();
+        // The commit arrives while its sender is still frozen.
+        proxy.release();
         sleep(Duration::from_millis(300)).await;
-        fleet.servers[sleeper].signal(Signal::CONT);
+        cluster.servers[sleeper].signal(Signal::CONT);
 
         let error = ada
             .wait_for_result(number)
@@ -85,7 +84,7 @@ async fn an_owner_that_sleeps_too_long_is_fenced_and_wakes_as_a_follower() {
                 Ok((seq, duplicate)) => {
                     break (!duplicate)
                         .then_some(seq)
-                        .expect("it had no effect before");
+                        .expect("the command had no effect before");
                 }
                 Err(error) => assert!(error.retry, "{error:?}"),
             }
@@ -101,17 +100,17 @@ async fn an_owner_that_sleeps_too_long_is_fenced_and_wakes_as_a_follower() {
         let seqs = ada.received_seqs();
         assert!(
             seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
-            "no hole and no double: {seqs:?}"
+            "no hole and no duplicate: {seqs:?}"
         );
-        assert_ne!(fleet.owner_of(&rest, raid).await, sleeper);
+        assert_ne!(cluster.owner_of(&rest, raid).await, sleeper);
         game.wait_for_events(20).await;
         drop((ada, bob));
 
-        let party = game.stop().await;
-        for player in &party.players {
+        let group = game.stop().await;
+        for player in &group.players {
             assert_eq!(player.counts().reconnects, 0, "{:?}", player.counts());
         }
-        let settled = party.settle_with_logs().await;
+        let settled = group.settle_with_logs().await;
         settled.verdict.assert_no_violations();
         let said = |text: &str| {
             let said = EventData::Said { text: text.into() };

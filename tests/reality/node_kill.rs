@@ -1,4 +1,4 @@
-//! A node is killed, and its raids go on at another.
+//! A node is killed, and its raids continue on another one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,16 +15,17 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// The players of the first raids home at each of three nodes: the first node's own the raid.
+/// The index of the owner: with players at home on each of three nodes, the first node owns the
+/// raid.
 const OWNER: usize = 0;
-/// How long a raid may be without an owner for whoever is connected elsewhere.
+/// How long a raid may be without an owner for clients of other nodes.
 const OUTAGE_MAX: Duration = Duration::from_secs(5);
 /// `raid.presence_grace_ms` of the nodes.
 const GRACE: Duration = Duration::from_secs(5);
-/// How often a player acts: enough to be caught in the middle of it.
+/// How often a player acts: often enough that the kill hits commands in flight.
 const PACE: Duration = Duration::from_millis(100);
 
-/// This machine's clock, which the database's is too.
+/// Returns the time of this machine's clock, which is the database's too.
 pub fn now() -> UnixMillis {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -36,39 +37,41 @@ pub fn now() -> UnixMillis {
 #[tokio::test]
 async fn a_killed_owners_raid_continues_without_disconnects_elsewhere() {
     with_timeout(async {
-        let mut fleet = Cluster::start(3).await;
-        let party = fleet.start_group(30, &long_raid(30)).await;
-        let raid = party.raid;
-        let rest = party.players[1]
+        let mut cluster = Cluster::start(3).await;
+        let group = cluster.start_group(30, &long_raid(30)).await;
+        let raid = group.raid;
+        let rest = group.players[1]
             .rest()
             .with_retry_timeout(Duration::from_secs(30));
-        assert_eq!(fleet.owner_of(&rest, raid).await, OWNER);
-        let token = party.add_member().await.access_token;
-        let mut wire =
-            TestSocket::connect_authenticated(fleet.servers[1].target(), Codec::Json, &token).await;
-        let game = party.start_playing_at_pace(9, PACE);
+        assert_eq!(cluster.owner_of(&rest, raid).await, OWNER);
+        let token = group.add_member().await.access_token;
+        let mut socket =
+            TestSocket::connect_authenticated(cluster.servers[1].target(), Codec::Json, &token)
+                .await;
+        let game = group.start_playing_at_pace(9, PACE);
         game.wait_for_events(40).await;
 
-        fleet.kill(OWNER).await;
+        cluster.kill(OWNER).await;
         let killed = Instant::now();
         let command = Command::Say {
             text: "is anybody there?".into(),
         };
-        let answer = timeout(OUTAGE_MAX, wire.execute(raid, Some("once"), command)).await;
+        let answer = timeout(OUTAGE_MAX, socket.execute(raid, Some("once"), command)).await;
         assert!(
             matches!(answer, Ok(Ok((_, false)))),
             "{answer:?} after {:?}",
             killed.elapsed()
         );
         game.wait_for_events(40).await;
-        assert_ne!(fleet.owner_of(&rest, raid).await, OWNER);
+        assert_ne!(cluster.owner_of(&rest, raid).await, OWNER);
 
-        let party = game.stop().await;
-        for (number, player) in party.players.iter().enumerate() {
-            let (reconnects, tally) = (u64::from(number % 3 == OWNER), player.counts());
-            assert_eq!(tally.reconnects, reconnects, "player {number}: {tally:?}");
+        let group = game.stop().await;
+        for (number, player) in group.players.iter().enumerate() {
+            let reconnects = u64::from(number % 3 == OWNER);
+            let counts = player.counts();
+            assert_eq!(counts.reconnects, reconnects, "player {number}: {counts:?}");
         }
-        let (verdict, _) = party.settle().await;
+        let (verdict, _) = group.settle().await;
         verdict.assert_no_violations();
         assert!(verdict.acks > 80 && verdict.resumes == 10, "{verdict:?}");
         assert!(verdict.replays * 10 >= verdict.resumes * 9, "{verdict:?}");
@@ -79,38 +82,40 @@ async fn a_killed_owners_raid_continues_without_disconnects_elsewhere() {
 #[tokio::test]
 async fn a_killed_followers_clients_reconnect_and_no_others_are_disturbed() {
     with_timeout(async {
-        let mut fleet = Cluster::start(3).await;
-        let mut party = fleet.start_group(6, &long_raid(6)).await;
-        let (raid, edge) = (party.raid, 1);
-        let rest = party.players[OWNER].rest();
-        assert_eq!(fleet.owner_of(&rest, raid).await, OWNER);
-        party.wait_until_all_online().await;
-        let from = party.clock.now();
-        let game = party.start_playing_at_pace(6, PACE);
+        let mut cluster = Cluster::start(3).await;
+        let mut group = cluster.start_group(6, &long_raid(6)).await;
+        let raid = group.raid;
+        let follower = 1;
+        let rest = group.players[OWNER].rest();
+        assert_eq!(cluster.owner_of(&rest, raid).await, OWNER);
+        group.wait_until_all_online().await;
+        let from = group.clock.now();
+        let game = group.start_playing_at_pace(6, PACE);
         game.wait_for_events(40).await;
 
-        fleet.kill(edge).await;
+        cluster.kill(follower).await;
         game.wait_for_events(40).await;
         sleep(OFFLINE_NOTICE_MAX).await;
         let to = game.clock.now();
-        assert_eq!(fleet.owner_of(&rest, raid).await, OWNER);
+        assert_eq!(cluster.owner_of(&rest, raid).await, OWNER);
 
-        let party = game.stop().await;
-        for (number, player) in party.players.iter().enumerate() {
-            let (reconnects, tally) = (u64::from(number % 3 == edge), player.counts());
-            assert_eq!(tally.reconnects, reconnects, "player {number}: {tally:?}");
+        let group = game.stop().await;
+        for (number, player) in group.players.iter().enumerate() {
+            let reconnects = u64::from(number % 3 == follower);
+            let counts = player.counts();
+            assert_eq!(counts.reconnects, reconnects, "player {number}: {counts:?}");
         }
-        let settled = party.settle_with_logs().await;
+        let settled = group.settle_with_logs().await;
         settled.verdict.assert_no_violations();
-        let flaps = settled.check_presence(from, to);
+        let errors = settled.check_presence(from, to);
         assert_eq!(
             (
-                flaps.absences,
-                flaps.false_offline,
-                flaps.false_leader_changes
+                errors.absences,
+                errors.false_offline,
+                errors.false_leader_changes
             ),
             (0, 0, 0),
-            "{flaps:?}"
+            "{errors:?}"
         );
         assert!(
             settled.verdict.resumes == 2 && settled.verdict.replays == 2,
@@ -121,34 +126,36 @@ async fn a_killed_followers_clients_reconnect_and_no_others_are_disturbed() {
     .await;
 }
 
-/// The other side of the grace: whoever stays away is gone.
+/// The counterpart of the grace: a player who stays away longer is shown offline.
 #[tokio::test]
 async fn a_player_lost_with_a_node_goes_offline_after_lease_and_grace() {
     with_timeout(async {
-        let mut fleet = Cluster::start(3).await;
-        let party = RaidGroup::create_on(&fleet.targets, 1, &long_raid(3)).await;
-        let (raid, edge) = (party.raid, 1);
-        let (stays, goes) = (party.add_member().await, party.add_member().await);
+        let mut cluster = Cluster::start(3).await;
+        let group = RaidGroup::create_on(&cluster.targets, 1, &long_raid(3)).await;
+        let raid = group.raid;
+        let follower = 1;
+        let stays = group.add_member().await;
+        let goes = group.add_member().await;
         let mut watcher = TestSocket::connect_authenticated(
-            fleet.servers[OWNER].target(),
+            cluster.servers[OWNER].target(),
             Codec::Json,
             &stays.access_token,
         )
         .await;
         watcher.watch(raid, None).await;
-        let mut wire = TestSocket::connect_authenticated(
-            fleet.servers[edge].target(),
+        let mut socket = TestSocket::connect_authenticated(
+            cluster.servers[follower].target(),
             Codec::Json,
             &goes.access_token,
         )
         .await;
-        wire.watch(raid, None).await;
+        socket.watch(raid, None).await;
         let player = goes.player.id;
         watcher
             .wait_for(|message| presence_change(message)?.0.contains(&player).then_some(()))
             .await;
 
-        fleet.kill(edge).await;
+        cluster.kill(follower).await;
         let killed = Instant::now();
         let gone = watcher
             .wait_for(|message| presence_change(message).map(|(_, offline)| offline.to_vec()))
@@ -159,7 +166,7 @@ async fn a_player_lost_with_a_node_goes_offline_after_lease_and_grace() {
     .await;
 }
 
-/// Who came, and who went.
+/// Returns the players who came online and those who went offline.
 fn presence_change(message: &ServerMessage) -> Option<(&[PlayerId], &[PlayerId])> {
     match message {
         ServerMessage::Presence {
@@ -171,7 +178,7 @@ fn presence_change(message: &ServerMessage) -> Option<(&[PlayerId], &[PlayerId])
 
 #[tokio::test]
 async fn a_deadline_of_a_long_dead_owner_fires_once_on_time() {
-    // Somebody living owns the raid by then: the scan looks two seconds ahead.
+    // A live instance owns the raid by then: the deadline scan looks two seconds ahead.
     assert_deadline_fires(Duration::from_secs(8), 1_500).await;
 }
 
@@ -180,12 +187,12 @@ async fn a_deadline_of_a_just_killed_owner_fires_once_when_its_lease_ends() {
     assert_deadline_fires(Duration::from_secs(1), 5_000).await;
 }
 
-/// The owner of a raid that nobody watches is killed so long before the deadline, which fires at most so many milliseconds
-/// late.
+/// Kills the owner of an unwatched raid this long before its deadline, and asserts that the
+/// deadline fires at most this many milliseconds late.
 async fn assert_deadline_fires(before: Duration, late_max: i64) {
     with_timeout(async {
-        let mut fleet = Cluster::start(3).await;
-        let store = fleet.database.shared_store().await;
+        let mut cluster = Cluster::start(3).await;
+        let store = cluster.database.shared_store().await;
         let AbandonedRaid {
             raid,
             leader,
@@ -193,27 +200,27 @@ async fn assert_deadline_fires(before: Duration, late_max: i64) {
             owner,
         } = create_abandoned_raid(&store, now().plus(-50_000)).await;
         store.deregister(owner).await.expect("retire");
-        let token = fleet
+        let token = cluster
             .database
             .token(Scope::Player, Some(&leader), Duration::from_secs(600));
-        let mut wire =
-            TestSocket::connect_authenticated(fleet.servers[OWNER].target(), Codec::Json, &token)
+        let mut socket =
+            TestSocket::connect_authenticated(cluster.servers[OWNER].target(), Codec::Json, &token)
                 .await;
-        wire.watch(raid, None).await;
-        let seq = wire.say(raid, "I'll be back").await;
-        drop(wire);
+        socket.watch(raid, None).await;
+        let seq = socket.say(raid, "I'll be back").await;
+        drop(socket);
         let head = store.head(raid).await.expect("read").expect("a raid");
         let wait = u64::try_from(deadline.since(now())).expect("this machine is too slow");
         sleep(Duration::from_millis(wait).saturating_sub(before)).await;
-        fleet.kill(OWNER).await;
+        cluster.kill(OWNER).await;
         let after = store.head(raid).await.expect("read").expect("a raid");
         assert_eq!(
             (after.owner, after.epoch),
             (head.owner, head.epoch),
-            "it was the owner to the end"
+            "the killed node was the owner to the end"
         );
 
-        // Nobody asks the living anything.
+        // No client sends the live instances a request.
         let ledger = || async {
             store
                 .events(raid, Seq::ZERO, 100)
@@ -237,11 +244,11 @@ async fn assert_deadline_fires(before: Duration, late_max: i64) {
             },
         };
         assert_eq!(ledger().await.last(), Some(&end));
-        fleet.restart(OWNER).await;
-        for server in &fleet.servers {
-            let mut wire =
+        cluster.restart(OWNER).await;
+        for server in &cluster.servers {
+            let mut socket =
                 TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-            assert_eq!(wire.watch(raid, None).await.0, seq.next());
+            assert_eq!(socket.watch(raid, None).await.0, seq.next());
         }
         assert_eq!(ledger().await.len() as u64, seq.next().0, "once");
     })

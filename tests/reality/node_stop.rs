@@ -1,4 +1,4 @@
-//! A node is told to stop: idle or at work, it ends in time, and nobody notices more than a reconnect.
+//! A node is stopped: idle or busy, it ends in time, and clients notice no more than a reconnect.
 
 use std::time::Duration;
 
@@ -12,25 +12,29 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// How long the end of a node may take that has nobody to let go.
+/// How long a node without clients may take to stop.
 const END_MAX: Duration = Duration::from_secs(5);
 const PACE: Duration = Duration::from_millis(100);
 
-/// Tells a node to stop; it must end in time, and say that all went well.
+/// Stops a node, and asserts that it exits with success in time.
 async fn assert_stops_in_time(server: &mut TestServer) {
-    let told = Instant::now();
+    let stopped_at = Instant::now();
     server.signal(Signal::TERM);
     assert_eq!(server.exit_code(Duration::from_secs(40)).await, Some(0));
-    assert!(told.elapsed() < END_MAX, "ended after {:?}", told.elapsed());
+    assert!(
+        stopped_at.elapsed() < END_MAX,
+        "ended after {:?}",
+        stopped_at.elapsed()
+    );
 }
 
 #[tokio::test]
 async fn an_unused_node_stops_at_once_every_time() {
     with_timeout(async {
-        let mut fleet = Cluster::start(2).await;
+        let mut cluster = Cluster::start(2).await;
         for _ in 0..8 {
-            assert_stops_in_time(&mut fleet.servers[1]).await;
-            fleet.restart(1).await;
+            assert_stops_in_time(&mut cluster.servers[1]).await;
+            cluster.restart(1).await;
         }
     })
     .await;
@@ -39,20 +43,20 @@ async fn an_unused_node_stops_at_once_every_time() {
 #[tokio::test]
 async fn a_node_whose_players_have_left_stops_at_once() {
     with_timeout(async {
-        let mut fleet = Cluster::start(2).await;
+        let mut cluster = Cluster::start(2).await;
         for node in [0, 1, 0, 1] {
-            let party = fleet.start_group(4, &long_raid(4)).await;
-            play_and_disconnect(party).await;
-            assert_stops_in_time(&mut fleet.servers[node]).await;
-            fleet.restart(node).await;
+            let group = cluster.start_group(4, &long_raid(4)).await;
+            play_and_disconnect(group).await;
+            assert_stops_in_time(&mut cluster.servers[node]).await;
+            cluster.restart(node).await;
         }
     })
     .await;
 }
 
-/// Plays a little, and goes home.
-async fn play_and_disconnect(party: RaidGroup) {
-    let game = party.start_playing_at_pace(4, PACE);
+/// Plays a little and disconnects all players.
+async fn play_and_disconnect(group: RaidGroup) {
+    let game = group.start_playing_at_pace(4, PACE);
     game.wait_for_events(10).await;
     game.stop().await.settle().await.0.assert_no_violations();
 }
@@ -61,10 +65,10 @@ async fn play_and_disconnect(party: RaidGroup) {
 async fn nodes_stopped_at_the_same_time_all_stop_at_once() {
     with_timeout(async {
         for _ in 0..3 {
-            let fleet = Cluster::start(3).await;
-            let party = fleet.start_group(3, &long_raid(3)).await;
-            play_and_disconnect(party).await;
-            let ending = fleet.servers.into_iter().map(|mut server| {
+            let cluster = Cluster::start(3).await;
+            let group = cluster.start_group(3, &long_raid(3)).await;
+            play_and_disconnect(group).await;
+            let ending = cluster.servers.into_iter().map(|mut server| {
                 tokio::spawn(async move { assert_stops_in_time(&mut server).await })
             });
             for ending in ending.collect::<Vec<_>>() {
@@ -78,22 +82,24 @@ async fn nodes_stopped_at_the_same_time_all_stop_at_once() {
 #[tokio::test]
 async fn a_draining_owner_moves_raid_and_clients_without_presence_changes() {
     with_timeout(async {
-        let mut fleet = Cluster::start(3).await;
-        let mut party = fleet.start_group(6, &long_raid(6)).await;
-        let (raid, owner, leader) = (party.raid, 0, party.players[0].player_ref().id);
-        let rest = party.players[1].rest();
-        assert_eq!(fleet.owner_of(&rest, raid).await, owner);
-        party.wait_until_all_online().await;
-        let from = party.clock.now();
-        let token = party.add_member().await.access_token;
+        let mut cluster = Cluster::start(3).await;
+        let mut group = cluster.start_group(6, &long_raid(6)).await;
+        let raid = group.raid;
+        let owner = 0;
+        let leader = group.players[0].player_ref().id;
+        let rest = group.players[1].rest();
+        assert_eq!(cluster.owner_of(&rest, raid).await, owner);
+        group.wait_until_all_online().await;
+        let from = group.clock.now();
+        let token = group.add_member().await.access_token;
         let mut idle =
-            TestSocket::connect_authenticated(fleet.servers[owner].target(), Codec::Json, &token)
+            TestSocket::connect_authenticated(cluster.servers[owner].target(), Codec::Json, &token)
                 .await;
-        let game = party.start_playing_at_pace(6, PACE);
+        let game = group.start_playing_at_pace(6, PACE);
         game.wait_for_events(20).await;
 
-        let told = Instant::now();
-        fleet.servers[owner].signal(Signal::TERM);
+        let stopped_at = Instant::now();
+        cluster.servers[owner].signal(Signal::TERM);
         assert_eq!(idle.wait_for_close().await.code, Some(4200));
         let bye = |message: &ServerMessage| matches!(message, ServerMessage::Bye { .. });
         assert!(
@@ -102,48 +108,49 @@ async fn a_draining_owner_moves_raid_and_clients_without_presence_changes() {
             idle.received
         );
         assert_eq!(
-            fleet.servers[owner]
+            cluster.servers[owner]
                 .exit_code(Duration::from_secs(40))
                 .await,
             Some(0)
         );
-        // The 2 s over which clients are let go come first.
+        // The 2 s over which clients are disconnected come first.
         assert!(
-            told.elapsed() < Duration::from_secs(2) + END_MAX,
+            stopped_at.elapsed() < Duration::from_secs(2) + END_MAX,
             "{:?}",
-            told.elapsed()
+            stopped_at.elapsed()
         );
-        assert_ne!(fleet.owner_of(&rest, raid).await, owner);
+        assert_ne!(cluster.owner_of(&rest, raid).await, owner);
         game.wait_for_events(20).await;
         sleep(OFFLINE_NOTICE_MAX).await;
         let to = game.clock.now();
 
-        let party = game.stop().await;
-        for (number, player) in party.players.iter().enumerate() {
-            let (moved, tally) = (u64::from(number % 3 == owner), player.counts());
-            let told = tally.ends.get("4200").copied().unwrap_or(0);
+        let group = game.stop().await;
+        for (number, player) in group.players.iter().enumerate() {
+            let moved = u64::from(number % 3 == owner);
+            let counts = player.counts();
+            let drained = counts.ends.get("4200").copied().unwrap_or(0);
             assert_eq!(
-                (tally.reconnects, told),
+                (counts.reconnects, drained),
                 (moved, moved),
-                "player {number}: {tally:?}"
+                "player {number}: {counts:?}"
             );
         }
-        let settled = party.settle_with_logs().await;
+        let settled = group.settle_with_logs().await;
         settled.verdict.assert_no_violations();
         assert_eq!(
             settled.verdict.replays, settled.verdict.resumes,
             "{:?}",
             settled.verdict
         );
-        let flaps = settled.check_presence(from, to);
+        let errors = settled.check_presence(from, to);
         assert_eq!(
             (
-                flaps.absences,
-                flaps.false_offline,
-                flaps.false_leader_changes
+                errors.absences,
+                errors.false_offline,
+                errors.false_leader_changes
             ),
             (0, 0, 0),
-            "{flaps:?}"
+            "{errors:?}"
         );
         let changes = |event: &&raidhall_protocol::Event| {
             matches!(event.data, EventData::LeaderChanged { .. })

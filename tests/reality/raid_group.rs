@@ -1,5 +1,5 @@
-//! A raid's players, as the load test simulates them: they survive lost connections, write everything down, and are
-//! judged in the end.
+//! The simulated players of one raid, as the load tester has them: they survive lost connections,
+//! log everything, and are judged in the end.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,11 +21,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// How long anything that must happen may take.
+/// How long any expected change may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// How often a player looks up from the socket.
+/// How often a player stops waiting for its connection to check its goal.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// What claiming a task costs.
+/// The energy that claiming a task costs.
 const CLAIM_ENERGY: u32 = 10;
 
 /// `raid.presence_grace_ms` of the servers.
@@ -33,16 +33,16 @@ const PRESENCE_GRACE: Duration = Duration::from_secs(5);
 /// `raid.leader_grace_ms` of the servers.
 const LEADER_GRACE: Duration = Duration::from_secs(60);
 
-/// A raid and its players; the first leads.
+/// A raid and its players; the first one leads.
 pub struct RaidGroup {
     pub raid: RaidId,
     pub invite_code: String,
     pub players: Vec<Player>,
-    /// What the players' ledgers are written by.
+    /// The clock of the players' client logs.
     pub clock: RunClock,
 }
 
-/// A raid that nobody wins by accident.
+/// Returns a raid whose goal is out of reach.
 pub fn long_raid(members: usize) -> NewRaid {
     NewRaid {
         title: "Reality".to_owned(),
@@ -55,23 +55,24 @@ pub fn long_raid(members: usize) -> NewRaid {
     }
 }
 
-/// The address as a place to send requests to.
+/// Returns the address as a target.
 pub fn target(address: SocketAddr) -> Target {
     Target::parse(&format!("http://{address}")).expect("loopback")
 }
 
 impl RaidGroup {
-    /// Guests who have created and joined a raid. They talk alternately in either codec and are not connected yet.
+    /// Signs in guests, creates a raid and joins them to it. They use both codecs in turn and are
+    /// not connected yet.
     pub async fn create(target: &Target, members: usize, raid: &NewRaid) -> RaidGroup {
         Self::create_on(&Targets::from(*target), members, raid).await
     }
 
-    /// The same at several instances: player N is at home at instance N modulo their number.
+    /// Does the same on several instances: player N's home is instance N modulo their number.
     pub async fn create_on(targets: &Targets, members: usize, raid: &NewRaid) -> RaidGroup {
         Self::create_players(targets, members, 1, |number| number, raid).await
     }
 
-    /// Members with so many devices each, all at home at the first instance.
+    /// Creates members with this many devices each, all at home at the first instance.
     pub async fn create_with_devices(
         targets: &Targets,
         members: usize,
@@ -89,11 +90,12 @@ impl RaidGroup {
         raid: &NewRaid,
     ) -> RaidGroup {
         let rest = RestClient::with_targets(targets.clone())
-            .expect("doors")
+            .expect("a REST client")
             .with_retry_timeout(TIMEOUT);
-        let (clock, decoder) = (RunClock::start(), Decoder::new());
+        let clock = RunClock::start();
+        let decoder = Decoder::new();
         let mut players = Vec::new();
-        let mut made: Option<(RaidId, String)> = None;
+        let mut created: Option<(RaidId, String)> = None;
         for number in 0..members {
             let rest = rest.with_home(home(number));
             let tokens = rest
@@ -101,14 +103,17 @@ impl RaidGroup {
                 .await
                 .expect("a guest");
             let own = rest.with_token(&tokens.access_token);
-            let view = match &made {
+            let view = match &created {
                 None => own.create_raid(raid, None).await.expect("a raid"),
                 Some((_, invite)) => own.join_raid(invite).await.expect("a member"),
             };
-            made = Some((view.state.id, view.state.invite_code));
+            created = Some((view.state.id, view.state.invite_code));
             for device in number * devices..(number + 1) * devices {
-                let (rest, tokens, decoder) = (rest.clone(), tokens.clone(), decoder.clone());
-                let (name, seed) = (format!("player {number}, device {device}"), device as u64);
+                let rest = rest.clone();
+                let tokens = tokens.clone();
+                let decoder = decoder.clone();
+                let name = format!("player {number}, device {device}");
+                let seed = device as u64;
                 let codec = Codec::ALL[device % 2];
                 players.push(Player::new(PlayerOptions {
                     client_name: name,
@@ -121,7 +126,7 @@ impl RaidGroup {
                 }));
             }
         }
-        let (raid, invite) = made.expect("a raid has a member");
+        let (raid, invite) = created.expect("a raid has a member");
         RaidGroup {
             raid,
             invite_code: invite,
@@ -130,30 +135,31 @@ impl RaidGroup {
         }
     }
 
-    /// The same, with the raid started and everybody watching.
+    /// Creates a group as [`Self::create`] does, starts the raid, and waits until all players watch
+    /// it.
     pub async fn start(target: &Target, members: usize, raid: &NewRaid) -> RaidGroup {
         Self::start_on(&Targets::from(*target), members, raid).await
     }
 
-    /// The same at several instances: player N is at home at instance N modulo their number.
+    /// Does the same on several instances: player N's home is instance N modulo their number.
     pub async fn start_on(targets: &Targets, members: usize, raid: &NewRaid) -> RaidGroup {
-        let mut party = Self::create_on(targets, members, raid).await;
-        let raid = party.raid;
-        for player in &mut party.players {
+        let mut group = Self::create_on(targets, members, raid).await;
+        let raid = group.raid;
+        for player in &mut group.players {
             player.watch(raid).await;
             step_until(player, "watches", |player| player.is_watching(raid)).await;
         }
-        party.players[0].send_command(raid, Command::Start).await;
-        for player in &mut party.players {
+        group.players[0].send_command(raid, Command::Start).await;
+        for player in &mut group.players {
             step_until(player, "sees the start", |player| {
                 raid_status(player, raid) == Some(RaidStatus::Active)
             })
             .await;
         }
-        party
+        group
     }
 
-    /// A member more, who is in nobody's books.
+    /// Adds a member who is not one of the group's players, and so is not judged.
     pub async fn add_member(&self) -> TokenPair {
         let rest = self.players[0].rest();
         let tokens = rest.sign_in_guest("witness").await.expect("a guest");
@@ -164,12 +170,13 @@ impl RaidGroup {
         tokens
     }
 
-    /// Waits until everybody is shown everybody online.
+    /// Waits until every player is shown all players online.
     pub async fn wait_until_all_online(&mut self) {
-        let (raid, everybody) = (self.raid, self.player_ids());
+        let raid = self.raid;
+        let all_players = self.player_ids();
         for player in &mut self.players {
             step_until(player, "sees all", |player| {
-                player.online(raid) == Some(&everybody)
+                player.online(raid) == Some(&all_players)
             })
             .await;
         }
@@ -182,13 +189,15 @@ impl RaidGroup {
             .collect()
     }
 
-    /// Everybody plays until told to stop, or until the raid is over, and then until all is answered.
+    /// Lets all players play until they are stopped or the raid ends, and then until all commands
+    /// are answered.
     pub fn start_playing(self) -> PlayingGroup {
         let actors = self.players.len();
         self.start_playing_at_pace(actors, Duration::ZERO)
     }
 
-    /// The same, but only the first players act, each once in this time at most; the others watch.
+    /// Does the same with only the first `actors` acting, each at most once in `every`; the others
+    /// watch.
     pub fn start_playing_at_pace(self, actors: usize, every: Duration) -> PlayingGroup {
         let (stop, stopped) = watch::channel(false);
         let RaidGroup {
@@ -200,7 +209,8 @@ impl RaidGroup {
         let rest = players[0].rest().with_retry_timeout(TIMEOUT);
         let watching = Arc::new(AtomicUsize::new(0));
         let play = |(number, player)| {
-            let (pause, watching) = ((number < actors).then_some(every), Arc::clone(&watching));
+            let pause = (number < actors).then_some(every);
+            let watching = Arc::clone(&watching);
             tokio::spawn(play(player, raid, pause, watching, stopped.clone()))
         };
         let players = players.into_iter().enumerate().map(play).collect();
@@ -215,53 +225,56 @@ impl RaidGroup {
         }
     }
 
-    /// Waits until everybody holds all of it and shows the right players online, then judges what everybody was told
-    /// against the server's own account.
+    /// Waits until every player holds all events and sees the right players online, then judges the
+    /// client logs against the server record.
     pub async fn settle(self) -> (Verdict, RaidState) {
         let SettledGroup {
             verdict,
-            server_record: truth,
+            server_record,
             ..
         } = self.settle_with_logs().await;
-        (verdict, truth.state)
+        (verdict, server_record.state)
     }
 
-    /// The same, with all that there is to be judged.
+    /// Does the same, and returns all that was judged.
     pub async fn settle_with_logs(mut self) -> SettledGroup {
         let raid = self.raid;
         let rest = self.players[0].rest();
         for player in &mut self.players {
             step_until(player, "is answered", |player| player.pending_count() == 0).await;
         }
-        let everybody = self.player_ids();
+        let all_players = self.player_ids();
         let (view, online) = loop {
             let view = rest.raid(raid).await.expect("the raid");
             for player in &mut self.players {
                 step_until(player, "holds all and sees all", |player| {
                     player.seq(raid) >= view.seq
                         && player.is_watching(raid)
-                        && player.online(raid) == Some(&everybody)
+                        && player.online(raid) == Some(&all_players)
                 })
                 .await;
             }
             let after = rest.raid(raid).await.expect("the raid");
             if after.seq == view.seq {
-                break (after, everybody.iter().copied().collect::<Vec<PlayerId>>());
+                break (
+                    after,
+                    all_players.iter().copied().collect::<Vec<PlayerId>>(),
+                );
             }
         };
         for player in &mut self.players {
             player.record_settled(raid, view.seq, online.clone());
         }
-        let truth = self.read_server_record().await;
-        let mut ledgers = Vec::new();
+        let server_record = self.read_server_record().await;
+        let mut client_logs = Vec::new();
         for player in self.players {
-            ledgers.extend(player.disconnect().await.0);
+            client_logs.extend(player.disconnect().await.0);
         }
         SettledGroup {
-            verdict: judge(raid, &ledgers, Some(&truth)),
+            verdict: judge(raid, &client_logs, Some(&server_record)),
             raid,
-            client_logs: ledgers,
-            server_record: truth,
+            client_logs,
+            server_record,
         }
     }
 
@@ -292,7 +305,7 @@ impl RaidGroup {
     }
 }
 
-/// A raid that came to rest.
+/// A group that has settled, with its verdict and what was judged.
 pub struct SettledGroup {
     pub verdict: Verdict,
     pub raid: RaidId,
@@ -301,9 +314,10 @@ pub struct SettledGroup {
 }
 
 impl SettledGroup {
-    /// Whom players were shown gone in this time, in which everybody meant to be there.
+    /// Checks the presence that players were shown in this period, in which all of them meant to be
+    /// online.
     pub fn check_presence(&self, from: Moment, to: Moment) -> PresenceErrors {
-        let calm = StablePeriod {
+        let stable = StablePeriod {
             from,
             to,
             presence_grace: PRESENCE_GRACE,
@@ -313,12 +327,12 @@ impl SettledGroup {
             self.raid,
             &self.client_logs,
             Some(&self.server_record),
-            &calm,
+            &stable,
         )
     }
 }
 
-/// A raid being played.
+/// A group whose players are acting.
 pub struct PlayingGroup {
     pub raid: RaidId,
     pub clock: RunClock,
@@ -330,7 +344,7 @@ pub struct PlayingGroup {
 }
 
 impl PlayingGroup {
-    /// Waits until the raid has gone on by so many events.
+    /// Waits until the raid has this many more events.
     pub async fn wait_for_events(&self, events: u64) {
         let seq = || async { self.rest.raid(self.raid).await.expect("the raid").seq.0 };
         let from = seq().await;
@@ -339,30 +353,31 @@ impl PlayingGroup {
         }
     }
 
-    /// How many of the players watch now.
+    /// Returns how many of the players watch now.
     pub fn watching_count(&self) -> usize {
         self.watching_count.load(Ordering::Relaxed)
     }
 
-    /// Stops, and judges: nobody was disconnected, and everything is accounted for.
+    /// Stops the players and judges; asserts that none was disconnected and that there is no
+    /// violation.
     pub async fn stop_and_judge(self) {
-        let party = self.stop().await;
-        for player in &party.players {
+        let group = self.stop().await;
+        for player in &group.players {
             assert_eq!(player.counts().reconnects, 0, "{:?}", player.counts());
         }
-        let (verdict, _) = party.settle().await;
+        let (verdict, _) = group.settle().await;
         verdict.assert_no_violations();
         println!("{verdict:?}");
         assert!(verdict.acks > 60, "{verdict:?}");
     }
 
-    /// The players, once everything that they asked for is answered.
+    /// Stops the players, and returns them once all their commands are answered.
     pub async fn stop(self) -> RaidGroup {
         self.stop.send_replace(true);
         self.wait_for_end().await
     }
 
-    /// The players, once the raid is over.
+    /// Returns the players once the raid has ended.
     pub async fn wait_for_end(self) -> RaidGroup {
         let mut players = Vec::new();
         for player in self.players {
@@ -377,7 +392,8 @@ impl PlayingGroup {
     }
 }
 
-/// Plays, with this pause between commands; without one it watches.
+/// Sends commands with this pause between them until stopped; without a pause the player only
+/// watches.
 async fn play(
     mut player: Player,
     raid: RaidId,
@@ -386,13 +402,16 @@ async fn play(
     stopped: watch::Receiver<bool>,
 ) -> Player {
     let over = |player: &Player| player.state(raid).is_some_and(|state| state.status.ended());
-    let (mut turn, mut next, mut watches) = (0, Instant::now(), false);
+    let mut turn = 0;
+    let mut next = Instant::now();
+    let mut watches = false;
     while !*stopped.borrow() && !over(&player) {
         if let Some(pause) = pause
             && player.pending_count() < 4
             && next <= Instant::now()
         {
-            (turn, next) = (turn + 1, Instant::now() + pause);
+            turn += 1;
+            next = Instant::now() + pause;
             let command = choose_command(&player, raid, turn);
             player.send_command(raid, command).await;
         }
@@ -419,7 +438,8 @@ async fn play(
     player
 }
 
-/// Something that makes sense now, and that can be told from everything else.
+/// Returns a command that makes sense in the current state, and whose effect can be identified in
+/// the ledger.
 fn choose_command(player: &Player, raid: RaidId, turn: u64) -> Command {
     let me = player.player_ref().id;
     if let Some(state) = player.state(raid) {
@@ -456,20 +476,21 @@ fn choose_command(player: &Player, raid: RaidId, turn: u64) -> Command {
     }
 }
 
-/// Lets a player go on until something is so.
-pub async fn step_until(player: &mut Player, what: &str, so: impl Fn(&Player) -> bool) {
+/// Steps a player until the condition holds; fails with `what` after [`TIMEOUT`].
+pub async fn step_until(player: &mut Player, what: &str, condition: impl Fn(&Player) -> bool) {
     let deadline = Instant::now() + TIMEOUT;
-    while !so(player) {
-        let (name, tally) = (player.player_ref().name.clone(), player.counts().clone());
+    while !condition(player) {
+        let name = player.player_ref().name.clone();
+        let counts = player.counts().clone();
         assert!(
             Instant::now() < deadline,
-            "{name} waits in vain: {what}; {tally:?}"
+            "{name} waited in vain: {what}; {counts:?}"
         );
         player.step(Instant::now() + POLL_INTERVAL).await;
     }
 }
 
-/// How a raid stands, as a player has it.
+/// Returns the raid's status as the player sees it.
 pub fn raid_status(player: &Player, raid: RaidId) -> Option<RaidStatus> {
     player.state(raid).map(|state| state.status)
 }

@@ -1,4 +1,4 @@
-//! A WebSocket client made of bytes, for what no library would send.
+//! A WebSocket client at the level of bytes, for input that no library would send.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub const CLOSE: u8 = 8;
 pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
 
-/// The headers of a good upgrade, without a subprotocol.
+/// The headers of a valid upgrade, without a subprotocol.
 pub const UPGRADE_HEADERS: [(&str, &str); 4] = [
     ("Connection", "Upgrade"),
     ("Upgrade", "websocket"),
@@ -30,14 +30,13 @@ pub struct RawSocket {
     buffer: Vec<u8>,
 }
 
-/// An answer to an upgrade.
+/// A server's response to an upgrade request.
 pub struct UpgradeResponse {
     pub status: u16,
     text: String,
 }
 
 impl UpgradeResponse {
-    /// A header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.text.lines().filter_map(|line| line.split_once(": "));
         lines
@@ -47,7 +46,7 @@ impl UpgradeResponse {
 }
 
 impl RawSocket {
-    /// Connected, and no word said.
+    /// Connects without sending anything.
     pub async fn connect(target: &Target) -> RawSocket {
         let stream = TcpStream::connect(target.address())
             .await
@@ -65,7 +64,7 @@ impl RawSocket {
             .expect("the server hangs up");
     }
 
-    /// Asks for the socket door with these headers, later ones in place of earlier ones.
+    /// Requests an upgrade with these headers; later ones replace earlier ones of the same name.
     pub async fn upgrade(
         target: &Target,
         headers: &[(&str, &str)],
@@ -82,7 +81,7 @@ impl RawSocket {
         (raw.read_upgrade_response().await, raw)
     }
 
-    /// A socket that speaks a subprotocol.
+    /// Opens a WebSocket with the given subprotocol.
     pub async fn open(target: &Target, subprotocol: &str) -> RawSocket {
         let headers = [
             &UPGRADE_HEADERS[..],
@@ -97,7 +96,6 @@ impl RawSocket {
         raw
     }
 
-    /// The answer to an upgrade.
     pub async fn read_upgrade_response(&mut self) -> UpgradeResponse {
         timeout(TIMEOUT, self.read_head()).await.expect("an answer")
     }
@@ -128,7 +126,8 @@ impl RawSocket {
         })
     }
 
-    /// Sends a few bytes after each pause, until the server answers or hangs up; and its answer, if it gave one.
+    /// Sends these bytes after each pause until the server responds or closes. Returns the
+    /// response, if there was one.
     pub async fn send_slowly(&mut self, bytes: &[u8], pause: Duration) -> Option<UpgradeResponse> {
         loop {
             let read = timeout(pause, self.fill_buffer()).await;
@@ -142,32 +141,32 @@ impl RawSocket {
         }
     }
 
-    /// Sends bytes as they are. A server that has closed already is fine.
+    /// Sends bytes unchanged. A server that has already closed is no error.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes).await;
     }
 
-    /// Sends bytes again and again until the server hangs up, and reads nothing.
+    /// Sends bytes again and again, reading nothing, until the server closes.
     pub async fn flood(&mut self, bytes: &[u8]) {
-        // What the system would take ahead of the server says nothing about the server.
+        // Bytes buffered by the operating system say nothing about the server.
         SockRef::from(&self.stream)
             .set_send_buffer_size(32 * 1024)
             .expect("a small buffer");
         while self.stream.write_all(bytes).await.is_ok() {}
     }
 
-    /// Sends a whole, masked frame.
+    /// Sends an unfragmented, masked frame.
     pub async fn send_frame(&mut self, opcode: u8, payload: &[u8]) {
         let masked = encode_frame(0x80 | opcode, Some(MASK), payload);
         self.send_bytes(&masked).await;
     }
 
-    /// The next frame; none at the end.
+    /// Returns the next frame; `None` at the end of the connection.
     pub async fn next_frame(&mut self) -> Option<(u8, Vec<u8>)> {
         timeout(TIMEOUT, self.read_frame()).await.expect("silence")
     }
 
-    /// Reads on to the Close frame.
+    /// Reads on to the Close frame, and returns its code.
     pub async fn close_code(&mut self) -> u16 {
         loop {
             match self.next_frame().await {
@@ -200,7 +199,7 @@ impl RawSocket {
     }
 }
 
-/// A frame of any shape.
+/// Encodes a frame with any first byte, masked or not.
 pub fn encode_frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     let masked = if mask.is_some() { 0x80 } else { 0 };
     let mut bytes = vec![first];
@@ -226,9 +225,10 @@ pub fn encode_frame(first: u8, mask: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// The first whole frame of a server, and how long it is.
+/// Returns the first complete frame in a server's bytes, and its length in bytes.
 fn parse_frame(bytes: &[u8]) -> Option<((u8, Vec<u8>), usize)> {
-    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    let first = *bytes.first()?;
+    let second = *bytes.get(1)?;
     assert_eq!(first & 0xf0, 0x80, "server frames are whole");
     assert_eq!(second & 0x80, 0, "server frames are not masked");
     let (length, start) = match second {

@@ -1,5 +1,5 @@
-//! A database that was lost and is restored from a backup: clients that had seen more come back to another history, and
-//! none of them is told a story with a hole.
+//! A lost database is restored from a backup: clients that had seen more find another history, and
+//! none of them is shown a history with a hole.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,10 +13,10 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// How long a command or the end of a server may take.
+/// How long a command or a server's exit may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a client remembers of the history that is lost.
+/// What a client remembers of the lost history.
 struct LostHistory {
     token: String,
     lineage: String,
@@ -24,9 +24,9 @@ struct LostHistory {
     newest: Seq,
 }
 
-/// Runs a command on a site's database: its exit code and its output.
-async fn run_command(site: &TestDatabase, arguments: &[&str]) -> (i32, String) {
-    let output = tokio::time::timeout(PATIENCE, site.command(arguments, &[]).output()).await;
+/// Runs a command of the server binary on a database. Returns its exit code and its output.
+async fn run_command(database: &TestDatabase, arguments: &[&str]) -> (i32, String) {
+    let output = tokio::time::timeout(PATIENCE, database.command(arguments, &[]).output()).await;
     let output = output.expect("it ends").expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     (
@@ -36,39 +36,43 @@ async fn run_command(site: &TestDatabase, arguments: &[&str]) -> (i32, String) {
 }
 
 async fn open_socket(server: &TestServer, token: &str) -> (TestSocket, String) {
-    let mut wire = TestSocket::connect(server.target(), Codec::Json).await;
-    wire.send(ClientMessage::Hello {
-        token: token.to_owned(),
-        client: None,
-    })
-    .await;
-    let lineage = wire.wait_for(|message| match message {
+    let mut socket = TestSocket::connect(server.target(), Codec::Json).await;
+    socket
+        .send(ClientMessage::Hello {
+            token: token.to_owned(),
+            client: None,
+        })
+        .await;
+    let lineage = socket.wait_for(|message| match message {
         ServerMessage::Welcome { lineage, .. } => Some(lineage.clone()),
         _ => None,
     });
     let lineage = lineage.await;
-    (wire, lineage)
+    (socket, lineage)
 }
 
-/// Plays on after the moment that `back_up` keeps, and loses it.
+/// Plays, runs `back_up`, plays on and kills the server; what follows the backup is lost in a
+/// restore.
 async fn play_and_lose<F: Future<Output = ()>>(
-    site: &TestDatabase,
+    database: &TestDatabase,
     back_up: impl FnOnce() -> F,
 ) -> LostHistory {
-    let server = site.start().await;
-    let party = RaidGroup::create(server.target(), 2, &long_raid(2)).await;
-    let (raid, token) = (party.raid, party.add_member().await.access_token);
-    let (mut wire, lineage) = open_socket(&server, &token).await;
-    wire.watch(raid, None).await;
+    let server = database.start().await;
+    let group = RaidGroup::create(server.target(), 2, &long_raid(2)).await;
+    let raid = group.raid;
+    let token = group.add_member().await.access_token;
+    let (mut socket, lineage) = open_socket(&server, &token).await;
+    socket.watch(raid, None).await;
     for word in ["one", "two", "three"] {
-        wire.execute(raid, Some(word), Command::Say { text: word.into() })
+        socket
+            .execute(raid, Some(word), Command::Say { text: word.into() })
             .await
             .expect("said");
     }
     back_up().await;
     let mut newest = Seq::ZERO;
     for word in ["four", "five", "six"] {
-        let said = wire
+        let said = socket
             .execute(raid, Some(word), Command::Say { text: word.into() })
             .await;
         newest = said.expect("said").0;
@@ -82,48 +86,49 @@ async fn play_and_lose<F: Future<Output = ()>>(
     }
 }
 
-/// The client finds another lineage, gets a snapshot whatever it claims to have, and its op has not taken effect here.
+/// Asserts that the client finds another lineage, gets a snapshot whatever seq it claims to hold,
+/// and that its lost op has had no effect here.
 async fn assert_other_lineage(server: &TestServer, memory: &LostHistory) -> String {
-    let (mut wire, lineage) = open_socket(server, &memory.token).await;
+    let (mut socket, lineage) = open_socket(server, &memory.token).await;
     assert_ne!(lineage, memory.lineage);
-    let (seq, recovered) = wire.watch(memory.raid, Some(memory.newest)).await;
+    let (seq, recovered) = socket.watch(memory.raid, Some(memory.newest)).await;
     assert!(
         !recovered && seq < memory.newest,
         "{seq} of {}, recovered: {recovered}",
         memory.newest
     );
     let again = Command::Say { text: "six".into() };
-    let (after, duplicate) = wire
+    let (after, duplicate) = socket
         .execute(memory.raid, Some("six"), again.clone())
         .await
         .expect("said");
     assert!(!duplicate && after == seq.next(), "{after} after {seq}");
     assert_eq!(
-        wire.received_seqs(),
+        socket.received_seqs(),
         [after.0],
-        "live goes on where the snapshot ends"
+        "live events continue where the snapshot ends"
     );
-    let kept = wire
+    let kept = socket
         .execute(memory.raid, Some("three"), again)
         .await
         .expect("an answer");
-    assert!(kept.1, "what was backed up has its ops: {kept:?}");
+    assert!(kept.1, "the ops of backed-up events are known: {kept:?}");
     lineage
 }
 
-async fn assert_restored_from_export(site: TestDatabase, fresh: TestDatabase) {
+async fn assert_restored_from_export(database: TestDatabase, fresh: TestDatabase) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("raids.backup");
     let file = file.to_str().expect("a path");
-    let memory = play_and_lose(&site, || async {
-        assert_eq!(run_command(&site, &["export", file]).await.0, 0)
+    let memory = play_and_lose(&database, || async {
+        assert_eq!(run_command(&database, &["export", file]).await.0, 0)
     })
     .await;
     assert_eq!(run_command(&fresh, &["import", file]).await.0, 0);
     let server = fresh.start().await;
     assert_other_lineage(&server, &memory).await;
     let rest = RestClient::with_targets((*server.target()).into())
-        .expect("a door")
+        .expect("a REST client")
         .with_token(&memory.token);
     assert_eq!(
         rest.raid(memory.raid)
@@ -171,9 +176,9 @@ fn postgres_tool(name: &str) -> PathBuf {
     Path::new(&directory).join(name)
 }
 
-/// The site's URL without what only our driver knows.
-fn url_without_query(site: &TestDatabase) -> String {
-    let mut url = reqwest::Url::parse(&site.url()).expect("a database url");
+/// Returns the database's URL without the parameters that only the server's driver knows.
+fn url_without_query(database: &TestDatabase) -> String {
+    let mut url = reqwest::Url::parse(&database.url()).expect("a database url");
     url.set_query(None);
     url.into()
 }
@@ -192,20 +197,18 @@ async fn run_postgres_tool(name: &str, arguments: &[&str]) {
 #[tokio::test]
 async fn a_restored_dump_needs_a_new_lineage_that_clients_see() {
     with_timeout(async {
-        let (site, fresh) = (
-            TestDatabase::postgres().await,
-            TestDatabase::postgres().await,
-        );
+        let database = TestDatabase::postgres().await;
+        let fresh = TestDatabase::postgres().await;
         let directory = tempfile::tempdir().expect("a directory");
         let dump = directory.path().join("dump");
         let dump = dump.to_str().expect("a path");
-        let url = url_without_query(&site);
+        let url = url_without_query(&database);
         let arguments = ["--format=custom", "--file", dump, &url];
         let back_up = || run_postgres_tool("pg_dump", &arguments);
-        let memory = play_and_lose(&site, back_up).await;
+        let memory = play_and_lose(&database, back_up).await;
         let into = format!("--dbname={}", url_without_query(&fresh));
         run_postgres_tool("pg_restore", &[&into, dump]).await;
-        // The dump holds the lease of the instance that made it run; it runs out by itself.
+        // The dump holds the lease of the instance that was running; it expires by itself.
         let (code, named) = loop {
             match run_command(&fresh, &["new-lineage"]).await {
                 (75, _) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -222,20 +225,20 @@ async fn a_restored_dump_needs_a_new_lineage_that_clients_see() {
 #[tokio::test]
 async fn a_running_server_refuses_a_new_lineage_unless_forced() {
     with_timeout(async {
-        let site = TestDatabase::postgres().await;
-        let mut server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let token = party.add_member().await.access_token;
-        let (mut wire, lineage) = open_socket(&server, &token).await;
+        let database = TestDatabase::postgres().await;
+        let mut server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let token = group.add_member().await.access_token;
+        let (mut socket, lineage) = open_socket(&server, &token).await;
         assert_eq!(
-            run_command(&site, &["new-lineage"]).await,
+            run_command(&database, &["new-lineage"]).await,
             (75, String::new())
         );
-        let (code, named) = run_command(&site, &["new-lineage", "--force"]).await;
+        let (code, named) = run_command(&database, &["new-lineage", "--force"]).await;
         assert_eq!(code, 0);
-        assert_eq!(wire.wait_for_close().await.code, Some(4200));
+        assert_eq!(socket.wait_for_close().await.code, Some(4200));
         assert_eq!(server.exit_code(PATIENCE).await, Some(69));
-        let server = site.start().await;
+        let server = database.start().await;
         let (_, now) = open_socket(&server, &token).await;
         assert!(
             now == named.trim() && now != lineage,

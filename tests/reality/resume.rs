@@ -1,4 +1,4 @@
-//! Coming back after a long absence, over a slow link, while the raid goes on.
+//! Resumes after a long absence, over a slow link, while the raid goes on.
 
 use std::time::Duration;
 
@@ -13,21 +13,23 @@ use crate::raid_group::{RaidGroup, long_raid, target};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// A phone on a bad day, in bytes a second.
+/// The bandwidth of a phone on a bad link.
 const SLOW_BYTES_PER_SECOND: u64 = 60_000;
 
-/// A raid with so many events after the first `seen`, and the tokens of two members.
+/// Creates a raid with this many events after the returned seq; also returns the tokens of two
+/// members.
 async fn create_long_history(server: &TestServer, events: u64) -> (RaidId, Seq, String, String) {
-    let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-    let (raid, ada) = (party.raid, party.add_member().await.access_token);
-    let bob = party.add_member().await.access_token;
-    let mut wire =
+    let group = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+    let raid = group.raid;
+    let ada = group.add_member().await.access_token;
+    let bob = group.add_member().await.access_token;
+    let mut socket =
         TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &ada).await;
-    let seen = wire.say(raid, "bob goes away here").await;
+    let seen = socket.say(raid, "bob goes away here").await;
     for first in (1..=events).step_by(100) {
         let mut last = 0;
         for number in first..=events.min(first + 99) {
-            last = wire
+            last = socket
                 .send_command(
                     raid,
                     None,
@@ -37,12 +39,12 @@ async fn create_long_history(server: &TestServer, events: u64) -> (RaidId, Seq, 
                 )
                 .await;
         }
-        wire.wait_for_result(last).await.expect("said");
+        socket.wait_for_result(last).await.expect("said");
     }
     (raid, seen, ada, bob)
 }
 
-/// Somebody who goes on talking until told to stop, and then gives the last seq.
+/// Lets a member chat until stopped; the task then returns the last seq.
 fn start_talking(
     server: &TestServer,
     raid: RaidId,
@@ -51,10 +53,10 @@ fn start_talking(
     let (stop, mut stopped) = oneshot::channel();
     let target = *server.target();
     let talking = tokio::spawn(async move {
-        let mut wire = TestSocket::connect_authenticated(&target, Codec::Json, &token).await;
+        let mut socket = TestSocket::connect_authenticated(&target, Codec::Json, &token).await;
         let mut last = Seq::ZERO;
         while stopped.try_recv().is_err() {
-            last = wire.say(raid, "meanwhile").await;
+            last = socket.say(raid, "meanwhile").await;
             sleep(Duration::from_millis(10)).await;
         }
         last
@@ -63,18 +65,19 @@ fn start_talking(
 }
 
 async fn assert_replay_over_slow_link(settings: &[(&str, &str)], codec: Codec) {
-    let site = TestDatabase::sqlite().await;
-    let server = site.start_with(settings).await;
+    let database = TestDatabase::sqlite().await;
+    let server = database.start_with(settings).await;
     let (raid, seen, ada, bob) = create_long_history(&server, 1_000).await;
-    let link = Proxy::slow(server.target().address(), SLOW_BYTES_PER_SECOND).await;
-    let mut bob = TestSocket::connect_authenticated(&target(link.address()), codec, &bob).await;
+    let proxy = Proxy::slow(server.target().address(), SLOW_BYTES_PER_SECOND).await;
+    let mut bob = TestSocket::connect_authenticated(&target(proxy.address()), codec, &bob).await;
     let (stop, talking) = start_talking(&server, raid, ada);
     let (promised, replayed) = bob.watch(raid, Some(seen)).await;
     assert!(
         replayed && promised.0 >= seen.0 + 1_000,
         "since {seen}: {promised}, replayed: {replayed}"
     );
-    // The replay comes whole, and live follows. A snapshot may only stand for what comes after the promise.
+    // The replay is complete, and live events follow. A snapshot may only replace events after the
+    // promised seq.
     let mut held = seen.0;
     let mut stop = Some(stop);
     let mut talking = Some(talking);
@@ -82,7 +85,7 @@ async fn assert_replay_over_slow_link(settings: &[(&str, &str)], codec: Codec) {
     while end.is_none_or(|end: Seq| held < end.0) {
         match &*bob.next_message().await {
             ServerMessage::Event { event, .. } => {
-                assert_eq!(event.seq.0, held + 1, "a hole or a double");
+                assert_eq!(event.seq.0, held + 1, "a hole or a duplicate");
                 held = event.seq.0;
             }
             ServerMessage::Snapshot { seq, .. } => {
@@ -99,7 +102,7 @@ async fn assert_replay_over_slow_link(settings: &[(&str, &str)], codec: Codec) {
             && let (Some(stop), Some(talking)) = (stop.take(), talking.take())
         {
             let _ = stop.send(());
-            end = Some(talking.await.expect("the last word"));
+            end = Some(talking.await.expect("the last seq"));
         }
     }
 }
@@ -109,7 +112,8 @@ async fn a_resume_1000_events_behind_on_a_slow_link_is_replayed_whole() {
     with_timeout(assert_replay_over_slow_link(&[], Codec::MessagePack)).await;
 }
 
-/// A ring so small that the replay comes from the store in pages, and live overtakes it again and again.
+/// The ring is so small that the replay comes from the store in pages, and live events overtake it
+/// again and again.
 #[tokio::test]
 async fn a_replay_longer_than_the_ring_is_read_whole_from_the_store() {
     let small = [
@@ -122,8 +126,8 @@ async fn a_replay_longer_than_the_ring_is_read_whole_from_the_store() {
 #[tokio::test]
 async fn a_resume_1025_events_behind_gets_a_snapshot_instead_of_a_replay() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
         let (raid, seen, _, bob) = create_long_history(&server, 1_025).await;
         let mut bob = TestSocket::connect_authenticated(server.target(), Codec::Json, &bob).await;
         let head = Seq(seen.0 + 1_025);
@@ -143,7 +147,7 @@ async fn a_resume_1025_events_behind_gets_a_snapshot_instead_of_a_replay() {
         assert_eq!(
             bob.watch(raid, Some(Seq(head.0 + 7))).await,
             (head, false),
-            "ahead of the store itself"
+            "a since beyond the head of the store"
         );
     })
     .await;

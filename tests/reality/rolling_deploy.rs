@@ -1,4 +1,4 @@
-//! Deploys, one after the other, while people play.
+//! Rolling deploys while bots play.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,12 @@ use crate::redis::RedisProcess;
 use crate::with_timeout;
 
 const NODES: usize = 3;
-/// Seven times around three nodes.
+/// Restarts of every node: seven times three deploys.
 const RESTART_ROUNDS: u32 = 7;
 
-/// The program of the release before this one, if there is one that can run beside it. Whoever runs the tests says so: that it
-/// was forgotten must not look like a release that there is not.
+/// Returns the binary of the previous release; `None` if no release can run beside this one.
+/// `RAIDHALL_TEST_PREVIOUS` must be set and is empty in that case, so that a forgotten variable
+/// does not look like it.
 fn previous_release_binary() -> Option<PathBuf> {
     let path =
         env::var_os("RAIDHALL_TEST_PREVIOUS").expect("a program or nothing, as `make test` says");
@@ -27,17 +28,18 @@ fn previous_release_binary() -> Option<PathBuf> {
 #[tokio::test]
 async fn twenty_one_rolling_deploys_lose_no_event_and_show_no_absence() {
     with_timeout(async {
-        let (site, redis) = (TestDatabase::postgres().await, RedisProcess::start().await);
+        let database = TestDatabase::postgres().await;
+        let redis = RedisProcess::start().await;
         let binary = Path::new(env!("CARGO_BIN_EXE_raidhall"));
         let mut servers = Vec::new();
         for _ in 0..NODES {
-            let setup = ServerProcessOptions {
+            let options = ServerProcessOptions {
                 binary: binary.to_owned(),
-                database: Some(site.url()),
+                database: Some(database.url()),
                 bus: Some(redis.url()),
                 settings: vec![("SHUTDOWN__SPREAD_MS".to_owned(), "300".to_owned())],
             };
-            servers.push(ServerProcess::start_with(setup).await.expect("a node"));
+            servers.push(ServerProcess::start_with(options).await.expect("a node"));
         }
         let mut nodes = Nodes::from_servers(servers).expect("nodes");
         if let Some(previous) = previous_release_binary() {
@@ -59,7 +61,7 @@ async fn twenty_one_rolling_deploys_lose_no_event_and_show_no_absence() {
         let report = run_on_nodes(nodes, &steady, &disturb)
             .await
             .expect("a report");
-        // A lost acknowledgement, somebody shown gone who was there, and a lead that moved are violations.
+        // A lost ack, a player shown offline who was online, and a lead that moved are violations.
         assert!(report.violations.is_empty(), "{report}");
         let figures = report.cluster.as_ref().expect("figures");
         assert_eq!(

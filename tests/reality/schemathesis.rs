@@ -1,7 +1,9 @@
-//! REST held against its OpenAPI document by Schemathesis: every operation and every check, with each kind of token.
+//! Schemathesis checks the REST API against its OpenAPI document: every operation and every check,
+//! with each kind of token.
 //!
-//! It makes requests that the document allows and such as it forbids, and looks at what comes back: the status, the
-//! headers, the body, whether what is forbidden is refused, what is allowed accepted, and other methods answered 405.
+//! It sends requests that the document allows and requests that it forbids, and checks the
+//! responses: the status, the headers, the body, that forbidden requests are refused and allowed
+//! ones accepted, and that other methods get 405.
 
 use std::env;
 use std::time::Duration;
@@ -14,11 +16,11 @@ use tokio::process::Command;
 use crate::process::TestDatabase;
 use crate::with_timeout_of;
 
-/// Far beyond what one of these takes.
+/// Time limit of one run, far beyond what it takes.
 const TIMEOUT: Duration = Duration::from_secs(400);
-/// As long as a token must last.
+/// Lifetime of the tokens: they must last for the whole run.
 const HOUR: Duration = Duration::from_secs(3_600);
-/// So much at a time is for people.
+/// The default limits are meant for people; a run sends far more requests.
 const NO_LIMITS: [(&str, &str); 8] = [
     ("LIMITS__REST_READS_PER_MINUTE", "1000000"),
     ("LIMITS__REST_WRITES_PER_MINUTE", "1000000"),
@@ -33,17 +35,17 @@ const NO_LIMITS: [(&str, &str); 8] = [
 async fn assert_api_conforms(scope: Scope) {
     let program = env::var_os("RAIDHALL_TEST_SCHEMATHESIS")
         .expect("a program, as scripts/schemathesis prints it");
-    let site = TestDatabase::sqlite().await;
-    let server = site.start_with(&NO_LIMITS).await;
+    let database = TestDatabase::sqlite().await;
+    let server = database.start_with(&NO_LIMITS).await;
     let TokenPair { player, .. } = RestClient::new(server.target())
-        .expect("doors")
+        .expect("a REST client")
         .sign_in_guest("Ada")
         .await
         .expect("a guest");
-    // Of no sign-in, so that signing out does not end it.
+    // The token belongs to no sign-in, so that a sign-out does not end it.
     let token = match scope {
-        Scope::Player => site.token(scope, Some(&player), HOUR),
-        Scope::Service | Scope::Admin => site.token(scope, None, HOUR),
+        Scope::Player => database.token(scope, Some(&player), HOUR),
+        Scope::Service | Scope::Admin => database.token(scope, None, HOUR),
     };
     let seed = env::var("RAIDHALL_TEST_SEED").unwrap_or_else(|_| "1".to_owned());
     let mut run = Command::new(program);
@@ -55,24 +57,24 @@ async fn assert_api_conforms(scope: Scope) {
         &seed,
     ])
     .args(["--header", &format!("Authorization: Bearer {token}")])
-    // A stream does not end: it is looked at for as long as that.
+    // A stream does not end: the request timeout bounds how long its response is read.
     .args(["--max-examples", "12", "--request-timeout", "1.5"])
     .current_dir(env::temp_dir())
     .kill_on_drop(true);
     let output = run.output().await.expect("it runs");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let output_text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
-        "{told}\n{}",
+        "{output_text}\n{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let tested = told
+    let tested = output_text
         .lines()
         .find_map(|line| line.trim().strip_prefix("Tested: "))
         .map(str::parse::<u32>);
     assert!(
         tested.is_some_and(|tested| tested.is_ok_and(|tested| tested > 30)),
-        "{told}"
+        "{output_text}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Being told to stop.
+//! A server that is asked to stop by a signal.
 
 use std::time::Duration;
 
@@ -13,28 +13,28 @@ use crate::raid_group::{RaidGroup, long_raid, target};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// Over how long clients are let go, and what a noisy machine may add.
+/// How long the disconnection of the clients is spread over.
 const DRAIN_SPREAD: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(2);
 
-async fn assert_all_clients_are_closed(site: TestDatabase) {
-    let mut server = site.start().await;
-    let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-    let token = party.add_member().await.access_token;
-    let mut wires = Vec::new();
+async fn assert_all_clients_are_closed(database: TestDatabase) {
+    let mut server = database.start().await;
+    let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+    let token = group.add_member().await.access_token;
+    let mut sockets = Vec::new();
     for number in 0..12 {
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::ALL[number % 2], &token)
                 .await;
-        wire.watch(party.raid, None).await;
-        wires.push(wire);
+        socket.watch(group.raid, None).await;
+        sockets.push(socket);
     }
     let began = Instant::now();
     server.signal(Signal::TERM);
-    let leaving = wires.into_iter().map(|mut wire| {
+    let closing = sockets.into_iter().map(|mut socket| {
         tokio::spawn(async move {
-            let closed = wire.wait_for_close().await;
-            let bye = wire
+            let closed = socket.wait_for_close().await;
+            let bye = socket
                 .received
                 .iter()
                 .rev()
@@ -48,10 +48,10 @@ async fn assert_all_clients_are_closed(site: TestDatabase) {
         })
     });
     let mut waits = Vec::new();
-    for leaving in leaving.collect::<Vec<_>>() {
-        let (code, bye, after) = leaving.await.expect("a client");
+    for closing in closing.collect::<Vec<_>>() {
+        let (code, bye, after) = closing.await.expect("a client");
         assert_eq!(code, Some(4200));
-        assert!(after < DRAIN_SPREAD + MARGIN, "let go after {after:?}");
+        assert!(after < DRAIN_SPREAD + MARGIN, "closed after {after:?}");
         waits.push(bye.expect("a bye before the close"));
     }
     assert!(waits.iter().all(|wait| *wait < 2_000), "{waits:?}");
@@ -78,18 +78,16 @@ async fn sigterm_closes_every_client_with_4200_and_exits_with_0_on_postgres() {
         .await;
 }
 
-async fn assert_deploy_during_play(site: TestDatabase) {
-    let mut server = site.start().await;
-    let door = Proxy::to(server.target().address()).await;
-    let party = RaidGroup::start(&target(door.address()), 4, &long_raid(4)).await;
-    let (raid, rest) = (
-        party.raid,
-        party.players[0]
-            .rest()
-            .with_retry_timeout(Duration::from_secs(30)),
-    );
-    let leader = party.players[0].player_ref().id;
-    let game = party.start_playing();
+async fn assert_deploy_during_play(database: TestDatabase) {
+    let mut server = database.start().await;
+    let proxy = Proxy::to(server.target().address()).await;
+    let group = RaidGroup::start(&target(proxy.address()), 4, &long_raid(4)).await;
+    let raid = group.raid;
+    let rest = group.players[0]
+        .rest()
+        .with_retry_timeout(Duration::from_secs(30));
+    let leader = group.players[0].player_ref().id;
+    let game = group.start_playing();
     for _ in 0..2 {
         let from = rest.raid(raid).await.expect("the raid").seq.0;
         while rest.raid(raid).await.expect("the raid").seq.0 < from + 20 {
@@ -97,8 +95,8 @@ async fn assert_deploy_during_play(site: TestDatabase) {
         }
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
-        server = site.start().await;
-        door.set_server(server.target().address());
+        server = database.start().await;
+        proxy.set_server(server.target().address());
     }
     let from = rest.raid(raid).await.expect("the raid").seq.0;
     while rest.raid(raid).await.expect("the raid").seq.0 < from + 20 {
@@ -106,7 +104,7 @@ async fn assert_deploy_during_play(site: TestDatabase) {
     }
     let (verdict, state) = game.stop().await.settle().await;
     verdict.assert_no_violations();
-    assert_eq!(state.leader, Some(leader), "no leader changes");
+    assert_eq!(state.leader, Some(leader), "the leader does not change");
 }
 
 #[tokio::test]
@@ -122,9 +120,9 @@ async fn commands_in_flight_during_deploys_are_acknowledged_once_on_postgres() {
 #[tokio::test]
 async fn a_sigterm_right_after_startup_stops_the_server() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         for _ in 0..20 {
-            let mut server = site.start().await;
+            let mut server = database.start().await;
             server.signal(Signal::TERM);
             assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
         }
@@ -135,19 +133,21 @@ async fn a_sigterm_right_after_startup_stops_the_server() {
 #[tokio::test]
 async fn a_second_signal_ends_the_process_at_once() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        // Without the second signal this would take far longer.
-        let mut server = site.start_with(&[("SHUTDOWN__SPREAD_MS", "25000")]).await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let token = party.add_member().await.access_token;
-        let mut wires = Vec::new();
+        let database = TestDatabase::sqlite().await;
+        // Without the second signal the stop would take far longer.
+        let mut server = database
+            .start_with(&[("SHUTDOWN__SPREAD_MS", "25000")])
+            .await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let token = group.add_member().await.access_token;
+        let mut sockets = Vec::new();
         for _ in 0..8 {
-            wires.push(
+            sockets.push(
                 TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await,
             );
         }
         server.signal(Signal::TERM);
-        while !site.logs().contains("told to stop") {
+        while !database.logs().contains("told to stop") {
             sleep(Duration::from_millis(10)).await;
         }
         let began = Instant::now();
@@ -165,18 +165,21 @@ async fn a_second_signal_ends_the_process_at_once() {
 #[tokio::test]
 async fn a_server_whose_database_stalls_still_stops_in_time() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let mut server = site.start_with(&[("SHUTDOWN__TIMEOUT_MS", "4000")]).await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let token = party.add_member().await.access_token;
-        let mut wire =
+        let database = TestDatabase::proxied().await;
+        let mut server = database
+            .start_with(&[("SHUTDOWN__TIMEOUT_MS", "4000")])
+            .await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let token = group.add_member().await.access_token;
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        wire.watch(party.raid, None).await;
-        site.proxy().hold(&[ToServer, ToClient]);
-        wire.send_command(party.raid, Some("lost"), Command::Say { text: "?".into() })
+        socket.watch(group.raid, None).await;
+        database.proxy().hold(&[ToServer, ToClient]);
+        socket
+            .send_command(group.raid, Some("lost"), Command::Say { text: "?".into() })
             .await;
         server.signal(Signal::TERM);
-        assert_eq!(wire.wait_for_close().await.code, Some(4200));
+        assert_eq!(socket.wait_for_close().await.code, Some(4200));
         assert_eq!(server.exit_code(Duration::from_secs(8)).await, Some(0));
     })
     .await;

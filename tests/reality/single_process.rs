@@ -1,4 +1,4 @@
-//! One process at a time on a database that does not say how several would talk to each other.
+//! Only one process at a time may serve a database when no bus is configured.
 
 use std::time::Duration;
 
@@ -10,20 +10,21 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// How long a start waits for a former process to be gone: the lease's 3 s and one more.
+/// How long a start waits for a former process: the lease of 3 s and one second more.
 const TAKEOVER_WAIT: Duration = Duration::from_secs(4);
 /// What a start, a connection and a noisy machine may add.
 const MARGIN: Duration = Duration::from_secs(3);
 
-async fn assert_only_one_serves(site: TestDatabase, restart: Duration) {
-    let mut first = site.start().await;
-    let party = RaidGroup::create(first.target(), 1, &long_raid(1)).await;
-    let (raid, token) = (party.raid, party.add_member().await.access_token);
-    let mut wire = TestSocket::connect_authenticated(first.target(), Codec::Json, &token).await;
-    wire.watch(raid, None).await;
+async fn assert_only_one_serves(database: TestDatabase, restart: Duration) {
+    let mut first = database.start().await;
+    let group = RaidGroup::create(first.target(), 1, &long_raid(1)).await;
+    let raid = group.raid;
+    let token = group.add_member().await.access_token;
+    let mut socket = TestSocket::connect_authenticated(first.target(), Codec::Json, &token).await;
+    socket.watch(raid, None).await;
 
     let began = Instant::now();
-    let second = site
+    let second = database
         .command(&["serve"], &[])
         .output()
         .await
@@ -34,20 +35,20 @@ async fn assert_only_one_serves(site: TestDatabase, restart: Duration) {
         "{:?}",
         began.elapsed()
     );
-    wire.say(raid, "unharmed").await;
+    socket.say(raid, "still served").await;
     assert!(first.is_running());
 
     first.kill().await;
     let began = Instant::now();
-    let server = site.start().await;
+    let server = database.start().await;
     assert!(
         began.elapsed() < restart + MARGIN,
         "restarted after {:?}",
         began.elapsed()
     );
-    let mut wire = TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-    wire.watch(raid, None).await;
-    wire.say(raid, "back").await;
+    let mut socket = TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
+    socket.watch(raid, None).await;
+    socket.say(raid, "back").await;
 }
 
 #[tokio::test]
@@ -69,9 +70,9 @@ async fn only_one_process_at_a_time_serves_postgres_without_redis() {
 #[tokio::test]
 async fn a_migration_beside_a_server_on_a_sqlite_file_is_refused_with_75() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let mut server = site.start().await;
-        let migrate = site
+        let database = TestDatabase::sqlite().await;
+        let mut server = database.start().await;
+        let migrate = database
             .command(&["migrate"], &[])
             .output()
             .await

@@ -1,4 +1,4 @@
-//! One slow phone among a hundred watchers.
+//! One slow client among a hundred watchers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,13 @@ use crate::test_socket::TestSocket;
 use crate::{run_exclusively, with_timeout};
 
 const HEALTHY_WATCHERS: usize = 99;
-/// Enough to fill whatever lies between server and client, and the slack after that.
+/// Enough messages to fill every buffer between server and client, and the lag limit after that.
 const MESSAGES: u64 = 400;
-/// Between two of them.
+/// The pause between two messages.
 const PACE: Duration = Duration::from_millis(10);
 
-/// The next message for who has heard the raid up to `held`: events without a hole, or a snapshot further on.
+/// Checks the next message of a client that holds the raid up to `held`: the next event, or a
+/// snapshot further on.
 fn assert_contiguous(held: &mut Option<u64>, message: &ServerMessage) {
     match message {
         ServerMessage::Event { event, .. } => {
@@ -46,9 +47,9 @@ fn assert_contiguous(held: &mut Option<u64>, message: &ServerMessage) {
     }
 }
 
-/// A hundred members, of whom the last is the slow one.
+/// Creates a raid of a hundred members, the last of which is the slow one.
 async fn create_hundred_members(server: &TestServer) -> (RaidId, Vec<(PlayerId, String)>) {
-    let rest = RestClient::new(server.target()).expect("doors");
+    let rest = RestClient::new(server.target()).expect("a REST client");
     let mut made: Option<(RaidId, String)> = None;
     let mut members = Vec::new();
     for number in 0..=HEALTHY_WATCHERS {
@@ -68,12 +69,12 @@ async fn create_hundred_members(server: &TestServer) -> (RaidId, Vec<(PlayerId, 
     (made.expect("a raid").0, members)
 }
 
-/// Nearly 2 KiB that can be told from all others.
+/// Returns a text of nearly 2 KiB that is unique by its number.
 fn long_text(number: u64) -> String {
     format!("{number:04} {}", "🦀".repeat(450))
 }
 
-/// A watcher who notes when each event came, until the last one.
+/// Starts a watcher that measures the delay of each event, until the last one.
 fn start_watcher(
     mut socket: Socket,
     mut held: Seq,
@@ -112,22 +113,23 @@ fn start_watcher(
     })
 }
 
-/// The 99th percentile of the healthy ones' delays, while the last member reads or does not.
+/// Returns the 99th percentile of the healthy watchers' delays while the last member reads or, with
+/// `slow`, does not.
 async fn measure_delivery(server: &TestServer, slow: bool) -> (Duration, TestSocket, RaidId) {
     let (raid, members) = create_hundred_members(server).await;
-    let link = if slow {
+    let proxy = if slow {
         Some(Proxy::slow(server.target().address(), 1_000_000).await)
     } else {
         None
     };
-    let last = link
+    let last = proxy
         .as_ref()
-        .map_or(*server.target(), |link| target(link.address()));
+        .map_or(*server.target(), |proxy| target(proxy.address()));
     let mut last =
         TestSocket::connect_authenticated(&last, Codec::Json, &members[HEALTHY_WATCHERS].1).await;
     last.watch(raid, None).await;
-    if let Some(link) = &link {
-        link.hold(&[ToClient]);
+    if let Some(proxy) = &proxy {
+        proxy.hold(&[ToClient]);
     }
 
     let sent = Arc::new(Mutex::new(Vec::new()));
@@ -168,9 +170,9 @@ async fn measure_delivery(server: &TestServer, slow: bool) -> (Duration, TestSoc
     let mut delays = Vec::new();
     let mut sockets = Vec::new();
     for watcher in watchers {
-        let (mine, socket) = watcher.await.expect("a healthy watcher");
-        assert_eq!(mine.len() as u64, MESSAGES);
-        delays.extend(mine);
+        let (own_delays, socket) = watcher.await.expect("a healthy watcher");
+        assert_eq!(own_delays.len() as u64, MESSAGES);
+        delays.extend(own_delays);
         sockets.push(socket);
     }
     let grown = server.usage().rss_bytes.saturating_sub(memory) >> 10;
@@ -182,9 +184,10 @@ async fn measure_delivery(server: &TestServer, slow: bool) -> (Duration, TestSoc
         delays[delays.len() / 2]
     );
 
-    if let Some(link) = link {
-        // It reads again: what was on its way, then the raid as it is, then live.
-        link.release();
+    if let Some(proxy) = proxy {
+        // The slow client reads again: first what was on its way, then a snapshot, then live
+        // events.
+        proxy.release();
         let head = talker.say(raid, "are you there?").await;
         let mut held = None;
         while held.is_none_or(|held: u64| held < head.0) {
@@ -194,11 +197,14 @@ async fn measure_delivery(server: &TestServer, slow: bool) -> (Duration, TestSoc
             .received
             .iter()
             .filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
-        assert!(snapshots.count() >= 2, "its backlog became a snapshot");
+        assert!(
+            snapshots.count() >= 2,
+            "the backlog was collapsed into a snapshot"
+        );
         let events = last.received_seqs().len() as u64;
         assert!(
             events < MESSAGES / 2 + 100,
-            "{events} events were kept for it"
+            "{events} events were kept for the slow client"
         );
     }
     Box::leak(Box::new(sockets)); // open until the test's end
@@ -208,11 +214,11 @@ async fn measure_delivery(server: &TestServer, slow: bool) -> (Duration, TestSoc
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_watcher_that_reads_nothing_does_not_slow_the_other_99() {
     run_exclusively(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site
+        let database = TestDatabase::sqlite().await;
+        let server = database
             .start_with(&[("LIMITS__WRITE_STALL_MS", "60000")])
             .await;
-        // The machine is noisy: one of several tries has to be quiet.
+        // The machine is noisy: one of several attempts has to be quiet.
         let mut tries = Vec::new();
         for _ in 0..4 {
             let alone = measure_delivery(&server, false).await.0;
@@ -230,19 +236,22 @@ async fn one_watcher_that_reads_nothing_does_not_slow_the_other_99() {
 #[tokio::test]
 async fn a_stalled_client_is_closed_with_4202_after_whole_frames() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let settings = [("LIMITS__WRITE_STALL_MS", "700"), ("RAID__PRESENCE_GRACE_MS", "0")];
-        let server = site.start_with(&settings).await;
-        let party = crate::raid_group::RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-        let (raid, stuck) = (party.raid, party.add_member().await);
-        let (who, healthy) = (stuck.player.id, party.add_member().await.access_token);
+        let server = database.start_with(&settings).await;
+        let group = crate::raid_group::RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let raid = group.raid;
+        let stuck = group.add_member().await;
+        let who = stuck.player.id;
+        let healthy = group.add_member().await.access_token;
         let mut healthy = TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &healthy).await;
         healthy.watch(raid, None).await;
-        let link = Proxy::slow(server.target().address(), 1_000_000).await;
-        let mut stuck = TestSocket::connect_authenticated(&target(link.address()), Codec::Json, &stuck.access_token).await;
+        let proxy = Proxy::slow(server.target().address(), 1_000_000).await;
+        let mut stuck = TestSocket::connect_authenticated(&target(proxy.address()), Codec::Json, &stuck.access_token).await;
         let (from, _) = stuck.watch(raid, None).await;
-        link.hold(&[ToClient]);
-        // Others see it gone at the moment when it is closed; then it has a second to take the Close frame.
+        proxy.hold(&[ToClient]);
+        // Others see the client offline at the moment when it is closed; then it has a second to
+        // receive the Close frame.
         let gone = |healthy: &TestSocket| {
             healthy.received.iter().any(|message| {
                 matches!(&**message, ServerMessage::Presence { offline, .. } if offline.contains(&who))
@@ -257,7 +266,7 @@ async fn a_stalled_client_is_closed_with_4202_after_whole_frames() {
                 healthy.next_message().await;
             }
         }
-        link.release();
+        proxy.release();
         let closed = stuck.wait_for_close().await;
         assert_eq!(closed.code, Some(4202), "{closed:?}");
         let seqs = stuck.received_seqs();
@@ -269,23 +278,26 @@ async fn a_stalled_client_is_closed_with_4202_after_whole_frames() {
     .await;
 }
 
-/// Slow, but never stuck: each byte counts as progress.
+/// The client is slow but never stalls: each byte counts as progress.
 #[tokio::test]
 async fn a_client_that_reads_a_trickle_gets_snapshots_and_stays_connected() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start_with(&[("LIMITS__WRITE_STALL_MS", "3000")]).await;
-        let party = crate::raid_group::RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-        let (raid, slow) = (party.raid, party.add_member().await.access_token);
+        let database = TestDatabase::sqlite().await;
+        let server = database
+            .start_with(&[("LIMITS__WRITE_STALL_MS", "3000")])
+            .await;
+        let group = crate::raid_group::RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let raid = group.raid;
+        let slow = group.add_member().await.access_token;
         let mut talker = TestSocket::connect_authenticated(
             server.target(),
             Codec::Json,
-            &party.add_member().await.access_token,
+            &group.add_member().await.access_token,
         )
         .await;
-        let link = Proxy::slow(server.target().address(), 40_000).await;
+        let proxy = Proxy::slow(server.target().address(), 40_000).await;
         let mut slow =
-            TestSocket::connect_authenticated(&target(link.address()), Codec::Json, &slow).await;
+            TestSocket::connect_authenticated(&target(proxy.address()), Codec::Json, &slow).await;
         slow.watch(raid, None).await;
         let talking = tokio::spawn(async move {
             let mut head = Seq::ZERO;
@@ -308,7 +320,10 @@ async fn a_client_that_reads_a_trickle_gets_snapshots_and_stays_connected() {
             .received
             .iter()
             .filter(|message| matches!(***message, ServerMessage::Snapshot { .. }));
-        assert!(snapshots.count() >= 2, "it fell behind and caught up");
+        assert!(
+            snapshots.count() >= 2,
+            "the client fell behind and caught up"
+        );
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Clients of plain HTTP that are slow on purpose, or send far too much.
+//! HTTP clients that are slow on purpose, or send far too much.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ const HEAD: &str = "GET /api/v1/me HTTP/1.1\r\nHost: x\r\n";
 const POST: &str =
     "POST /api/v1/auth/guest HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
 
-/// Begins a request and goes on by a few bytes at a time; how long the server bore it, and the answer's status.
+/// Begins a request and continues it a few bytes at a time. Returns how long the server tolerated
+/// it, and the response's status.
 async fn send_slowly(
     target: Target,
     beginning: String,
@@ -33,15 +34,16 @@ async fn send_slowly(
 #[tokio::test]
 async fn slow_heads_and_bodies_time_out_while_others_are_served() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let settings = [
             ("LIMITS__HEADER_TIMEOUT_MS", "2000"),
             ("LIMITS__BODY_TIMEOUT_MS", "2000"),
         ];
-        let server = site.start_with(&settings).await;
+        let server = database.start_with(&settings).await;
         let mut attack = JoinSet::new();
         for number in 0..ATTACKERS * 2 {
-            let (target, slow_body) = (*server.target(), number % 2 == 0);
+            let target = *server.target();
+            let slow_body = number % 2 == 0;
             let beginning = if slow_body {
                 format!("{POST}Content-Length: 1000\r\n\r\n{{")
             } else {
@@ -50,7 +52,7 @@ async fn slow_heads_and_bodies_time_out_while_others_are_served() {
             let more = if slow_body { " " } else { "x: y\r\n" };
             attack.spawn(async move { (slow_body, send_slowly(target, beginning, more).await) });
         }
-        let rest = RestClient::new(server.target()).expect("doors");
+        let rest = RestClient::new(server.target()).expect("a REST client");
         for number in 0..20 {
             let begun = Instant::now();
             rest.sign_in_guest(&format!("polite {number}"))
@@ -62,17 +64,20 @@ async fn slow_heads_and_bodies_time_out_while_others_are_served() {
                 begun.elapsed()
             );
         }
-        let mut told = 0;
-        for (slow_body, (borne, status)) in attack.join_all().await {
-            assert!(borne < Duration::from_secs(8), "{borne:?}");
-            // The answer may be lost to one that goes on sending: a reset overtakes it.
+        let mut answered = 0;
+        for (slow_body, (tolerated, status)) in attack.join_all().await {
+            assert!(tolerated < Duration::from_secs(8), "{tolerated:?}");
+            // The response may not reach a client that goes on sending: a reset overtakes it.
             assert!(
                 status.is_none() || (slow_body && status == Some(408)),
                 "{status:?}"
             );
-            told += usize::from(status.is_some());
+            answered += usize::from(status.is_some());
         }
-        assert!(told > ATTACKERS / 2, "{told} of {ATTACKERS} were told");
+        assert!(
+            answered > ATTACKERS / 2,
+            "{answered} of {ATTACKERS} received their response"
+        );
     })
     .await;
 }
@@ -81,12 +86,13 @@ async fn slow_heads_and_bodies_time_out_while_others_are_served() {
 async fn bodies_of_ten_megabytes_are_refused_and_not_buffered() {
     const MEGABYTE: usize = 1 << 20;
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
         let before = server.usage().rss_bytes;
         let mut sending = JoinSet::new();
         for number in 0..40 {
-            let (target, chunked) = (*server.target(), number % 2 == 0);
+            let target = *server.target();
+            let chunked = number % 2 == 0;
             sending.spawn(async move {
                 let mut raw = RawSocket::connect(&target).await;
                 let length = if chunked {
@@ -95,8 +101,8 @@ async fn bodies_of_ten_megabytes_are_refused_and_not_buffered() {
                     format!("Content-Length: {}\r\n\r\n", 10 * MEGABYTE)
                 };
                 raw.send_bytes(format!("{POST}{length}").as_bytes()).await;
-                // More than a body may be, and no more than the answer waits for: bytes that nobody reads would make
-                // the system drop it.
+                // Larger than a body may be, but small enough to be read before the response: with
+                // unread bytes left, the system would drop the response.
                 raw.send_bytes(&vec![b' '; 66_000]).await;
                 let status = raw.read_upgrade_response().await.status;
                 for _ in 0..10 {
@@ -113,7 +119,7 @@ async fn bodies_of_ten_megabytes_are_refused_and_not_buffered() {
             grown / 1024
         );
         RestClient::new(server.target())
-            .expect("doors")
+            .expect("a REST client")
             .sign_in_guest("polite")
             .await
             .expect("served");
@@ -124,8 +130,8 @@ async fn bodies_of_ten_megabytes_are_refused_and_not_buffered() {
 #[tokio::test]
 async fn heads_beyond_sixteen_kilobytes_or_a_hundred_headers_are_answered_431() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
         for headers in [
             format!("x: {}\r\n", "y".repeat(20_000)),
             "x: y\r\n".repeat(150),

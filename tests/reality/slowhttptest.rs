@@ -1,4 +1,5 @@
-//! slowhttptest, the known tool of slow attacks, against a server with few files: one address cannot keep others out.
+//! slowhttptest, the well-known tool for slow attacks, against a server with few files: one address
+//! cannot block others.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -11,13 +12,13 @@ use tokio::time::{Instant, interval};
 use crate::process::TestDatabase;
 use crate::with_timeout;
 
-/// More than the server has places for connections.
+/// More connections than the server accepts.
 const ATTACKERS: &str = "1000";
 const OPEN_FILES_MAX: u64 = 640;
-/// How long an answer may take beside them.
+/// How long a response may take during an attack.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// One of its modes, for a few seconds.
+/// Returns the command for one of the tool's modes, running for a few seconds.
 fn attack_command(target: &Target, mode: &str, path: &str) -> Command {
     let mut command = Command::new("slowhttptest");
     command.args([
@@ -30,9 +31,9 @@ fn attack_command(target: &Target, mode: &str, path: &str) -> Command {
 #[tokio::test]
 async fn a_slow_http_attack_from_one_address_blocks_no_other_address() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start_with_open_files_max(OPEN_FILES_MAX, &[("LIMITS__CONNECTIONS_PER_ADDRESS", "100")]).await;
-        // Somebody else on this machine: loopback is a whole network.
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with_open_files_max(OPEN_FILES_MAX, &[("LIMITS__CONNECTIONS_PER_ADDRESS", "100")]).await;
+        // The polite client has another address of this machine: loopback is a whole network.
         let polite = Client::builder().no_proxy().local_address(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)));
         let polite = polite.pool_max_idle_per_host(0).build().expect("a client");
         for (mode, path) in
@@ -40,7 +41,8 @@ async fn a_slow_http_attack_from_one_address_blocks_no_other_address() {
         {
             let mut attack = attack_command(server.target(), mode, path).stdout(std::process::Stdio::null()).spawn();
             let attack = attack.as_mut().expect("slowhttptest, as scripts/setup installs it");
-            let (mut ticks, mut served) = (interval(Duration::from_millis(100)), 0);
+            let mut ticks = interval(Duration::from_millis(100));
+            let mut served = 0;
             let ended = loop {
                 tokio::select! {
                     ended = attack.wait() => break ended.expect("it ends"),
@@ -53,7 +55,7 @@ async fn a_slow_http_attack_from_one_address_blocks_no_other_address() {
                     }
                 }
             };
-            println!("{mode}: {served} answers beside it; it ended with {ended}");
+            println!("{mode}: {served} answers during the attack, which ended with {ended}");
             assert!(served >= 5, "{mode} ended after {served} answers: {ended}");
         }
     })

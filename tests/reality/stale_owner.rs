@@ -1,4 +1,4 @@
-//! An owner that sleeps through the end of its lease.
+//! An owner that is frozen beyond the end of its lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +22,15 @@ use crate::with_timeout;
 
 const TTL: Duration = Duration::from_secs(3);
 
-/// Somebody else, who takes a raid over and writes one event.
+/// Another instance, which takes a raid over and writes one event.
 struct TakeoverInstance {
     store: Arc<dyn Store>,
     instance: InstanceRecord,
 }
 
 impl TakeoverInstance {
-    /// Waits until the former owner's lease and lock are gone.
-    async fn register(site: &TestDatabase) -> TakeoverInstance {
+    /// Registers the instance, waiting until the former owner's lease and lock are gone.
+    async fn register(database: &TestDatabase) -> TakeoverInstance {
         let id = InstanceId(Uuid::now_v7());
         let instance = InstanceRecord {
             id,
@@ -38,11 +38,11 @@ impl TakeoverInstance {
             release: "0.0.0".into(),
             draining: false,
         };
-        let store = site.store().await;
+        let store = database.store().await;
         store
             .register(&instance, TTL, Duration::from_secs(20))
             .await
-            .expect("enlist");
+            .expect("register");
         TakeoverInstance { store, instance }
     }
 
@@ -64,7 +64,7 @@ impl TakeoverInstance {
         let last = loaded.tail.last().expect("events").clone();
         let seq = loaded.head.last_seq.next();
         let data = EventData::Said {
-            text: "the heir's".into(),
+            text: "the successor's".into(),
         };
         let header = RaidHeader {
             status: RaidStatus::Recruiting,
@@ -92,7 +92,6 @@ impl TakeoverInstance {
         seq
     }
 
-    /// Goes on living.
     async fn renew_lease(&self) {
         self.store.renew(&self.instance, TTL).await.expect("renew");
     }
@@ -108,20 +107,21 @@ impl TakeoverInstance {
 #[tokio::test]
 async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let mut server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
-        let (raid, ada_s) = (party.raid, party.add_member().await.access_token);
-        let bob_s = party.add_member().await.access_token;
-        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada_s).await;
+        let database = TestDatabase::proxied().await;
+        let mut server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(2)).await;
+        let raid = group.raid;
+        let ada_token = group.add_member().await.access_token;
+        let bob_token = group.add_member().await.access_token;
+        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada_token).await;
         let mut bob =
-            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &bob_s).await;
+            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &bob_token).await;
         bob.watch(raid, None).await;
         let before = ada.say(raid, "before").await;
         bob.wait_for(event_seq).await;
 
-        // Decided, sent, and not arrived: then the owner sleeps.
-        site.proxy().hold(&[ToServer]);
+        // The commit is decided and sent, and has not arrived: then the owner freezes.
+        database.proxy().hold(&[ToServer]);
         let number = ada
             .send_command(
                 raid,
@@ -133,10 +133,10 @@ async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
             .await;
         sleep(Duration::from_millis(300)).await;
         server.signal(Signal::STOP);
-        let heir = TakeoverInstance::register(&site).await;
-        let taken = heir.take_over(raid).await;
+        let successor = TakeoverInstance::register(&database).await;
+        let taken = successor.take_over(raid).await;
         assert_eq!(taken, before.next());
-        site.proxy().release();
+        database.proxy().release();
         sleep(Duration::from_millis(300)).await;
         server.signal(Signal::CONT);
 
@@ -145,31 +145,31 @@ async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
             .await
             .expect_err("its write is refused");
         assert_eq!((error.r#type, error.retry), (ErrorType::Unavailable, true));
-        // The heir has the database now: the zombie lets its clients go and ends.
+        // The successor has the database now: the former owner disconnects its clients and exits.
         let ended = async { server.exit_code(Duration::from_secs(30)).await };
-        let living = async {
+        let renewing = async {
             loop {
-                heir.renew_lease().await;
+                successor.renew_lease().await;
                 sleep(Duration::from_millis(200)).await;
             }
         };
         let code =
-            tokio::select! { code = ended => code, () = living => unreachable!("it lives on") };
+            tokio::select! { code = ended => code, () = renewing => unreachable!("the lease is renewed until the owner exits") };
         assert_eq!(code, Some(69));
-        for wire in [&mut ada, &mut bob] {
-            assert_eq!(wire.wait_for_close().await.code, Some(4200));
+        for socket in [&mut ada, &mut bob] {
+            assert_eq!(socket.wait_for_close().await.code, Some(4200));
         }
         assert_eq!(
             bob.received_seqs(),
             [before.0],
-            "nobody was told of what was not committed"
+            "no uncommitted event was sent"
         );
-        heir.deregister().await;
+        successor.deregister().await;
 
-        let server = site.start().await;
-        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada_s).await;
+        let server = database.start().await;
+        let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada_token).await;
         let mut bob =
-            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &bob_s).await;
+            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, &bob_token).await;
         assert!(bob.watch(raid, Some(before)).await.1);
         let again = ada
             .execute(
@@ -188,9 +188,9 @@ async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
         assert_eq!(
             bob.received_seqs(),
             [taken.0, seq.0],
-            "the heir's event among them"
+            "the successor's event is among them"
         );
-        let ledger = site
+        let ledger = database
             .store()
             .await
             .events(raid, Seq::ZERO, 100)
@@ -207,22 +207,23 @@ async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
     .await;
 }
 
-/// The command arrives only after the owner wakes, so it is decided on a state that is history.
+/// The command arrives only after the owner has woken up, so it is decided on an outdated state.
 #[tokio::test]
 async fn an_owner_that_decides_on_a_stale_state_is_fenced_and_reloads() {
     with_timeout(async {
-        let site = TestDatabase::postgres().await;
-        let server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let (raid, ada) = (party.raid, party.add_member().await.access_token);
+        let database = TestDatabase::postgres().await;
+        let server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let ada = group.add_member().await.access_token;
         let mut ada = TestSocket::connect_authenticated(server.target(), Codec::Json, &ada).await;
         ada.watch(raid, None).await;
         let before = ada.say(raid, "before").await;
 
         server.signal(Signal::STOP);
-        let heir = TakeoverInstance::register(&site).await;
-        let taken = heir.take_over(raid).await;
-        heir.deregister().await;
+        let successor = TakeoverInstance::register(&database).await;
+        let taken = successor.take_over(raid).await;
+        successor.deregister().await;
         let number = ada
             .send_command(
                 raid,
@@ -256,25 +257,27 @@ async fn an_owner_that_decides_on_a_stale_state_is_fenced_and_reloads() {
     .await;
 }
 
-/// Between waking and renewing its lease, an owner cannot know what it missed: it may not answer from memory.
+/// Between its waking and the renewal of its lease, an owner cannot know what it missed: it must
+/// not answer from memory.
 #[tokio::test]
 async fn an_owner_that_wakes_shows_no_state_from_before_its_sleep() {
     with_timeout(async {
-        let site = TestDatabase::postgres().await;
-        let server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let (raid, token) = (party.raid, party.add_member().await.access_token);
+        let database = TestDatabase::postgres().await;
+        let server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
         let mut watcher =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
         let mut late =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
-        watcher.watch(raid, None).await; // keeps the raid live
+        watcher.watch(raid, None).await; // keeps the session alive
         watcher.say(raid, "before").await;
 
         server.signal(Signal::STOP);
-        let heir = TakeoverInstance::register(&site).await;
-        let taken = heir.take_over(raid).await;
-        heir.deregister().await;
+        let successor = TakeoverInstance::register(&database).await;
+        let taken = successor.take_over(raid).await;
+        successor.deregister().await;
         late.send(ClientMessage::Watch {
             id: None,
             raid,

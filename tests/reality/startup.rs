@@ -1,4 +1,4 @@
-//! Starting, and the commands that come before it.
+//! Startup, and the commands that prepare it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
 use crate::{run_exclusively, with_timeout};
 
-/// From the start of the process to a `/readyz` that says so, on an empty directory.
+/// Time limit from the start of the process to a ready `/readyz`, in an empty directory.
 const READY_MAX: Duration = Duration::from_millis(300);
 
 #[tokio::test]
@@ -20,12 +20,12 @@ async fn a_server_in_an_empty_directory_is_ready_within_300_ms() {
     run_exclusively(async {
         let mut best = Duration::MAX;
         for _ in 0..12 {
-            let site = TestDatabase::sqlite().await;
+            let database = TestDatabase::sqlite().await;
             let began = Instant::now();
-            let mut server = site.start().await;
+            let mut server = database.start().await;
             assert!(
                 RestClient::new(server.target())
-                    .expect("doors")
+                    .expect("a REST client")
                     .is_ready()
                     .await
             );
@@ -34,7 +34,7 @@ async fn a_server_in_an_empty_directory_is_ready_within_300_ms() {
             assert_eq!(server.exit_code(Duration::from_secs(30)).await, Some(0));
             assert_eq!(server.remaining_output().await, Vec::<String>::new());
             if best < READY_MAX {
-                break; // a busy machine may need more tries
+                break; // a busy machine may need more attempts
             }
         }
         println!("ready after {best:?}");
@@ -43,9 +43,10 @@ async fn a_server_in_an_empty_directory_is_ready_within_300_ms() {
     .await;
 }
 
-async fn assert_starts_after_migrate(site: TestDatabase) {
+async fn assert_starts_after_migrate(database: TestDatabase) {
     let migrate = || async {
-        site.command(&["migrate"], &[])
+        database
+            .command(&["migrate"], &[])
             .output()
             .await
             .expect("it runs")
@@ -55,7 +56,7 @@ async fn assert_starts_after_migrate(site: TestDatabase) {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
-    let server = site.start_with(&[("DATABASE__MIGRATE", "false")]).await;
+    let server = database.start_with(&[("DATABASE__MIGRATE", "false")]).await;
     RaidGroup::create(server.target(), 2, &long_raid(2)).await;
 }
 
@@ -71,9 +72,9 @@ async fn migrate_prepares_the_postgres_schema_and_may_be_repeated() {
 
 #[tokio::test]
 async fn a_faulty_configuration_exits_with_64_and_touches_nothing() {
-    let site = TestDatabase::sqlite().await;
+    let database = TestDatabase::sqlite().await;
     for command in ["serve", "migrate", "check-config"] {
-        let output = site
+        let output = database
             .command(&[command], &[("LIMITS__WATCHES", "0"), ("NO__SUCH", "1")])
             .output()
             .await;
@@ -85,18 +86,18 @@ async fn a_faulty_configuration_exits_with_64_and_touches_nothing() {
             "{said}"
         );
     }
-    assert!(site.is_empty());
+    assert!(database.is_empty());
 }
 
 #[tokio::test]
 async fn an_unreachable_database_ends_the_start_with_69() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let nowhere = [
-            ("DATABASE__URL", "postgres://nobody@127.0.0.1:1/none"),
+            ("DATABASE__URL", "postgres://none@127.0.0.1:1/none"),
             ("STORE__CONNECT_TIMEOUT_MS", "500"),
         ];
-        let output = site
+        let output = database
             .command(&["serve"], &nowhere)
             .output()
             .await
@@ -110,11 +111,11 @@ async fn an_unreachable_database_ends_the_start_with_69() {
 #[tokio::test]
 async fn a_token_can_be_printed_while_the_server_runs() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
-        let server = site.start().await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let player = party.add_member().await.player.id.to_string();
-        let output = site
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let player = group.add_member().await.player.id.to_string();
+        let output = database
             .command(&["token", "--player", &player], &[])
             .output()
             .await

@@ -1,4 +1,4 @@
-//! Postgres goes away, stalls, and loses answers, while a raid is being played.
+//! Postgres restarts, stalls, and loses replies while a raid is played.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
 async fn start_group(server: &TestServer) -> (PlayingGroup, RestClient) {
-    let party = RaidGroup::start(server.target(), 4, &long_raid(4)).await;
-    let rest = party.players[0]
+    let group = RaidGroup::start(server.target(), 4, &long_raid(4)).await;
+    let rest = group.players[0]
         .rest()
         .with_retry_timeout(Duration::from_secs(30));
-    (party.start_playing(), rest)
+    (group.start_playing(), rest)
 }
 
-/// Waits until a raid has gone on by so many events.
+/// Waits until a raid has this many more events.
 async fn wait_for_events(rest: &RestClient, raid: RaidId, events: u64) {
     let seq = || async { rest.raid(raid).await.expect("the raid").seq.0 };
     let from = seq().await;
@@ -33,7 +33,8 @@ async fn wait_for_events(rest: &RestClient, raid: RaidId, events: u64) {
     }
 }
 
-/// Everything acknowledged exactly once, and every total equal to the ledger's sum.
+/// Stops and judges a group: everything acknowledged took effect exactly once, and every total
+/// equals the ledger's sum.
 async fn stop_and_judge(game: PlayingGroup) {
     let (verdict, _) = game.stop().await.settle().await;
     verdict.assert_no_violations();
@@ -44,18 +45,18 @@ async fn stop_and_judge(game: PlayingGroup) {
 #[tokio::test]
 async fn commands_are_acknowledged_once_or_refused_when_postgres_is_cut() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site.start().await;
+        let database = TestDatabase::proxied().await;
+        let server = database.start().await;
         let (game, rest) = start_group(&server).await;
         for _ in 0..10 {
             wait_for_events(&rest, game.raid, 3).await;
-            site.proxy().cut();
+            database.proxy().cut();
         }
-        // Longer than a commit is tried for: those are refused, and their raids reload.
+        // Longer than a commit is retried: these commands are refused, and their raids reload.
         wait_for_events(&rest, game.raid, 3).await;
-        site.proxy().refuse();
+        database.proxy().refuse();
         sleep(Duration::from_millis(2_500)).await;
-        site.proxy().release();
+        database.proxy().release();
         wait_for_events(&rest, game.raid, 20).await;
         stop_and_judge(game).await;
     })
@@ -65,25 +66,25 @@ async fn commands_are_acknowledged_once_or_refused_when_postgres_is_cut() {
 #[tokio::test]
 async fn every_effect_counts_once_when_replies_to_commits_are_lost() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site.start().await;
+        let database = TestDatabase::proxied().await;
+        let server = database.start().await;
         let (game, rest) = start_group(&server).await;
         for _ in 0..25 {
             wait_for_events(&rest, game.raid, 2).await;
-            site.proxy().lose_answers();
+            database.proxy().lose_answers();
         }
         wait_for_events(&rest, game.raid, 10).await;
         assert!(
-            site.proxy().lost_answers() >= 25,
+            database.proxy().lost_answers() >= 25,
             "{} answers lost",
-            site.proxy().lost_answers()
+            database.proxy().lost_answers()
         );
         stop_and_judge(game).await;
     })
     .await;
 }
 
-/// A refusal that a client may repeat, with the time after which.
+/// Asserts that an error is a retryable refusal with a retry time.
 fn assert_unavailable(error: &ErrorBody) {
     assert_eq!(
         (error.r#type, error.retry),
@@ -97,29 +98,30 @@ fn say_command(text: &str) -> Command {
     Command::Say { text: text.into() }
 }
 
-/// Two members' connections, both watching.
+/// Returns two members' connections, both watching.
 async fn open_two_sockets(server: &TestServer) -> (RaidId, TestSocket, TestSocket) {
-    let party = RaidGroup::create(server.target(), 1, &long_raid(3)).await;
-    let mut wires = Vec::new();
+    let group = RaidGroup::create(server.target(), 1, &long_raid(3)).await;
+    let mut sockets = Vec::new();
     for codec in Codec::ALL {
-        let token = party.add_member().await.access_token;
-        let mut wire = TestSocket::connect_authenticated(server.target(), codec, &token).await;
-        wire.watch(party.raid, None).await;
-        wires.push(wire);
+        let token = group.add_member().await.access_token;
+        let mut socket = TestSocket::connect_authenticated(server.target(), codec, &token).await;
+        socket.watch(group.raid, None).await;
+        sockets.push(socket);
     }
-    let (second, first) = (wires.pop().expect("two"), wires.pop().expect("two"));
-    (party.raid, first, second)
+    let second = sockets.pop().expect("two");
+    let first = sockets.pop().expect("two");
+    (group.raid, first, second)
 }
 
-/// Sends a command again as the errors say, until it is acknowledged.
+/// Sends a command, repeating it after each error's retry time, until it is acknowledged.
 async fn send_until_acknowledged(
-    wire: &mut TestSocket,
+    socket: &mut TestSocket,
     raid: RaidId,
     op: &str,
     command: &Command,
 ) -> (Seq, bool) {
     loop {
-        match wire.execute(raid, Some(op), command.clone()).await {
+        match socket.execute(raid, Some(op), command.clone()).await {
             Ok(acknowledged) => return acknowledged,
             Err(error) => {
                 assert_unavailable(&error);
@@ -132,11 +134,11 @@ async fn send_until_acknowledged(
 #[tokio::test]
 async fn a_postgres_stall_refuses_commands_but_keeps_signals_and_clients() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site.start().await;
+        let database = TestDatabase::proxied().await;
+        let server = database.start().await;
         let (raid, mut ada, mut bob) = open_two_sockets(&server).await;
         let before = ada.say(raid, "before").await;
-        site.proxy().hold(&[ToServer, ToClient]);
+        database.proxy().hold(&[ToServer, ToClient]);
         let began = Instant::now();
         let number = ada
             .send_command(raid, Some("stalled"), say_command("once"))
@@ -168,7 +170,7 @@ async fn a_postgres_stall_refuses_commands_but_keeps_signals_and_clients() {
                 .await
                 .expect_err("no store"),
         );
-        let ready = RestClient::new(server.target()).expect("doors");
+        let ready = RestClient::new(server.target()).expect("a REST client");
         while ready.is_ready().await {
             sleep(Duration::from_millis(50)).await;
         }
@@ -183,7 +185,7 @@ async fn a_postgres_stall_refuses_commands_but_keeps_signals_and_clients() {
             .await;
         sleep(Duration::from_secs(5).saturating_sub(began.elapsed())).await;
 
-        site.proxy().release();
+        database.proxy().release();
         let (seq, _) =
             send_until_acknowledged(&mut ada, raid, "stalled", &say_command("once")).await;
         assert_eq!(seq, before.next());
@@ -197,11 +199,11 @@ async fn a_postgres_stall_refuses_commands_but_keeps_signals_and_clients() {
         while !ready.is_ready().await {
             sleep(Duration::from_millis(50)).await;
         }
-        for wire in [&ada, &bob] {
+        for socket in [&ada, &bob] {
             assert!(
-                wire.received_seqs().is_sorted_by(|a, b| a + 1 == *b),
+                socket.received_seqs().is_sorted_by(|a, b| a + 1 == *b),
                 "{:?}",
-                wire.received_seqs()
+                socket.received_seqs()
             );
         }
         assert_eq!(bob.received_seqs().last(), Some(&after.0));
@@ -209,15 +211,16 @@ async fn a_postgres_stall_refuses_commands_but_keeps_signals_and_clients() {
     .await;
 }
 
-/// The session gives up, loads the raid anew over fresh connections and goes on; then its old batch arrives.
+/// The session gives up, reloads the raid over new connections and goes on; then its old batch
+/// arrives.
 #[tokio::test]
 async fn a_batch_that_arrives_after_the_reload_is_fenced() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site.start().await;
+        let database = TestDatabase::proxied().await;
+        let server = database.start().await;
         let (raid, mut ada, mut bob) = open_two_sockets(&server).await;
         let before = ada.say(raid, "before").await;
-        site.proxy().hold_open_connections(&[ToServer]);
+        database.proxy().hold_open_connections(&[ToServer]);
         assert_unavailable(
             &ada.execute(raid, Some("late"), say_command("late"))
                 .await
@@ -227,12 +230,12 @@ async fn a_batch_that_arrives_after_the_reload_is_fenced() {
             send_until_acknowledged(&mut ada, raid, "late", &say_command("late")).await;
         assert_eq!((seq, duplicate), (before.next(), false));
 
-        site.proxy().release();
+        database.proxy().release();
         for number in 1..=20 {
             let said = bob.say(raid, format!("after {number}")).await;
             assert_eq!(said.0, seq.0 + number);
         }
-        let rows = site
+        let rows = database
             .store()
             .await
             .events(raid, Seq::ZERO, 1_000)
@@ -247,7 +250,7 @@ async fn a_batch_that_arrives_after_the_reload_is_fenced() {
             rows.iter()
                 .zip(1..)
                 .all(|(event, seq)| event.seq == Seq(seq)),
-            "a hole"
+            "the ledger has a hole"
         );
         assert_eq!(
             bob.received_seqs().last().copied(),
@@ -260,31 +263,31 @@ async fn a_batch_that_arrives_after_the_reload_is_fenced() {
     .await;
 }
 
-/// The other order: the old batch arrives between giving up and loading anew.
+/// The other order: the old batch arrives before the reload.
 #[tokio::test]
 async fn a_batch_that_arrives_before_the_reload_makes_its_retry_a_repeat() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site.start().await;
+        let database = TestDatabase::proxied().await;
+        let server = database.start().await;
         let (raid, mut ada, mut bob) = open_two_sockets(&server).await;
         let before = ada.say(raid, "before").await;
-        // The statement arrives; its answer does not.
-        site.proxy().hold(&[ToClient]);
+        // The statement arrives; its reply does not.
+        database.proxy().hold(&[ToClient]);
         assert_unavailable(
             &ada.execute(raid, Some("late"), say_command("late"))
                 .await
                 .expect_err("no answer"),
         );
-        site.proxy().release();
+        database.proxy().release();
         let (seq, duplicate) =
             send_until_acknowledged(&mut ada, raid, "late", &say_command("late")).await;
         assert_eq!((seq, duplicate), (before.next(), true));
         assert_eq!(bob.say(raid, "after").await, seq.next());
-        for wire in [&ada, &bob] {
+        for socket in [&ada, &bob] {
             assert!(
-                wire.received_seqs().is_sorted_by(|a, b| a + 1 == *b),
+                socket.received_seqs().is_sorted_by(|a, b| a + 1 == *b),
                 "{:?}",
-                wire.received_seqs()
+                socket.received_seqs()
             );
         }
         assert_eq!(
@@ -298,13 +301,13 @@ async fn a_batch_that_arrives_before_the_reload_makes_its_retry_a_repeat() {
 #[tokio::test]
 async fn a_postgres_crash_and_recovery_loses_no_acknowledged_command() {
     with_timeout(async {
-        let mut cluster = PostgresServer::start().await;
-        let site = TestDatabase::on_server(&cluster).await;
-        let server = site.start().await;
+        let mut postgres = PostgresServer::start().await;
+        let database = TestDatabase::on_server(&postgres).await;
+        let server = database.start().await;
         let (game, rest) = start_group(&server).await;
         for _ in 0..3 {
             wait_for_events(&rest, game.raid, 30).await;
-            cluster.crash_and_recover().await;
+            postgres.crash_and_recover().await;
         }
         wait_for_events(&rest, game.raid, 30).await;
         stop_and_judge(game).await;
@@ -312,20 +315,20 @@ async fn a_postgres_crash_and_recovery_loses_no_acknowledged_command() {
     .await;
 }
 
-/// Requests that make something are repeated with their key when their answer is lost.
+/// A request that creates something is repeated with its key when the reply is lost.
 #[tokio::test]
 async fn lost_replies_create_a_raid_once_and_keep_the_sign_in() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site.start().await;
+        let database = TestDatabase::proxied().await;
+        let server = database.start().await;
         let rest = RestClient::new(server.target())
-            .expect("doors")
+            .expect("a REST client")
             .with_retry_timeout(Duration::from_secs(30));
         let mut tokens = rest.sign_in_guest("Ada").await.expect("a guest");
         for round in 0..12 {
             let own = rest.with_token(&tokens.access_token);
             let key = raidhall_protocol::OpKey::try_from(format!("raid-{round}")).expect("a key");
-            site.proxy().lose_answers();
+            database.proxy().lose_answers();
             let made = own
                 .create_raid(&long_raid(2), Some(&key))
                 .await
@@ -337,13 +340,13 @@ async fn lost_replies_create_a_raid_once_and_keep_the_sign_in() {
                     .state,
                 made.state
             );
-            site.proxy().lose_answers();
+            database.proxy().lose_answers();
             tokens = rest
                 .refresh_tokens(&tokens.refresh_token)
                 .await
                 .expect("the next pair");
             let own = rest.with_token(&tokens.access_token);
-            site.proxy().lose_answers();
+            database.proxy().lose_answers();
             let answer = own
                 .send_command(made.state.id, Some(&key), &say_command("once"))
                 .await
@@ -351,7 +354,7 @@ async fn lost_replies_create_a_raid_once_and_keep_the_sign_in() {
             let events = own.all_events(made.state.id).await.expect("the ledger");
             assert_eq!((answer.seq, events.len()), (Seq(3), 3), "{events:?}");
         }
-        let mine = site
+        let mine = database
             .store()
             .await
             .raids_by_member(tokens.player.id, None, None, 100)
@@ -359,9 +362,9 @@ async fn lost_replies_create_a_raid_once_and_keep_the_sign_in() {
             .expect("the list");
         assert_eq!(mine.len(), 12, "one raid for each key");
         assert!(
-            site.proxy().lost_answers() >= 36,
+            database.proxy().lost_answers() >= 36,
             "{} answers lost",
-            site.proxy().lost_answers()
+            database.proxy().lost_answers()
         );
     })
     .await;
@@ -370,22 +373,22 @@ async fn lost_replies_create_a_raid_once_and_keep_the_sign_in() {
 #[tokio::test]
 async fn requests_without_postgres_are_refused_with_503_and_a_retry_time() {
     with_timeout(async {
-        let site = TestDatabase::proxied().await;
-        let server = site
+        let database = TestDatabase::proxied().await;
+        let server = database
             .start_with(&[("STORE__CONNECT_TIMEOUT_MS", "500")])
             .await;
-        let party = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
-        let rest = party.players[0].rest().with_retry_timeout(Duration::ZERO);
-        site.proxy().refuse();
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let rest = group.players[0].rest().with_retry_timeout(Duration::ZERO);
+        database.proxy().refuse();
         let key = raidhall_protocol::OpKey::try_from("gone".to_owned()).expect("a key");
         let results = [
             rest.sign_in_guest("Bob").await.map(drop),
             rest.profile().await.map(drop),
             rest.create_raid(&long_raid(2), Some(&key)).await.map(drop),
-            rest.send_command(party.raid, Some(&key), &say_command("gone"))
+            rest.send_command(group.raid, Some(&key), &say_command("gone"))
                 .await
                 .map(drop),
-            rest.events(party.raid, Seq::ZERO, 10).await.map(drop),
+            rest.events(group.raid, Seq::ZERO, 10).await.map(drop),
         ];
         for result in results {
             match result {
@@ -397,11 +400,11 @@ async fn requests_without_postgres_are_refused_with_503_and_a_retry_time() {
                 other => panic!("{other:?}"),
             }
         }
-        site.proxy().release();
+        database.proxy().release();
         let back = rest.with_retry_timeout(Duration::from_secs(30));
         back.profile().await.expect("a profile");
         let answer = back
-            .send_command(party.raid, Some(&key), &say_command("gone"))
+            .send_command(group.raid, Some(&key), &say_command("gone"))
             .await
             .expect("said");
         assert_eq!((answer.seq, answer.duplicate), (Seq(3), false));

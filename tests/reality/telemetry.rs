@@ -1,4 +1,4 @@
-//! What an instance says of itself: its health and its metrics.
+//! An instance's health and metrics, as it reports them.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::sleep;
 
 use crate::process::TestServer;
 
-/// Lets an instance serve its metrics on any free port.
+/// Setting that serves an instance's metrics on any free port.
 pub const METRICS_SETTING: (&str, &str) = ("TELEMETRY__METRICS_LISTEN", "127.0.0.1:0");
 
-/// What `/readyz` tells.
+/// The response of `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportedHealth {
-    /// Whether clients should be sent there.
+    /// Whether a load balancer should send clients to the instance.
     pub ready: bool,
     pub status: String,
     pub store: String,
@@ -29,7 +29,8 @@ impl TestServer {
         let body: Value =
             serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
         let word = |word: &Value| word.as_str().expect("a word").to_owned();
-        let (store, bus) = (word(&body["checks"]["store"]), word(&body["checks"]["bus"]));
+        let store = word(&body["checks"]["store"]);
+        let bus = word(&body["checks"]["bus"]);
         ReportedHealth {
             ready,
             status: word(&body["status"]),
@@ -38,7 +39,8 @@ impl TestServer {
         }
     }
 
-    /// Waits until it says that its bus works, or that it fails. It must be ready all the time.
+    /// Waits until the instance reports that its bus works, or that it fails. The instance must be
+    /// ready all the time.
     pub async fn wait_for_bus(&self, works: bool) {
         let expected = if works {
             ("ready", "ok")
@@ -49,7 +51,7 @@ impl TestServer {
             let health = self.health().await;
             assert!(
                 health.ready,
-                "without a bus it is slower, and no worse: {health:?}"
+                "without a bus the instance stays ready: {health:?}"
             );
             if (&*health.status, &*health.bus) == expected {
                 return;
@@ -58,7 +60,7 @@ impl TestServer {
         }
     }
 
-    /// The page of metrics. Needs [`METRICS`].
+    /// Returns the metrics page. Needs [`METRICS_SETTING`].
     pub async fn metrics_page(&self) -> String {
         let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
         answer
@@ -68,7 +70,8 @@ impl TestServer {
             .expect("the metrics")
     }
 
-    /// The sum of a metric over all its labels, or of the one series named with its labels. Needs [`METRICS`].
+    /// Returns the sum of a metric over all its labels, or of the one series named with its labels.
+    /// Needs [`METRICS_SETTING`].
     pub async fn metric_sum(&self, name: &str) -> f64 {
         let page = self.metrics_page().await;
         let value = |line: &str| {

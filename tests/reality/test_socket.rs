@@ -10,28 +10,28 @@ use raidhall_protocol::{
 };
 use tokio::time::timeout;
 
-/// How long an answer may take.
+/// How long an expected message may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct TestSocket {
     socket: Socket,
     next_id: u64,
-    /// Everything that came, first to last.
+    /// Every message received, in order.
     pub received: Vec<Arc<ServerMessage>>,
 }
 
-/// What a command is answered with.
+/// The reply to a command: seq and whether it is a repeat, or an error.
 pub type CommandReply = Result<(Seq, bool), ErrorBody>;
 
 impl TestSocket {
-    /// Connected and welcomed.
+    /// Connects and authenticates with the given token.
     pub async fn connect_authenticated(target: &Target, codec: Codec, token: &str) -> TestSocket {
-        let mut wire = Self::connect(target, codec).await;
-        wire.socket.authenticate(token).await.expect("a welcome");
-        wire
+        let mut socket = Self::connect(target, codec).await;
+        socket.socket.authenticate(token).await.expect("a welcome");
+        socket
     }
 
-    /// Connected, and no word said.
+    /// Connects without sending anything.
     pub async fn connect(target: &Target, codec: Codec) -> TestSocket {
         let socket = Socket::connect(target, codec, Decoder::new())
             .await
@@ -47,16 +47,16 @@ impl TestSocket {
         self.socket
             .send(&message)
             .await
-            .expect("the server takes it");
+            .expect("the server accepts it");
     }
 
-    /// The next message.
+    /// Returns the next message; panics when the connection ends.
     pub async fn next_message(&mut self) -> Arc<ServerMessage> {
         let message = self.try_next_message().await;
         message.unwrap_or_else(|closed| panic!("closed: {closed:?}, after {:?}", self.received))
     }
 
-    /// The next message, or how the connection ended.
+    /// Returns the next message, or how the connection ended.
     pub async fn try_next_message(&mut self) -> Result<Arc<ServerMessage>, CloseInfo> {
         loop {
             let incoming = timeout(TIMEOUT, self.socket.next()).await;
@@ -72,11 +72,11 @@ impl TestSocket {
         }
     }
 
-    /// Reads on to the message that is meant.
-    pub async fn wait_for<T>(&mut self, meant: impl Fn(&ServerMessage) -> Option<T>) -> T {
+    /// Reads on to the first message for which the function returns something, and returns that.
+    pub async fn wait_for<T>(&mut self, select: impl Fn(&ServerMessage) -> Option<T>) -> T {
         loop {
             let message = self.next_message().await;
-            if let Some(found) = meant(&message) {
+            if let Some(found) = select(&message) {
                 return found;
             }
         }
@@ -91,7 +91,7 @@ impl TestSocket {
         }
     }
 
-    /// Watches a raid: the seq of the answer, and whether it is a replay.
+    /// Watches a raid. Returns the seq of the reply, and whether it is a replay.
     pub async fn watch(&mut self, raid: RaidId, since: Option<Seq>) -> (Seq, bool) {
         self.send(ClientMessage::Watch {
             id: None,
@@ -107,7 +107,7 @@ impl TestSocket {
         .await
     }
 
-    /// Sends a command, and gives its number.
+    /// Sends a command, and returns its correlation number.
     pub async fn send_command(&mut self, raid: RaidId, op: Option<&str>, cmd: Command) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -116,19 +116,19 @@ impl TestSocket {
         id
     }
 
-    /// The answer to a command.
+    /// Returns the reply to a command.
     pub async fn wait_for_result(&mut self, number: u64) -> CommandReply {
         self.wait_for(|message| command_result(message, number))
             .await
     }
 
-    /// Sends a command and waits for its answer.
+    /// Sends a command and waits for its reply.
     pub async fn execute(&mut self, raid: RaidId, op: Option<&str>, cmd: Command) -> CommandReply {
         let number = self.send_command(raid, op, cmd).await;
         self.wait_for_result(number).await
     }
 
-    /// The next error in answer to a message of this kind.
+    /// Returns the next error that replies to a message of this type.
     pub async fn wait_for_error(&mut self, to: &str) -> ErrorBody {
         self.wait_for(|message| match message {
             ServerMessage::Error { re, error, .. } if re == to => Some(error.clone()),
@@ -137,7 +137,7 @@ impl TestSocket {
         .await
     }
 
-    /// The seqs of the events that came.
+    /// Returns the seqs of all events received.
     pub fn received_seqs(&self) -> Vec<u64> {
         self.received
             .iter()
@@ -145,16 +145,16 @@ impl TestSocket {
             .collect()
     }
 
-    /// Something for this client to say.
+    /// Sends a chat message, and returns the seq of its event.
     pub async fn say(&mut self, raid: RaidId, text: impl Into<String>) -> Seq {
         self.execute(raid, None, Command::Say { text: text.into() })
             .await
-            .expect("it may talk")
+            .expect("the command is accepted")
             .0
     }
 }
 
-/// The seq of an event.
+/// Returns the seq of a message that is an event.
 pub fn event_seq(message: &ServerMessage) -> Option<u64> {
     match message {
         ServerMessage::Event { event, .. } => Some(event.seq.0),
@@ -162,7 +162,7 @@ pub fn event_seq(message: &ServerMessage) -> Option<u64> {
     }
 }
 
-/// What a message answers to a command, if it does.
+/// Returns the reply to a command if the message is one.
 pub fn command_result(message: &ServerMessage, number: u64) -> Option<CommandReply> {
     match message {
         ServerMessage::Ack {

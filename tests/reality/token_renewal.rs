@@ -1,4 +1,5 @@
-//! A second `hello` renews a connection's token: our own, a host app's, nobody else's.
+//! A second `hello` renews a connection's token: by the server's own or a host app's token, but
+//! only of the same player.
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +21,7 @@ use crate::raid_group::{long_raid, target};
 use crate::test_socket::TestSocket;
 use crate::with_timeout;
 
-/// A server that believes a host app, and the host app's key.
+/// A server that trusts a host app as an issuer, and the host app's key.
 struct HostAppFixture {
     database: TestDatabase,
     server: TestServer,
@@ -39,18 +40,18 @@ impl HostAppFixture {
             r#"[{{issuer="https://host.example",audience="raids",jwks="{}"}}]"#,
             keys.path().display()
         );
-        let site = TestDatabase::sqlite().await;
-        let server = site.start_with(&[("AUTH__ISSUERS", &issuers)]).await;
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with(&[("AUTH__ISSUERS", &issuers)]).await;
         let signing = EncodingKey::from_ed_pem(pair.serialize_pem().as_bytes()).expect("a key");
         HostAppFixture {
-            database: site,
+            database,
             server,
             signing,
             _keys: keys,
         }
     }
 
-    /// The host app's token for one of its users, good for so many seconds.
+    /// Returns the host app's token for one of its users, valid for this many seconds.
     fn host_app_token(&self, subject: &str, seconds: i64) -> String {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -88,24 +89,25 @@ impl HostAppFixture {
     fn rest(&self, token: &str) -> RestClient {
         let target = target(self.server.target().address());
         RestClient::with_targets(Targets::from(target))
-            .expect("doors")
+            .expect("a REST client")
             .with_token(token)
     }
 }
 
-/// Says hello again, and gives the player that the server welcomes.
-async fn renew_and_get_player(wire: &mut TestSocket, token: &str) -> PlayerId {
-    wire.send(hello_message(token)).await;
+/// Sends another hello, and returns the player that the server welcomes.
+async fn renew_and_get_player(socket: &mut TestSocket, token: &str) -> PlayerId {
+    socket.send(hello_message(token)).await;
     let player = |message: &ServerMessage| match message {
         ServerMessage::Welcome { player, .. } => player.as_ref().map(|player| player.id),
         _ => None,
     };
-    wire.wait_for(player).await
+    socket.wait_for(player).await
 }
 
-async fn renew_and_get_error(wire: &mut TestSocket, token: &str) -> String {
-    wire.send(hello_message(token)).await;
-    wire.wait_for_error("hello")
+async fn renew_and_get_error(socket: &mut TestSocket, token: &str) -> String {
+    socket.send(hello_message(token)).await;
+    socket
+        .wait_for_error("hello")
         .await
         .r#type
         .as_str()
@@ -135,24 +137,27 @@ async fn a_connection_is_renewed_only_by_tokens_of_its_player() {
         let guest = host.rest("").sign_in_guest("Ada").await.expect("a guest");
         let other = host.rest("").sign_in_guest("Ben").await.expect("a guest");
         let raid = create_raid(&host, &guest.access_token).await;
-        let mut wire = TestSocket::connect_authenticated(
+        let mut socket = TestSocket::connect_authenticated(
             host.server.target(),
             Codec::Json,
             &guest.access_token,
         )
         .await;
-        wire.watch(raid, None).await;
+        socket.watch(raid, None).await;
         assert_eq!(
-            renew_and_get_error(&mut wire, &other.access_token).await,
+            renew_and_get_error(&mut socket, &other.access_token).await,
             "forbidden"
         );
         assert_eq!(
-            renew_and_get_error(&mut wire, &host.host_app_token("ada", 60)).await,
+            renew_and_get_error(&mut socket, &host.host_app_token("ada", 60)).await,
             "forbidden",
-            "a player of its own so far"
+            "the external identity is not linked yet"
         );
         for bad in ["rubbish", &host.host_app_token("ada", -60)] {
-            assert_eq!(renew_and_get_error(&mut wire, bad).await, "unauthenticated");
+            assert_eq!(
+                renew_and_get_error(&mut socket, bad).await,
+                "unauthenticated"
+            );
         }
         let link = json!({"token": host.host_app_token("ada-2", 60)});
         let (status, linked) = host
@@ -160,14 +165,14 @@ async fn a_connection_is_renewed_only_by_tokens_of_its_player() {
             .await;
         assert_eq!(status, StatusCode::OK, "{linked}");
         assert_eq!(
-            renew_and_get_player(&mut wire, &host.host_app_token("ada-2", 60)).await,
+            renew_and_get_player(&mut socket, &host.host_app_token("ada-2", 60)).await,
             guest.player.id
         );
         assert_eq!(
-            renew_and_get_player(&mut wire, &guest.access_token).await,
+            renew_and_get_player(&mut socket, &guest.access_token).await,
             guest.player.id
         );
-        wire.say(raid, "still here, still me").await;
+        socket.say(raid, "still here, still me").await;
     })
     .await;
 }
@@ -178,13 +183,14 @@ async fn messages_after_a_token_renewal_are_handled_after_it() {
         let host = HostAppFixture::start().await;
         let token = host.host_app_token("ada", 600);
         let raid = create_raid(&host, &token).await;
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(host.server.target(), Codec::MessagePack, &token)
                 .await;
-        wire.watch(raid, None).await;
-        wire.send(hello_message(&host.host_app_token("ada", 900)))
+        socket.watch(raid, None).await;
+        socket
+            .send(hello_message(&host.host_app_token("ada", 900)))
             .await;
-        let number = wire
+        let number = socket
             .send_command(
                 raid,
                 None,
@@ -193,9 +199,12 @@ async fn messages_after_a_token_renewal_are_handled_after_it() {
                 },
             )
             .await;
-        wire.received.clear();
-        wire.wait_for_result(number).await.expect("it may talk");
-        let first = wire
+        socket.received.clear();
+        socket
+            .wait_for_result(number)
+            .await
+            .expect("the command is accepted");
+        let first = socket
             .received
             .iter()
             .find(|message| !matches!(***message, ServerMessage::Beat { .. }));
@@ -205,7 +214,7 @@ async fn messages_after_a_token_renewal_are_handled_after_it() {
                 Some(ServerMessage::Welcome { .. })
             ),
             "{:?}",
-            wire.received
+            socket.received
         );
     })
     .await;
@@ -217,10 +226,10 @@ async fn a_banned_player_is_disconnected_and_no_token_lets_them_back() {
         let host = HostAppFixture::start().await;
         let token = host.host_app_token("ada", 600);
         let raid = create_raid(&host, &token).await;
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(host.server.target(), Codec::Json, &token).await;
-        wire.watch(raid, None).await;
-        let player = renew_and_get_player(&mut wire, &token).await;
+        socket.watch(raid, None).await;
+        let player = renew_and_get_player(&mut socket, &token).await;
         let admin = host
             .database
             .token(Scope::Admin, None, Duration::from_secs(60));
@@ -230,14 +239,14 @@ async fn a_banned_player_is_disconnected_and_no_token_lets_them_back() {
             .await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
-            wire.wait_for_close().await.code,
+            socket.wait_for_close().await.code,
             Some(CloseCode::Forbidden.code())
         );
         for token in [token, host.host_app_token("ada", 900)] {
-            let mut wire = TestSocket::connect(host.server.target(), Codec::Json).await;
-            wire.send(hello_message(&token)).await;
+            let mut socket = TestSocket::connect(host.server.target(), Codec::Json).await;
+            socket.send(hello_message(&token)).await;
             assert_eq!(
-                wire.wait_for_close().await.code,
+                socket.wait_for_close().await.code,
                 Some(CloseCode::Forbidden.code())
             );
         }
@@ -247,17 +256,18 @@ async fn a_banned_player_is_disconnected_and_no_token_lets_them_back() {
         assert_eq!(status, StatusCode::OK);
         let back = async {
             loop {
-                let mut wire = TestSocket::connect(host.server.target(), Codec::Json).await;
-                wire.send(hello_message(&host.host_app_token("ada", 900)))
+                let mut socket = TestSocket::connect(host.server.target(), Codec::Json).await;
+                socket
+                    .send(hello_message(&host.host_app_token("ada", 900)))
                     .await;
-                if wire.try_next_message().await.is_ok() {
+                if socket.try_next_message().await.is_ok() {
                     return;
                 }
             }
         };
         tokio::time::timeout(Duration::from_secs(10), back)
             .await
-            .expect("let in again");
+            .expect("admitted again");
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Traces, as a collector gets them. Only in a build that has them.
+//! Traces as a collector receives them; only in builds with the feature `otel`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +20,13 @@ use crate::telemetry::METRICS_SETTING;
 use crate::test_socket::TestSocket;
 use crate::{wait_until, with_timeout};
 
-const CANARY: &str = "what-nobody-else-may-read";
+const CANARY: &str = "canary-9c41e07b";
 const TRACE_ALL_SETTING: (&str, &str) = ("TELEMETRY__TRACES_PER_THOUSAND", "1000");
 
 type ExportedBytes = Arc<Mutex<Vec<u8>>>;
 
-/// A collector: its address, and all that was sent to it. Names and numbers stand in it as they are.
+/// Starts a collector; returns its address and all bytes sent to it, in which names and numbers can
+/// be found unencoded.
 async fn start_collector() -> (String, ExportedBytes) {
     let exported = ExportedBytes::default();
     let take = |State(exported): State<ExportedBytes>, body: Bytes| async move {
@@ -48,13 +49,13 @@ fn contains(exported: &ExportedBytes, what: &[u8]) -> bool {
 async fn traces_cover_requests_and_commands_but_not_their_contents() {
     with_timeout(async {
         let (endpoint, exported) = start_collector().await;
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let settings = [
             ("TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()),
             TRACE_ALL_SETTING,
         ];
-        let mut server = site.start_with(&settings).await;
-        let rest = RestClient::new(server.target()).expect("doors");
+        let mut server = database.start_with(&settings).await;
+        let rest = RestClient::new(server.target()).expect("a REST client");
         let ada = rest.sign_in_guest(CANARY).await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
         let raid = rest
@@ -72,12 +73,12 @@ async fn traces_cover_requests_and_commands_but_not_their_contents() {
         )
         .await
         .expect("sent");
-        let mut wire =
+        let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, &ada.access_token)
                 .await;
-        wire.watch(raid, None).await;
-        wire.say(raid, CANARY).await;
-        // A parent that a client makes up is not believed; the proxy's would be.
+        socket.watch(raid, None).await;
+        socket.say(raid, CANARY).await;
+        // A trace parent invented by a client is ignored; a trusted proxy's would be continued.
         let parent: [u8; 16] = [0xab; 16];
         let header = format!("00-{}-00f067aa0ba902b7-01", "ab".repeat(16));
         let client = Client::builder().no_proxy().build().expect("a client");
@@ -87,7 +88,7 @@ async fn traces_cover_requests_and_commands_but_not_their_contents() {
             .send()
             .await
             .expect("answered");
-        // What is left is sent at the end.
+        // The remaining spans are exported at the end.
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code(Duration::from_secs(20)).await, Some(0));
         for name in [
@@ -118,20 +119,20 @@ async fn traces_cover_requests_and_commands_but_not_their_contents() {
 async fn the_trace_of_a_trusted_proxy_is_continued() {
     with_timeout(async {
         let (endpoint, exported) = start_collector().await;
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let trusted = ("SERVER__TRUSTED_PROXIES", "127.0.0.1");
-        // None of our own choice: what it says is traced is.
+        // None sampled by the server: only what the proxy marks as traced is exported.
         let settings = [
             ("TELEMETRY__OTLP_ENDPOINT", endpoint.as_str()),
             ("TELEMETRY__TRACES_PER_THOUSAND", "0"),
             trusted,
         ];
-        let mut server = site.start_with(&settings).await;
+        let mut server = database.start_with(&settings).await;
         let client = Client::builder().no_proxy().build().expect("a client");
-        let ask = |path: &str| client.get(server.target().url(path));
-        ask("/readyz").send().await.expect("answered");
+        let get = |path: &str| client.get(server.target().url(path));
+        get("/readyz").send().await.expect("answered");
         let header = format!("00-{}-00f067aa0ba902b7-01", "ab".repeat(16));
-        ask("/healthz")
+        get("/healthz")
             .header("traceparent", header)
             .send()
             .await
@@ -150,7 +151,7 @@ async fn the_trace_of_a_trusted_proxy_is_continued() {
 #[tokio::test]
 async fn a_missing_trace_collector_delays_no_request() {
     with_timeout(async {
-        let site = TestDatabase::sqlite().await;
+        let database = TestDatabase::sqlite().await;
         let unreachable = target("127.0.0.1:1".parse().expect("an address")).url("");
         let settings = [
             (
@@ -160,8 +161,8 @@ async fn a_missing_trace_collector_delays_no_request() {
             TRACE_ALL_SETTING,
             METRICS_SETTING,
         ];
-        let mut server = site.start_with(&settings).await;
-        let rest = RestClient::new(server.target()).expect("doors");
+        let mut server = database.start_with(&settings).await;
+        let rest = RestClient::new(server.target()).expect("a REST client");
         let ada = rest.sign_in_guest("Ada").await.expect("a guest");
         let rest = rest.with_token(&ada.access_token);
         let raid = rest
@@ -176,7 +177,7 @@ async fn a_missing_trace_collector_delays_no_request() {
         rest.send_command(raid, None, &Command::Start)
             .await
             .expect("done");
-        wait_until("sending fails", async || {
+        wait_until("an export has failed", async || {
             server
                 .metric_sum("raidhall_trace_exports_total{outcome=\"failed\"}")
                 .await

@@ -1,4 +1,4 @@
-//! A member's connection that only watches, and writes down when it was told what.
+//! A recorder on a member's connection, which only watches and records what it receives, and when.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::test_socket::TestSocket;
 
-/// One who watches until this is dropped.
+/// A watching connection that records until it is dropped.
 pub struct WatchRecorder {
     record: Arc<Mutex<WatchRecord>>,
     task: JoinHandle<()>,
@@ -19,7 +19,7 @@ pub struct WatchRecorder {
 
 #[derive(Default)]
 struct WatchRecord {
-    /// How far, and when.
+    /// The seqs that were reached by an event or a snapshot, and when.
     events: Vec<(Seq, Instant)>,
     signals: Vec<Instant>,
     has_gap: bool,
@@ -29,41 +29,43 @@ struct WatchRecord {
 }
 
 impl WatchRecorder {
-    /// Watches on by a connection that watches.
-    pub fn start(wire: TestSocket) -> WatchRecorder {
+    /// Starts to record on a connection that is already watching.
+    pub fn start(socket: TestSocket) -> WatchRecorder {
         let record = Arc::<Mutex<WatchRecord>>::default();
-        let task = tokio::spawn(record_messages(wire, Arc::clone(&record)));
+        let task = tokio::spawn(record_messages(socket, Arc::clone(&record)));
         WatchRecorder { record, task }
     }
 
-    /// Waits until it has seen an event. Gives the moment at which it did.
+    /// Waits until an event, or a snapshot that covers it, was received. Returns when that was.
     pub async fn wait_for_event(&self, seq: Seq) -> Instant {
-        self.wait_for(|seen| {
-            seen.events
+        self.wait_for(|record| {
+            record
+                .events
                 .iter()
-                .find(|(upto, _)| *upto >= seq)
+                .find(|(reached, _)| *reached >= seq)
                 .map(|(_, at)| *at)
         })
         .await
     }
 
-    /// Waits until it has seen so many signals. Gives the moment at which it did.
+    /// Waits until this many signals were received. Returns when the last of them was.
     pub async fn wait_for_signals(&self, count: usize) -> Instant {
-        self.wait_for(|seen| seen.signals.get(count - 1).copied())
+        self.wait_for(|record| record.signals.get(count - 1).copied())
             .await
     }
 
-    /// Who was shown as gone.
+    /// Returns the players who were shown going offline.
     pub fn went_offline(&self) -> Vec<PlayerId> {
         self.record.lock().went_offline.clone()
     }
 
-    /// Who was shown as come.
+    /// Returns the players who were shown coming online.
     pub fn came_online(&self) -> Vec<PlayerId> {
         self.record.lock().came_online.clone()
     }
 
-    /// Whether it was told every event exactly once, one after the other, or a snapshot in place of many.
+    /// Returns whether every event came exactly once and in order, or a snapshot in place of
+    /// several.
     pub fn has_no_gap(&self) -> bool {
         !self.record.lock().has_gap
     }
@@ -71,14 +73,14 @@ impl WatchRecorder {
     async fn wait_for<T>(&self, what: impl Fn(&WatchRecord) -> Option<T>) -> T {
         loop {
             {
-                let seen = self.record.lock();
-                if let Some(found) = what(&seen) {
+                let record = self.record.lock();
+                if let Some(found) = what(&record) {
                     return found;
                 }
                 assert!(
-                    seen.closed.is_none(),
+                    record.closed.is_none(),
                     "the connection ended: {:?}",
-                    seen.closed
+                    record.closed
                 );
             }
             sleep(Duration::from_millis(5)).await;
@@ -92,13 +94,13 @@ impl Drop for WatchRecorder {
     }
 }
 
-async fn record_messages(mut wire: TestSocket, seen: Arc<Mutex<WatchRecord>>) {
+async fn record_messages(mut socket: TestSocket, record: Arc<Mutex<WatchRecord>>) {
     loop {
-        let message = wire.try_next_message().await;
-        let mut seen = seen.lock();
+        let message = socket.try_next_message().await;
+        let mut record = record.lock();
         match message {
-            Ok(message) => seen.apply(&message),
-            Err(closed) => return seen.closed = Some(closed),
+            Ok(message) => record.apply(&message),
+            Err(closed) => return record.closed = Some(closed),
         }
     }
 }
@@ -124,8 +126,8 @@ impl WatchRecord {
         }
     }
 
-    fn record_seq(&mut self, seq: Seq, rightly: bool) {
-        self.has_gap |= !rightly;
+    fn record_seq(&mut self, seq: Seq, is_contiguous: bool) {
+        self.has_gap |= !is_contiguous;
         self.events.push((seq, Instant::now()));
     }
 }

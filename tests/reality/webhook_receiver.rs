@@ -1,4 +1,5 @@
-//! A host app's end of webhooks: writes down what comes, checks its signature, and answers as it is told.
+//! A host app's webhook receiver: it records deliveries, checks their signatures, and responds as
+//! configured.
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -17,13 +18,13 @@ use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// What it and the servers know.
+/// The signing secret that the receiver and the servers share.
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Whose value [`PushReceiver::setting`] gives.
+/// The configuration key whose value [`WebhookReceiver::endpoints_setting`] returns.
 pub const ENDPOINTS: &str = "WEBHOOKS__ENDPOINTS";
 
-/// A message that came and was answered.
+/// A webhook message that was received and answered.
 #[derive(Debug, Clone)]
 pub struct ReceivedWebhook {
     pub id: String,
@@ -67,7 +68,7 @@ impl WebhookReceiver {
         }
     }
 
-    /// What has a server tell it.
+    /// Returns the setting that makes a server deliver to this receiver.
     pub fn endpoints_setting(&self) -> String {
         format!(
             r#"[{{name="app",url="http://{}/hooks",secret="{SECRET}"}}]"#,
@@ -75,12 +76,12 @@ impl WebhookReceiver {
         )
     }
 
-    /// What it answers from now on.
+    /// Sets the status of all responses from now on.
     pub fn set_status(&self, status: StatusCode) {
         self.state.lock().status = status;
     }
 
-    /// Whether it answers at all.
+    /// Sets whether requests hang without a response.
     pub fn set_hanging(&self, hangs: bool) {
         self.state.lock().is_hanging = hangs;
     }
@@ -89,18 +90,18 @@ impl WebhookReceiver {
         self.state.lock().received.clone()
     }
 
-    /// Waits until so many came.
+    /// Waits until this many messages have been received.
     pub async fn wait_for_received(&self, count: usize) -> Vec<ReceivedWebhook> {
-        crate::wait_until("messages came", async || {
+        crate::wait_until("the messages are received", async || {
             self.state.lock().received.len() >= count
         })
         .await;
         self.received()
     }
 
-    /// Waits until so many came, answered or not.
+    /// Waits until this many requests have arrived, answered or not.
     pub async fn wait_for_requests(&self, count: usize) {
-        crate::wait_until("it is asked", async || {
+        crate::wait_until("the requests have arrived", async || {
             self.state.lock().request_count >= count
         })
         .await;
@@ -133,7 +134,8 @@ async fn handle_delivery(
             .unwrap_or("")
             .to_owned()
     };
-    let (id, seconds) = (header("webhook-id"), header("webhook-timestamp"));
+    let id = header("webhook-id");
+    let seconds = header("webhook-timestamp");
     let key = BASE64
         .decode(SECRET.trim_start_matches("whsec_").as_bytes())
         .expect("a key");

@@ -1,4 +1,4 @@
-//! Webhooks to a receiver that takes them, refuses them, hangs, or comes back, while servers die.
+//! Webhooks to a receiver that accepts them, refuses them, hangs, or comes back, while servers die.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,40 +19,41 @@ use crate::raid_group::long_raid;
 use crate::webhook_receiver::{ENDPOINTS, ReceivedWebhook, WebhookReceiver};
 use crate::with_timeout;
 
-/// A site, who is told of what happens there, a server that tells it, and a player.
+/// Starts a database, a webhook receiver, a server that delivers to it, and a player's REST client.
 async fn start_fixture() -> (TestDatabase, WebhookReceiver, TestServer, RestClient) {
-    let (site, receiver) = (TestDatabase::sqlite().await, WebhookReceiver::start().await);
-    let server = start_server(&site, &receiver).await;
+    let database = TestDatabase::sqlite().await;
+    let receiver = WebhookReceiver::start().await;
+    let server = start_server(&database, &receiver).await;
     let (ada, _) = sign_in(server.target(), "Ada").await;
-    (site, receiver, server, ada)
+    (database, receiver, server, ada)
 }
 
-async fn start_server(site: &TestDatabase, receiver: &WebhookReceiver) -> TestServer {
-    let server = site
+async fn start_server(database: &TestDatabase, receiver: &WebhookReceiver) -> TestServer {
+    let server = database
         .start_with(&[(ENDPOINTS, &receiver.endpoints_setting())])
         .await;
-    wait_for_dispatcher(site, server.target()).await;
+    wait_for_dispatcher(database, server.target()).await;
     server
 }
 
-/// Waits until somebody delivers: what happens from then on is told.
-async fn wait_for_dispatcher(site: &TestDatabase, target: &Target) {
-    crate::wait_until("somebody delivers", async || {
-        request_admin(site, target, Method::GET, "", Value::Null).await["data"][0]["owner"]
+/// Waits until an instance delivers: every later event causes a delivery.
+async fn wait_for_dispatcher(database: &TestDatabase, target: &Target) {
+    crate::wait_until("an instance delivers", async || {
+        request_admin(database, target, Method::GET, "", Value::Null).await["data"][0]["owner"]
             .is_string()
     })
     .await;
 }
 
-/// What an operator asks of the webhooks.
+/// Sends a request to the operators' webhook API.
 async fn request_admin(
-    site: &TestDatabase,
+    database: &TestDatabase,
     target: &Target,
     method: Method,
     path: &str,
     body: Value,
 ) -> Value {
-    let token = site.token(Scope::Admin, None, Duration::from_secs(600));
+    let token = database.token(Scope::Admin, None, Duration::from_secs(600));
     let url = target.url(&format!("/api/v1/admin/webhooks{path}"));
     let client = Client::builder().no_proxy().build().expect("a client");
     let request = client.request(method, url).bearer_auth(token);
@@ -70,14 +71,14 @@ async fn request_admin(
         .expect("JSON")
 }
 
-/// A player's doors.
+/// Signs in a guest; returns a REST client with the player's token, and the player's id.
 async fn sign_in(target: &Target, name: &str) -> (RestClient, raidhall_protocol::PlayerId) {
-    let rest = RestClient::new(target).expect("doors");
+    let rest = RestClient::new(target).expect("a REST client");
     let pair = rest.sign_in_guest(name).await.expect("a guest");
     (rest.with_token(&pair.access_token), pair.player.id)
 }
 
-/// Makes so many raids; of each its leader's joining is told.
+/// Creates this many raids; the joining of each leader causes one delivery.
 async fn create_raids(rest: &RestClient, count: usize) -> Vec<RaidId> {
     let mut made = Vec::new();
     for _ in 0..count {
@@ -119,7 +120,7 @@ async fn webhook_messages_arrive_once_signed_and_in_order() {
         for command in [
             Command::Start,
             Command::Say {
-                text: "told to nobody".into(),
+                text: "not sent to webhooks".into(),
             },
             Command::AddTask {
                 title: "One".into(),
@@ -178,20 +179,20 @@ async fn webhook_messages_arrive_once_signed_and_in_order() {
 #[tokio::test]
 async fn a_refused_delivery_is_retried_with_the_same_id() {
     with_timeout(async {
-        let (site, receiver, server, ada) = start_fixture().await;
+        let (database, receiver, server, ada) = start_fixture().await;
         receiver.set_status(StatusCode::SERVICE_UNAVAILABLE);
         let first = create_raids(&ada, 1).await;
         receiver.wait_for_received(1).await;
         let waiting = || {
             request_admin(
-                &site,
+                &database,
                 server.target(),
                 Method::GET,
                 "/app/deliveries",
                 Value::Null,
             )
         };
-        crate::wait_until("it waits", async || {
+        crate::wait_until("the delivery waits for a retry", async || {
             waiting().await["data"][0]["attempts"] == 1
         })
         .await;
@@ -205,7 +206,7 @@ async fn a_refused_delivery_is_retried_with_the_same_id() {
         assert_eq!(got.iter().filter(|one| one.id == got[0].id).count(), 2);
         let all = expected_positions(&[first, more].concat());
         assert_eq!(BTreeSet::from_iter(raid_positions(&got)), all);
-        crate::wait_until("nothing waits", async || {
+        crate::wait_until("no delivery waits", async || {
             waiting().await["data"] == json!([])
         })
         .await;
@@ -216,23 +217,27 @@ async fn a_refused_delivery_is_retried_with_the_same_id() {
 #[tokio::test]
 async fn an_endpoint_that_answers_410_is_paused_until_resumed() {
     with_timeout(async {
-        let (site, receiver, server, ada) = start_fixture().await;
+        let (database, receiver, server, ada) = start_fixture().await;
         receiver.set_status(StatusCode::GONE);
         let first = create_raids(&ada, 1).await;
-        let state = || request_admin(&site, server.target(), Method::GET, "", Value::Null);
-        crate::wait_until("it is paused", async || {
+        let state = || request_admin(&database, server.target(), Method::GET, "", Value::Null);
+        crate::wait_until("the endpoint is paused", async || {
             state().await["data"][0]["paused"].is_string()
         })
         .await;
         receiver.set_status(StatusCode::OK);
         let more = create_raids(&ada, 2).await;
         server.kill().await;
-        let server = site
+        let server = database
             .start_with(&[(ENDPOINTS, &receiver.endpoints_setting())])
             .await;
-        assert_eq!(receiver.received().len(), 1, "paused is paused");
+        assert_eq!(
+            receiver.received().len(),
+            1,
+            "a paused endpoint gets nothing, even from a restarted server"
+        );
         let resumed = request_admin(
-            &site,
+            &database,
             server.target(),
             Method::POST,
             "/app/resume",
@@ -252,22 +257,22 @@ async fn an_endpoint_that_answers_410_is_paused_until_resumed() {
 #[tokio::test]
 async fn deliveries_continue_after_a_kill_and_do_not_delay_a_stop() {
     with_timeout(async {
-        let (site, receiver, server, ada) = start_fixture().await;
+        let (database, receiver, server, ada) = start_fixture().await;
         let mut made = create_raids(&ada, 3).await;
         receiver.wait_for_received(3).await;
         receiver.set_hanging(true);
         made.extend(create_raids(&ada, 5).await);
         receiver.wait_for_requests(4).await;
         server.kill().await;
-        let mut server = start_server(&site, &receiver).await;
-        // It hangs still, and holds nobody's end up.
+        let mut server = start_server(&database, &receiver).await;
+        // The receiver still hangs, which must not delay the server's exit.
         receiver.wait_for_requests(9).await;
         server.signal(Signal::TERM);
         assert_eq!(server.exit_code(Duration::from_secs(10)).await, Some(0));
         receiver.set_hanging(false);
-        let _server = start_server(&site, &receiver).await;
+        let _server = start_server(&database, &receiver).await;
         let all = expected_positions(&made);
-        crate::wait_until("all is told", async || {
+        crate::wait_until("all deliveries are received", async || {
             BTreeSet::from_iter(raid_positions(&receiver.received())) == all
         })
         .await;
@@ -279,46 +284,46 @@ async fn deliveries_continue_after_a_kill_and_do_not_delay_a_stop() {
 async fn one_instance_delivers_and_another_takes_over_when_it_dies() {
     with_timeout(async {
         let receiver = WebhookReceiver::start().await;
-        let mut fleet = Cluster::start_on(
+        let mut cluster = Cluster::start_on(
             TestDatabase::postgres().await,
             2,
             &[(ENDPOINTS, &receiver.endpoints_setting())],
         )
         .await;
-        wait_for_dispatcher(&fleet.database, fleet.servers[1].target()).await;
-        let (ada, _) = sign_in(fleet.servers[1].target(), "Ada").await;
+        wait_for_dispatcher(&cluster.database, cluster.servers[1].target()).await;
+        let (ada, _) = sign_in(cluster.servers[1].target(), "Ada").await;
         let mut made = create_raids(&ada, 20).await;
         let got = receiver.wait_for_received(20).await;
         assert_eq!(
             (got.len(), BTreeSet::from_iter(raid_positions(&got))),
             (20, expected_positions(&made)),
-            "each once"
+            "each delivery arrives once"
         );
-        // Whoever started first has it.
+        // The instance that started first delivers.
         let owner = request_admin(
-            &fleet.database,
-            fleet.servers[1].target(),
+            &cluster.database,
+            cluster.servers[1].target(),
             Method::GET,
             "",
             Value::Null,
         )
         .await;
-        fleet.kill(0).await;
+        cluster.kill(0).await;
         made.extend(create_raids(&ada, 20).await);
         let all = expected_positions(&made);
-        crate::wait_until("all is told", async || {
+        crate::wait_until("all deliveries are received", async || {
             BTreeSet::from_iter(raid_positions(&receiver.received())) == all
         })
         .await;
-        let heir = request_admin(
-            &fleet.database,
-            fleet.servers[1].target(),
+        let successor = request_admin(
+            &cluster.database,
+            cluster.servers[1].target(),
             Method::GET,
             "",
             Value::Null,
         )
         .await;
-        assert_ne!(owner["data"][0]["owner"], heir["data"][0]["owner"]);
+        assert_ne!(owner["data"][0]["owner"], successor["data"][0]["owner"]);
     })
     .await;
 }

@@ -1,26 +1,28 @@
-//! When to come back after a connection was lost, by the class of its close code.
+//! When to reconnect after a lost connection, by the class of its close code.
 
 use std::time::Duration;
 
 use rand::Rng;
 
-/// What a close code's class tells a client to do. Old clients act on new codes by their class.
+/// The class of a close code: what it tells a client to do. A client that does not know a code acts
+/// on its class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseClass {
-    /// 4001: get a new token first.
+    /// 4001: get a new token before reconnecting.
     RenewToken,
-    /// The other 40xx, and what RFC 6455 says of broken frames: never retry.
+    /// The other 40xx codes, and those that RFC 6455 defines for broken frames: never retry.
     Stop,
-    /// 41xx: back off.
+    /// 41xx: back off before reconnecting.
     BackOff,
-    /// 42xx: come back now and resume.
+    /// 42xx: reconnect now and resume.
     Resume,
-    /// No code, or one that says nothing about load: come back, but not all at once.
+    /// No code, or one that says nothing about load: reconnect with jitter, so that clients do not
+    /// return all at once.
     Lost,
 }
 
 impl CloseClass {
-    /// The class of a close code; none when the connection ended without one.
+    /// Returns the class of a close code; `None` stands for a connection that ended without one.
     pub const fn from_code(code: Option<u16>) -> CloseClass {
         match code {
             Some(4001) => Self::RenewToken,
@@ -32,7 +34,8 @@ impl CloseClass {
     }
 }
 
-/// Exponential back-off with full jitter: a random time below a ceiling that doubles, reset by lasting success.
+/// Exponential back-off with full jitter: a random time below a ceiling that doubles, reset by a
+/// connection that lasts.
 /// (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015.)
 #[derive(Debug, Clone, Copy)]
 pub struct ReconnectDelay {
@@ -41,11 +44,11 @@ pub struct ReconnectDelay {
     failures: u32,
 }
 
-/// A connection that lasted this long makes earlier failures forgotten.
+/// Minimum lifetime of a connection after which earlier failures are forgotten.
 pub(super) const STABLE_UPTIME: Duration = Duration::from_secs(5);
 
 impl ReconnectDelay {
-    /// For an overloaded server: 1 s doubling to 30 s.
+    /// Returns the delay for an overloaded server: 1 s doubling to 30 s.
     pub const fn for_overload() -> ReconnectDelay {
         ReconnectDelay {
             base: Duration::from_secs(1),
@@ -54,7 +57,7 @@ impl ReconnectDelay {
         }
     }
 
-    /// For a server that went away without a word: 200 ms doubling to 3 s.
+    /// Returns the delay for a connection lost without a close code: 200 ms doubling to 3 s.
     pub const fn for_lost_connection() -> ReconnectDelay {
         ReconnectDelay {
             base: Duration::from_millis(200),
@@ -63,7 +66,7 @@ impl ReconnectDelay {
         }
     }
 
-    /// How long to wait before the next try.
+    /// Returns how long to wait before the next attempt, and counts a failure.
     pub fn next_wait(&mut self, rng: &mut impl Rng) -> Duration {
         let ceiling = self
             .base
@@ -73,7 +76,6 @@ impl ReconnectDelay {
         ceiling.mul_f64(rng.random())
     }
 
-    /// Forgets earlier failures.
     pub const fn reset(&mut self) {
         self.failures = 0;
     }

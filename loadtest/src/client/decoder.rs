@@ -1,8 +1,9 @@
-//! Reading what the server sends, once for all clients that get the same bytes.
+//! Decodes the server's frames, once for all clients that receive the same bytes.
 //!
-//! A server encodes an event once per codec, so a hundred watchers get a hundred equal frames. Decoding each would
-//! make the tester slower than what it tests. Equal bytes decode equally, so nothing is hidden by this: a frame that
-//! differs in one bit is another frame.
+//! A server encodes an event once per codec, so a hundred watchers receive a hundred equal frames.
+//! Decoding each of them would make the load tester slower than the server that it tests. Equal
+//! bytes decode equally, so the cache hides nothing: a frame that differs in one bit is another
+//! frame.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +11,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use raidhall_protocol::{Codec, ServerMessage};
 
-/// How many frames one generation remembers; there are two.
+/// Frames that one generation of the cache holds; there are two generations.
 const FRAMES_PER_GENERATION: usize = 256;
 const EXCERPT_CHARS: usize = 200;
 
-/// Decodes frames and remembers the latest.
+/// A decoder that caches the latest frames and their messages.
 #[derive(Debug, Default)]
 pub struct Decoder {
     cache: Mutex<FrameCache>,
@@ -26,22 +27,22 @@ struct FrameCache {
     previous: HashMap<Box<[u8]>, Arc<ServerMessage>>,
 }
 
-/// A frame that is no message of the contract.
+/// A frame that is not a message of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableFrame {
-    /// Its beginning and what is wrong.
+    /// The decoding error and the beginning of the frame.
     pub text: String,
-    /// Whether it called itself an `error`.
+    /// Whether the frame's type is `error`.
     pub is_error: bool,
 }
 
 impl Decoder {
-    /// Remembers nothing yet.
+    /// Returns a decoder with an empty cache.
     pub fn new() -> Arc<Decoder> {
         Arc::default()
     }
 
-    /// Reads a frame.
+    /// Decodes a frame, or returns the message decoded from equal bytes before.
     pub fn decode(
         &self,
         codec: Codec,
@@ -54,7 +55,7 @@ impl Decoder {
             .decode::<ServerMessage>(frame)
             .map_err(|why| unreadable_frame(codec, frame, &why))?;
         let message = Arc::new(message);
-        // Answers are for one client each.
+        // An ack or a welcome is for one client only, so caching it saves nothing.
         if !matches!(
             *message,
             ServerMessage::Ack { .. } | ServerMessage::Welcome { .. }
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_no_known_message_is_reported_as_such() {
+    fn a_frame_of_an_unknown_type_is_reported_as_unreadable() {
         let decoder = Decoder::new();
         let unknown = decoder
             .decode(Codec::Json, br#"{"t":"surprise"}"#)

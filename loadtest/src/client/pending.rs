@@ -1,4 +1,4 @@
-//! The commands that wait for an answer, and when to send them again.
+//! The commands that wait for a reply, and when to send them again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const RETRY_BASE: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Commands without an answer, by correlation number. Each keeps its op for as long as it takes.
+/// Unanswered commands by correlation number. Each keeps its op however often it is sent.
 #[derive(Debug, Default)]
 pub(super) struct PendingCommands {
     commands: BTreeMap<u64, PendingCommand>,
@@ -20,7 +20,7 @@ pub(super) struct PendingCommands {
 struct PendingCommand {
     message: ClientMessage,
     failures: u32,
-    /// When to send it again; none while an answer is on its way.
+    /// When to send the command again; `None` while a reply is expected.
     retry_at: Option<Instant>,
 }
 
@@ -40,12 +40,13 @@ impl PendingCommands {
         );
     }
 
-    /// An answer that ends it.
+    /// Removes a command that has its final reply.
     pub(super) fn complete(&mut self, id: u64) {
         self.commands.remove(&id);
     }
 
-    /// A refusal: final, or to be tried again no earlier than it says.
+    /// Records a refusal: a final one removes the command, a retryable one schedules the next
+    /// attempt no earlier than the refusal's `retry_after_ms`.
     pub(super) fn record_refusal(
         &mut self,
         id: u64,
@@ -56,38 +57,39 @@ impl PendingCommands {
         if !error.retry {
             return self.complete(id);
         }
-        let Some(waiting) = self.commands.get_mut(&id) else {
+        let Some(command) = self.commands.get_mut(&id) else {
             return;
         };
         let ceiling = RETRY_BASE
-            .saturating_mul(1 << waiting.failures.min(8))
+            .saturating_mul(1 << command.failures.min(8))
             .min(RETRY_MAX);
-        waiting.failures += 1;
-        let told = Duration::from_millis(error.retry_after_ms.unwrap_or(0));
-        waiting.retry_at = Some(now + told + ceiling.mul_f64(rng.random()));
+        command.failures += 1;
+        let retry_after = Duration::from_millis(error.retry_after_ms.unwrap_or(0));
+        command.retry_at = Some(now + retry_after + ceiling.mul_f64(rng.random()));
     }
 
-    /// The connection is gone: everything is to be sent again on the next one.
+    /// Makes every command due now, because the connection is gone and the next one has to carry
+    /// them.
     pub(super) fn mark_all_due(&mut self, now: Instant) {
-        for waiting in self.commands.values_mut() {
-            waiting.retry_at = Some(now);
+        for command in self.commands.values_mut() {
+            command.retry_at = Some(now);
         }
     }
 
-    /// When the next one is due.
+    /// Returns when the next command is due.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.commands
             .values()
-            .filter_map(|waiting| waiting.retry_at)
+            .filter_map(|command| command.retry_at)
             .min()
     }
 
-    /// One that is due now, in the order first sent; it counts as sent.
+    /// Returns one command that is due, in the order of first sending, and marks it as sent.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<ClientMessage> {
         let due = self
             .commands
             .values_mut()
-            .find(|waiting| waiting.retry_at.is_some_and(|again| again <= now))?;
+            .find(|command| command.retry_at.is_some_and(|again| again <= now))?;
         due.retry_at = None;
         Some(due.message.clone())
     }
@@ -113,13 +115,14 @@ mod tests {
 
     #[test]
     fn a_retryable_refusal_delays_a_command_and_a_final_one_ends_it() {
-        let (now, mut rng) = (Instant::now(), SmallRng::seed_from_u64(1));
+        let now = Instant::now();
+        let mut rng = SmallRng::seed_from_u64(1);
         let mut pending = PendingCommands::default();
         pending.add(1, command(1));
         pending.add(2, command(2));
         assert!(
             pending.take_due(now).is_none(),
-            "nothing is sent twice while an answer is on its way"
+            "nothing is sent twice while a reply is expected"
         );
         let mut busy = ErrorBody::new(ErrorType::Overloaded, "full");
         busy.retry_after_ms = Some(500);
@@ -139,7 +142,8 @@ mod tests {
 
     #[test]
     fn a_lost_connection_makes_all_pending_commands_due_in_order() {
-        let (now, mut pending) = (Instant::now(), PendingCommands::default());
+        let now = Instant::now();
+        let mut pending = PendingCommands::default();
         pending.add(1, command(1));
         pending.add(2, command(2));
         pending.mark_all_due(now);

@@ -1,7 +1,8 @@
-//! A player who goes on through everything: lost connections, overload, restarts, expired tokens.
+//! A player that survives lost connections, overload, restarts and expired tokens.
 //!
-//! One task drives it by calling [`Player::step`] over and over. It keeps, per raid, the fold of what it was told and
-//! the ledger of it all; commands are sent again with the same op until they are answered.
+//! One task drives it by calling [`Player::step`] in a loop. Per raid, the player keeps the fold of
+//! what it received and the client log of all of it; it sends commands again with the same op until
+//! they are answered.
 
 mod connection;
 mod watched_raid;
@@ -28,61 +29,55 @@ use super::rest::RestClient;
 use super::socket::{CloseInfo, Incoming, Socket};
 use crate::client_log::{ClientLog, Observation, RunClock};
 
-/// What a player is made of.
+/// The settings of one player: identity, servers, codec, and what it shares with other clients.
 #[derive(Debug, Clone)]
 pub struct PlayerOptions {
-    /// What the report calls the client.
+    /// The client's name in reports.
     pub client_name: String,
-    /// The REST doors, for new tokens; their servers are those that it connects to, home first. A lost or refused
-    /// connection leads to the next, as a balancer in front of them would.
+    /// The REST client, which renews tokens. The player connects to the same servers, home first; a
+    /// lost or refused connection leads to the next one, as a load balancer in front of them would.
     pub rest: RestClient,
-    /// What it signed in with.
+    /// The tokens from the sign-in.
     pub tokens: TokenPair,
-    /// How it talks.
     pub codec: Codec,
-    /// Shared by the clients that get the same frames.
+    /// The decoder, shared by clients that receive the same frames.
     pub decoder: Arc<Decoder>,
-    /// The run's clock.
     pub clock: RunClock,
-    /// For jitter.
     pub jitter_seed: u64,
 }
 
-/// What a player counted.
+/// Counters of one player over its lifetime.
 #[derive(Debug, Clone, Default)]
 pub struct ClientCounts {
-    /// Events, signals and presence changes that came.
+    /// Events, signals and presence changes received.
     pub deliveries: u64,
-    /// Signals that came.
     pub signals: u64,
-    /// Signals sent.
     pub signals_sent: u64,
-    /// Commands acknowledged.
     pub acks: u64,
     /// Refusals by type, retryable ones included.
     pub refusals: BTreeMap<&'static str, u64>,
     /// Connections after the first.
     pub reconnects: u64,
-    /// Watches repeated because the server's heads were ahead.
+    /// Watches repeated because the heads of a `beat` were ahead.
     pub repairs: u64,
-    /// Close codes and other ends.
+    /// Ends of connections, by close code or cause.
     pub ends: BTreeMap<String, u64>,
 }
 
-/// What a step brought.
+/// The result of one [`Player::step`].
 #[derive(Debug)]
 pub enum Step {
-    /// Nothing until the deadline.
+    /// Nothing happened until the deadline.
     Idle,
     /// A connection was welcomed; watches and unanswered commands were sent again.
     Connected,
-    /// A message came and was taken in.
+    /// A message was received and applied.
     Message(Arc<ServerMessage>),
-    /// Something came that is no message; it is in the ledger.
+    /// A frame could not be decoded; it is recorded in the client log.
     Unreadable,
-    /// The connection ended; the player comes back by itself.
+    /// The connection ended; the player reconnects by itself.
     Disconnected,
-    /// The server sent this player away for good.
+    /// The server closed the connection with a code that forbids reconnecting.
     Stopped,
 }
 
@@ -94,24 +89,24 @@ enum ConnectionState {
     Connected {
         socket: Box<Socket>,
         since: Instant,
-        heard: Instant,
+        last_received: Instant,
         heartbeat: Duration,
     },
     Stopped,
 }
 
-/// A simulated player's connection, view and ledgers.
+/// A simulated player: its connection, its views of raids, and its client logs.
 #[derive(Debug)]
 pub struct Player {
     options: PlayerOptions,
     rng: SmallRng,
     connection: ConnectionState,
-    /// The server of the current connection, or of the next one to try.
+    /// Index of the server of the current connection, or of the next attempt.
     server_index: usize,
-    /// Servers that refused a connection since the last one that did not.
+    /// Servers in a row that refused a connection.
     refusing_servers: usize,
     views: BTreeMap<RaidId, WatchedRaid>,
-    ledgers: BTreeMap<RaidId, ClientLog>,
+    logs: BTreeMap<RaidId, ClientLog>,
     pending: PendingCommands,
     overload_delay: ReconnectDelay,
     lost_delay: ReconnectDelay,
@@ -125,10 +120,10 @@ pub struct Player {
 }
 
 impl Player {
-    /// A player who connects at the first step.
+    /// Creates a player that connects at its first step.
     pub fn new(options: PlayerOptions) -> Player {
-        let (renew_at, server_index) =
-            (renewal_time(&options.tokens), options.rest.targets().home());
+        let renew_at = renewal_time(&options.tokens);
+        let server_index = options.rest.targets().home();
         Player {
             rng: SmallRng::seed_from_u64(options.jitter_seed),
             options,
@@ -138,7 +133,7 @@ impl Player {
             server_index,
             refusing_servers: 0,
             views: BTreeMap::new(),
-            ledgers: BTreeMap::new(),
+            logs: BTreeMap::new(),
             pending: PendingCommands::default(),
             overload_delay: ReconnectDelay::for_overload(),
             lost_delay: ReconnectDelay::for_lost_connection(),
@@ -152,36 +147,35 @@ impl Player {
         }
     }
 
-    /// Who.
     pub const fn player_ref(&self) -> &PlayerRef {
         &self.options.tokens.player
     }
 
-    /// The REST doors with this player's token.
+    /// Returns a REST client that uses this player's token.
     pub fn rest(&self) -> RestClient {
         self.options
             .rest
             .with_token(&self.options.tokens.access_token)
     }
 
-    /// The raid as this player has it.
+    /// Returns the player's view of the raid's state.
     pub fn state(&self, raid: RaidId) -> Option<&RaidState> {
         self.views.get(&raid).and_then(|view| view.fold.state())
     }
 
-    /// The newest seq that this player holds.
+    /// Returns the newest seq that the player holds.
     pub fn seq(&self, raid: RaidId) -> Seq {
         self.views
             .get(&raid)
             .map_or(Seq::ZERO, |view| view.fold.seq())
     }
 
-    /// Whom this player was told to be online.
+    /// Returns the players that the server showed as online.
     pub fn online(&self, raid: RaidId) -> Option<&BTreeSet<PlayerId>> {
         self.views.get(&raid).map(|view| &view.online)
     }
 
-    /// Whether events of the raid come on the current connection.
+    /// Returns whether the current connection receives the raid's events.
     pub fn is_watching(&self, raid: RaidId) -> bool {
         matches!(self.connection, ConnectionState::Connected { .. })
             && self
@@ -190,43 +184,44 @@ impl Player {
                 .is_some_and(|view| view.status == WatchStatus::Live)
     }
 
-    /// Whether the server ended the watch: the player left, was sent away, or may not see the raid.
+    /// Returns whether the server ended the watch: the player left, was kicked, or may not see the
+    /// raid.
     pub fn has_watch_ended(&self, raid: RaidId) -> bool {
         self.views
             .get(&raid)
             .is_some_and(|view| view.status == WatchStatus::Ended)
     }
 
-    /// Gives up on a raid whose watch ended.
+    /// Gives up a raid whose watch has ended.
     pub fn abandon(&mut self, raid: RaidId) {
         if let Some(view) = self.views.get_mut(&raid) {
             view.status = WatchStatus::Abandoned;
         }
     }
 
-    /// Whether [`Self::abandon`] was called, and no watch since.
+    /// Returns whether [`Self::abandon`] was called and the raid has not been watched since.
     pub fn is_abandoned(&self, raid: RaidId) -> bool {
         self.views
             .get(&raid)
             .is_some_and(|view| view.status == WatchStatus::Abandoned)
     }
 
-    /// How many commands wait for an answer.
+    /// Returns the number of commands that wait for a reply.
     pub fn pending_count(&self) -> usize {
         self.pending.len()
     }
 
-    /// What was counted.
     pub const fn counts(&self) -> &ClientCounts {
         &self.counts
     }
 
-    /// Writes into the ledger of a raid that the run came to rest.
+    /// Records in the raid's client log that the run has settled.
     pub fn record_settled(&mut self, raid: RaidId, head: Seq, online: Vec<PlayerId>) {
         self.record(raid, Observation::Settled { head, online });
     }
 
-    /// Watches a raid, now if connected and after every reconnect, from what it holds on.
+    /// Watches a raid, now if connected and after every reconnect, resuming from the seq that the
+    /// player holds.
     pub async fn watch(&mut self, raid: RaidId) {
         let view = self
             .views
@@ -236,7 +231,8 @@ impl Player {
         self.send_watches().await;
     }
 
-    /// Sends a command with a key of its own, and again until it is answered. Returns its correlation number.
+    /// Sends a command with a fresh op, and again until it is answered. Returns its correlation
+    /// number.
     pub async fn send_command(&mut self, raid: RaidId, cmd: Command) -> u64 {
         let id = self.next_id;
         let salt: u32 = self.rng.random();
@@ -245,7 +241,7 @@ impl Player {
             .await
     }
 
-    /// Sends a command with the given key, or without any.
+    /// Sends a command with the given op, or without one.
     pub async fn send_command_with_op(
         &mut self,
         raid: RaidId,
@@ -264,7 +260,7 @@ impl Player {
         id
     }
 
-    /// Sends a signal, if connected; signals may be lost.
+    /// Sends a signal if connected; signals may be lost.
     pub async fn send_signal(&mut self, raid: RaidId, kind: &str) {
         if !matches!(self.connection, ConnectionState::Connected { .. }) {
             return;
@@ -281,7 +277,7 @@ impl Player {
         .await;
     }
 
-    /// Goes on until something happens or the deadline has passed. Not cancel-safe.
+    /// Runs the player until something happens or the deadline has passed. Not cancel-safe.
     pub async fn step(&mut self, deadline: Instant) -> Step {
         loop {
             match self.connection {
@@ -308,29 +304,30 @@ impl Player {
         }
     }
 
-    /// Says goodbye and hands over what was written down.
+    /// Closes the connection and returns the client logs and the counters.
     pub async fn disconnect(mut self) -> (Vec<ClientLog>, ClientCounts) {
         if let ConnectionState::Connected { socket, .. } =
             std::mem::replace(&mut self.connection, ConnectionState::Stopped)
         {
             socket.close().await;
         }
-        (self.ledgers.into_values().collect(), self.counts)
+        (self.logs.into_values().collect(), self.counts)
     }
 
-    /// One wait for the socket, or for the next thing that is due. None: look again.
+    /// Waits once, for the socket or for the next due action. `None` means that the caller should
+    /// call it again.
     async fn wait_for_input(&mut self, deadline: Instant) -> Option<Step> {
         self.send_due().await;
         let ConnectionState::Connected {
             socket,
-            heard,
+            last_received,
             heartbeat,
             ..
         } = &mut self.connection
         else {
             return Some(Step::Disconnected);
         };
-        let silent = *heard + *heartbeat * 3;
+        let silent = *last_received + *heartbeat * 3;
         let behind = self
             .views
             .values()
@@ -355,7 +352,7 @@ impl Player {
             }
             Err(_) => (deadline <= Instant::now()).then_some(Step::Idle),
             Ok(incoming) => {
-                *heard = Instant::now();
+                *last_received = Instant::now();
                 self.handle_incoming(incoming)
             }
         }
@@ -392,15 +389,16 @@ impl Player {
     }
 
     fn record(&mut self, raid: RaidId, entry: Observation) {
-        let (client, player) = (&self.options.client_name, self.options.tokens.player.id);
-        let ledger = self
-            .ledgers
+        let client = &self.options.client_name;
+        let player = self.options.tokens.player.id;
+        let log = self
+            .logs
             .entry(raid)
             .or_insert_with(|| ClientLog::new(client, player, raid));
-        ledger.record(self.options.clock.now(), entry);
+        log.record(self.options.clock.now(), entry);
     }
 
-    /// Takes a message in: view, pending commands, counters, ledger.
+    /// Applies a message to the view, the pending commands, the counters and the client log.
     fn handle_message(&mut self, message: &Arc<ServerMessage>) {
         match &**message {
             ServerMessage::Signal {
@@ -409,15 +407,15 @@ impl Player {
                 kind,
                 data,
             } => {
-                (self.counts.deliveries, self.counts.signals) =
-                    (self.counts.deliveries + 1, self.counts.signals + 1);
+                self.counts.deliveries += 1;
+                self.counts.signals += 1;
                 return self.check_signal(*raid, *from, kind, data["n"].as_u64());
             }
             ServerMessage::Beat { heads, .. } => {
-                return self
-                    .views
-                    .iter_mut()
-                    .for_each(|(raid, view)| view.compare_heads(heads, *raid));
+                for (raid, view) in &mut self.views {
+                    view.compare_heads(heads, *raid);
+                }
+                return;
             }
             ServerMessage::Bye {
                 reconnect_after_ms, ..
@@ -461,7 +459,7 @@ impl Player {
     }
 }
 
-/// When four fifths of a token's life are over.
+/// Returns when four fifths of the access token's lifetime will have passed.
 fn renewal_time(tokens: &TokenPair) -> Instant {
     Instant::now() + Duration::from_secs(tokens.expires_in).mul_f64(0.8)
 }

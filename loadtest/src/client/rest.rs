@@ -1,4 +1,4 @@
-//! The REST doors, as a player uses them.
+//! The REST API, as a player uses it.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The REST doors of a server, or of any that answers of several, for one player or for nobody in particular.
+/// A client of the REST API of one server or several, with one player's token or without any.
 #[derive(Debug, Clone)]
 pub struct RestClient {
     http: Client,
@@ -30,41 +30,31 @@ pub struct RestClient {
     retry_timeout: Duration,
 }
 
-/// Why a request has no result.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestClientError {
-    /// A typed error of the contract.
+    /// The server answered with a typed error.
     #[error("{what}: {} ({status}): {}", .body.r#type.as_str(), .body.message)]
     Refused {
-        /// The request.
         what: String,
-        /// The HTTP status.
         status: u16,
-        /// The error.
         body: ErrorBody,
     },
-    /// An answer that is not of the contract.
+    /// The response does not follow the protocol.
     #[error("{what}: status {status} with {text:?}")]
     UnexpectedResponse {
-        /// The request.
         what: String,
-        /// The HTTP status.
         status: u16,
-        /// The body's beginning.
+        /// The decoding error and the beginning of the body.
         text: String,
     },
-    /// No answer.
+    /// The server gave no response.
     #[error("{what}: {why}")]
-    NoResponse {
-        /// The request.
-        what: String,
-        /// What broke.
-        why: reqwest::Error,
-    },
+    NoResponse { what: String, why: reqwest::Error },
 }
 
 impl RestClientError {
-    /// Whether the same request may succeed later.
+    /// Returns whether the same request may succeed later.
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Refused { body, .. } => body.retry,
@@ -73,7 +63,7 @@ impl RestClientError {
         }
     }
 
-    /// Whether another server may answer what this one cannot.
+    /// Returns whether another server may answer a request that this one could not.
     const fn is_retryable_elsewhere(&self) -> bool {
         matches!(
             self,
@@ -88,15 +78,16 @@ struct ErrorEnvelope {
 }
 
 impl RestClient {
-    /// The doors of a server, signed in as nobody.
+    /// Creates a client of one server, without a token.
     pub fn new(target: &Target) -> anyhow::Result<RestClient> {
         Self::with_targets(Targets::from(*target))
     }
 
-    /// The doors of several servers, signed in as nobody. Asks at home first. A server that gives no answer is not
-    /// asked twice while there are others: each request goes round once at once, whatever the patience.
+    /// Creates a client of several servers, without a token. Requests go to the home server first.
+    /// When a server gives no response, the next one is tried immediately, once around, whatever
+    /// the retry timeout.
     pub fn with_targets(targets: Targets) -> anyhow::Result<RestClient> {
-        // Neither a proxy nor a redirect may lead away from this machine.
+        // Neither a proxy nor a redirect may send load to another machine.
         let http = Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
@@ -110,7 +101,7 @@ impl RestClient {
         })
     }
 
-    /// The same doors with a player's access token.
+    /// Returns the same client with a player's access token.
     pub fn with_token(&self, token: &str) -> RestClient {
         RestClient {
             token: Some(token.to_owned()),
@@ -118,16 +109,17 @@ impl RestClient {
         }
     }
 
-    /// The same doors, asking again for so long when the server is away or says `retry`. Only for requests that may
-    /// be repeated: all of these are, `create` by its key.
-    pub fn with_retry_timeout(&self, patience: Duration) -> RestClient {
+    /// Returns the same client that repeats a request for this long while the server gives no
+    /// response or answers with `retry`. Only for requests that are safe to repeat: all of this
+    /// client's are, `create_raid` by its idempotency key.
+    pub fn with_retry_timeout(&self, retry_timeout: Duration) -> RestClient {
         RestClient {
-            retry_timeout: patience,
+            retry_timeout,
             ..self.clone()
         }
     }
 
-    /// The same doors with another server asked first.
+    /// Returns the same client with another home server.
     pub fn with_home(&self, home: usize) -> RestClient {
         RestClient {
             targets: self.targets.with_home(home),
@@ -135,12 +127,11 @@ impl RestClient {
         }
     }
 
-    /// Where they are.
     pub const fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    /// Signs a new guest in.
+    /// Signs in a new guest.
     pub async fn sign_in_guest(&self, name: &str) -> Result<TokenPair, RestClientError> {
         self.request(
             Method::POST,
@@ -151,36 +142,35 @@ impl RestClient {
         .await
     }
 
-    /// The next pair of tokens.
+    /// Exchanges a refresh token for the next pair of tokens.
     pub async fn refresh_tokens(&self, refresh_token: &str) -> Result<TokenPair, RestClientError> {
         let body = json!({ "refresh_token": refresh_token });
         self.request(Method::POST, "/auth/refresh", Some(body), None)
             .await
     }
 
-    /// Who the token belongs to, with their totals.
+    /// Returns the profile of the token's player, with totals.
     pub async fn profile(&self) -> Result<Profile, RestClientError> {
         self.request(Method::GET, "/me", None, None).await
     }
 
-    /// Creates a raid; a repeat with the same key is the same raid. Without a key it gets one of its own, since any
-    /// of several servers may have made it before it fell silent.
+    /// Creates a raid; a repeat with the same key returns the same raid. Without a key the request
+    /// gets a fresh one, because a server that gave no response may have created the raid.
     pub async fn create_raid(
         &self,
         raid: &NewRaid,
         key: Option<&OpKey>,
     ) -> Result<RaidView, RestClientError> {
-        let own = OpKey::try_from(format!("create-{}", Uuid::now_v7())).ok();
+        let fresh = OpKey::try_from(format!("create-{}", Uuid::now_v7())).ok();
         self.request(
             Method::POST,
             "/raids",
             Some(to_json(raid)),
-            key.or(own.as_ref()),
+            key.or(fresh.as_ref()),
         )
         .await
     }
 
-    /// Joins a raid.
     pub async fn join_raid(&self, invite_code: &str) -> Result<RaidView, RestClientError> {
         self.request(
             Method::POST,
@@ -191,13 +181,12 @@ impl RestClient {
         .await
     }
 
-    /// Reads a raid.
     pub async fn raid(&self, raid: RaidId) -> Result<RaidView, RestClientError> {
         self.request(Method::GET, &format!("/raids/{raid}"), None, None)
             .await
     }
 
-    /// Commands by REST.
+    /// Sends a command by REST instead of the WebSocket.
     pub async fn send_command(
         &self,
         raid: RaidId,
@@ -214,7 +203,7 @@ impl RestClient {
         .await
     }
 
-    /// One page of the ledger after a seq: at most `limit` (1–100) events.
+    /// Returns one page of the ledger after a seq: at most `limit` (1–100) events.
     pub async fn events(
         &self,
         raid: RaidId,
@@ -225,7 +214,8 @@ impl RestClient {
         self.request(Method::GET, &path, None, None).await
     }
 
-    /// The whole ledger, page by page. Pages that do not go forward end it.
+    /// Returns the raid's whole ledger, read page by page. A page that makes no progress ends the
+    /// reading.
     pub async fn all_events(&self, raid: RaidId) -> Result<Vec<Event>, RestClientError> {
         let mut all: Vec<Event> = Vec::new();
         loop {
@@ -240,7 +230,7 @@ impl RestClient {
         }
     }
 
-    /// All contributions of the ledger, page by page.
+    /// Returns all contributions of the raid, read page by page.
     pub async fn all_contributions(
         &self,
         raid: RaidId,
@@ -259,14 +249,14 @@ impl RestClient {
         }
     }
 
-    /// Whether the server says that it is ready (`GET /readyz`).
+    /// Returns whether the home server reports that it is ready (`GET /readyz`).
     pub async fn is_ready(&self) -> bool {
-        let asked = self
+        let response = self
             .http
             .get(self.targets.get(self.targets.home()).url("/readyz"))
             .send()
             .await;
-        asked.is_ok_and(|answer| answer.status().is_success())
+        response.is_ok_and(|response| response.status().is_success())
     }
 
     async fn request<T: DeserializeOwned>(
@@ -277,17 +267,18 @@ impl RestClient {
         key: Option<&OpKey>,
     ) -> Result<T, RestClientError> {
         let until = Instant::now() + self.retry_timeout;
-        let (mut place, mut silent) = (self.targets.home(), 0);
+        let mut server = self.targets.home();
+        let mut unresponsive = 0;
         loop {
             let error = match self
-                .try_once(place, method.clone(), path, body.as_ref(), key)
+                .try_once(server, method.clone(), path, body.as_ref(), key)
                 .await
             {
                 Err(error) if error.is_retryable() => error,
                 result => return result,
             };
             if error.is_retryable_elsewhere() {
-                place = self.targets.next_after(place);
+                server = self.targets.next_after(server);
             }
             let mut pause = RETRY_PAUSE;
             if let RestClientError::Refused { body, .. } = &error {
@@ -296,22 +287,22 @@ impl RestClient {
                     .map_or(pause, Duration::from_millis)
                     .min(RETRY_PAUSE_MAX);
             } else {
-                silent += 1;
-                if silent < self.targets.count() {
+                unresponsive += 1;
+                if unresponsive < self.targets.count() {
                     continue;
                 }
             }
             if Instant::now() + RETRY_PAUSE >= until {
                 return Err(error);
             }
-            silent = 0;
+            unresponsive = 0;
             sleep(pause).await;
         }
     }
 
     async fn try_once<T: DeserializeOwned>(
         &self,
-        place: usize,
+        server: usize,
         method: Method,
         path: &str,
         body: Option<&Value>,
@@ -320,7 +311,7 @@ impl RestClient {
         let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
         let mut request = self.http.request(
             method,
-            self.targets.get(place).url(&format!("/api/v1{path}")),
+            self.targets.get(server).url(&format!("/api/v1{path}")),
         );
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -331,13 +322,13 @@ impl RestClient {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let no_answer = |why| RestClientError::NoResponse {
+        let no_response = |why| RestClientError::NoResponse {
             what: what.clone(),
             why,
         };
-        let answer = request.send().await.map_err(no_answer)?;
-        let status = answer.status();
-        let bytes = answer.bytes().await.map_err(no_answer)?;
+        let response = request.send().await.map_err(no_response)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(no_response)?;
         parse_response(what, status, &bytes)
     }
 }
@@ -347,7 +338,7 @@ fn parse_response<T: DeserializeOwned>(
     status: StatusCode,
     bytes: &[u8],
 ) -> Result<T, RestClientError> {
-    let not_typed = |what, why: serde_json::Error| {
+    let unexpected = |what, why: serde_json::Error| {
         let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();
         RestClientError::UnexpectedResponse {
             what,
@@ -357,8 +348,8 @@ fn parse_response<T: DeserializeOwned>(
     };
     if status.is_success() {
         return match serde_json::from_slice::<Data<T>>(bytes) {
-            Ok(answer) => Ok(answer.data),
-            Err(why) => Err(not_typed(what, why)),
+            Ok(response) => Ok(response.data),
+            Err(why) => Err(unexpected(what, why)),
         };
     }
     match serde_json::from_slice::<ErrorEnvelope>(bytes) {
@@ -367,10 +358,10 @@ fn parse_response<T: DeserializeOwned>(
             status: status.as_u16(),
             body: failure.error,
         }),
-        Err(why) => Err(not_typed(what, why)),
+        Err(why) => Err(unexpected(what, why)),
     }
 }
 
 fn to_json(value: &impl Serialize) -> Value {
-    serde_json::to_value(value).expect("contract types have text keys only")
+    serde_json::to_value(value).expect("protocol types have text keys only")
 }

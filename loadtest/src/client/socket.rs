@@ -1,4 +1,4 @@
-//! One WebSocket connection, in one codec, and nothing that outlives it.
+//! One WebSocket connection in one codec; nothing here outlives it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::decoder::{Decoder, UnreadableFrame};
 use crate::target::Target;
 
-/// How long connecting and upgrading may take together.
+/// Time limit for connecting and upgrading together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server may refuse to take a message in.
+/// Time limit for the server to accept one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// Larger than any snapshot: 500 tasks and 100 members.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// A connection to the server.
+/// A WebSocket connection to the server.
 #[derive(Debug)]
 pub struct Socket {
     stream: WebSocketStream<TcpStream>,
@@ -33,63 +33,61 @@ pub struct Socket {
     decoder: Arc<Decoder>,
 }
 
-/// How to ask for the upgrade, for tests that do it in other ways than a good client.
+/// Headers of the upgrade request, for tests that deviate from a well-behaved client.
 #[derive(Debug, Clone, Default)]
 pub struct UpgradeRequest {
-    /// `Sec-WebSocket-Protocol`; none offers nothing.
+    /// `Sec-WebSocket-Protocol`; `None` offers no subprotocol.
     pub subprotocols: Option<String>,
-    /// `Authorization: Bearer`.
+    /// The token of an `Authorization: Bearer` header.
     pub bearer: Option<String>,
-    /// `Origin`.
+    /// The value of the `Origin` header.
     pub origin: Option<String>,
 }
 
-/// Something came.
+/// What [`Socket::next`] returns: a message, a ping, or the end.
 #[derive(Debug)]
 pub enum Incoming {
-    /// A message.
     Message(Arc<ServerMessage>),
-    /// A frame that is none.
+    /// A frame that could not be decoded.
     Unreadable(UnreadableFrame),
-    /// A WebSocket ping or pong: a sign of life.
+    /// A WebSocket ping or pong, which shows that the server is alive.
     KeepAlive,
-    /// The end.
+    /// The end of the connection.
     Closed(CloseInfo),
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloseInfo {
-    /// The close code; none when it just broke.
+    /// The close code; `None` when the connection broke.
     pub code: Option<u16>,
-    /// The server's reason, or what broke.
+    /// The server's reason, or the error that broke the connection.
     pub reason: String,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The server answered the upgrade with another status.
+    /// The server answered the upgrade with another status than 101.
     #[error("upgrade refused with status {status}")]
     Refused {
-        /// The status.
         status: u16,
-        /// `Retry-After`, in seconds.
+        /// The `Retry-After` header, in seconds.
         retry_after: Option<u64>,
     },
-    /// The server chose a subprotocol that was not offered, or none.
+    /// The server chose no subprotocol, or one that was not offered.
     #[error("server chose subprotocol {0:?}")]
     Subprotocol(Option<String>),
-    /// It took too long.
+    /// Connecting and upgrading took longer than [`CONNECT_TIMEOUT`].
     #[error("connect: no answer in {CONNECT_TIMEOUT:?}")]
     Timeout,
-    /// Nobody listens, or the connection broke.
+    /// The server does not listen, or the connection broke.
     #[error("connect: {0}")]
     Broken(#[from] Box<Error>),
 }
 
 impl Socket {
-    /// Connects and upgrades, asking for the codec by its subprotocol.
+    /// Connects and upgrades, offering the codec's subprotocol.
     pub async fn connect(
         target: &Target,
         codec: Codec,
@@ -102,7 +100,7 @@ impl Socket {
         Self::connect_with(target, &upgrade, decoder).await
     }
 
-    /// Connects and upgrades as told. Without subprotocols the codec is JSON.
+    /// Connects and upgrades with the given headers. Without subprotocols the codec is JSON.
     pub async fn connect_with(
         target: &Target,
         upgrade: &UpgradeRequest,
@@ -128,12 +126,12 @@ impl Socket {
         })
     }
 
-    /// The codec that was agreed on.
+    /// Returns the codec that client and server agreed on.
     pub const fn codec(&self) -> Codec {
         self.codec
     }
 
-    /// Sends a message.
+    /// Encodes and sends a message.
     pub async fn send(&mut self, message: &ClientMessage) -> Result<(), CloseInfo> {
         let bytes = self.codec.encode(message);
         self.send_frame(match self.codec {
@@ -146,19 +144,19 @@ impl Socket {
         .await
     }
 
-    /// Sends a frame as it is, for tests of hostile clients.
+    /// Sends a frame unchanged, for tests of hostile clients.
     pub async fn send_frame(&mut self, frame: Message) -> Result<(), CloseInfo> {
         match timeout(SEND_TIMEOUT, self.stream.send(frame)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(why)) => Err(connection_lost(&why)),
             Err(_) => Err(CloseInfo {
                 code: None,
-                reason: format!("server took nothing for {SEND_TIMEOUT:?}"),
+                reason: format!("server accepted nothing for {SEND_TIMEOUT:?}"),
             }),
         }
     }
 
-    /// The next thing that comes. Cancel-safe.
+    /// Returns the next message, ping or end. Cancel-safe.
     pub async fn next(&mut self) -> Incoming {
         match self.stream.next().await {
             Some(Ok(Message::Text(text))) if self.codec == Codec::Json => self.decode(text.into()),
@@ -174,7 +172,8 @@ impl Socket {
             }
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Incoming::KeepAlive,
             Some(Ok(Message::Close(Some(close)))) => {
-                let (code, reason) = (Some(close.code.into()), close.reason.to_string());
+                let code = Some(close.code.into());
+                let reason = close.reason.to_string();
                 // One more read lets tungstenite answer the close before the socket is dropped.
                 let _ = timeout(Duration::from_secs(1), self.stream.next()).await;
                 Incoming::Closed(CloseInfo { code, reason })
@@ -194,10 +193,10 @@ impl Socket {
         }
     }
 
-    /// The next message, for tests that expect one.
+    /// Returns the next message, for tests that expect one.
     ///
-    /// # Errs
-    /// When the connection ends or something unreadable comes instead.
+    /// # Errors
+    /// The connection ends first, or a frame cannot be decoded.
     pub async fn next_message(&mut self) -> anyhow::Result<Arc<ServerMessage>> {
         loop {
             match self.next().await {
@@ -209,20 +208,22 @@ impl Socket {
         }
     }
 
-    /// Says hello and returns the welcome.
+    /// Sends `hello` and returns the `welcome`.
     pub async fn authenticate(&mut self, token: &str) -> anyhow::Result<Arc<ServerMessage>> {
-        let (token, client) = (token.to_owned(), Some("loadtest".to_owned()));
+        let token = token.to_owned();
+        let client = Some("loadtest".to_owned());
         let sent = self.send(&ClientMessage::Hello { token, client }).await;
         sent.map_err(|closed| anyhow::anyhow!("send hello: {closed:?}"))?;
         let answer = self.next_message().await?;
         anyhow::ensure!(
             matches!(*answer, ServerMessage::Welcome { .. }),
-            "no welcome but {answer:?}"
+            "expected a welcome, got {answer:?}"
         );
         Ok(answer)
     }
 
-    /// Says goodbye as RFC 6455 has it, and waits a little for the answer.
+    /// Performs the closing handshake of RFC 6455, waiting at most two seconds for the server's
+    /// part.
     pub async fn close(mut self) {
         if self.stream.close(None).await.is_ok() {
             let drained = async { while let Some(Ok(_)) = self.stream.next().await {} };
@@ -258,7 +259,7 @@ async fn connect(
     let io = |why| ConnectError::Broken(Box::new(Error::Io(why)));
     let tcp = TcpStream::connect(target.address()).await.map_err(io)?;
     tcp.set_nodelay(true).map_err(io)?;
-    // The default read buffer would be 128 KiB a connection: five thousand idle ones would need 640 MB here.
+    // The default read buffer is 128 KiB per connection: five thousand idle ones would need 640 MB.
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(0)

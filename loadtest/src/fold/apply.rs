@@ -1,4 +1,4 @@
-//! What each event type changes, line by line from the contract.
+//! What each event type changes in the state, taken line by line from the protocol's specification.
 
 use raidhall_protocol::limits::MESSAGES_SHOWN;
 use raidhall_protocol::state::{ChatMessage, Member, RaidStatus, Role, Task, TaskStatus};
@@ -6,7 +6,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, TaskId, U
 
 use super::Contradiction;
 
-/// The state that a raid's first event makes.
+/// Returns the state after a raid's first event.
 pub(super) fn create_state(raid: RaidId, event: &Event) -> Result<RaidState, Contradiction> {
     let EventData::RaidCreated {
         title,
@@ -48,7 +48,7 @@ pub(super) fn create_state(raid: RaidId, event: &Event) -> Result<RaidState, Con
     })
 }
 
-/// Puts the results of a later event into the state. On a contradiction the state is as it was.
+/// Applies a later event to the state. A contradiction leaves the state unchanged.
 pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradiction> {
     let at = event.at;
     match &event.data {
@@ -66,20 +66,19 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             if member(state, *player).is_ok() {
                 return Err(Contradiction::DuplicateMember(*player));
             }
-            let (name, xp, tasks) = (name.clone(), *xp, *tasks);
-            let (role, energy, energy_at, joined_at) = (*role, *energy, *energy_at, *joined_at);
             state.members.push(Member {
                 player: *player,
-                name,
-                role,
-                xp,
-                tasks,
-                energy,
-                energy_at,
-                joined_at,
+                name: name.clone(),
+                role: *role,
+                xp: *xp,
+                tasks: *tasks,
+                energy: *energy,
+                energy_at: *energy_at,
+                joined_at: *joined_at,
             });
-            if role == Role::Leader {
-                (state.leader, state.term) = (Some(*player), 1);
+            if *role == Role::Leader {
+                state.leader = Some(*player);
+                state.term = 1;
             }
         }
         EventData::MemberLeft {
@@ -93,13 +92,15 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
         } => {
             member(state, *player)?.role = Role::Leader;
             if let Ok(previous) = member(state, *previous) {
-                previous.role = Role::Member; // one who left is not there any more
+                previous.role = Role::Member; // a leader who left is no longer in the list
             }
-            (state.leader, state.term) = (Some(*player), *term);
+            state.leader = Some(*player);
+            state.term = *term;
         }
         EventData::RaidStarted { deadline } => {
             state.status = RaidStatus::Active;
-            (state.started_at, state.deadline) = (Some(at), Some(*deadline));
+            state.started_at = Some(at);
+            state.deadline = Some(*deadline);
         }
         EventData::TaskAdded {
             task: id,
@@ -122,7 +123,8 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             set_energy(state, *player, *energy, at)?;
             let task = task(state, *id)?;
             task.status = TaskStatus::Claimed;
-            (task.assignee, task.claimed_at) = (Some(*player), Some(at));
+            task.assignee = Some(*player);
+            task.claimed_at = Some(at);
         }
         EventData::TaskReleased { task: id, .. } => reopen(task(state, *id)?),
         EventData::TaskCompleted {
@@ -182,11 +184,13 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
         }
         EventData::RaidCompleted { ranking } => {
             state.status = RaidStatus::Completed;
-            (state.ended_at, state.ranking) = (Some(at), Some(ranking.clone()));
+            state.ended_at = Some(at);
+            state.ranking = Some(ranking.clone());
         }
         EventData::RaidFailed { reason } => {
             state.status = RaidStatus::Failed;
-            (state.ended_at, state.reason) = (Some(at), Some(*reason));
+            state.ended_at = Some(at);
+            state.reason = Some(*reason);
         }
         EventData::PlayerErased {
             player,
@@ -199,7 +203,8 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
 
 fn apply_erasure(state: &mut RaidState, player: PlayerId, text: &str, made_raid: bool) {
     if made_raid {
-        (state.title, state.description) = (text.to_owned(), None);
+        state.title = text.to_owned();
+        state.description = None;
     }
     let members = state
         .members
@@ -221,7 +226,9 @@ fn apply_erasure(state: &mut RaidState, player: PlayerId, text: &str, made_raid:
     let texts = texts
         .chain(added.map(|task| &mut task.title))
         .chain(said.map(|message| &mut message.text));
-    texts.for_each(|of_theirs| text.clone_into(of_theirs));
+    for erased in texts {
+        text.clone_into(erased);
+    }
 }
 
 fn apply_leave(
@@ -250,7 +257,8 @@ fn set_energy(
     at: UnixMillis,
 ) -> Result<(), Contradiction> {
     let member = member(state, player)?;
-    (member.energy, member.energy_at) = (energy, at);
+    member.energy = energy;
+    member.energy_at = at;
     Ok(())
 }
 
@@ -285,7 +293,8 @@ fn open_task(id: TaskId, title: &str, xp: u64, minutes: u32, by: PlayerId) -> Ta
 
 fn reopen(task: &mut Task) {
     task.status = TaskStatus::Open;
-    (task.assignee, task.claimed_at) = (None, None);
+    task.assignee = None;
+    task.claimed_at = None;
 }
 
 fn member(state: &mut RaidState, player: PlayerId) -> Result<&mut Member, Contradiction> {
@@ -296,7 +305,8 @@ fn member(state: &mut RaidState, player: PlayerId) -> Result<&mut Member, Contra
         .ok_or(Contradiction::NotAMember(player))
 }
 
-/// Tasks are numbered from 1 in the order added, so the place is known; a search is the way out if it is not.
+/// Returns a task by its id. Tasks are numbered from 1 in the order of their creation, so its index
+/// is known; a search covers any other numbering.
 fn task(state: &mut RaidState, id: TaskId) -> Result<&mut Task, Contradiction> {
     let guess = usize::try_from(id.get() - 1).unwrap_or(usize::MAX);
     let at = if state.tasks.get(guess).is_some_and(|task| task.id == id) {

@@ -1,7 +1,8 @@
-//! What one client was told, judged by itself: contiguity, order, acks, answers.
+//! Judges one client log by itself: contiguity, order, acks, replies.
 //!
-//! The contract is judged per connection, because it is given per connection: an ack follows its event *on a
-//! connection that watches the raid*. What the client holds outlives its connections.
+//! The contract is judged per connection, because it holds per connection: an ack follows its event
+//! *on a connection that watches the raid*. The state that the client holds outlives its
+//! connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,26 +16,24 @@ use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, Moment, Observation};
 use crate::fold::Fold;
 
-/// One command of one client, with everything that came of it.
+/// One command of one client, with its attempts and its reply.
 #[derive(Debug, Clone)]
 pub struct SentCommand {
-    /// The correlation number.
     pub id: u64,
-    /// Its key.
+    /// The command's op, if it has one.
     pub op: Option<OpKey>,
-    /// What was asked.
     pub command: Command,
-    /// When it was first sent.
+    /// When the command was first sent.
     pub first_sent: Moment,
-    /// When it was last sent before the answer.
+    /// When the command was last sent before the reply.
     pub last_sent: Moment,
-    /// How often it was sent.
+    /// How often the command was sent.
     pub attempts: u32,
-    /// When it was acknowledged, at which seq, and whether as a repeat.
+    /// When the command was acknowledged, at which seq, and whether as a repeat.
     pub ack: Option<(Moment, Seq, bool)>,
-    /// Whether its last answer was a refusal that no retry can change.
+    /// Whether the last reply was a refusal that no retry can change.
     pub is_refused: bool,
-    /// Which server the client was connected to when it was first sent.
+    /// The index of the server that the client was connected to when it first sent the command.
     pub server: usize,
     /// Whether the connection was lost before it was acknowledged.
     pub connection_lost: bool,
@@ -42,35 +41,38 @@ pub struct SentCommand {
     sent_during_watch_request: bool,
 }
 
-/// What is known of one client after its ledger was read.
+/// What one client log shows once it has been read.
 #[derive(Debug, Default)]
 pub struct ClientSummary {
-    /// Every event it accepted, and when.
+    /// Every event that the client accepted, and when.
     pub events: BTreeMap<Seq, (Moment, Arc<ServerMessage>)>,
-    /// Every snapshot it got.
+    /// Every snapshot that the client received.
     pub snapshots: Vec<(Seq, Arc<ServerMessage>)>,
-    /// Its commands, by correlation number.
+    /// The client's commands by correlation number.
     pub commands: BTreeMap<u64, SentCommand>,
-    /// What it was told wrongly.
+    /// The violations that the client log shows by itself.
     pub violations: Vec<Violation>,
-    /// Watches with `since`.
+    /// Watches with `since`, however they were answered.
     pub resumes: u64,
-    /// Those of them answered by `watching`.
+    /// Resumes answered by `watching`.
     pub replays: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WatchState {
-    /// Not on this connection.
+    /// The raid is not watched on this connection.
     Off,
-    /// Asked; `again` when it was on before, so that late events are to be discarded.
-    Requested { since: Option<Seq>, again: bool },
-    /// Events come.
+    /// A `watch` was sent; `again` when the raid was watched before, so that events of the old
+    /// watch are ignored.
+    Requested {
+        since: Option<Seq>,
+        again: bool,
+    },
     On,
 }
 
 struct LogReader<'a> {
-    ledger: &'a ClientLog,
+    log: &'a ClientLog,
     watch: WatchState,
     fold: Fold,
     fold_is_invalid: bool,
@@ -82,12 +84,12 @@ struct LogReader<'a> {
     summary: ClientSummary,
 }
 
-/// Reads a ledger from its first line to its last.
-pub(super) fn read_client_log(ledger: &ClientLog) -> ClientSummary {
+/// Reads a client log from its first entry to its last.
+pub(super) fn read_client_log(log: &ClientLog) -> ClientSummary {
     let mut reader = LogReader {
-        ledger,
+        log,
         watch: WatchState::Off,
-        fold: Fold::new(ledger.raid),
+        fold: Fold::new(log.raid),
         fold_is_invalid: false,
         clock: UnixMillis(i64::MIN),
         online: BTreeSet::new(),
@@ -96,13 +98,13 @@ pub(super) fn read_client_log(ledger: &ClientLog) -> ClientSummary {
         ops: BTreeMap::new(),
         summary: ClientSummary::default(),
     };
-    for record in ledger.entries() {
+    for record in log.entries() {
         reader.process(record.at, &record.observation);
     }
     reader.summary
 }
 
-/// The event in a message that is one.
+/// Returns the event of a message that carries one.
 pub(super) fn event_of(message: &ServerMessage) -> Option<&Event> {
     match message {
         ServerMessage::Event { event, .. } => Some(event),
@@ -110,7 +112,7 @@ pub(super) fn event_of(message: &ServerMessage) -> Option<&Event> {
     }
 }
 
-/// The state in a message that is a snapshot.
+/// Returns the state of a message that is a snapshot.
 pub(super) fn state_of(message: &ServerMessage) -> Option<&RaidState> {
     match message {
         ServerMessage::Snapshot { state, .. } => Some(state),
@@ -120,7 +122,8 @@ pub(super) fn state_of(message: &ServerMessage) -> Option<&RaidState> {
 
 impl<'a> LogReader<'a> {
     fn report(&mut self, breach: ViolationKind) {
-        let (raid, client) = (self.ledger.raid, self.ledger.client.clone());
+        let raid = self.log.raid;
+        let client = self.log.client.clone();
         self.summary.violations.push(Violation {
             raid,
             client,
@@ -140,8 +143,10 @@ impl<'a> LogReader<'a> {
                     .summary
                     .commands
                     .values_mut()
-                    .filter(|deed| deed.ack.is_none() && !deed.is_refused);
-                open.for_each(|deed| deed.connection_lost = true);
+                    .filter(|command| command.ack.is_none() && !command.is_refused);
+                for command in open {
+                    command.connection_lost = true;
+                }
                 if let Some(code @ (4000..=4099 | 1002 | 1007 | 1009)) = *code
                     && code != 4001
                 {
@@ -185,8 +190,8 @@ impl<'a> LogReader<'a> {
                 };
             }
             ClientMessage::Do { id, op, cmd, .. } => {
-                let sent_while_asked = matches!(self.watch, WatchState::Requested { .. });
-                let deed = self
+                let sent_during_watch_request = matches!(self.watch, WatchState::Requested { .. });
+                let command = self
                     .summary
                     .commands
                     .entry(*id)
@@ -202,12 +207,12 @@ impl<'a> LogReader<'a> {
                         server: self.server,
                         connection_lost: false,
                         is_answered: false,
-                        sent_during_watch_request: sent_while_asked,
+                        sent_during_watch_request,
                     });
-                deed.last_sent = at;
-                deed.attempts += 1;
-                deed.is_answered = false;
-                deed.sent_during_watch_request = sent_while_asked;
+                command.last_sent = at;
+                command.attempts += 1;
+                command.is_answered = false;
+                command.sent_during_watch_request = sent_during_watch_request;
             }
             _ => {}
         }
@@ -256,7 +261,7 @@ impl<'a> LogReader<'a> {
                     });
                 }
             }
-            // Without `since` a client holds nothing that a replay could follow.
+            // Without `since` the client holds nothing that a replay could continue.
             WatchState::Requested { since: None, .. } => {
                 self.report(ViolationKind::Gap { held, got: seq })
             }
@@ -297,12 +302,14 @@ impl<'a> LogReader<'a> {
     fn on_event(&mut self, at: Moment, event: &Event, message: &Arc<ServerMessage>) {
         match self.watch {
             WatchState::On => {}
-            WatchState::Requested { again: true, .. } => return, // of the watch that is being replaced
+            // An event of the watch that is being replaced.
+            WatchState::Requested { again: true, .. } => return,
             WatchState::Off | WatchState::Requested { again: false, .. } => {
                 return self.report(ViolationKind::NotWatching { what: "event" });
             }
         }
-        let (held, seq) = (self.fold.seq(), event.seq);
+        let held = self.fold.seq();
+        let seq = event.seq;
         if seq <= held {
             let before = self
                 .summary
@@ -328,7 +335,8 @@ impl<'a> LogReader<'a> {
         self.apply_event(event);
     }
 
-    /// After a hole, or a contradiction, the fold follows in seq only: one fault is convicted once.
+    /// Folds an event. After a hole or a contradiction the fold only follows the seq, so that one
+    /// fault is reported once.
     fn apply_event(&mut self, event: &Event) {
         let next = event.seq == self.fold.seq().next();
         if next && !self.fold_is_invalid {
@@ -345,7 +353,7 @@ impl<'a> LogReader<'a> {
             self.fold.replace(event.seq, state);
         } else {
             self.fold = Fold::from_snapshot(
-                self.ledger.raid,
+                self.log.raid,
                 event.seq,
                 super::difference::placeholder_state(),
             );
@@ -354,21 +362,25 @@ impl<'a> LogReader<'a> {
 
     fn on_ack(&mut self, at: Moment, id: u64, seq: Seq, duplicate: bool) {
         let held = self.fold.seq();
-        let Some(deed) = self
+        let Some(command) = self
             .summary
             .commands
             .get_mut(&id)
-            .filter(|deed| !deed.is_answered)
+            .filter(|command| !command.is_answered)
         else {
             return self.report(ViolationKind::UnsolicitedAnswer {
                 what: format!("command {id}"),
             });
         };
-        (deed.is_answered, deed.is_refused, deed.ack) = (true, false, Some((at, seq, duplicate)));
-        let (op, sent_while_asked) = (deed.op.clone(), deed.sent_during_watch_request);
+        command.is_answered = true;
+        command.is_refused = false;
+        command.ack = Some((at, seq, duplicate));
+        let op = command.op.clone();
+        let sent_during_watch_request = command.sent_during_watch_request;
         let judged = match self.watch {
             WatchState::On => true,
-            WatchState::Requested { .. } => sent_while_asked, // the answer to the watch had to come first
+            // The reply to the watch had to come first.
+            WatchState::Requested { .. } => sent_during_watch_request,
             WatchState::Off => false,
         };
         if judged && (held < seq || matches!(self.watch, WatchState::Requested { .. })) {
@@ -403,11 +415,14 @@ impl<'a> LogReader<'a> {
         if re != "do" {
             return;
         }
-        let deed = id
+        let command = id
             .and_then(|id| self.summary.commands.get_mut(&id))
-            .filter(|deed| !deed.is_answered);
-        match deed {
-            Some(deed) => (deed.is_answered, deed.is_refused) = (true, !error.retry),
+            .filter(|command| !command.is_answered);
+        match command {
+            Some(command) => {
+                command.is_answered = true;
+                command.is_refused = !error.retry;
+            }
             None => self.report(ViolationKind::UnsolicitedAnswer {
                 what: format!("command {id:?}"),
             }),
@@ -419,7 +434,7 @@ impl<'a> LogReader<'a> {
             .summary
             .commands
             .values()
-            .filter(|deed| !deed.is_answered)
+            .filter(|command| !command.is_answered)
             .map(|d| (d.id, d.command.kind()))
             .collect();
         for (id, command) in open {
@@ -432,9 +447,10 @@ impl<'a> LogReader<'a> {
         if held < head {
             self.report(ViolationKind::IncompleteAtEnd { held, head });
         }
-        let should: BTreeSet<_> = online.iter().copied().collect();
-        if self.online != should {
-            let (shown, online) = (self.online.iter().copied().collect(), online.to_vec());
+        let expected: BTreeSet<_> = online.iter().copied().collect();
+        if self.online != expected {
+            let shown = self.online.iter().copied().collect();
+            let online = online.to_vec();
             self.report(ViolationKind::PresenceWrong { shown, online });
         }
     }

@@ -1,4 +1,4 @@
-//! Where two states differ, for a person to read.
+//! Describes where two states differ, for a person to read.
 
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{RaidId, RaidState, UnixMillis};
@@ -6,35 +6,37 @@ use serde_json::Value;
 
 const EXCERPT_CHARS: usize = 160;
 
-/// The first place where what was told differs from what was folded, with both values.
-pub(super) fn first_difference(told: &RaidState, folded: &RaidState) -> String {
+/// Returns the first path at which a received state differs from the folded one, with both values.
+pub(super) fn first_difference(received: &RaidState, folded: &RaidState) -> String {
     let encode = |state| serde_json::to_value(state).unwrap_or(Value::Null);
-    find_difference("", &encode(told), &encode(folded)).unwrap_or_else(|| "equal".to_owned())
+    find_difference("", &encode(received), &encode(folded)).unwrap_or_else(|| "equal".to_owned())
 }
 
-fn find_difference(path: &str, told: &Value, folded: &Value) -> Option<String> {
-    match (told, folded) {
-        _ if told == folded => None,
-        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, told)| {
+fn find_difference(path: &str, received: &Value, folded: &Value) -> Option<String> {
+    match (received, folded) {
+        _ if received == folded => None,
+        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, received)| {
             find_difference(
                 &format!("{path}.{key}"),
-                told,
+                received,
                 b.get(key).unwrap_or(&Value::Null),
             )
         }),
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).enumerate().find_map(|(i, (told, folded))| {
-                find_difference(&format!("{path}[{i}]"), told, folded)
-            })
-        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
+            .iter()
+            .zip(b)
+            .enumerate()
+            .find_map(|(i, (received, folded))| {
+                find_difference(&format!("{path}[{i}]"), received, folded)
+            }),
         (Value::Array(a), Value::Array(b)) => Some(format!(
-            "{path} told {} entries, folded {}",
+            "{path} received {} entries, folded {}",
             a.len(),
             b.len()
         )),
         _ => Some(format!(
-            "{path} told {}, folded {}",
-            excerpt(told),
+            "{path} received {}, folded {}",
+            excerpt(received),
             excerpt(folded)
         )),
     }
@@ -44,7 +46,8 @@ fn excerpt(value: &Value) -> String {
     value.to_string().chars().take(EXCERPT_CHARS).collect()
 }
 
-/// A state that stands for "unknown" after a hole at the very beginning. It is never compared.
+/// Returns a state that stands for "unknown" after a hole at the very beginning. It is never
+/// compared.
 pub(super) fn placeholder_state() -> RaidState {
     RaidState {
         id: RaidId::try_from(1_u64).expect("1 is an id"),

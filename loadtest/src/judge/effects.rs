@@ -1,8 +1,9 @@
-//! Exactly once: the commands of all clients against the events of the ledger.
+//! Exactly once: compares the commands of all clients with the events of the ledger.
 //!
-//! Events carry no op, so an effect is recognised by who did what to what. Chat texts and task titles can be made
-//! unique by the player; claims of one task by one player are counted: never more than commands that can have had the
-//! effect, never fewer than were acknowledged.
+//! Events carry no op, so an effect is recognised by its player, its kind and its object. Chat
+//! texts and task titles can be made unique by the player. Claims of one task by one player are
+//! counted: there must never be more than commands that can have had the effect, and never fewer
+//! than were acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,7 +16,7 @@ use super::client::{ClientSummary, SentCommand};
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::ClientLog;
 
-/// Who did what.
+/// An effect: which player did what to which object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Effect {
     by: Option<PlayerId>,
@@ -42,10 +43,11 @@ struct EffectCount {
     acknowledged: usize,
 }
 
-/// Convicts every acknowledged command whose effect is not exactly once in the ledger, and every effect of these
-/// players that nobody asked for.
+/// Reports every acknowledged command whose effect is not in the ledger exactly once, and every
+/// effect of these players that no command can have caused.
 ///
-/// `complete` says that `events` is the whole history; without that, an effect that is not there proves nothing.
+/// `complete` says that `events` is the whole history; without that, a missing effect proves
+/// nothing.
 pub(super) fn judge(
     raid: RaidId,
     clients: &[(&ClientLog, ClientSummary)],
@@ -54,10 +56,7 @@ pub(super) fn judge(
 ) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut counts: BTreeMap<Effect, EffectCount> = BTreeMap::new();
-    let players: BTreeSet<_> = clients
-        .iter()
-        .map(|(ledger, _)| Some(ledger.player))
-        .collect();
+    let players: BTreeSet<_> = clients.iter().map(|(log, _)| Some(log.player)).collect();
     for event in events.values() {
         if let Some(effect) = effect_of_event(event).filter(|effect| players.contains(&effect.by)) {
             let count = counts.entry(effect).or_default();
@@ -66,41 +65,41 @@ pub(super) fn judge(
         }
     }
     let mut acked = BTreeMap::new();
-    for (ledger, seen) in clients {
-        let convict = |breach| Violation {
+    for (log, seen) in clients {
+        let violation = |breach| Violation {
             raid,
-            client: ledger.client.clone(),
+            client: log.client.clone(),
             kind: breach,
         };
-        for deed in distinct_commands(seen) {
+        for command in distinct_commands(seen) {
             if !complete
-                && deed
+                && command
                     .ack
                     .is_some_and(|(_, seq, _)| !events.contains_key(&seq))
             {
                 continue;
             }
             let count = counts
-                .entry(effect_of_command(ledger.player, &deed.command))
+                .entry(effect_of_command(log.player, &command.command))
                 .or_default();
-            // Without a key a repeat is a command of its own.
-            let repeats = if deed.op.is_some() {
+            // Without an op, a repeat is a command of its own.
+            let repeats = if command.op.is_some() {
                 1
             } else {
-                deed.attempts as usize
+                command.attempts as usize
             };
-            count.allowed += if deed.is_refused { 0 } else { repeats };
-            let Some((_, seq, _)) = deed.ack else {
+            count.allowed += if command.is_refused { 0 } else { repeats };
+            let Some((_, seq, _)) = command.ack else {
                 continue;
             };
             count.acknowledged += 1;
-            violations.extend(check_ack(ledger.player, deed, seq, events).map(convict));
-            let who = (ledger.player, deed.op.clone());
+            violations.extend(check_ack(log.player, command, seq, events).map(violation));
+            let origin = (log.player, command.op.clone());
             if acked
-                .insert(seq, who.clone())
-                .is_some_and(|other| other != who)
+                .insert(seq, origin.clone())
+                .is_some_and(|other| other != origin)
             {
-                violations.push(convict(ViolationKind::AckShared { seq }));
+                violations.push(violation(ViolationKind::AckShared { seq }));
             }
         }
     }
@@ -115,7 +114,7 @@ pub(super) fn judge(
     ) in counts
     {
         if effect.by.is_none() {
-            continue; // a backend's credits may come from elsewhere too
+            continue; // a host app's backend may credit contributions on its own
         }
         let client = "server".to_owned();
         let effect = effect.to_string();
@@ -147,17 +146,18 @@ pub(super) fn judge(
     violations
 }
 
-/// One deed per op: two commands with one key are one command. An acknowledged one speaks for the others.
+/// Returns one command per op: two commands with one op count as one, represented by an
+/// acknowledged one if there is any.
 fn distinct_commands(seen: &ClientSummary) -> Vec<&SentCommand> {
     let mut by_op: BTreeMap<_, &SentCommand> = BTreeMap::new();
     let mut all = Vec::new();
-    for deed in seen.commands.values() {
-        match &deed.op {
-            None => all.push(deed),
+    for command in seen.commands.values() {
+        match &command.op {
+            None => all.push(command),
             Some(op) => {
-                let known = by_op.entry(op).or_insert(deed);
-                if known.ack.is_none() && (deed.ack.is_some() || !deed.is_refused) {
-                    *known = deed;
+                let known = by_op.entry(op).or_insert(command);
+                if known.ack.is_none() && (command.ack.is_some() || !command.is_refused) {
+                    *known = command;
                 }
             }
         }
@@ -166,18 +166,18 @@ fn distinct_commands(seen: &ClientSummary) -> Vec<&SentCommand> {
     all
 }
 
-/// Whether the acknowledged seq is the last event that the command caused.
+/// Checks that the acknowledged seq is that of the last event that the command caused.
 fn check_ack(
     player: PlayerId,
-    deed: &SentCommand,
+    command: &SentCommand,
     seq: Seq,
     events: &BTreeMap<Seq, &Event>,
 ) -> Option<ViolationKind> {
-    let op = deed.op.clone();
+    let op = command.op.clone();
     let Some(event) = events.get(&seq) else {
         return Some(ViolationKind::AckWithoutEvent { seq, op });
     };
-    let effect = Some(effect_of_command(player, &deed.command));
+    let effect = Some(effect_of_command(player, &command.command));
     if effect_of_event(event) == effect {
         return None;
     }
@@ -201,7 +201,7 @@ fn check_ack(
     Some(ViolationKind::AckMismatch {
         seq,
         op,
-        command: deed.command.kind(),
+        command: command.command.kind(),
         found,
     })
 }
@@ -233,7 +233,8 @@ fn effect_of_command(player: PlayerId, command: &Command) -> Effect {
     Effect { by, kind, what }
 }
 
-/// None for what no command of a socket asks for: creation, joining, the clock's doings, consequences.
+/// Returns an event's effect; `None` for events that no WebSocket command asks for: creation,
+/// joining, deadlines, consequences of other events.
 fn effect_of_event(event: &Event) -> Option<Effect> {
     use raidhall_protocol::event::FailReason;
     let (kind, what) = match &event.data {

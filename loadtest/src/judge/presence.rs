@@ -1,8 +1,9 @@
-//! P7: whom clients were shown gone, against who was away; and whether the lead moved from somebody who was there.
+//! P7: compares the players that clients saw go offline with those who were away, and finds leader
+//! changes from a leader who was present.
 //!
-//! What a client knows to be online outlives its connections: a list that it gets on its return counts as what changed
-//! since. Somebody who was away for longer than the server's grace, or who left the raid, may be shown gone; nobody
-//! else.
+//! The set of players that a client knows to be online outlives its connections: the difference to
+//! the list that it receives after a reconnect counts as a change. Only a player who was away for
+//! longer than the server's grace, or who left the raid, may be shown offline.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,36 +17,41 @@ use super::server_record::ServerRecord;
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, Moment, Observation};
 
-/// A stretch of a run in which everybody meant to be there.
+/// A period of a run in which every player means to be online.
 #[derive(Debug, Clone, Copy)]
 pub struct StablePeriod {
-    /// Everybody is connected, and was shown everybody else.
+    /// When every player was connected and had been shown every other player online.
     pub from: Moment,
-    /// People begin to go home.
+    /// When the first players begin to disconnect.
     pub to: Moment,
-    /// How long somebody may be without a connection before others are shown it (`raid.presence_grace_ms`).
+    /// How long a player may be without a connection before others see the player offline
+    /// (`raid.presence_grace_ms`).
     pub presence_grace: Duration,
-    /// How long a leader may be (`raid.leader_grace_ms`).
+    /// How long a leader may be without a connection before the lead moves
+    /// (`raid.leader_grace_ms`).
     pub leader_grace: Duration,
 }
 
-/// What clients were shown that was not so.
+/// Presence and leader changes that no absence explains, with counts of related messages.
 #[derive(Debug, Default)]
 pub struct PresenceErrors {
-    /// Times that a client was shown gone somebody who had hardly been away, or not at all.
+    /// How often a client was shown a player offline who had been away for less than the grace, or
+    /// not at all.
     pub false_offline: u64,
-    /// Times that somebody lost the lead for being offline who was not for so long.
+    /// How often a player lost the lead for being offline without having been away for the leader's
+    /// grace.
     pub false_leader_changes: u64,
-    /// Times that somebody really was away for longer than the grace.
+    /// How often a player really was away for longer than the grace.
     pub absences: u64,
-    /// Presence messages that changed nothing for the client that got them.
+    /// Presence messages that changed nothing for the client that received them.
     pub redundant_messages: u64,
-    /// The first two, each with its place. Whether they convict depends on what was done to the servers.
+    /// One violation per false offline and false leader change. Whether they count depends on what
+    /// was done to the servers.
     pub violations: Vec<Violation>,
 }
 
 impl PresenceErrors {
-    /// Adds another raid's.
+    /// Adds the errors of another raid.
     pub fn add(&mut self, other: PresenceErrors) {
         self.false_offline += other.false_offline;
         self.false_leader_changes += other.false_leader_changes;
@@ -55,17 +61,18 @@ impl PresenceErrors {
     }
 }
 
-/// How much earlier a server may notice that a client is gone than the client itself, or later that it is back.
+/// How much earlier than the client a server may notice that the client is gone, or later that it
+/// is back.
 const DETECTION_SKEW: Duration = Duration::from_millis(500);
-/// How long what was true may be on its way to a client.
+/// How long presence that is already outdated may be on its way to a client.
 const PROPAGATION_MAX: Duration = Duration::from_secs(2);
 
-/// A time without any watching connection of a player.
+/// A period without any watching connection of a player.
 #[derive(Debug, Clone, Copy)]
 struct Absence {
     from: Moment,
     to: Moment,
-    /// Of its own will: the player left the raid, or was sent away, and no grace applies.
+    /// Whether the player left the raid or was kicked, so that no grace applies.
     is_voluntary: bool,
 }
 
@@ -75,7 +82,7 @@ impl Absence {
             || self.to.since(self.from) >= micros(grace.saturating_sub(DETECTION_SKEW))
     }
 
-    /// Whether it explains that the player is shown gone at this moment.
+    /// Returns whether the absence explains that the player is shown offline at this moment.
     fn explains(&self, at: Moment, grace: Duration) -> bool {
         let wait = if self.is_voluntary {
             0
@@ -88,58 +95,62 @@ impl Absence {
     }
 }
 
-/// Judges what the clients of one raid were shown while it was calm.
+/// Judges the presence that the clients of one raid were shown during the stable period.
 pub fn check_presence(
     raid: RaidId,
-    ledgers: &[ClientLog],
-    truth: Option<&ServerRecord>,
-    calm: &StablePeriod,
+    logs: &[ClientLog],
+    server_record: Option<&ServerRecord>,
+    stable: &StablePeriod,
 ) -> PresenceErrors {
-    let gaps = find_absences(ledgers);
-    let mut flaps = PresenceErrors::default();
-    let during = |gap: &&Absence| gap.to >= calm.from && gap.from <= calm.to;
-    let long = gaps
+    let absences = find_absences(logs);
+    let mut errors = PresenceErrors::default();
+    let during = |absence: &&Absence| absence.to >= stable.from && absence.from <= stable.to;
+    let long = absences
         .values()
         .flatten()
         .filter(during)
-        .filter(|gap| gap.is_longer_than(calm.presence_grace));
-    flaps.absences = long.count() as u64;
-    for ledger in ledgers {
-        check_client(ledger, &gaps, calm, &mut flaps);
+        .filter(|absence| absence.is_longer_than(stable.presence_grace));
+    errors.absences = long.count() as u64;
+    for log in logs {
+        check_client(log, &absences, stable, &mut errors);
     }
-    for (event, at) in leader_changes(ledgers, truth) {
+    for (event, at) in leader_changes(logs, server_record) {
         let EventData::LeaderChanged { previous, .. } = event.data else {
             continue;
         };
-        let explained = gaps.get(&previous).is_some_and(|gaps| match at {
-            Some(at) => gaps.iter().any(|gap| gap.explains(at, calm.leader_grace)),
-            None => gaps.iter().any(|gap| gap.is_longer_than(calm.leader_grace)),
+        let explained = absences.get(&previous).is_some_and(|absences| match at {
+            Some(at) => absences
+                .iter()
+                .any(|absence| absence.explains(at, stable.leader_grace)),
+            None => absences
+                .iter()
+                .any(|absence| absence.is_longer_than(stable.leader_grace)),
         });
-        if !explained && at.is_none_or(|at| calm.from <= at && at <= calm.to) {
-            flaps.false_leader_changes += 1;
+        if !explained && at.is_none_or(|at| stable.from <= at && at <= stable.to) {
+            errors.false_leader_changes += 1;
             let breach = ViolationKind::FalseLeaderChange {
                 seq: event.seq,
                 leader: previous,
             };
-            flaps.violations.push(Violation {
+            errors.violations.push(Violation {
                 raid,
                 client: "server".to_owned(),
                 kind: breach,
             });
         }
     }
-    flaps
+    errors
 }
 
-/// What one client was shown.
+/// Checks the presence changes that one client was shown.
 fn check_client(
-    ledger: &ClientLog,
-    gaps: &BTreeMap<PlayerId, Vec<Absence>>,
-    calm: &StablePeriod,
-    flaps: &mut PresenceErrors,
+    log: &ClientLog,
+    absences: &BTreeMap<PlayerId, Vec<Absence>>,
+    stable: &StablePeriod,
+    errors: &mut PresenceErrors,
 ) {
     let mut known: BTreeSet<PlayerId> = BTreeSet::new();
-    for record in ledger.entries() {
+    for record in log.entries() {
         let mut now = known.clone();
         let Observation::Received(message) = &record.observation else {
             continue;
@@ -153,25 +164,31 @@ fn check_client(
             } => {
                 now.retain(|player| !offline.contains(player));
                 now.extend(online);
-                flaps.redundant_messages += u64::from(now == known);
+                errors.redundant_messages += u64::from(now == known);
             }
             _ => continue,
         }
         for player in known.difference(&now) {
-            let explained = |gaps: &Vec<Absence>| {
-                gaps.iter()
-                    .any(|gap| gap.explains(record.at, calm.presence_grace))
+            let explained = |absences: &Vec<Absence>| {
+                absences
+                    .iter()
+                    .any(|absence| absence.explains(record.at, stable.presence_grace))
             };
-            let calm = calm.from <= record.at && record.at <= calm.to;
-            // Of those without a ledger nothing is known.
-            if calm && gaps.get(player).is_some_and(|gaps| !explained(gaps)) {
-                flaps.false_offline += 1;
-                let (raid, client) = (ledger.raid, ledger.client.clone());
+            let is_in_period = stable.from <= record.at && record.at <= stable.to;
+            // Nothing is known of players without a client log.
+            if is_in_period
+                && absences
+                    .get(player)
+                    .is_some_and(|absences| !explained(absences))
+            {
+                errors.false_offline += 1;
+                let raid = log.raid;
+                let client = log.client.clone();
                 let breach = ViolationKind::FalseOffline {
                     player: *player,
                     at_ms: record.at.0 / 1000,
                 };
-                flaps.violations.push(Violation {
+                errors.violations.push(Violation {
                     raid,
                     client,
                     kind: breach,
@@ -182,16 +199,19 @@ fn check_client(
     }
 }
 
-/// Every time that the lead moved because its holder was offline, and when a client first heard of it.
+/// Returns every leader change caused by an offline leader, and when a client first received it.
 fn leader_changes<'a>(
-    ledgers: &'a [ClientLog],
-    truth: Option<&'a ServerRecord>,
+    logs: &'a [ClientLog],
+    server_record: Option<&'a ServerRecord>,
 ) -> impl Iterator<Item = (&'a Event, Option<Moment>)> {
     let mut changes: BTreeMap<Seq, (&Event, Option<Moment>)> = BTreeMap::new();
-    for event in truth.iter().flat_map(|truth| &truth.events) {
+    for event in server_record
+        .iter()
+        .flat_map(|server_record| &server_record.events)
+    {
         changes.insert(event.seq, (event, None));
     }
-    for record in ledgers.iter().flat_map(ClientLog::entries) {
+    for record in logs.iter().flat_map(ClientLog::entries) {
         let Observation::Received(message) = &record.observation else {
             continue;
         };
@@ -214,61 +234,62 @@ fn leader_changes<'a>(
         .filter(move |(event, _)| offline(event))
 }
 
-/// When each player had no watching connection, between the first and the end of the run.
-fn find_absences(ledgers: &[ClientLog]) -> BTreeMap<PlayerId, Vec<Absence>> {
-    let mut stays: BTreeMap<PlayerId, Vec<Absence>> = BTreeMap::new();
-    for ledger in ledgers {
-        stays
-            .entry(ledger.player)
+/// Returns when each player had no watching connection, from the player's first watch to the end of
+/// the run.
+fn find_absences(logs: &[ClientLog]) -> BTreeMap<PlayerId, Vec<Absence>> {
+    let mut periods: BTreeMap<PlayerId, Vec<Absence>> = BTreeMap::new();
+    for log in logs {
+        periods
+            .entry(log.player)
             .or_default()
-            .extend(watch_periods(ledger));
+            .extend(watch_periods(log));
     }
-    let between = |mut stays: Vec<Absence>| {
-        stays.sort_by_key(|stay| stay.from);
-        let mut gaps = Vec::new();
+    let between = |mut periods: Vec<Absence>| {
+        periods.sort_by_key(|period| period.from);
+        let mut absences = Vec::new();
         let mut until: Option<Absence> = None;
-        for stay in stays {
-            let last = until.get_or_insert(stay);
-            if last.to < stay.from {
-                gaps.push(Absence {
+        for period in periods {
+            let last = until.get_or_insert(period);
+            if last.to < period.from {
+                absences.push(Absence {
                     from: last.to,
-                    to: stay.from,
+                    to: period.from,
                     is_voluntary: last.is_voluntary,
                 });
             }
-            if last.to <= stay.to {
-                *last = stay;
+            if last.to <= period.to {
+                *last = period;
             }
         }
         let end = until.filter(|last| last.to < FOREVER);
-        gaps.extend(end.map(|last| Absence {
+        absences.extend(end.map(|last| Absence {
             from: last.to,
             to: FOREVER,
             is_voluntary: last.is_voluntary,
         }));
-        gaps
+        absences
     };
-    stays
+    periods
         .into_iter()
-        .map(|(player, stays)| (player, between(stays)))
+        .map(|(player, periods)| (player, between(periods)))
         .collect()
 }
 
 const FOREVER: Moment = Moment(u64::MAX);
 
-/// A `leave` on its way.
+/// A `leave` that may not have taken effect yet.
 struct PendingLeave {
     id: u64,
     sent_at: Moment,
     is_acknowledged: bool,
 }
 
-/// The stretches in which a client watched; `left` when one ended by its own will. Who asked to leave may be shown
-/// gone at any time from then on.
-fn watch_periods(ledger: &ClientLog) -> Vec<Absence> {
-    let mut stays: Vec<Absence> = Vec::new();
+/// Returns the periods in which a client watched; `is_voluntary` when the period ended by the
+/// client's own will. A player who asked to leave may be shown offline at any time from then on.
+fn watch_periods(log: &ClientLog) -> Vec<Absence> {
+    let mut periods: Vec<Absence> = Vec::new();
     let (mut here, mut leaving): (Option<Moment>, Option<PendingLeave>) = (None, None);
-    for record in ledger.entries() {
+    for record in log.entries() {
         let at = record.at;
         match &record.observation {
             Observation::Sent(ClientMessage::Do {
@@ -285,7 +306,7 @@ fn watch_periods(ledger: &ClientLog) -> Vec<Absence> {
             Observation::Disconnected { .. } => {
                 let to = leaving.as_ref().map_or(at, |leaving| leaving.sent_at);
                 let left = leaving.is_some();
-                stays.extend(here.take().map(|from| Absence {
+                periods.extend(here.take().map(|from| Absence {
                     from,
                     to: to.max(from),
                     is_voluntary: left,
@@ -301,17 +322,16 @@ fn watch_periods(ledger: &ClientLog) -> Vec<Absence> {
                 ServerMessage::Unwatched { .. } => {
                     let noticed = Moment(at.0.saturating_sub(micros(PROPAGATION_MAX)));
                     let to = leaving.take().map_or(noticed, |leaving| leaving.sent_at);
-                    stays.extend(here.take().map(|from| Absence {
+                    periods.extend(here.take().map(|from| Absence {
                         from,
                         to: to.max(from),
                         is_voluntary: true,
                     }));
                 }
                 ServerMessage::Ack { id, .. } => {
-                    leaving
-                        .iter_mut()
-                        .filter(|leaving| leaving.id == *id)
-                        .for_each(|leaving| leaving.is_acknowledged = true);
+                    if let Some(leaving) = leaving.as_mut().filter(|leaving| leaving.id == *id) {
+                        leaving.is_acknowledged = true;
+                    }
                 }
                 ServerMessage::Error {
                     id: Some(id),
@@ -325,13 +345,13 @@ fn watch_periods(ledger: &ClientLog) -> Vec<Absence> {
             _ => {}
         }
     }
-    // A ledger that ends while its client watches says nothing of an end.
-    stays.extend(here.map(|from| Absence {
+    // A log that ends while its client watches does not end the period.
+    periods.extend(here.map(|from| Absence {
         from,
         to: FOREVER,
         is_voluntary: false,
     }));
-    stays
+    periods
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -1,4 +1,4 @@
-//! What the server says of itself by REST, judged against its own events.
+//! The server record: a raid as REST returns it, judged against its own events.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,16 @@ use super::difference;
 use super::violation::{Violation, ViolationKind};
 use crate::fold::Fold;
 
-/// The server's own account of a raid, read by REST after the run came to rest.
+/// A raid's events, state, presence and totals, read by REST after the run settled.
 #[derive(Debug, Clone)]
 pub struct ServerRecord {
-    /// The whole ledger (`GET /raids/{id}/events`).
+    /// The raid's whole ledger (`GET /raids/{id}/events`).
     pub events: Vec<Event>,
-    /// The state (`GET /raids/{id}`).
+    /// The raid's state (`GET /raids/{id}`).
     pub state: RaidState,
-    /// The seq that it is a function of.
+    /// The seq that `state` belongs to.
     pub seq: Seq,
-    /// Whom it shows online.
+    /// The players that the server shows as online.
     pub online: Vec<PlayerId>,
     /// The contributions, if they were read.
     pub contributions: Option<Vec<Contribution>>,
@@ -26,58 +26,60 @@ pub struct ServerRecord {
     pub profiles: Vec<Profile>,
 }
 
-/// The states that the ledger makes at the seqs that somebody asks about.
+/// The violations of the ledger, and the states that its events fold to at the requested seqs.
 pub(super) struct LedgerCheck {
     pub(super) violations: Vec<Violation>,
     pub(super) states: BTreeMap<Seq, RaidState>,
 }
 
-/// Judges the ledger by itself, and everything else that the server says against it.
-pub(super) fn judge(raid: RaidId, truth: &ServerRecord, asked: &BTreeSet<Seq>) -> LedgerCheck {
+/// Judges the ledger by itself, and the rest of the server record against it.
+pub(super) fn judge(raid: RaidId, record: &ServerRecord, requested: &BTreeSet<Seq>) -> LedgerCheck {
     let mut breaches = Vec::new();
-    let states = fold_events(raid, truth, asked, &mut breaches);
-    match states.get(&truth.seq) {
-        Some(state) if *state != truth.state => {
-            let difference = difference::first_difference(&truth.state, state);
+    let states = fold_events(raid, record, requested, &mut breaches);
+    match states.get(&record.seq) {
+        Some(state) if *state != record.state => {
+            let difference = difference::first_difference(&record.state, state);
             breaches.push(ViolationKind::StateMismatch {
-                seq: truth.seq,
+                seq: record.seq,
                 difference,
             });
         }
         Some(_) => {}
         None => {
-            let held = truth.events.last().map_or(Seq::ZERO, |event| event.seq);
+            let held = record.events.last().map_or(Seq::ZERO, |event| event.seq);
             breaches.push(ViolationKind::IncompleteAtEnd {
                 held,
-                head: truth.seq,
+                head: record.seq,
             });
         }
     }
-    check_totals(truth, &mut breaches);
-    if let Some(told) = &truth.contributions {
-        check_contributions(truth, told, &mut breaches);
+    check_totals(record, &mut breaches);
+    if let Some(told) = &record.contributions {
+        check_contributions(record, told, &mut breaches);
     }
-    let convict = |breach| Violation {
+    let violation = |breach| Violation {
         raid,
         client: "server".to_owned(),
         kind: breach,
     };
     LedgerCheck {
-        violations: breaches.into_iter().map(convict).collect(),
+        violations: breaches.into_iter().map(violation).collect(),
         states,
     }
 }
 
 fn fold_events(
     raid: RaidId,
-    truth: &ServerRecord,
-    asked: &BTreeSet<Seq>,
+    record: &ServerRecord,
+    requested: &BTreeSet<Seq>,
     breaches: &mut Vec<ViolationKind>,
 ) -> BTreeMap<Seq, RaidState> {
     let mut states = BTreeMap::new();
     let mut fold = Fold::new(raid);
-    let (mut held, mut clock, mut broken) = (Seq::ZERO, None, false);
-    for event in &truth.events {
+    let mut held = Seq::ZERO;
+    let mut clock = None;
+    let mut broken = false;
+    for event in &record.events {
         let seq = event.seq;
         if seq <= held {
             breaches.push(ViolationKind::Duplicate { seq });
@@ -90,20 +92,21 @@ fn fold_events(
         if clock.is_some_and(|clock| event.at < clock) {
             breaches.push(ViolationKind::ClockWentBack { seq });
         }
-        (held, clock) = (seq, Some(event.at));
+        held = seq;
+        clock = Some(event.at);
         if !broken && let Err(why) = fold.apply(event) {
             breaches.push(ViolationKind::Contradiction { seq, why });
             broken = true;
         }
-        if !broken && (asked.contains(&seq) || seq == truth.seq) {
+        if !broken && (requested.contains(&seq) || seq == record.seq) {
             states.extend(fold.state().cloned().map(|state| (seq, state)));
         }
     }
     states
 }
 
-/// Running sums in every event, and the sums at the end.
-fn check_totals(truth: &ServerRecord, breaches: &mut Vec<ViolationKind>) {
+/// Checks the running sums in every event, and the totals at the end.
+fn check_totals(record: &ServerRecord, breaches: &mut Vec<ViolationKind>) {
     let mut sums: BTreeMap<PlayerId, (u64, u64)> = BTreeMap::new();
     let mut all = (0, 0);
     let mut check = |what: &dyn Fn() -> String, told: u64, summed: u64| {
@@ -115,7 +118,7 @@ fn check_totals(truth: &ServerRecord, breaches: &mut Vec<ViolationKind>) {
             });
         }
     };
-    for event in truth.events.iter().filter(|event| event.seq <= truth.seq) {
+    for event in record.events.iter().filter(|event| event.seq <= record.seq) {
         let Some((player, earned)) = event.data.earned() else {
             continue;
         };
@@ -152,14 +155,14 @@ fn check_totals(truth: &ServerRecord, breaches: &mut Vec<ViolationKind>) {
             );
         }
     }
-    check(&|| "current_xp".to_owned(), truth.state.current_xp, all.0);
+    check(&|| "current_xp".to_owned(), record.state.current_xp, all.0);
     check(
         &|| "current_tasks".to_owned(),
-        truth.state.current_tasks,
+        record.state.current_tasks,
         all.1,
     );
     let of = |player| sums.get(&player).copied().unwrap_or_default();
-    for member in &truth.state.members {
+    for member in &record.state.members {
         let (xp, tasks) = of(member.player);
         check(&|| format!("xp of member {}", member.player), member.xp, xp);
         check(
@@ -168,7 +171,7 @@ fn check_totals(truth: &ServerRecord, breaches: &mut Vec<ViolationKind>) {
             tasks,
         );
     }
-    for profile in &truth.profiles {
+    for profile in &record.profiles {
         let (xp, tasks) = of(profile.id);
         check(
             &|| format!("xp in the profile of player {}", profile.id),
@@ -184,12 +187,12 @@ fn check_totals(truth: &ServerRecord, breaches: &mut Vec<ViolationKind>) {
 }
 
 fn check_contributions(
-    truth: &ServerRecord,
+    record: &ServerRecord,
     told: &[Contribution],
     breaches: &mut Vec<ViolationKind>,
 ) {
     type ContributionRow = (PlayerId, u64, Option<TaskId>);
-    let earned: BTreeMap<Seq, ContributionRow> = truth
+    let earned: BTreeMap<Seq, ContributionRow> = record
         .events
         .iter()
         .filter_map(|event| {
@@ -206,7 +209,8 @@ fn check_contributions(
         .map(|row| (row.seq, (row.player, row.xp, row.task)))
         .collect();
     if rows.len() != told.len() || rows != earned {
-        let (told, summed) = (told.len() as u64, earned.len() as u64);
+        let told = told.len() as u64;
+        let summed = earned.len() as u64;
         breaches.push(ViolationKind::TotalsWrong {
             what: "the list of contributions".to_owned(),
             told,

@@ -1,4 +1,4 @@
-//! Every way in which a server can be convicted.
+//! The violations that the judge can report.
 
 use std::fmt;
 
@@ -6,239 +6,176 @@ use raidhall_protocol::{OpKey, PlayerId, RaidId, Seq};
 
 use crate::fold::Contradiction;
 
-/// A broken promise: where, and which.
+/// A broken promise: where it was seen, and which one it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The raid.
     pub raid: RaidId,
-    /// The client that saw it; `server` for what the server's own ledger shows.
+    /// The client that saw it; `server` for what the ledger itself shows.
     pub client: String,
-    /// What is wrong.
     pub kind: ViolationKind,
 }
 
-/// What is wrong. The promise that it breaks is in the comment (P1–P9, or the wire contract).
+/// A kind of violation. Each variant's doc names the promise that it breaks (P1–P9, or the wire
+/// contract).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ViolationKind {
     /// P4: an event was left out.
     #[error("hole: event {got} follows {held}")]
-    Gap {
-        /// The newest seq held.
-        held: Seq,
-        /// What came.
-        got: Seq,
-    },
-    /// P3: the same event came twice.
+    Gap { held: Seq, got: Seq },
+    /// P3: the same event was received twice.
     #[error("duplicate: event {seq} came again")]
-    Duplicate {
-        /// Its seq.
-        seq: Seq,
-    },
-    /// P3: a snapshot, a resume or a clock that is behind what the client had been told.
-    #[error("back in time: told {got} after {held}")]
-    SeqWentBack {
-        /// The newest seq held.
-        held: Seq,
-        /// What came.
-        got: Seq,
-    },
-    /// P3: an event bears an earlier time than the one in front of it.
-    #[error("event {seq} happened before the event in front of it")]
-    ClockWentBack {
-        /// Its seq.
-        seq: Seq,
-    },
-    /// P1 on a watching connection: an ack came before its event.
+    Duplicate { seq: Seq },
+    /// P3: a snapshot or a resume is behind what the client had received before.
+    #[error("back in time: received {got} after {held}")]
+    SeqWentBack { held: Seq, got: Seq },
+    /// P3: an event has an earlier time than the one before it.
+    #[error("event {seq} has an earlier time than the event before it")]
+    ClockWentBack { seq: Seq },
+    /// P1: on a watching connection, an ack came before its event.
     #[error("ack of {seq} came while the client held {held}")]
     AckBeforeEvent {
-        /// What was acknowledged.
         seq: Seq,
-        /// The newest seq held.
+        /// The newest seq that the client held.
         held: Seq,
     },
-    /// P1: an acknowledged seq that the server's ledger does not have.
+    /// P1: the server's ledger has no event at an acknowledged seq.
     #[error("ack of {seq}, which is not in the server's ledger{}", format_op(.op.as_ref()))]
-    AckWithoutEvent {
-        /// What was acknowledged.
-        seq: Seq,
-        /// The command's key.
-        op: Option<OpKey>,
-    },
-    /// P1: what was acknowledged is not what the ledger has there.
+    AckWithoutEvent { seq: Seq, op: Option<OpKey> },
+    /// P1: the event at an acknowledged seq is not the effect of the command.
     #[error("lost: acknowledged {command} at {seq}{}, where the ledger has {found}", format_op(.op.as_ref()))]
     AckMismatch {
-        /// What was acknowledged.
         seq: Seq,
-        /// The command's key.
         op: Option<OpKey>,
-        /// Its type.
+        /// The type of the acknowledged command.
         command: &'static str,
-        /// What is there instead.
+        /// The type of the event at that seq.
         found: String,
     },
-    /// P2: more effects than commands that can have had one.
+    /// P2: the ledger has more effects than commands that can have caused one.
     #[error(
         "double effect: {effect} is {found} times in the ledger, at most {allowed} expected (last at {seq})"
     )]
     DoubleEffect {
-        /// Who did what.
         effect: String,
-        /// How often it is there.
+        /// How often the effect is in the ledger.
         found: usize,
-        /// How many commands can have caused it.
+        /// How many commands can have caused the effect.
         allowed: usize,
-        /// Where it is last.
+        /// The seq of the effect's last occurrence.
         seq: Seq,
     },
-    /// P1: fewer effects than acknowledged commands.
+    /// P1: the ledger has fewer effects than acknowledged commands.
     #[error(
         "missing effect: {effect} is {found} times in the ledger, {acknowledged} were acknowledged"
     )]
     MissingEffect {
-        /// Who did what.
         effect: String,
-        /// How often it is there.
+        /// How often the effect is in the ledger.
         found: usize,
-        /// How many commands were acknowledged.
         acknowledged: usize,
     },
-    /// P2: a repeat of an op was answered with another seq.
+    /// P2: a repeat of an op was acknowledged with another seq.
     #[error("op {op:?} acknowledged at {first} and at {then}")]
-    AckChanged {
-        /// The key.
-        op: OpKey,
-        /// The first answer.
-        first: Seq,
-        /// The other.
-        then: Seq,
-    },
+    AckChanged { op: OpKey, first: Seq, then: Seq },
     /// P2: two commands were acknowledged with one event.
     #[error("two commands acknowledged at {seq}")]
-    AckShared {
-        /// The seq.
-        seq: Seq,
-    },
-    /// P9: a command without any answer.
+    AckShared { seq: Seq },
+    /// P9: a command was never answered.
     #[error("no answer to {command} (id {id})")]
-    Unanswered {
-        /// The correlation number.
-        id: u64,
-        /// The command's type.
-        command: &'static str,
-    },
-    /// An answer to nothing that was asked.
-    #[error("answer to {what}, which was not asked")]
+    Unanswered { id: u64, command: &'static str },
+    /// A reply to a request that the client did not send.
+    #[error("answer to {what}, which the client did not send")]
     UnsolicitedAnswer {
-        /// What it answers.
+        /// The request that the reply names.
         what: String,
     },
     /// P3: two clients, or a client and the server's ledger, have different events at one seq.
     #[error("event {seq} differs from the one that {other} has")]
     DifferentEvent {
-        /// The seq.
         seq: Seq,
-        /// Who has the other one.
+        /// The client or ledger that has the other event.
         other: String,
     },
-    /// A state that is not what the events make.
-    #[error("state at {seq} is not what the events make: {difference}")]
+    /// A state differs from what the events up to its seq fold to.
+    #[error("state at {seq} is not what the events fold to: {difference}")]
     StateMismatch {
-        /// Its seq.
         seq: Seq,
-        /// The first field that differs: told, folded.
+        /// The first field that differs, as received and as folded.
         difference: String,
     },
-    /// An event that contradicts those before it.
+    /// An event contradicts the events before it.
     #[error("event {seq} contradicts those before it: {why}")]
-    Contradiction {
-        /// Its seq.
-        seq: Seq,
-        /// How.
-        why: Contradiction,
-    },
-    /// Totals that are not the sum of what was earned.
-    #[error("{what} is {told}, the ledger makes {summed}")]
+    Contradiction { seq: Seq, why: Contradiction },
+    /// A total is not the sum of what was earned.
+    #[error("{what} is {told}, the events add up to {summed}")]
     TotalsWrong {
-        /// Which total.
         what: String,
-        /// What the server says.
+        /// The total that the server reports.
         told: u64,
-        /// What the ledger says.
+        /// The sum over the events of the ledger.
         summed: u64,
     },
-    /// P4: the run came to rest and the client never got the newest events.
-    #[error("never told of what follows {held}; the server is at {head}")]
+    /// P4: the run settled, and the client never received the newest events.
+    #[error("never received the events after {held}; the server is at {head}")]
     IncompleteAtEnd {
-        /// The newest seq held.
         held: Seq,
-        /// The server's.
+        /// The server's newest seq.
         head: Seq,
     },
-    /// Something of a raid that the connection does not watch.
+    /// A message about a raid that the connection does not watch.
     #[error("{what} of a raid that this connection does not watch")]
-    NotWatching {
-        /// What came.
-        what: &'static str,
-    },
-    /// Somebody is shown online who is not, or the other way round.
+    NotWatching { what: &'static str },
+    /// A player is shown online who is not, or the other way round.
     #[error("presence: shown online {shown:?}, online are {online:?}")]
     PresenceWrong {
-        /// Whom the client was told of.
+        /// The players who were shown online.
         shown: Vec<PlayerId>,
-        /// Who it should be.
+        /// The players who were online.
         online: Vec<PlayerId>,
     },
-    /// A signal that came from the client itself, or not later than one before it.
-    #[error("signal of player {from} is the client's own, or repeated, or out of order")]
-    SignalWrong {
-        /// Who sent it.
-        from: PlayerId,
-    },
-    /// A message that is none of the contract's.
+    /// A signal came from the client itself, or was not newer than one before it.
+    #[error("signal from player {from} is the client's own, repeated, or out of order")]
+    SignalWrong { from: PlayerId },
+    /// A frame is not a message of the protocol.
     #[error("unknown message: {text}")]
     UnknownMessage {
-        /// Its beginning.
+        /// The decoding error and the beginning of the frame.
         text: String,
     },
-    /// P9: an error that a client cannot act on.
+    /// P9: an error on which a client cannot act.
     #[error("error without a proper type: {text}")]
     ErrorNotTyped {
-        /// What came.
+        /// The frame, or the error's type and its wrong `retry`.
         text: String,
     },
-    /// The server closed a well-behaved client for good.
+    /// The server closed a well-behaved client with a code that forbids reconnecting.
     #[error("closed with {code}, though the client did nothing wrong")]
-    ClosedPermanently {
-        /// The close code.
-        code: u16,
-    },
-    /// Another history under the same address.
+    ClosedPermanently { code: u16 },
+    /// The server changed its lineage, so that it serves another history.
     #[error("the server changed its lineage")]
     LineageChanged,
-    /// P4: too few of those who came back were shown what they missed.
+    /// P4: too few resumes were answered by a replay.
     #[error("only {replays} of {resumes} resumes were replays")]
     TooFewReplays {
         /// Resumes answered by `watching`.
         replays: u64,
-        /// All resumes.
         resumes: u64,
     },
-    /// P7: somebody was shown gone who was there, or away for less than the grace.
+    /// P7: a player was shown offline who was online, or away for less than the grace.
     #[error(
-        "player {player} was shown gone {at_ms} ms into the run, without having been away for so long"
+        "player {player} was shown offline {at_ms} ms into the run without having been away that long"
     )]
     FalseOffline {
-        /// Who.
         player: PlayerId,
-        /// When the client was told, in milliseconds of the run.
+        /// When the client received it, in milliseconds since the run began.
         at_ms: u64,
     },
-    /// P7: the lead was taken from somebody who was there.
-    #[error("event {seq} takes the lead from player {leader}, who was not offline for so long")]
+    /// P7: the lead moved away from a leader who was online, or away for less than the leader's
+    /// grace.
+    #[error("event {seq} takes the lead from player {leader}, who was not offline that long")]
     FalseLeaderChange {
-        /// The event's seq.
         seq: Seq,
-        /// Who led.
+        /// The leader before the event.
         leader: PlayerId,
     },
 }

@@ -1,4 +1,5 @@
-//! One simulated player at play: a task that steps its client and acts at its pace until the party is over.
+//! A bot: a task that steps its player and sends commands and signals at its pace until the group's
+//! run is finished.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,37 +20,38 @@ use super::command_generator::{CommandGenerator, FINAL_TASK_XP};
 use crate::client::{ClientCounts, Player, RestClient, Step};
 use crate::client_log::{ClientLog, Moment, RunClock};
 
-/// How often a bot looks whether everything has come.
+/// Interval between checks whether everything has been received.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// More unanswered commands than this and a player waits.
+/// Number of unanswered commands at which a bot stops sending more.
 const UNANSWERED_MAX: usize = 16;
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long the last events and presence may take to reach a client once the run is at rest. Presence lags by the
-/// server's grace for those who dropped (5 s, or 10 s after a drain).
+/// How long the last events and presence changes may take to reach a client once the run settles.
+/// Presence lags by the server's grace for players who lost their connection (5 s, or 10 s after a
+/// drain).
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15);
 const SIGNAL_LATENCIES_MAX: usize = 200_000;
 
-/// What a bot brings home.
+/// What a bot returns when the run is finished.
 #[derive(Debug)]
 pub(super) struct BotResult {
     pub(super) ledgers: Vec<ClientLog>,
     pub(super) tally: ClientCounts,
-    /// Microseconds from sending to receiving, of signals.
+    /// Microseconds from sending a signal to receiving it.
     pub(super) signal_latencies_micros: Vec<u64>,
-    /// Commands that it would have liked to send while too many were unanswered.
+    /// Commands not sent because too many were unanswered.
     pub(super) commands_held_back: u64,
-    /// The player's totals over all raids.
+    /// The player's totals over all raids, if they could be read.
     pub(super) profile: Option<Profile>,
 }
 
-/// How far the bots of a party have come; each counts itself once.
+/// How many bots of a group have reached each point; every bot counts itself once per point.
 #[derive(Debug, Default)]
 pub(super) struct GroupProgress {
     pub(super) watching: AtomicUsize,
     pub(super) fully_online: AtomicUsize,
-    pub(super) quiet: AtomicUsize,
+    pub(super) idle: AtomicUsize,
     pub(super) settled: AtomicUsize,
-    /// The REST doors with the raid's maker's latest token, once it is quiet.
+    /// The REST client with the creator's latest token, once the creator's commands are answered.
     pub(super) rest: Mutex<Option<RestClient>>,
 }
 
@@ -65,11 +67,11 @@ pub(super) struct Bot {
     pub(super) meter: Arc<TrafficCounters>,
     pub(super) progress: Arc<GroupProgress>,
     pub(super) stage: watch::Receiver<GroupStage>,
-    /// Whether this one made the raid, and so starts it and holds the task that wins it.
+    /// Whether the bot created the raid; it then starts the raid and holds the task that wins it.
     pub(super) is_leader: bool,
-    /// Whether it commands and signals, or only watches.
+    /// Whether the bot sends commands and signals, or only watches.
     pub(super) is_active: bool,
-    /// How many are to be shown online, itself included.
+    /// How many players should be shown online, this bot's included.
     pub(super) group_size: usize,
     pub(super) is_started: bool,
     pub(super) signal_latencies_micros: Vec<u64>,
@@ -77,13 +79,17 @@ pub(super) struct Bot {
 }
 
 impl Bot {
-    /// Plays until the party is over.
+    /// Plays until the group's run is finished.
     pub(super) async fn run(mut self) -> BotResult {
         self.player.watch(self.raid).await;
-        let (mut watching, mut complete, mut profile) = (false, false, None);
+        let mut watching = false;
+        let mut complete = false;
+        let mut profile = None;
         let mut next_command = Instant::now();
         let mut next_signal = Instant::now();
-        let (mut finished, mut quiet, mut settled) = (false, false, false);
+        let mut final_task_done = false;
+        let mut idle = false;
+        let mut settled = false;
         loop {
             let stage = self.stage.borrow_and_update().clone();
             let mut wake = Instant::now() + self.pace.poll_interval;
@@ -99,19 +105,19 @@ impl Bot {
                     }
                 }
                 GroupStage::CompleteFinalTask => {
-                    if self.is_leader && !finished {
-                        finished = self.complete_final_task().await;
+                    if self.is_leader && !final_task_done {
+                        final_task_done = self.complete_final_task().await;
                     }
                 }
                 GroupStage::AwaitReplies => {
                     self.rejoin().await;
-                    if !quiet && self.player.pending_count() == 0 && self.is_watching_or_gone() {
-                        quiet = true;
+                    if !idle && self.player.pending_count() == 0 && self.is_watching_or_gone() {
+                        idle = true;
                         if self.is_leader {
                             *self.progress.rest.lock() =
                                 Some(self.player.rest().with_retry_timeout(CATCH_UP_TIMEOUT));
                         }
-                        self.progress.quiet.fetch_add(1, Ordering::Relaxed);
+                        self.progress.idle.fetch_add(1, Ordering::Relaxed);
                     }
                 }
                 GroupStage::CatchUp { head, online } => {
@@ -169,7 +175,8 @@ impl Bot {
         }
     }
 
-    /// The first commands of a raid: its maker starts it and takes the task that will win it.
+    /// Sends the first commands of a raid: its creator starts it, and adds and claims the task that
+    /// will win it.
     async fn start_raid(&mut self) {
         if !self.is_leader || self.is_started || !self.player.is_watching(self.raid) {
             return;
@@ -193,7 +200,7 @@ impl Bot {
             .await;
     }
 
-    /// Completes the task that wins the raid. False: not yet.
+    /// Completes the task that wins the raid. Returns false while the bot holds no state yet.
     async fn complete_final_task(&mut self) -> bool {
         let me = self.player.player_ref().id;
         let Some(state) = self.player.state(self.raid) else {
@@ -248,12 +255,14 @@ impl Bot {
         Instant::now() + self.jittered_pause(self.pace.signals_per_second)
     }
 
-    /// Between half and one and a half of the mean, so that players don't march in step.
+    /// Returns a pause between half and one and a half of the mean, so that bots do not act in
+    /// lockstep.
     fn jittered_pause(&mut self, per_second: f64) -> Duration {
         Duration::from_secs_f64(self.rng.random_range(0.5..1.5) / per_second)
     }
 
-    /// One who left comes back by the invite code; one who cannot, because the raid has ended, stays away.
+    /// Rejoins by the invite code after a leave; gives the raid up when that is impossible because
+    /// the raid has ended.
     async fn rejoin(&mut self) {
         if self.player.has_watch_ended(self.raid) && self.player.pending_count() == 0 {
             let rest = self.player.rest().with_retry_timeout(REJOIN_TIMEOUT);
@@ -264,12 +273,13 @@ impl Bot {
         }
     }
 
-    /// Whether the bot is where it should be: watching, or away for good.
+    /// Returns whether the bot is where it should be: watching, or gone for good.
     fn is_watching_or_gone(&self) -> bool {
         self.player.is_watching(self.raid) || self.player.is_abandoned(self.raid)
     }
 
-    /// Waits until everything has come, or has had its time, and then tells the ledger what should have come.
+    /// Waits until everything has been received, or for the time limit, and then records in the
+    /// client log what should have been received.
     async fn wait_until_caught_up(&mut self, head: Seq, online: &[PlayerId]) {
         let until = Instant::now() + CATCH_UP_TIMEOUT;
         while !self.is_caught_up(head, online) && Instant::now() < until {

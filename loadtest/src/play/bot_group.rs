@@ -1,4 +1,5 @@
-//! The players who share a raid: how they come together, and how they come to rest so that they can be judged.
+//! A bot group: the simulated players of one raid, how they come together, and how they settle so
+//! that they can be judged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,60 +22,56 @@ use crate::judge::ServerRecord;
 
 const CREATE_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// How long answers may take once nobody asks any more.
+/// How long replies may take after the last request.
 const REPLIES_TIMEOUT: Duration = Duration::from_secs(45);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How eagerly each player acts.
+/// How often a bot acts.
 #[derive(Debug, Clone, Copy)]
 pub struct BotPace {
-    /// Commands per second.
     pub commands_per_second: f64,
-    /// Signals per second.
     pub signals_per_second: f64,
-    /// How often a player who has nothing to do looks up.
+    /// Interval at which an idle bot checks the group's stage.
     pub poll_interval: Duration,
 }
 
-/// What a party is to be.
+/// The plan of a bot group: its size, its seed and its behaviour.
 #[derive(Debug, Clone)]
 pub struct GroupPlan {
-    /// Its number within the run.
+    /// The group's index within the run.
     pub index: usize,
-    /// How many play.
     pub players: usize,
-    /// Which codecs they use, in turn.
+    /// The codecs, used in turn.
     pub codecs: &'static [Codec],
-    /// From which everything random in it follows.
+    /// The seed of everything random in the group.
     pub seed: u64,
-    /// How eagerly they act.
     pub pace: BotPace,
-    /// Whether the raid is won in its finale, rather than out of reach.
+    /// Whether the final task wins the raid, or the goal is out of reach.
     pub is_winnable: bool,
-    /// Whether players leave the raid now and then and come back.
+    /// Whether players leave the raid now and then and rejoin.
     pub may_leave: bool,
-    /// How many act, the first of them; the others watch.
+    /// How many players act, counted from the first; the others only watch.
     pub active_players: usize,
 }
 
-/// What the bots of a party are told to do.
+/// A stage of a group's run, which its bots follow.
 #[derive(Debug, Clone)]
 pub(super) enum GroupStage {
-    /// Connect and watch.
+    /// Connect and watch the raid.
     Connect,
-    /// Play.
+    /// Send commands and signals.
     Play,
-    /// Win, where that is planned.
+    /// Complete the final task, where that wins the raid.
     CompleteFinalTask,
-    /// Ask nothing more, and wait for what was asked.
+    /// Send nothing more, and wait for the replies.
     AwaitReplies,
-    /// Wait for all events up to `head`, and to be shown who is online.
+    /// Wait for all events up to `head`, and to be shown these players online.
     CatchUp { head: Seq, online: Vec<PlayerId> },
-    /// Go home.
+    /// Disconnect and return the result.
     Finished,
 }
 
-/// Players of one raid, at play.
+/// The players of one raid, and their running tasks.
 #[derive(Debug)]
 pub struct BotGroup {
     plan: GroupPlan,
@@ -86,106 +83,101 @@ pub struct BotGroup {
     bots: JoinSet<BotResult>,
 }
 
-/// What a party leaves behind.
+/// What a bot group returns when its run is finished.
 #[derive(Debug)]
 pub struct GroupOutcome {
-    /// Its raid.
     pub raid: RaidId,
-    /// A ledger per player.
+    /// One client log per player.
     pub ledgers: Vec<ClientLog>,
-    /// What the server says.
     pub server_record: ServerRecord,
-    /// Where the raid's owner may be reached, as the server says.
+    /// The WebSocket URL of the raid's owner, as the server reports it.
     pub ws_url: String,
-    /// What each player counted.
+    /// The counters of each player.
     pub counts: Vec<ClientCounts>,
-    /// Microseconds from sending to receiving, of signals.
+    /// Microseconds from sending a signal to receiving it.
     pub signal_latencies_micros: Vec<u64>,
     /// Commands not sent because too many were unanswered.
     pub commands_held_back: u64,
 }
 
 impl BotGroup {
-    /// Signs the players in; the first makes the raid, the others join by its invite code. Nobody is connected yet.
-    /// Of several servers each player has another as home, in turn; the first player's is that of the party's number.
+    /// Signs the players in; the first creates the raid, the others join by its invite code. No
+    /// client is connected yet. With several servers the players have different homes in turn,
+    /// beginning at the server of the group's index.
     pub async fn create(rest: &RestClient, plan: GroupPlan) -> anyhow::Result<BotGroup> {
         let rest = rest.with_retry_timeout(CREATE_TIMEOUT);
-        let mut seats = Vec::with_capacity(plan.players);
-        for seat in 0..plan.players {
-            let name = format!("Player {seat} of party {}", plan.index);
-            seats.push(
-                rest.with_home(plan.index + seat)
+        let mut tokens = Vec::with_capacity(plan.players);
+        for index in 0..plan.players {
+            let name = format!("Player {index} of group {}", plan.index);
+            tokens.push(
+                rest.with_home(plan.index + index)
                     .sign_in_guest(&name)
                     .await
                     .context("sign a guest in")?,
             );
         }
-        let first = seats.first().context("a party needs players")?;
+        let first = tokens.first().context("a bot group needs players")?;
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
         let home = rest.with_home(plan.index).with_token(&first.access_token);
         let made = home.create_raid(&new_raid(&plan), Some(&key)).await?;
-        for (number, seat) in seats.iter().enumerate().skip(1) {
+        for (index, pair) in tokens.iter().enumerate().skip(1) {
             let home = rest
-                .with_home(plan.index + number)
-                .with_token(&seat.access_token);
+                .with_home(plan.index + index)
+                .with_token(&pair.access_token);
             let joined = home.join_raid(&made.state.invite_code).await?;
             anyhow::ensure!(
                 joined.state.id == made.state.id,
                 "the invite code led to another raid"
             );
         }
-        let (raid, invite_code) = (made.state.id, made.state.invite_code);
-        let (stage, marks, bots) = (
-            watch::Sender::new(GroupStage::Connect),
-            Arc::default(),
-            JoinSet::new(),
-        );
+        let stage = watch::Sender::new(GroupStage::Connect);
         Ok(BotGroup {
             plan,
-            raid,
-            invite_code,
-            tokens: seats,
+            raid: made.state.id,
+            invite_code: made.state.invite_code,
+            tokens,
             stage,
-            progress: marks,
-            bots,
+            progress: Arc::default(),
+            bots: JoinSet::new(),
         })
     }
 
     /// Starts to connect every client of the group, and returns at once.
     pub fn connect(&mut self, rest: &RestClient, clock: RunClock, meter: &Arc<TrafficCounters>) {
         let decoder = Decoder::new();
-        for (seat, tokens) in self.tokens.iter().enumerate() {
-            let codec = self.plan.codecs[(seat + self.plan.index) % self.plan.codecs.len()];
+        for (index, tokens) in self.tokens.iter().enumerate() {
+            let codec = self.plan.codecs[(index + self.plan.index) % self.plan.codecs.len()];
             let seed = self
                 .plan
                 .seed
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .wrapping_add(seat as u64);
-            let equipment = PlayerOptions {
-                client_name: format!("{}.{seat} ({codec:?})", self.plan.index),
-                rest: rest.with_home(self.plan.index + seat),
+                .wrapping_add(index as u64);
+            let options = PlayerOptions {
+                client_name: format!("{}.{index} ({codec:?})", self.plan.index),
+                rest: rest.with_home(self.plan.index + index),
                 tokens: tokens.clone(),
                 codec,
                 decoder: Arc::clone(&decoder),
                 clock,
                 jitter_seed: seed,
             };
-            let (me, finisher) = (tokens.player.id, seat == 0);
-            let restless = self.plan.may_leave && !finisher && self.plan.players > 2;
-            let mind_rng = SmallRng::seed_from_u64(seed ^ 1);
+            let me = tokens.player.id;
+            let is_leader = index == 0;
+            let may_leave = self.plan.may_leave && !is_leader && self.plan.players > 2;
+            let commands_rng = SmallRng::seed_from_u64(seed ^ 1);
             let bot = Bot {
-                player: Player::new(equipment),
+                player: Player::new(options),
                 raid: self.raid,
                 invite_code: self.invite_code.clone(),
-                commands: CommandGenerator::new(mind_rng, me, self.plan.is_winnable, restless),
+                commands: CommandGenerator::new(commands_rng, me, self.plan.is_winnable, may_leave),
                 pace: self.plan.pace,
                 rng: SmallRng::seed_from_u64(seed ^ 2),
                 clock,
                 meter: Arc::clone(meter),
                 progress: Arc::clone(&self.progress),
                 stage: self.stage.subscribe(),
-                is_leader: finisher,
-                is_active: seat < self.plan.active_players,
+                is_leader,
+                is_active: index < self.plan.active_players,
                 group_size: self.plan.players,
                 is_started: false,
                 signal_latencies_micros: Vec::new(),
@@ -195,40 +187,40 @@ impl BotGroup {
         }
     }
 
-    /// How many were watching at least once.
+    /// Returns how many players have watched the raid at least once.
     pub fn watching_count(&self) -> usize {
         self.progress.watching.load(Ordering::Relaxed)
     }
 
-    /// How many were shown the whole party online at least once.
+    /// Returns how many players were shown the whole group online at least once.
     pub fn fully_online_count(&self) -> usize {
         self.progress.fully_online.load(Ordering::Relaxed)
     }
 
-    /// How many play.
     pub fn player_count(&self) -> usize {
         self.plan.players
     }
 
-    /// Lets them play.
+    /// Lets the bots send commands and signals.
     pub fn start_playing(&self) {
         self.stage.send_replace(GroupStage::Play);
     }
 
-    /// Lets them win, where that is planned.
+    /// Lets the creator complete the final task, where that wins the raid.
     pub fn complete_final_task(&self) {
         self.stage.send_replace(GroupStage::CompleteFinalTask);
     }
 
-    /// Waits until the group's clients have nothing in flight, reads the server record, and disconnects the clients.
+    /// Waits until all replies and events have been received or the time limits have passed, reads
+    /// the server record, and disconnects the clients.
     pub async fn settle(mut self) -> anyhow::Result<GroupOutcome> {
         self.stage.send_replace(GroupStage::AwaitReplies);
-        self.wait_for(&self.progress.quiet, REPLIES_TIMEOUT).await;
+        self.wait_for(&self.progress.idle, REPLIES_TIMEOUT).await;
         let rest = self.progress.rest.lock().clone();
         let rest = match rest {
             Some(rest) => rest,
             None => anyhow::bail!(
-                "raid {}: its maker was not answered within {REPLIES_TIMEOUT:?}",
+                "raid {}: its creator was not answered within {REPLIES_TIMEOUT:?}",
                 self.raid
             ),
         };
@@ -250,15 +242,13 @@ impl BotGroup {
             .await;
         let truth = read_server_record(&rest, self.raid).await?;
         self.stage.send_replace(GroupStage::Finished);
-        let (raid, ws_url) = (self.raid, view.ws_url);
-        let (ledgers, tallies, signals) = (Vec::new(), Vec::new(), Vec::new());
         let mut outcome = GroupOutcome {
-            raid,
-            ledgers,
+            raid: self.raid,
+            ledgers: Vec::new(),
             server_record: truth,
-            ws_url,
-            counts: tallies,
-            signal_latencies_micros: signals,
+            ws_url: view.ws_url,
+            counts: Vec::new(),
+            signal_latencies_micros: Vec::new(),
             commands_held_back: 0,
         };
         while let Some(finished) = self.bots.join_next().await {
@@ -274,7 +264,8 @@ impl BotGroup {
         Ok(outcome)
     }
 
-    /// Waits until all have counted themselves, or long enough: who has not is for the judge.
+    /// Waits until all bots have reached a point, or for the time limit; the judge reports what is
+    /// missing then.
     async fn wait_for(&self, mark: &AtomicUsize, patience: Duration) {
         let until = Instant::now() + patience;
         while mark.load(Ordering::Relaxed) < self.plan.players && Instant::now() < until {
@@ -284,14 +275,15 @@ impl BotGroup {
 }
 
 fn new_raid(plan: &GroupPlan) -> NewRaid {
-    // A raid to be won needs its last task, worth 1,000, and no 500 others of 1 each.
+    // A winnable raid needs its final task, worth 1,000 XP, and cannot be won by 500 others of 1 XP
+    // each.
     let (target_xp, target_tasks) = if plan.is_winnable {
         (1_000, 1)
     } else {
         (1_000_000, 10_000)
     };
     NewRaid {
-        title: format!("Party {}", plan.index),
+        title: format!("Group {}", plan.index),
         description: None,
         target_xp,
         target_tasks,
@@ -305,7 +297,9 @@ async fn read_server_record(rest: &RestClient, raid: RaidId) -> anyhow::Result<S
     let events = rest.all_events(raid).await?;
     let contributions = Some(rest.all_contributions(raid).await?);
     let view = rest.raid(raid).await?;
-    let (state, seq, online) = (view.state, view.seq, view.online);
+    let state = view.state;
+    let seq = view.seq;
+    let online = view.online;
     Ok(ServerRecord {
         events,
         state,

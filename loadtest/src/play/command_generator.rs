@@ -1,4 +1,5 @@
-//! What a player wants to do next, from what it sees: seeded, and without any I/O.
+//! Generates a player's next command from the state that the player sees: seeded, and without any
+//! I/O.
 
 use raidhall_protocol::state::{Member, RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{Command, PlayerId, RaidState};
@@ -6,27 +7,28 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 
-/// The task that wins the raid is worth all that a task can be; no other comes near, whatever everybody does.
+/// XP of the task that wins the raid: the most that a task can be worth. No sum of other tasks
+/// comes near.
 pub(super) const FINAL_TASK_XP: i64 = 1000;
-/// What other tasks are worth in a raid that is to be won: 500 of them stay below the goal.
+/// XP of the other tasks in a winnable raid: 500 of them stay below the goal.
 const SMALL_XP: i64 = 1;
 const TASKS_MAX: usize = 500;
 const CLAIM_ENERGY: u32 = 10;
 
-/// A player's mind.
+/// Generator of one player's commands, from a seed and the states that the player sees.
 #[derive(Debug)]
 pub struct CommandGenerator {
     rng: SmallRng,
     player: PlayerId,
     created_count: u64,
-    /// Whether the raid is to be won by its last task only.
+    /// Whether only the final task may win the raid.
     only_small_tasks: bool,
-    /// Whether this player may leave for a while.
+    /// Whether the player may leave for a while.
     may_leave: bool,
 }
 
 impl CommandGenerator {
-    /// A mind that always wants the same with the same seed and sights.
+    /// Creates a generator that returns the same commands for the same seed and states.
     pub fn new(
         rng: SmallRng,
         player: PlayerId,
@@ -42,7 +44,8 @@ impl CommandGenerator {
         }
     }
 
-    /// What to do next. Some of it the server will refuse, as it would real players who are late or tired.
+    /// Returns the next command. The server will refuse some, as it would those of real players who
+    /// are late or tired.
     pub fn next_command(&mut self, state: &RaidState) -> Option<Command> {
         let me = state
             .members
@@ -92,7 +95,7 @@ impl CommandGenerator {
         }
     }
 
-    /// Ends a claim: mostly by success.
+    /// Ends a claim, in most cases by completing the task.
     fn end_claim(&mut self, held: &Task) -> Command {
         let task = held.id;
         match self.rng.random_range(0..10) {
@@ -102,7 +105,7 @@ impl CommandGenerator {
         }
     }
 
-    /// Something that the rules forbid.
+    /// Returns a command that the rules forbid, if a task allows for one.
     fn forbidden_command(&mut self, tasks: &[&Task]) -> Option<Command> {
         let task = tasks.choose(&mut self.rng)?;
         if is_claimed_by(task, self.player) || task.status == TaskStatus::Open {
@@ -141,7 +144,8 @@ impl CommandGenerator {
         }
     }
 
-    /// No two texts of a run are equal, so that the judge can tell each.
+    /// Returns a chat command. No two texts of a run are equal, so that the judge can identify
+    /// each.
     pub(super) fn chat_command(&mut self) -> Command {
         self.created_count += 1;
         let mood = [

@@ -1,4 +1,4 @@
-//! What a report says of a cluster: what was done to its nodes, and what of it players noticed.
+//! The cluster's part of a report: what was done to its nodes, and what players noticed of it.
 
 use std::fmt;
 
@@ -7,47 +7,46 @@ use serde::Serialize;
 use crate::ack_waits::WaitFigures;
 use crate::latency::Percentiles;
 
-/// A cluster under disturbance.
+/// The figures of a run on a cluster under disturbance.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct ClusterFigures {
-    /// How many nodes.
     pub nodes: usize,
-    /// How often one was killed.
+    /// How often a node was killed.
     pub kills: u64,
-    /// How often one was frozen.
+    /// How often a node was frozen.
     pub stops: u64,
-    /// How often one was restarted as a deploy does.
+    /// How often a node was restarted as a deploy does.
     pub rolls: u64,
-    /// Waits for acks of clients whose connection stood.
+    /// Ack waits of commands whose connection stayed open.
     pub stood: WaitFigures,
-    /// Of those whose connection stood to a node that was frozen.
+    /// Ack waits of commands whose connection stayed open to a node that was frozen.
     pub frozen: WaitFigures,
-    /// Of those who lost their connection.
+    /// Ack waits of commands whose connection was lost.
     pub torn: WaitFigures,
-    /// Times that a client was shown gone somebody who was there.
+    /// How often a client was shown a player offline who was online.
     pub shown_gone: u64,
-    /// Times that the lead was taken from somebody who was there.
+    /// How often the lead was taken from a player who was online.
     pub deposed: u64,
-    /// Times that somebody was away for longer than the grace.
+    /// How often a player was away for longer than the grace.
     pub absences: u64,
-    /// Presence messages that told their client nothing new.
+    /// Presence messages that changed nothing for the client that received them.
     pub repeated: u64,
-    /// What was done to the nodes, and when in the run.
+    /// What was done to the nodes, each entry with its time in the run.
     pub timeline: Vec<String>,
 }
 
-/// How long events took to watchers on the node where they were made, and on another.
+/// How long events took to watchers on the node of their owner, and on another node.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct LagFigures {
-    /// Events per second that were made while measuring.
+    /// Events per second during the measurement.
     pub events_per_second: f64,
     /// From sending a command to its event at another client of the same node.
     pub same_node: Percentiles,
-    /// The same at a client of another node.
+    /// From sending a command to its event at a client of another node.
     pub other_node: Percentiles,
-    /// How much later an event came there, event by event.
+    /// The additional time to the other node, event by event.
     pub hop: Percentiles,
-    /// Raids left out because their owner was not their actor's node.
+    /// Raids left out because their owner was not the node of the acting player.
     pub left_out: usize,
 }
 
@@ -65,7 +64,11 @@ impl fmt::Display for ClusterFigures {
             "  cluster     {nodes} nodes: {kills} kills, {stops} freezes, {rolls} deploys"
         )?;
         let waits = [
-            ("standing", &self.stood, "commands whose connection stood"),
+            (
+                "standing",
+                &self.stood,
+                "commands whose connection stayed open",
+            ),
             ("frozen", &self.frozen, "on a node that was frozen"),
             ("torn", &self.torn, "whose connection was lost"),
         ];
@@ -87,7 +90,7 @@ impl fmt::Display for ClusterFigures {
         } = self;
         writeln!(
             f,
-            "  presence    {shown_gone} times shown gone while there, {deposed} times the lead taken; {absences} real absences, {repeated} repeats"
+            "  presence    {shown_gone} times shown offline while online, {deposed} times the lead taken; {absences} real absences, {repeated} repeats"
         )
     }
 }

@@ -1,4 +1,4 @@
-//! All parties of a run together: signed in, connected, played, brought to rest.
+//! All bot groups of a run together: created, connected, played, settled.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,13 @@ use crate::client_log::RunClock;
 use crate::play::{BotGroup, GroupOutcome, GroupPlan, TrafficCounters};
 use crate::targets::Targets;
 
-/// Parties that sign in at the same time: enough to keep the server busy, too few to be a test of their own.
+/// Groups that are created at the same time: enough to keep the server busy, too few to be a test
+/// of their own.
 const CONCURRENT_CREATIONS_MAX: usize = 8;
 const CONCURRENT_CONNECTS_MAX: usize = 200;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The parties of a run.
+/// The bot groups of a run.
 pub(super) struct BotGroups {
     groups: Vec<BotGroup>,
     rest: RestClient,
@@ -31,14 +32,14 @@ impl BotGroups {
         plans: Vec<GroupPlan>,
     ) -> anyhow::Result<BotGroups> {
         let rest = RestClient::with_targets(targets)?;
-        let gathering = plans.into_iter().map(|plan| BotGroup::create(&rest, plan));
-        let gathered: Vec<_> = stream::iter(gathering)
+        let creating = plans.into_iter().map(|plan| BotGroup::create(&rest, plan));
+        let created: Vec<_> = stream::iter(creating)
             .buffer_unordered(CONCURRENT_CREATIONS_MAX)
             .collect()
             .await;
-        let parties = gathered.into_iter().collect::<anyhow::Result<_>>()?;
+        let groups = created.into_iter().collect::<anyhow::Result<_>>()?;
         Ok(BotGroups {
-            groups: parties,
+            groups,
             rest,
             meter: Arc::default(),
         })
@@ -52,17 +53,18 @@ impl BotGroups {
         self.groups.iter().map(BotGroup::watching_count).sum()
     }
 
-    /// Connects all clients and waits until each watches its raid. Few connect at a time: a server gives each a few
-    /// seconds to say hello, and the machine may be busy.
+    /// Connects all clients and waits until each watches its raid. Few connect at a time, because a
+    /// server gives each only a few seconds to say hello, and the machine may be busy.
     pub(super) async fn connect(&mut self, clock: RunClock) -> anyhow::Result<()> {
-        let mut asked = 0;
-        for party in 0..self.groups.len() {
-            self.groups[party].connect(&self.rest, clock, &self.meter);
-            asked += self.groups[party].player_count();
-            self.wait_until_watching(asked.saturating_sub(CONCURRENT_CONNECTS_MAX))
+        let mut connecting = 0;
+        for index in 0..self.groups.len() {
+            let group = &mut self.groups[index];
+            group.connect(&self.rest, clock, &self.meter);
+            connecting += group.player_count();
+            self.wait_until_watching(connecting.saturating_sub(CONCURRENT_CONNECTS_MAX))
                 .await?;
         }
-        self.wait_until_watching(asked).await
+        self.wait_until_watching(connecting).await
     }
 
     async fn wait_until_watching(&self, all: usize) -> anyhow::Result<()> {
@@ -78,9 +80,10 @@ impl BotGroups {
         Ok(())
     }
 
-    /// Waits until each client has seen all other members of its raid online.
+    /// Waits until each client has seen all members of its raid online.
     pub(super) async fn wait_until_fully_online(&self) -> anyhow::Result<()> {
-        let (until, all) = (Instant::now() + CONNECT_TIMEOUT, self.connections());
+        let until = Instant::now() + CONNECT_TIMEOUT;
+        let all = self.connections();
         loop {
             let complete: usize = self.groups.iter().map(BotGroup::fully_online_count).sum();
             if complete >= all {
@@ -88,24 +91,28 @@ impl BotGroups {
             }
             anyhow::ensure!(
                 Instant::now() < until,
-                "only {complete} of {all} players were shown their whole party online after a minute"
+                "only {complete} of {all} players were shown their whole group online after a minute"
             );
             sleep(Duration::from_millis(20)).await;
         }
     }
 
     pub(super) fn start_playing(&self) {
-        self.groups.iter().for_each(BotGroup::start_playing);
+        for group in &self.groups {
+            group.start_playing();
+        }
     }
 
     pub(super) fn complete_final_task(&self) {
-        self.groups.iter().for_each(BotGroup::complete_final_task);
+        for group in &self.groups {
+            group.complete_final_task();
+        }
     }
 
-    /// Waits until no client has anything in flight, and disconnects all of them.
+    /// Waits until all groups have settled, and disconnects their clients.
     pub(super) async fn settle(self) -> anyhow::Result<Vec<GroupOutcome>> {
-        let resting = self.groups.into_iter().map(BotGroup::settle);
-        let outcomes: Vec<_> = stream::iter(resting)
+        let settling = self.groups.into_iter().map(BotGroup::settle);
+        let outcomes: Vec<_> = stream::iter(settling)
             .buffer_unordered(usize::MAX)
             .collect()
             .await;

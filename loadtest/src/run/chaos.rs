@@ -1,5 +1,5 @@
-//! Raids played while the server is killed and started again: clients come back with what they hold, and every
-//! command that was ever acknowledged must be in the ledger exactly once.
+//! Raids played while the server is killed and restarted: clients come back with what they hold,
+//! and every command that was ever acknowledged must be in the ledger exactly once.
 
 use std::time::Duration;
 
@@ -15,14 +15,13 @@ use crate::client_log::RunClock;
 use crate::process::raise_open_files_limit;
 use crate::report::Report;
 
-/// How long the server stays dead.
+/// How long a killed server stays down.
 const DOWNTIME: Duration = Duration::from_millis(300);
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
-/// What to play, and how often the server dies.
+/// Arguments of `chaos`: those of `smoke`, and how often the server is killed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ChaosArgs {
-    /// What to play.
     #[command(flatten)]
     pub play: SmokeArgs,
     /// Seconds between kills, 1 to 600
@@ -30,7 +29,7 @@ pub struct ChaosArgs {
     pub kill_every: u64,
 }
 
-/// Plays, kills, judges and reports.
+/// Plays while the server is killed again and again, judges and reports.
 pub async fn chaos(args: &ChaosArgs) -> anyhow::Result<Report> {
     let connections = args.play.raids * usize::from(args.play.players);
     raise_open_files_limit(connections as u64 + 256)?;
@@ -46,17 +45,22 @@ pub async fn chaos(args: &ChaosArgs) -> anyhow::Result<Report> {
 }
 
 async fn play(args: &ChaosArgs, host: &mut RunServer) -> anyhow::Result<Report> {
-    let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = BotGroups::create(target.into(), args.play.plans()).await?;
-    gathered.connect(clock).await?;
-    gathered.start_playing();
-    let (from, began, tester) = (gathered.meter.read(), Instant::now(), SelfMonitor::start()?);
+    let clock = RunClock::start();
+    let target = host.target();
+    let mut groups = BotGroups::create(target.into(), args.play.plans()).await?;
+    groups.connect(clock).await?;
+    groups.start_playing();
+    let from = groups.meter.read();
+    let began = Instant::now();
+    let tester = SelfMonitor::start()?;
     let kills = kill_repeatedly(args, host, began + args.play.duration()).await?;
-    let (to, lasted, tester) = (gathered.meter.read(), began.elapsed(), tester.finish()?);
-    gathered.complete_final_task();
+    let to = groups.meter.read();
+    let lasted = began.elapsed();
+    let tester = tester.finish()?;
+    groups.complete_final_task();
     sleep(FINAL_TASK_TIME).await;
-    let connections = gathered.connections();
-    let outcomes = gathered.settle().await?;
+    let connections = groups.connections();
+    let outcomes = groups.settle().await?;
     let mut report = Report {
         run: "chaos".to_owned(),
         raids: args.play.raids,

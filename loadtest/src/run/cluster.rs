@@ -1,5 +1,5 @@
-//! Raids played over several nodes while these are killed, frozen or deployed. Judged as ever; and a deploy must be
-//! invisible: nobody shown gone, no lead moved.
+//! Raids played on several nodes while these are killed, frozen or deployed. They are judged as in
+//! any run; in addition, a deploy must be invisible: no player is shown offline, and no lead moves.
 
 mod disturbance;
 mod nodes;
@@ -23,55 +23,52 @@ use crate::play::{BotPace, GroupOutcome, GroupPlan};
 use crate::process::raise_open_files_limit;
 use crate::report::{ClientLogDump, ClusterFigures, Report};
 
-/// How long the last tasks may take.
+/// Time limit for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
-/// How long people play on after the last disturbance: beyond the longest grace (10 s after a drain), so that whom a
-/// server forgot over it is shown gone while it still counts.
+/// How long the bots play on after the last disturbance: longer than the longest grace (10 s after
+/// a drain), so that a player that a server forgot is shown offline while presence is still judged.
 const RECOVERY_TIME: Duration = Duration::from_secs(12);
 /// `raid.presence_grace_ms` of the nodes.
 const PRESENCE_GRACE: Duration = Duration::from_secs(5);
 /// `raid.leader_grace_ms` of the nodes.
 const LEADER_GRACE: Duration = Duration::from_secs(60);
 
-/// A cluster, what to play on it, and what to do to it.
+/// Arguments of `cluster`: the services, the load, and the disturbances.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ClusterArgs {
-    /// What the nodes need.
     #[command(flatten)]
     pub services: Services,
     /// Nodes, 1 to 16
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub nodes: u8,
-    /// What to play.
     #[command(flatten)]
     pub play: SteadyLoadArgs,
-    /// What to do to the nodes.
     #[command(flatten)]
     pub disturb: DisturbanceArgs,
 }
 
-/// Play at an even pace, by people who stay.
+/// Load at an even pace from players who do not leave their raid.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SteadyLoadArgs {
     /// Raids played at once
     #[arg(long, default_value_t = 9)]
     pub raids: usize,
-    /// Players in each, spread over the nodes, 1 to 100
+    /// Players per raid, spread over the nodes, 1 to 100
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub players: u16,
-    /// How long to play, 1 to 3600
+    /// Seconds to play, 1 to 3600
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Signals per player
+    /// Signals per second and player
     #[arg(long, default_value_t = 1.0)]
     pub signals_per_second: f64,
-    /// Commands per player
+    /// Commands per second and player
     #[arg(long, default_value_t = 1.0)]
     pub commands_per_second: f64,
-    /// How clients talk
+    /// Codecs that the clients use
     #[arg(long, value_enum, default_value_t = Codecs::Both)]
     pub codec: Codecs,
-    /// The same seed makes the same wishes, and disturbs the same nodes
+    /// Random seed; the same seed gives the same commands and disturbs the same nodes
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
@@ -97,14 +94,14 @@ impl SteadyLoadArgs {
     }
 }
 
-/// Starts the nodes, plays, disturbs, judges and reports.
+/// Starts the nodes, plays, disturbs them, judges and reports.
 pub async fn cluster(args: &ClusterArgs) -> anyhow::Result<Report> {
     let count = usize::from(args.nodes);
     let nodes = Nodes::start(&args.services, count, args.disturb.previous.as_ref()).await?;
     run_on_nodes(nodes, &args.play, &args.disturb).await
 }
 
-/// The same on nodes that run already; they are ended.
+/// Does the same as [`cluster`] on nodes that are already running, and stops them at the end.
 pub async fn run_on_nodes(
     mut nodes: Nodes,
     play: &SteadyLoadArgs,
@@ -133,28 +130,32 @@ async fn play_on(
     disturb: &DisturbanceArgs,
 ) -> anyhow::Result<Report> {
     let clock = RunClock::start();
-    let mut gathered = BotGroups::create(nodes.targets(), play.plans()).await?;
-    gathered.connect(clock).await?;
-    gathered.wait_until_fully_online().await?;
+    let mut groups = BotGroups::create(nodes.targets(), play.plans()).await?;
+    groups.connect(clock).await?;
+    groups.wait_until_fully_online().await?;
     let from = clock.now();
-    gathered.start_playing();
-    let (read, began, tester) = (gathered.meter.read(), Instant::now(), SelfMonitor::start()?);
+    groups.start_playing();
+    let read = groups.meter.read();
+    let began = Instant::now();
+    let tester = SelfMonitor::start()?;
     let until = began + Duration::from_secs(play.seconds);
-    let done = disturb.run(nodes, clock, until, play.seed).await?;
+    let disturbances = disturb.run(nodes, clock, until, play.seed).await?;
     if disturb.is_any() {
         sleep(RECOVERY_TIME).await;
     }
-    let (to, lasted, tester) = (gathered.meter.read(), began.elapsed(), tester.finish()?);
-    let calm = StablePeriod {
+    let to = groups.meter.read();
+    let lasted = began.elapsed();
+    let tester = tester.finish()?;
+    let stable = StablePeriod {
         from,
         to: clock.now(),
         presence_grace: PRESENCE_GRACE,
         leader_grace: LEADER_GRACE,
     };
-    gathered.complete_final_task();
+    groups.complete_final_task();
     sleep(FINAL_TASK_TIME).await;
-    let connections = gathered.connections();
-    let outcomes = gathered.settle().await?;
+    let connections = groups.connections();
+    let outcomes = groups.settle().await?;
     let mut report = Report {
         run: "cluster".to_owned(),
         raids: play.raids,
@@ -163,37 +164,38 @@ async fn play_on(
         tester,
         ..Report::default()
     };
-    report.counted.kills = done.kills;
+    report.counted.kills = disturbances.kills;
     set_rates(&mut report, read, to, lasted);
     add_outcomes(&mut report, &outcomes);
     check_disturbances(
         &mut report,
         &outcomes,
         nodes.count(),
-        done,
-        &calm,
+        disturbances,
+        &stable,
         disturb.is_invisible_to_players(),
     );
     Ok(report)
 }
 
-/// What the disturbances did to those who played.
+/// Adds what the disturbances did to the players: ack waits and presence errors.
 fn check_disturbances(
     report: &mut Report,
     outcomes: &[GroupOutcome],
     nodes: usize,
-    done: DisturbanceLog,
-    calm: &StablePeriod,
+    disturbances: DisturbanceLog,
+    stable: &StablePeriod,
     invisible: bool,
 ) {
-    let (mut waits, mut all) = (AckWaits::default(), PresenceErrors::default());
+    let mut waits = AckWaits::default();
+    let mut all = PresenceErrors::default();
     for outcome in outcomes {
-        waits.add(outcome.raid, &outcome.ledgers, &done.frozen);
+        waits.add(outcome.raid, &outcome.ledgers, &disturbances.frozen);
         let found = check_presence(
             outcome.raid,
             &outcome.ledgers,
             Some(&outcome.server_record),
-            calm,
+            stable,
         );
         if invisible {
             let saw = |evidence: &ClientLogDump| {
@@ -225,9 +227,9 @@ fn check_disturbances(
     }
     report.cluster = Some(ClusterFigures {
         nodes,
-        kills: done.kills,
-        stops: done.stops,
-        rolls: done.rolls,
+        kills: disturbances.kills,
+        stops: disturbances.stops,
+        rolls: disturbances.rolls,
         stood: waits.connected.figures(),
         frozen: waits.server_frozen.figures(),
         torn: waits.reconnected.figures(),
@@ -235,6 +237,6 @@ fn check_disturbances(
         deposed: all.false_leader_changes,
         absences: all.absences,
         repeated: all.redundant_messages,
-        timeline: done.timeline,
+        timeline: disturbances.timeline,
     });
 }

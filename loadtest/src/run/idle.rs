@@ -1,4 +1,5 @@
-//! Connections that watch and do nothing: what each costs the server in memory, and what all cost it in wake-ups.
+//! Connections that watch and do nothing: what each costs the server in memory, and all of them in
+//! wake-ups.
 
 use std::time::Duration;
 
@@ -17,26 +18,25 @@ use crate::play::{BotPace, GroupPlan};
 use crate::process::raise_open_files_limit;
 use crate::report::Report;
 
-/// The most members that a raid takes.
+/// The most members that a raid can have.
 const RAID_MEMBERS_MAX: usize = 100;
-/// How long what connecting left behind may take to settle.
+/// How long the server needs to settle after all clients have connected.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
-/// How many connections, for how long.
+/// Arguments of `idle`: the server, how many connections, and for how long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct IdleArgs {
-    /// Where the server is.
     #[command(flatten)]
     pub host: RunServerArgs,
-    /// Connections, 1 to 25000 (one address has no more ports)
+    /// Connections, 1 to 25000 (an address has no more ports)
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..=25_000))]
     pub connections: u32,
-    /// How long they stay, 1 to 3600
+    /// Seconds that the connections stay, 1 to 3600
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
 }
 
-/// Connects, waits, measures and judges what little was said.
+/// Connects, waits, measures, judges the few messages received, and reports.
 pub async fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
     raise_open_files_limit(u64::from(args.connections) + 256)?;
     let mut host = RunServer::open(&args.host).await?;
@@ -49,15 +49,20 @@ pub async fn idle(args: &IdleArgs) -> anyhow::Result<Report> {
 }
 
 async fn hold_connections(args: &IdleArgs, host: &RunServer) -> anyhow::Result<Report> {
-    let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = BotGroups::create(target.into(), plans(args.connections as usize)).await?;
+    let clock = RunClock::start();
+    let target = host.target();
+    let mut groups = BotGroups::create(target.into(), plans(args.connections as usize)).await?;
     let before = host.usage();
-    gathered.connect(clock).await?;
+    groups.connect(clock).await?;
     sleep(SETTLE_TIME).await;
-    let (connected, began, tester) = (host.usage(), Instant::now(), SelfMonitor::start()?);
+    let connected = host.usage();
+    let began = Instant::now();
+    let tester = SelfMonitor::start()?;
     sleep(Duration::from_secs(args.seconds)).await;
-    let (idle, lasted, tester) = (host.usage(), began.elapsed(), tester.finish()?);
-    let connections = gathered.connections();
+    let idle = host.usage();
+    let lasted = began.elapsed();
+    let tester = tester.finish()?;
+    let connections = groups.connections();
     let mut report = Report {
         run: "idle".to_owned(),
         raids: connections.div_ceil(RAID_MEMBERS_MAX),
@@ -69,11 +74,11 @@ async fn hold_connections(args: &IdleArgs, host: &RunServer) -> anyhow::Result<R
     if let (Some(before), Some(connected), Some(idle)) = (before, connected, idle) {
         report.server = Some(idle_figures(before, connected, idle, lasted, connections));
     }
-    add_outcomes(&mut report, &gathered.settle().await?);
+    add_outcomes(&mut report, &groups.settle().await?);
     Ok(report)
 }
 
-/// As few raids as hold them all.
+/// Returns the plans of as few raids as can hold all connections.
 fn plans(connections: usize) -> Vec<GroupPlan> {
     let pace = BotPace {
         commands_per_second: 0.0,

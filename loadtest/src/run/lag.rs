@@ -1,4 +1,5 @@
-//! How much later than on its own node an event arrives on another: one process watches both ends by one clock.
+//! How much later an event arrives on another node than on its own: one process watches on both
+//! nodes by one clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,26 +21,27 @@ use crate::report::{LagFigures, Report};
 use crate::targets::Targets;
 
 const NODES: usize = 2;
-/// The one who acts, a watcher on the other node, and one on the same: homes go round.
+/// The acting player, a watcher on the other node, and one on the same node; homes are assigned in
+/// turn.
 const PLAYERS: usize = 3;
-/// How long playing takes to become steady.
+/// How long it takes until the load is steady.
 const RAMP_UP_TIME: Duration = Duration::from_secs(2);
-/// Some commands are refused, as real players' are, and timers are late: so many more are sent.
+/// Factor by which more commands are sent than events are wanted, because some commands are refused
+/// and timers are late.
 const REFUSAL_ALLOWANCE: f64 = 1.1;
 
-/// How fast, and for how long.
+/// Arguments of `lag`: the services, how many events, and for how long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LagArgs {
-    /// What the two nodes need.
     #[command(flatten)]
     pub services: Services,
-    /// Events of all raids together
+    /// Events per second, all raids together
     #[arg(long, default_value_t = 1000.0)]
     pub events_per_second: f64,
-    /// How long to measure, 1 to 3600
+    /// Seconds to measure, 1 to 3600
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Raids that they are spread over, half of them on each node, 1 to 1000
+    /// Raids that the events are spread over, half of them on each node, 1 to 1000
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub raids: u16,
 }
@@ -84,21 +86,21 @@ async fn run_on_nodes(mut nodes: Nodes, args: &LagArgs) -> anyhow::Result<Report
 
 async fn play(args: &LagArgs, targets: Targets) -> anyhow::Result<Report> {
     let clock = RunClock::start();
-    let mut gathered = BotGroups::create(targets.clone(), args.plans()).await?;
-    gathered.connect(clock).await?;
-    gathered.start_playing();
+    let mut groups = BotGroups::create(targets.clone(), args.plans()).await?;
+    groups.connect(clock).await?;
+    groups.start_playing();
     sleep(RAMP_UP_TIME).await;
-    let (from, read, began) = (clock.now(), gathered.meter.read(), Instant::now());
+    let from = clock.now();
+    let read = groups.meter.read();
+    let began = Instant::now();
     let tester = SelfMonitor::start()?;
     sleep(Duration::from_secs(args.seconds)).await;
-    let (to, done, lasted, tester) = (
-        clock.now(),
-        gathered.meter.read(),
-        began.elapsed(),
-        tester.finish()?,
-    );
-    let connections = gathered.connections();
-    let outcomes = gathered.settle().await?;
+    let to = clock.now();
+    let done = groups.meter.read();
+    let lasted = began.elapsed();
+    let tester = tester.finish()?;
+    let connections = groups.connections();
+    let outcomes = groups.settle().await?;
     let mut report = Report {
         run: "lag".to_owned(),
         raids: usize::from(args.raids),
@@ -118,26 +120,28 @@ async fn play(args: &LagArgs, targets: Targets) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// A client that stayed where it was.
+/// A client that stayed connected to one server.
 struct StableClient<'a> {
     server: usize,
-    ledger: &'a ClientLog,
+    log: &'a ClientLog,
 }
 
-/// Measures the events of the commands that were sent in this stretch.
+/// Measures the events of the commands that were sent in the given period.
 fn measure(
     outcomes: &[GroupOutcome],
     targets: &Targets,
     (from, to): (Moment, Moment),
 ) -> LagFigures {
-    let (mut same, mut other, mut hop) =
-        (Latency::default(), Latency::default(), Latency::default());
-    let (mut events, mut left_out) = (0_u64, 0);
+    let mut same = Latency::default();
+    let mut other = Latency::default();
+    let mut hop = Latency::default();
+    let mut events = 0_u64;
+    let mut left_out = 0;
     for outcome in outcomes {
-        let seats: Vec<_> = outcome.ledgers.iter().filter_map(stable_client).collect();
-        let sent: Vec<_> = seats
+        let clients: Vec<_> = outcome.ledgers.iter().filter_map(stable_client).collect();
+        let sent: Vec<_> = clients
             .iter()
-            .map(|seat| (seat, send_times(seat.ledger)))
+            .map(|client| (client, send_times(client.log)))
             .collect();
         let Some((actor, sent)) = sent.into_iter().find(|(_, sent)| !sent.is_empty()) else {
             continue;
@@ -152,12 +156,12 @@ fn measure(
             .collect();
         events += sent.len() as u64;
         let mut arrived: BTreeMap<Seq, [Option<Moment>; 2]> = BTreeMap::new();
-        for seat in seats
+        for client in clients
             .iter()
-            .filter(|seat| !std::ptr::eq(seat.ledger, actor.ledger))
+            .filter(|client| !std::ptr::eq(client.log, actor.log))
         {
-            let elsewhere = seat.server != actor.server;
-            for (seq, (at, _)) in judge::read_client_log(seat.ledger).events {
+            let elsewhere = client.server != actor.server;
+            for (seq, (at, _)) in judge::read_client_log(client.log).events {
                 let Some(sent) = sent.get(&seq) else { continue };
                 if elsewhere { &mut other } else { &mut same }.add(at.since(*sent));
                 arrived.entry(seq).or_default()[usize::from(elsewhere)] = Some(at);
@@ -179,8 +183,8 @@ fn measure(
     }
 }
 
-fn stable_client(ledger: &ClientLog) -> Option<StableClient<'_>> {
-    let servers = ledger
+fn stable_client(log: &ClientLog) -> Option<StableClient<'_>> {
+    let servers = log
         .entries()
         .iter()
         .filter_map(|record| match record.observation {
@@ -189,21 +193,22 @@ fn stable_client(ledger: &ClientLog) -> Option<StableClient<'_>> {
         });
     let servers: Vec<_> = servers.collect();
     match servers[..] {
-        [server] => Some(StableClient { server, ledger }),
+        [server] => Some(StableClient { server, log }),
         _ => None,
     }
 }
 
-/// When the commands were sent that became these events. One that was sent again is left out.
-fn send_times(ledger: &ClientLog) -> BTreeMap<Seq, Moment> {
-    let deeds = judge::read_client_log(ledger).commands.into_values();
-    deeds
-        .filter(|deed| deed.attempts == 1)
-        .filter_map(|deed| Some((deed.ack?.1, deed.first_sent)))
+/// Returns when the command of each event was sent. Commands that were sent more than once are left
+/// out.
+fn send_times(log: &ClientLog) -> BTreeMap<Seq, Moment> {
+    let commands = judge::read_client_log(log).commands.into_values();
+    commands
+        .filter(|command| command.attempts == 1)
+        .filter_map(|command| Some((command.ack?.1, command.first_sent)))
         .collect()
 }
 
-/// The server that the URL leads to.
+/// Returns the index of the server that the URL leads to.
 fn owner_index(ws_url: &str, targets: &Targets) -> Option<usize> {
     let authority = ws_url.split_once("://")?.1.split('/').next()?;
     (0..targets.count()).find(|place| targets.get(*place).address().to_string() == authority)
@@ -239,23 +244,24 @@ mod tests {
         .unwrap()
     }
 
-    /// A client who gets event 2 at this time (in milliseconds), and who sent it if told so.
+    /// Returns the log of a client that receives event 2 at `arrived` ms and, with `sent`, sent its
+    /// command at that time.
     fn client(server: usize, arrived: u64, sent: Option<u64>) -> ClientLog {
-        let mut ledger = ClientLog::new(
+        let mut log = ClientLog::new(
             format!("{server}"),
             PlayerId::try_from(5_u64).unwrap(),
             raid(),
         );
-        let mut note = |ms: u64, entry| ledger.record(Moment(ms * 1000), entry);
-        let told = |message| Observation::Received(Arc::new(message));
-        note(
+        let mut record = |ms: u64, entry| log.record(Moment(ms * 1000), entry);
+        let received = |message| Observation::Received(Arc::new(message));
+        record(
             1,
             Observation::Connected {
                 lineage: "9f2c".to_owned(),
                 server,
             },
         );
-        note(
+        record(
             2,
             Observation::Sent(ClientMessage::Watch {
                 id: None,
@@ -263,10 +269,12 @@ mod tests {
                 since: None,
             }),
         );
-        let (seq, online, state) = (Seq(1), Vec::new(), Box::new(state()));
-        note(
+        let seq = Seq(1);
+        let online = Vec::new();
+        let state = Box::new(state());
+        record(
             3,
-            told(ServerMessage::Snapshot {
+            received(ServerMessage::Snapshot {
                 raid: raid(),
                 seq,
                 recovered: false,
@@ -278,7 +286,7 @@ mod tests {
             text: "on it".to_owned(),
         };
         if let Some(ms) = sent {
-            note(
+            record(
                 ms,
                 Observation::Sent(ClientMessage::Do {
                     id: 1,
@@ -297,17 +305,17 @@ mod tests {
             by: None,
             data,
         };
-        note(
+        record(
             arrived,
-            told(ServerMessage::Event {
+            received(ServerMessage::Event {
                 raid: raid(),
                 event,
             }),
         );
         if sent.is_some() {
-            note(
+            record(
                 arrived,
-                told(ServerMessage::Ack {
+                received(ServerMessage::Ack {
                     id: 1,
                     raid: raid(),
                     seq: Seq(2),
@@ -315,29 +323,27 @@ mod tests {
                 }),
             );
         }
-        ledger
+        log
     }
 
     fn measured(ledgers: Vec<ClientLog>, ws_url: &str) -> LagFigures {
         let target = |port| Target::parse(&format!("http://127.0.0.1:{port}")).unwrap();
         let targets = Targets::new(vec![target(4000), target(4001)]).unwrap();
-        let (events, online, profiles) = (Vec::new(), Vec::new(), Vec::new());
         let truth = ServerRecord {
-            events,
+            events: Vec::new(),
             state: state(),
             seq: Seq(2),
-            online,
+            online: Vec::new(),
             contributions: None,
-            profiles,
+            profiles: Vec::new(),
         };
-        let (tallies, signals, ws_url) = (Vec::new(), Vec::new(), ws_url.to_owned());
         let outcome = GroupOutcome {
             raid: raid(),
             ledgers,
             server_record: truth,
-            ws_url,
-            counts: tallies,
-            signal_latencies_micros: signals,
+            ws_url: ws_url.to_owned(),
+            counts: Vec::new(),
+            signal_latencies_micros: Vec::new(),
             commands_held_back: 0,
         };
         measure(&[outcome], &targets, (Moment(50_000), Moment(1_050_000)))

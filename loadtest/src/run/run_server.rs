@@ -1,4 +1,4 @@
-//! The server that a run talks to: one of its own, or one that is already there.
+//! The server of a run: one that the run starts, or one that is already running.
 
 use std::path::PathBuf;
 
@@ -8,35 +8,35 @@ use crate::process::ProcessUsage;
 use crate::server_process::ServerProcess;
 use crate::target::Target;
 
-/// Where a run finds its server.
+/// Arguments that select the server of a run.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunServerArgs {
     /// Start a server for this run: the one beside this program, or the given binary
     #[arg(long, value_name = "PATH", num_args = 0..=1)]
     pub spawn: Option<Option<PathBuf>>,
-    /// Use a server of this machine that is already there
+    /// Use a server on this machine that is already running
     #[arg(
         long,
         default_value = "http://127.0.0.1:8080",
         conflicts_with = "spawn"
     )]
     pub url: String,
-    /// The database of the server that is started; by default a SQLite file for this run only
+    /// Database of the server that is started; by default a SQLite file for this run only
     #[arg(long, requires = "spawn")]
     pub database: Option<String>,
 }
 
-/// A server, and whether it is this run's own.
+/// The server of a run.
 #[derive(Debug)]
 pub enum RunServer {
-    /// Started for this run.
+    /// A server process that this run started.
     Spawned(Box<ServerProcess>),
-    /// Somebody else's.
+    /// A server that was already running.
     External(Target),
 }
 
 impl RunServer {
-    /// Finds or starts it.
+    /// Starts the server, or parses the URL of a running one.
     pub async fn open(args: &RunServerArgs) -> anyhow::Result<RunServer> {
         let Some(path) = &args.spawn else {
             return Ok(RunServer::External(Target::parse(&args.url)?));
@@ -52,7 +52,7 @@ impl RunServer {
         )))
     }
 
-    /// Where it listens.
+    /// Returns where the server listens.
     pub fn target(&self) -> Target {
         match self {
             RunServer::Spawned(server) => server.target(),
@@ -60,7 +60,7 @@ impl RunServer {
         }
     }
 
-    /// What its process uses, if it is this run's own.
+    /// Returns what the server's process uses, if this run started it.
     pub fn usage(&self) -> Option<ProcessUsage> {
         match self {
             RunServer::Spawned(server) => ProcessUsage::from_pid(server.pid()?).ok(),
@@ -68,7 +68,8 @@ impl RunServer {
         }
     }
 
-    /// Ends it as a deploy would, if it is this run's own; it must say that all went well.
+    /// Stops the server as a deploy would, if this run started it; fails unless it exits with
+    /// success.
     pub async fn close(&mut self) -> anyhow::Result<()> {
         let RunServer::Spawned(server) = self else {
             return Ok(());

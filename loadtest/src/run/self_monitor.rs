@@ -1,4 +1,4 @@
-//! Watching the watcher: how late this program's own timers are, and how much CPU it takes.
+//! The load tester's monitor of itself: how late its own timers are, and how much CPU it uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::report::TesterLoad;
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// A measurement of this program under way.
+/// A running measurement of this program.
 #[derive(Debug)]
 pub(super) struct SelfMonitor {
     began: Instant,
     usage: ProcessUsage,
     lag: Arc<Mutex<Latency>>,
-    /// One task; it ends with this.
+    /// The ticking task, which ends when the monitor is dropped.
     _ticker: JoinSet<()>,
 }
 

@@ -1,4 +1,5 @@
-//! Whole raids by real clients in both codecs, measured while they play and judged when they are over.
+//! Whole raids played by real clients in both codecs, measured while they play and judged
+//! afterwards.
 
 use std::time::Duration;
 
@@ -15,46 +16,45 @@ use crate::play::{BotPace, GroupPlan};
 use crate::process::{ProcessUsage, raise_open_files_limit};
 use crate::report::{Report, ServerFigures};
 
-/// How long everybody is connected before anybody acts.
+/// How long all clients are connected before any of them acts.
 const IDLE_TIME: Duration = Duration::from_secs(2);
-/// How long playing takes to become steady.
+/// How long it takes until the load is steady.
 const RAMP_UP_TIME: Duration = Duration::from_secs(2);
-/// How long the last tasks may take.
+/// Time limit for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
-/// What to play.
+/// Arguments of `smoke`: the server, and the load.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SmokeArgs {
-    /// Where the server is.
     #[command(flatten)]
     pub host: RunServerArgs,
     /// Raids played at once
     #[arg(long, default_value_t = 10)]
     pub raids: usize,
-    /// Players in each, 1 to 100
+    /// Players per raid, 1 to 100
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub players: u16,
-    /// How long to play, 1 to 3600
+    /// Seconds to play, 1 to 3600
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Signals per player
+    /// Signals per second and player
     #[arg(long, default_value_t = 5.0)]
     pub signals_per_second: f64,
-    /// Commands per player
+    /// Commands per second and player
     #[arg(long, default_value_t = 1.0)]
     pub commands_per_second: f64,
-    /// How clients talk
+    /// Codecs that the clients use
     #[arg(long, value_enum, default_value_t = Codecs::Both)]
     pub codec: Codecs,
-    /// The same seed makes the same wishes
+    /// Random seed; the same seed gives the same commands
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
 
-/// Which codecs the clients use.
+/// The codecs that the clients use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Codecs {
-    /// Half each.
+    /// Both codecs, each by half of the clients.
     Both,
     /// JSON in text frames.
     Json,
@@ -73,7 +73,7 @@ impl Codecs {
 }
 
 impl SmokeArgs {
-    /// One plan per raid; every other raid is to be won at the end.
+    /// Returns one plan per raid; every other raid is won at the end.
     pub(super) fn plans(&self) -> Vec<GroupPlan> {
         let pace = BotPace {
             commands_per_second: self.commands_per_second,
@@ -99,7 +99,7 @@ impl SmokeArgs {
     }
 }
 
-/// Plays, judges and reports. Errs when there is nothing to judge.
+/// Plays, measures, judges and reports. Fails when the run could not be completed.
 pub async fn smoke(args: &SmokeArgs) -> anyhow::Result<Report> {
     let connections = args.raids * usize::from(args.players);
     raise_open_files_limit(connections as u64 + 256)?;
@@ -111,26 +111,33 @@ pub async fn smoke(args: &SmokeArgs) -> anyhow::Result<Report> {
 }
 
 async fn play(args: &SmokeArgs, host: &RunServer) -> anyhow::Result<Report> {
-    let (clock, target) = (RunClock::start(), host.target());
-    let mut gathered = BotGroups::create(target.into(), args.plans()).await?;
+    let clock = RunClock::start();
+    let target = host.target();
+    let mut groups = BotGroups::create(target.into(), args.plans()).await?;
     let before = host.usage();
-    gathered.connect(clock).await?;
-    let (connected, began_idle) = (host.usage(), Instant::now());
+    groups.connect(clock).await?;
+    let connected = host.usage();
+    let began_idle = Instant::now();
     sleep(IDLE_TIME).await;
-    let (idle, idled) = (host.usage(), began_idle.elapsed());
+    let idle = host.usage();
+    let idled = began_idle.elapsed();
 
-    gathered.start_playing();
+    groups.start_playing();
     sleep(RAMP_UP_TIME.min(args.duration() / 4)).await;
-    let (busy, from, began) = (host.usage(), gathered.meter.read(), Instant::now());
+    let busy = host.usage();
+    let from = groups.meter.read();
+    let began = Instant::now();
     let tester = SelfMonitor::start()?;
     sleep(args.duration()).await;
-    let (done, to, lasted) = (host.usage(), gathered.meter.read(), began.elapsed());
+    let done = host.usage();
+    let to = groups.meter.read();
+    let lasted = began.elapsed();
     let tester = tester.finish()?;
-    gathered.complete_final_task();
+    groups.complete_final_task();
     sleep(FINAL_TASK_TIME).await;
 
-    let connections = gathered.connections();
-    let outcomes = gathered.settle().await?;
+    let connections = groups.connections();
+    let outcomes = groups.settle().await?;
     let mut report = Report {
         run: "smoke".to_owned(),
         raids: args.raids,
@@ -157,7 +164,7 @@ async fn play(args: &SmokeArgs, host: &RunServer) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What a server uses while everybody is connected and nobody acts.
+/// Returns what the server uses while all clients are connected and none acts.
 pub(super) fn idle_figures(
     before: ProcessUsage,
     connected: ProcessUsage,

@@ -1,4 +1,4 @@
-//! How long commands waited, told apart by what became of their connection.
+//! Ack waits are counted separately by what became of the command's connection.
 
 use raidhall_loadtest::ack_waits::{AckWaits, FreezePeriod};
 use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
@@ -21,13 +21,13 @@ fn connected_entry(server: usize) -> Observation {
     }
 }
 
-fn measure_waits(lines: Vec<(u64, Observation)>, frozen: &[FreezePeriod]) -> AckWaits {
-    let mut ledger = ClientLog::new("ada", player(5), raid());
-    lines
-        .into_iter()
-        .for_each(|(at, entry)| ledger.record(Moment(at * 1000), entry));
+fn measure_waits(entries: Vec<(u64, Observation)>, frozen: &[FreezePeriod]) -> AckWaits {
+    let mut log = ClientLog::new("ada", player(5), raid());
+    for (at, entry) in entries {
+        log.record(Moment(at * 1000), entry);
+    }
     let mut waits = AckWaits::default();
-    waits.add(raid(), &[ledger], frozen);
+    waits.add(raid(), &[log], frozen);
     waits
 }
 
@@ -40,14 +40,14 @@ fn longest_waits(waits: &AckWaits) -> [(u64, f64); 3] {
 
 #[test]
 fn a_wait_is_measured_from_the_first_send_across_retries() {
-    let error = ErrorBody::new(ErrorType::Unavailable, "nobody owns it now");
+    let error = ErrorBody::new(ErrorType::Unavailable, "no owner");
     let later = ServerMessage::Error {
         re: "do".to_owned(),
         id: Some(1),
         raid: Some(raid()),
         error,
     };
-    let lines = vec![
+    let entries = vec![
         (0, connected_entry(1)),
         (1, watch_entry(None)),
         (100, command_entry(1, "a1", chat_command())),
@@ -55,7 +55,7 @@ fn a_wait_is_measured_from_the_first_send_across_retries() {
         (800, command_entry(1, "a1", chat_command())),
         (1100, ack_entry(1, 4)),
     ];
-    let waits = measure_waits(lines, &[]);
+    let waits = measure_waits(entries, &[]);
     assert_eq!(longest_waits(&waits), [(1, 1000.0), (0, 0.0), (0, 0.0)]);
     let described = waits.connected.figures().longest.unwrap();
     assert!(
@@ -74,14 +74,14 @@ fn a_command_with_a_lost_connection_is_counted_separately() {
         error,
     };
     for refused in [false, true] {
-        let mut lines = vec![
+        let mut entries = vec![
             (0, connected_entry(0)),
             (100, command_entry(1, "a1", chat_command())),
         ];
         if refused {
-            lines.push((150, received(later.clone())));
+            entries.push((150, received(later.clone())));
         }
-        lines.extend([
+        entries.extend([
             (200, Observation::Disconnected { code: None }),
             (300, connected_entry(1)),
             (310, command_entry(1, "a1", chat_command())),
@@ -90,7 +90,7 @@ fn a_command_with_a_lost_connection_is_counted_separately() {
             (550, ack_entry(2, 5)),
         ]);
         assert_eq!(
-            longest_waits(&measure_waits(lines, &[])),
+            longest_waits(&measure_waits(entries, &[])),
             [(1, 50.0), (0, 0.0), (1, 300.0)]
         );
     }
@@ -103,7 +103,7 @@ fn only_commands_to_a_frozen_server_are_counted_separately() {
         from: Moment(150_000),
         to: Moment(6_150_000),
     }];
-    let story = |server| {
+    let entries = |server| {
         let say = EventData::Said {
             text: "well done".to_owned(),
         };
@@ -117,11 +117,11 @@ fn only_commands_to_a_frozen_server_are_counted_separately() {
         ]
     };
     assert_eq!(
-        longest_waits(&measure_waits(story(1), &frozen)),
+        longest_waits(&measure_waits(entries(1), &frozen)),
         [(1, 10.0), (1, 6100.0), (0, 0.0)]
     );
     assert_eq!(
-        longest_waits(&measure_waits(story(0), &frozen)),
+        longest_waits(&measure_waits(entries(0), &frozen)),
         [(2, 6100.0), (0, 0.0), (0, 0.0)]
     );
 }

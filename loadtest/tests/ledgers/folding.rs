@@ -1,4 +1,4 @@
-//! The fold against states written by hand from the contract.
+//! Tests of the fold against states written by hand from the protocol's specification.
 
 use raidhall_loadtest::fold::{Contradiction, Fold};
 use raidhall_protocol::event::{FailReason, LeaderReason, LeaveReason};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::sample_case::{created, event, history, joined, player, raid, task};
 
-/// The state after the events, as JSON; every state must survive both codecs.
+/// Returns the state after the events as JSON, and checks that it survives both codecs.
 fn fold_to_json(events: &[Event]) -> Value {
     let fold = Fold::from_events(raid(), events).unwrap();
     assert_eq!(fold.seq(), events.last().unwrap().seq);
@@ -271,7 +271,9 @@ fn a_returning_member_is_listed_last_with_earlier_xp_and_energy() {
         xp, tasks, energy, ..
     } = &mut back
     {
-        (*xp, *tasks, *energy) = (40, 1, 96);
+        *xp = 40;
+        *tasks = 1;
+        *energy = 96;
     }
     events.push(event(10, 6, back));
     assert_fields(
@@ -292,9 +294,9 @@ fn a_snapshot_and_its_tail_fold_to_the_same_state_as_all_events() {
     for cut in 1..events.len() {
         let head = Fold::from_events(raid(), &events[..cut]).unwrap();
         let mut fold = Fold::from_snapshot(raid(), head.seq(), head.state().unwrap().clone());
-        events[cut..]
-            .iter()
-            .for_each(|event| fold.apply(event).unwrap());
+        for event in &events[cut..] {
+            fold.apply(event).unwrap();
+        }
         assert_eq!(fold, whole);
     }
 }
@@ -339,10 +341,10 @@ fn an_erasure_removes_the_players_name_and_texts_from_the_state() {
         },
     ));
     let state = json!(fold_to_json(&events));
-    let told = state.to_string();
+    let json = state.to_string();
     assert!(
-        !told.contains("Ada") && !told.contains("mine") && told.contains("Ben"),
-        "{told}"
+        !json.contains("Ada") && !json.contains("mine") && json.contains("Ben"),
+        "{json}"
     );
     assert_eq!(
         (&state["title"], &state["description"]),

@@ -1,4 +1,4 @@
-//! The fold and the judge, tested on stories written by hand.
+//! Tests of the fold and the judge on client logs written by hand.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

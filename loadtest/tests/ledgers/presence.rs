@@ -1,4 +1,5 @@
-//! A deploy is invisible, and the judge who says so can tell: two players, times in milliseconds, one forgery each.
+//! Tests of the presence judge: a deploy is invisible, and each false offline or leader change is
+//! found. Two players, times in milliseconds, one forged message each.
 
 use std::time::Duration;
 
@@ -39,7 +40,7 @@ fn presence_entry(online: &[u64], offline: &[u64]) -> Observation {
 
 const DISCONNECTED: Observation = Observation::Disconnected { code: Some(4200) };
 
-/// Both connect, and Ben comes back from a deploy after a second.
+/// Returns logs in which both players connect, and Ben reconnects after a deploy within a second.
 fn valid_logs() -> [Vec<TimedObservation>; 2] {
     let ada = vec![
         (0, connected_entry()),
@@ -59,23 +60,28 @@ fn valid_logs() -> [Vec<TimedObservation>; 2] {
     [ada, ben]
 }
 
-fn check_logs(stories: [Vec<TimedObservation>; 2], truth: Option<&ServerRecord>) -> PresenceErrors {
-    let ledger = |name, id, mut lines: Vec<TimedObservation>| {
+fn check_logs(
+    logs: [Vec<TimedObservation>; 2],
+    server_record: Option<&ServerRecord>,
+) -> PresenceErrors {
+    let log_of = |name, id, mut lines: Vec<TimedObservation>| {
         lines.sort_by_key(|(at, _)| *at);
-        let mut ledger = ClientLog::new(name, player(id), raid());
-        lines
-            .into_iter()
-            .for_each(|(at, entry)| ledger.record(Moment(at * 1000), entry));
-        ledger
+        let mut log = ClientLog::new(name, player(id), raid());
+        for (at, entry) in lines {
+            log.record(Moment(at * 1000), entry);
+        }
+        log
     };
-    let [ada, ben] = stories;
-    let ledgers = [ledger("ada", 5, ada), ledger("ben", 6, ben)];
-    let (from, to) = (Moment(100_000), Moment(200_000_000));
-    let (presence_grace, leader_grace) = (Duration::from_secs(5), Duration::from_secs(60));
+    let [ada, ben] = logs;
+    let logs = [log_of("ada", 5, ada), log_of("ben", 6, ben)];
+    let from = Moment(100_000);
+    let to = Moment(200_000_000);
+    let presence_grace = Duration::from_secs(5);
+    let leader_grace = Duration::from_secs(60);
     check_presence(
         raid(),
-        &ledgers,
-        truth,
+        &logs,
+        server_record,
         &StablePeriod {
             from,
             to,
@@ -85,35 +91,36 @@ fn check_logs(stories: [Vec<TimedObservation>; 2], truth: Option<&ServerRecord>)
     )
 }
 
-/// The story with more lines for Ada and for Ben.
+/// Returns the valid logs with further entries for Ada and for Ben.
 fn with_entries(
     ada: Vec<TimedObservation>,
     ben: Vec<TimedObservation>,
 ) -> [Vec<TimedObservation>; 2] {
-    let mut stories = valid_logs();
-    stories[0].extend(ada);
-    stories[1].extend(ben);
-    stories
+    let mut logs = valid_logs();
+    logs[0].extend(ada);
+    logs[1].extend(ben);
+    logs
 }
 
 #[track_caller]
-fn assert_no_violations(stories: [Vec<TimedObservation>; 2]) -> PresenceErrors {
-    let flaps = check_logs(stories, None);
-    assert!(flaps.violations.is_empty(), "{flaps:?}");
-    assert_eq!((flaps.false_offline, flaps.false_leader_changes), (0, 0));
-    flaps
+fn assert_no_violations(logs: [Vec<TimedObservation>; 2]) -> PresenceErrors {
+    let errors = check_logs(logs, None);
+    assert!(errors.violations.is_empty(), "{errors:?}");
+    assert_eq!((errors.false_offline, errors.false_leader_changes), (0, 0));
+    errors
 }
 
 #[track_caller]
-fn assert_violation(stories: [Vec<TimedObservation>; 2], client: &str, breach: &ViolationKind) {
-    let flaps = check_logs(stories, None);
-    let found = flaps
+fn assert_violation(logs: [Vec<TimedObservation>; 2], client: &str, kind: &ViolationKind) {
+    let errors = check_logs(logs, None);
+    let found = errors
         .violations
         .iter()
-        .any(|violation| violation.client == client && violation.kind == *breach);
+        .any(|violation| violation.client == client && violation.kind == *kind);
     assert!(
-        found && flaps.false_offline + flaps.false_leader_changes == flaps.violations.len() as u64,
-        "{flaps:?}"
+        found
+            && errors.false_offline + errors.false_leader_changes == errors.violations.len() as u64,
+        "{errors:?}"
     );
 }
 
@@ -125,14 +132,14 @@ fn a_return_within_the_grace_is_not_counted_as_an_absence() {
 #[test]
 fn showing_a_briefly_absent_player_as_offline_is_a_violation() {
     for at in [29_000, 30_500, 40_000] {
-        let breach = ViolationKind::FalseOffline {
+        let kind = ViolationKind::FalseOffline {
             player: player(6),
             at_ms: at,
         };
         assert_violation(
             with_entries(vec![(at, presence_entry(&[], &[6]))], vec![]),
             "ada",
-            &breach,
+            &kind,
         );
     }
 }
@@ -140,10 +147,10 @@ fn showing_a_briefly_absent_player_as_offline_is_a_violation() {
 #[test]
 fn an_online_list_that_lacks_a_present_player_is_a_violation() {
     for (online, gone) in [([player(6)], player(5)), ([player(5)], player(6))] {
-        let mut stories = valid_logs();
-        stories[1][6].1 = watching_entry(&online);
+        let mut logs = valid_logs();
+        logs[1][6].1 = watching_entry(&online);
         assert_violation(
-            stories,
+            logs,
             "ben",
             &ViolationKind::FalseOffline {
                 player: gone,
@@ -171,7 +178,7 @@ fn an_absence_longer_than_the_grace_may_be_shown_and_is_counted() {
         )
     };
     assert_eq!(assert_no_violations(shown(55_100)).absences, 1);
-    // Before the grace is over, and long after the return, it is a lie all the same.
+    // Before the grace is over, and long after the reconnect, it is still a violation.
     assert_violation(
         shown(52_000),
         "ada",
@@ -220,12 +227,12 @@ fn a_player_may_be_shown_offline_at_once_after_a_successful_leave() {
             ben,
         )
     };
-    let mut stories = leave(left);
-    let again = stories[0].pop().unwrap();
-    assert_no_violations(stories.clone());
-    stories[0].push(again);
+    let mut logs = leave(left);
+    let again = logs[0].pop().unwrap();
+    assert_no_violations(logs.clone());
+    logs[0].push(again);
     assert_violation(
-        stories,
+        logs,
         "ada",
         &ViolationKind::FalseOffline {
             player: player(6),
@@ -282,16 +289,16 @@ fn leader_changed() -> EventData {
 fn deposing_a_leader_who_was_online_is_a_violation() {
     let mut moved = event(4, 6, leader_changed());
     moved.by = None;
-    let breach = ViolationKind::FalseLeaderChange {
+    let kind = ViolationKind::FalseLeaderChange {
         seq: Seq(4),
         leader: player(6),
     };
     assert_violation(
         with_entries(vec![(90_000, received_event(&moved))], vec![]),
         "server",
-        &breach,
+        &kind,
     );
-    // Away for longer than presence lasts, but not for as long as the lead does.
+    // The absence is longer than the presence grace, but shorter than the leader's.
     let away = vec![
         (50_000, DISCONNECTED),
         (60_000, connected_entry()),
@@ -301,7 +308,7 @@ fn deposing_a_leader_who_was_online_is_a_violation() {
     assert_violation(
         with_entries(vec![(61_000, received_event(&moved))], away),
         "server",
-        &breach,
+        &kind,
     );
     assert_no_violations(with_entries(
         vec![(111_000, received_event(&moved))],
@@ -321,16 +328,16 @@ fn deposing_a_leader_who_was_online_is_a_violation() {
 
 #[test]
 fn an_unannounced_leader_change_is_found_in_the_server_ledger() {
-    let mut court = crate::sample_case::SampleCase::valid();
-    let events = court.history.clone();
+    let mut case = crate::sample_case::SampleCase::valid();
+    let events = case.history.clone();
     let state = Fold::from_events(raid(), &events)
         .unwrap()
         .state()
         .unwrap()
         .clone();
-    let truth = court.server_record();
-    truth.state = state;
-    truth.events.push(event(9, 6, leader_changed()));
-    let flaps = check_logs(valid_logs(), Some(truth));
-    assert_eq!(flaps.false_leader_changes, 1, "{flaps:?}");
+    let server_record = case.server_record();
+    server_record.state = state;
+    server_record.events.push(event(9, 6, leader_changed()));
+    let errors = check_logs(valid_logs(), Some(server_record));
+    assert_eq!(errors.false_leader_changes, 1, "{errors:?}");
 }

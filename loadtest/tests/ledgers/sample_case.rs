@@ -1,4 +1,4 @@
-//! An honest story of two players, to be forged by the tests.
+//! A valid case of two players, which the tests forge.
 
 use std::sync::Arc;
 
@@ -59,7 +59,8 @@ pub(crate) fn created() -> EventData {
     }
 }
 
-/// Ada (5) makes a raid, Ben (6) joins; she starts it and adds a task; he claims and completes it; she says so.
+/// Ada (5) creates a raid, Ben (6) joins; Ada starts it and adds a task; Ben claims and completes
+/// it; Ada praises him.
 pub(crate) fn history() -> Vec<Event> {
     let completed = EventData::TaskCompleted {
         task: task(1),
@@ -194,7 +195,7 @@ pub(crate) fn settled_entry(head: u64) -> Observation {
     }
 }
 
-/// What is brought before the judge. Tests forge any part of it.
+/// The client logs and the server record for the judge. Tests forge any part of them.
 pub(crate) struct SampleCase {
     pub(crate) history: Vec<Event>,
     pub(crate) ada: Vec<Observation>,
@@ -278,24 +279,24 @@ impl SampleCase {
     }
 
     pub(crate) fn judge(&self) -> Verdict {
-        let ledger = |name, id, entries: &[Observation]| {
-            let mut ledger = ClientLog::new(name, player(id), raid());
+        let log_of = |name, id, entries: &[Observation]| {
+            let mut log = ClientLog::new(name, player(id), raid());
             for (at, entry) in entries.iter().enumerate() {
-                ledger.record(Moment(at as u64 * 1000), entry.clone());
+                log.record(Moment(at as u64 * 1000), entry.clone());
             }
-            ledger
+            log
         };
-        let ledgers = [ledger("ada", 5, &self.ada), ledger("ben", 6, &self.ben)];
-        judge(raid(), &ledgers, self.server_record.as_ref())
+        let logs = [log_of("ada", 5, &self.ada), log_of("ben", 6, &self.ben)];
+        judge(raid(), &logs, self.server_record.as_ref())
     }
 
-    /// The forgery must be convicted of this, whatever else follows from it.
+    /// Asserts that the judge finds this violation, whatever else follows from the forgery.
     pub(crate) fn assert_violation(&self, client: &str, is: impl Fn(&ViolationKind) -> bool) {
         let violations = self.judge().violations;
         let found = violations
             .iter()
             .any(|violation| violation.client == client && is(&violation.kind));
         let list: Vec<_> = violations.iter().map(ToString::to_string).collect();
-        assert!(found, "not convicted; found only {list:#?}");
+        assert!(found, "violation not found among {list:#?}");
     }
 }

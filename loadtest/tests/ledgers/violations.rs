@@ -1,4 +1,5 @@
-//! A judge that cannot convict is worthless: each way to break a promise is forged into an honest story.
+//! Tests that the judge finds every violation: each way to break a promise is forged into a valid
+//! case.
 
 use raidhall_loadtest::client_log::Observation;
 use raidhall_loadtest::judge::ViolationKind;
@@ -9,8 +10,8 @@ use crate::sample_case::*;
 
 #[test]
 fn a_correct_run_has_no_violations() {
-    let mut court = SampleCase::valid();
-    let verdict = court.judge();
+    let mut case = SampleCase::valid();
+    let verdict = case.judge();
     verdict.assert_no_violations();
     assert_eq!(
         (verdict.history_events, verdict.acks, verdict.repeats),
@@ -20,16 +21,16 @@ fn a_correct_run_has_no_violations() {
         (verdict.resumes, verdict.replays, verdict.snapshots),
         (1, 1, 2)
     );
-    court.server_record = None;
-    court.judge().assert_no_violations();
+    case.server_record = None;
+    case.judge().assert_no_violations();
 }
 
 #[test]
 fn a_left_out_event_is_a_hole() {
-    let mut court = SampleCase::valid();
-    court.ada.remove(9);
-    court.assert_violation("ada", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ada.remove(9);
+    case.assert_violation("ada", |kind| {
+        *kind
             == ViolationKind::Gap {
                 held: Seq(5),
                 got: Seq(7),
@@ -39,10 +40,10 @@ fn a_left_out_event_is_a_hole() {
 
 #[test]
 fn a_partial_replay_is_a_hole() {
-    let mut court = SampleCase::valid();
-    court.ben.remove(14);
-    court.assert_violation("ben", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ben.remove(14);
+    case.assert_violation("ben", |kind| {
+        *kind
             == ViolationKind::Gap {
                 held: Seq(6),
                 got: Seq(8),
@@ -52,44 +53,44 @@ fn a_partial_replay_is_a_hole() {
 
 #[test]
 fn a_missing_event_in_the_server_ledger_is_a_hole() {
-    let mut court = SampleCase::valid();
-    court.server_record().events.remove(5);
-    court.assert_violation("server", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.server_record().events.remove(5);
+    case.assert_violation("server", |kind| {
+        *kind
             == ViolationKind::Gap {
                 held: Seq(5),
                 got: Seq(7),
             }
     });
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::DifferentEvent { seq: Seq(6), .. })
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::DifferentEvent { seq: Seq(6), .. })
     });
-    court.assert_violation("ben", |breach| {
-        matches!(breach, ViolationKind::AckWithoutEvent { seq: Seq(6), .. })
+    case.assert_violation("ben", |kind| {
+        matches!(kind, ViolationKind::AckWithoutEvent { seq: Seq(6), .. })
     });
 }
 
 #[test]
 fn the_same_event_twice_is_a_duplicate() {
-    let mut court = SampleCase::valid();
-    court.ada.insert(10, received_event(&court.history[5]));
-    court.assert_violation("ada", |breach| {
-        *breach == ViolationKind::Duplicate { seq: Seq(6) }
+    let mut case = SampleCase::valid();
+    case.ada.insert(10, received_event(&case.history[5]));
+    case.assert_violation("ada", |kind| {
+        *kind == ViolationKind::Duplicate { seq: Seq(6) }
     });
-    let mut court = SampleCase::valid();
-    let again = court.history[7].clone();
-    court.server_record().events.push(again);
-    court.assert_violation("server", |breach| {
-        *breach == ViolationKind::Duplicate { seq: Seq(8) }
+    let mut case = SampleCase::valid();
+    let again = case.history[7].clone();
+    case.server_record().events.push(again);
+    case.assert_violation("server", |kind| {
+        *kind == ViolationKind::Duplicate { seq: Seq(8) }
     });
 }
 
 #[test]
 fn an_older_snapshot_takes_the_client_back_in_time() {
-    let mut court = SampleCase::valid();
-    court.ada.insert(10, snapshot_entry(4));
-    court.assert_violation("ada", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ada.insert(10, snapshot_entry(4));
+    case.assert_violation("ada", |kind| {
+        *kind
             == ViolationKind::SeqWentBack {
                 held: Seq(6),
                 got: Seq(4),
@@ -99,10 +100,10 @@ fn an_older_snapshot_takes_the_client_back_in_time() {
 
 #[test]
 fn a_resume_before_the_clients_seq_takes_it_back_in_time() {
-    let mut court = SampleCase::valid();
-    court.ben[13] = watching_entry(5);
-    court.assert_violation("ben", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ben[13] = watching_entry(5);
+    case.assert_violation("ben", |kind| {
+        *kind
             == ViolationKind::SeqWentBack {
                 held: Seq(6),
                 got: Seq(5),
@@ -112,34 +113,34 @@ fn a_resume_before_the_clients_seq_takes_it_back_in_time() {
 
 #[test]
 fn an_event_stamped_before_its_predecessor_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.history[7].at = UnixMillis(5);
-    let late = court.history[7].clone();
-    court.server_record().events[7] = late;
-    court.ada[12] = received_event(&court.history[7]);
-    court.assert_violation("ada", |breach| {
-        *breach == ViolationKind::ClockWentBack { seq: Seq(8) }
+    let mut case = SampleCase::valid();
+    case.history[7].at = UnixMillis(5);
+    let late = case.history[7].clone();
+    case.server_record().events[7] = late;
+    case.ada[12] = received_event(&case.history[7]);
+    case.assert_violation("ada", |kind| {
+        *kind == ViolationKind::ClockWentBack { seq: Seq(8) }
     });
-    court.assert_violation("server", |breach| {
-        *breach == ViolationKind::ClockWentBack { seq: Seq(8) }
+    case.assert_violation("server", |kind| {
+        *kind == ViolationKind::ClockWentBack { seq: Seq(8) }
     });
 }
 
 #[test]
 fn an_ack_before_its_event_is_a_violation_only_while_watching() {
-    let mut court = SampleCase::valid();
-    court.ada.swap(4, 5);
-    court.assert_violation("ada", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ada.swap(4, 5);
+    case.assert_violation("ada", |kind| {
+        *kind
             == ViolationKind::AckBeforeEvent {
                 seq: Seq(4),
                 held: Seq(3),
             }
     });
-    let mut court = SampleCase::valid();
-    court.ben.swap(13, 15); // ack, event, answer to the watch
-    court.assert_violation("ben", |breach| {
-        matches!(breach, ViolationKind::AckBeforeEvent { seq: Seq(7), .. })
+    let mut case = SampleCase::valid();
+    case.ben.swap(13, 15); // ack, event, reply to the watch
+    case.assert_violation("ben", |kind| {
+        matches!(kind, ViolationKind::AckBeforeEvent { seq: Seq(7), .. })
     });
     let mut alone = SampleCase::valid();
     alone.ben.drain(10..14); // reconnected, and never watched again
@@ -158,12 +159,12 @@ fn an_ack_before_its_event_is_a_violation_only_while_watching() {
 
 #[test]
 fn an_ack_without_an_event_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.server_record().events.pop();
-    court.server_record().seq = Seq(7);
-    court.assert_violation("ada", |breach| {
+    let mut case = SampleCase::valid();
+    case.server_record().events.pop();
+    case.server_record().seq = Seq(7);
+    case.assert_violation("ada", |kind| {
         matches!(
-            breach,
+            kind,
             ViolationKind::AckWithoutEvent {
                 seq: Seq(8),
                 op: Some(_)
@@ -174,20 +175,20 @@ fn an_ack_without_an_event_is_a_violation() {
 
 #[test]
 fn an_acknowledged_command_missing_at_its_seq_is_a_violation() {
-    let mut court = SampleCase::valid();
+    let mut case = SampleCase::valid();
     for text in ["hello", "there"] {
-        // All clients are told the same wrong event: only the command's sender can notice.
-        court.history[7].data = EventData::Said {
+        // All clients receive the same wrong event: only the command's sender can notice.
+        case.history[7].data = EventData::Said {
             text: text.to_owned(),
         };
-        let other = court.history[7].clone();
-        court.server_record().events[7] = other;
-        court.ada[12] = received_event(&court.history[7]);
-        court.ben[16] = received_event(&court.history[7]);
+        let other = case.history[7].clone();
+        case.server_record().events[7] = other;
+        case.ada[12] = received_event(&case.history[7]);
+        case.ben[16] = received_event(&case.history[7]);
     }
-    court.assert_violation("ada", |breach| {
+    case.assert_violation("ada", |kind| {
         matches!(
-            breach,
+            kind,
             ViolationKind::AckMismatch {
                 seq: Seq(8),
                 command: "say",
@@ -195,17 +196,17 @@ fn an_acknowledged_command_missing_at_its_seq_is_a_violation() {
             }
         )
     });
-    court.assert_violation("server", |breach| {
-        matches!(breach, ViolationKind::MissingEffect { found: 0, .. })
+    case.assert_violation("server", |kind| {
+        matches!(kind, ViolationKind::MissingEffect { found: 0, .. })
     });
-    court.assert_violation("server", |breach| {
-        matches!(breach, ViolationKind::DoubleEffect { allowed: 0, .. })
+    case.assert_violation("server", |kind| {
+        matches!(kind, ViolationKind::DoubleEffect { allowed: 0, .. })
     });
 }
 
 #[test]
 fn an_op_that_took_effect_twice_is_a_violation() {
-    let mut court = SampleCase::valid();
+    let mut case = SampleCase::valid();
     let twice = event(
         9,
         5,
@@ -213,10 +214,10 @@ fn an_op_that_took_effect_twice_is_a_violation() {
             text: "well done".to_owned(),
         },
     );
-    court.server_record().events.push(twice);
-    court.assert_violation("server", |breach| {
+    case.server_record().events.push(twice);
+    case.assert_violation("server", |kind| {
         matches!(
-            breach,
+            kind,
             ViolationKind::DoubleEffect {
                 found: 2,
                 allowed: 1,
@@ -229,17 +230,17 @@ fn an_op_that_took_effect_twice_is_a_violation() {
 
 #[test]
 fn a_refused_command_that_took_effect_is_a_violation() {
-    let mut court = SampleCase::valid();
+    let mut case = SampleCase::valid();
     let error = ErrorBody::new(ErrorType::WrongStatus, "no");
-    court.ada[13] = received(ServerMessage::Error {
+    case.ada[13] = received(ServerMessage::Error {
         re: "do".to_owned(),
         id: Some(3),
         raid: Some(raid()),
         error,
     });
-    court.assert_violation("server", |breach| {
+    case.assert_violation("server", |kind| {
         matches!(
-            breach,
+            kind,
             ViolationKind::DoubleEffect {
                 found: 1,
                 allowed: 0,
@@ -251,8 +252,8 @@ fn a_refused_command_that_took_effect_is_a_violation() {
 
 #[test]
 fn a_repeated_op_with_a_different_reply_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ada.insert(
+    let mut case = SampleCase::valid();
+    case.ada.insert(
         14,
         command_entry(
             3,
@@ -262,10 +263,10 @@ fn a_repeated_op_with_a_different_reply_is_a_violation() {
             },
         ),
     );
-    court.ada.insert(15, ack_entry(3, 7));
-    court.assert_violation("ada", |breach| {
+    case.ada.insert(15, ack_entry(3, 7));
+    case.assert_violation("ada", |kind| {
         matches!(
-            breach,
+            kind,
             ViolationKind::AckChanged {
                 first: Seq(8),
                 then: Seq(7),
@@ -277,8 +278,8 @@ fn a_repeated_op_with_a_different_reply_is_a_violation() {
 
 #[test]
 fn two_commands_acknowledged_with_one_event_are_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ben.insert(
+    let mut case = SampleCase::valid();
+    case.ben.insert(
         17,
         command_entry(
             3,
@@ -288,18 +289,18 @@ fn two_commands_acknowledged_with_one_event_are_a_violation() {
             },
         ),
     );
-    court.ben.insert(18, ack_entry(3, 8));
-    court.assert_violation("ben", |breach| {
-        *breach == ViolationKind::AckShared { seq: Seq(8) }
+    case.ben.insert(18, ack_entry(3, 8));
+    case.assert_violation("ben", |kind| {
+        *kind == ViolationKind::AckShared { seq: Seq(8) }
     });
 }
 
 #[test]
 fn a_command_without_a_reply_after_the_run_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ada.remove(13);
-    court.assert_violation("ada", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ada.remove(13);
+    case.assert_violation("ada", |kind| {
+        *kind
             == ViolationKind::Unanswered {
                 id: 3,
                 command: "say",
@@ -309,26 +310,26 @@ fn a_command_without_a_reply_after_the_run_is_a_violation() {
 
 #[test]
 fn a_reply_to_no_request_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ada.insert(14, ack_entry(3, 8));
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::UnsolicitedAnswer { .. })
+    let mut case = SampleCase::valid();
+    case.ada.insert(14, ack_entry(3, 8));
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::UnsolicitedAnswer { .. })
     });
 }
 
 #[test]
 fn different_events_at_one_seq_for_two_clients_are_a_violation() {
-    let mut court = SampleCase::valid();
-    court.history[7].data = EventData::Said {
+    let mut case = SampleCase::valid();
+    case.history[7].data = EventData::Said {
         text: "well done!".to_owned(),
     };
-    court.ben[16] = received_event(&court.history[7]);
-    court.assert_violation("ben", |breach| {
-        matches!(breach, ViolationKind::DifferentEvent { seq: Seq(8), .. })
+    case.ben[16] = received_event(&case.history[7]);
+    case.assert_violation("ben", |kind| {
+        matches!(kind, ViolationKind::DifferentEvent { seq: Seq(8), .. })
     });
-    court.server_record = None;
-    court.assert_violation("ben", |breach| {
-        *breach
+    case.server_record = None;
+    case.assert_violation("ben", |kind| {
+        *kind
             == ViolationKind::DifferentEvent {
                 seq: Seq(8),
                 other: "ada".to_owned(),
@@ -338,19 +339,19 @@ fn different_events_at_one_seq_for_two_clients_are_a_violation() {
 
 #[test]
 fn two_events_at_one_seq_for_one_client_are_a_violation() {
-    let mut court = SampleCase::valid();
-    court.history[7].data = EventData::Said {
+    let mut case = SampleCase::valid();
+    case.history[7].data = EventData::Said {
         text: "well done!".to_owned(),
     };
-    court.ada.insert(13, received_event(&court.history[7]));
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::DifferentEvent { seq: Seq(8), .. })
+    case.ada.insert(13, received_event(&case.history[7]));
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::DifferentEvent { seq: Seq(8), .. })
     });
 }
 
 #[test]
 fn a_snapshot_that_differs_from_the_folded_events_is_a_violation() {
-    let mut court = SampleCase::valid();
+    let mut case = SampleCase::valid();
     let Observation::Received(message) = snapshot_entry(7) else {
         unreachable!()
     };
@@ -365,7 +366,7 @@ fn a_snapshot_that_differs_from_the_folded_events_is_a_violation() {
         unreachable!()
     };
     state.members[1].energy = 96;
-    court.ada.insert(
+    case.ada.insert(
         11,
         received(ServerMessage::Snapshot {
             raid,
@@ -375,45 +376,45 @@ fn a_snapshot_that_differs_from_the_folded_events_is_a_violation() {
             state,
         }),
     );
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::StateMismatch { seq: Seq(7), difference }
-            if difference == ".members[1].energy told 96, folded 95")
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::StateMismatch { seq: Seq(7), difference }
+            if difference == ".members[1].energy received 96, folded 95")
     });
 }
 
 #[test]
 fn a_final_state_that_differs_from_the_folded_events_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.server_record().state.tasks[0].claimed_at = None;
-    court.assert_violation("server", |breach| {
-        matches!(breach, ViolationKind::StateMismatch { seq: Seq(8), .. })
+    let mut case = SampleCase::valid();
+    case.server_record().state.tasks[0].claimed_at = None;
+    case.assert_violation("server", |kind| {
+        matches!(kind, ViolationKind::StateMismatch { seq: Seq(8), .. })
     });
 }
 
 #[test]
 fn an_event_that_contradicts_the_state_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.history[5].data = EventData::TaskClaimed {
+    let mut case = SampleCase::valid();
+    case.history[5].data = EventData::TaskClaimed {
         task: task(2),
         player: player(6),
         energy: 90,
     };
-    court.ada[9] = received_event(&court.history[5]);
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::Contradiction { seq: Seq(6), .. })
+    case.ada[9] = received_event(&case.history[5]);
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::Contradiction { seq: Seq(6), .. })
     });
 }
 
 #[test]
 fn totals_that_do_not_add_up_are_a_violation() {
-    let mut court = SampleCase::valid();
-    if let EventData::TaskCompleted { current_xp, .. } = &mut court.server_record().events[6].data {
+    let mut case = SampleCase::valid();
+    if let EventData::TaskCompleted { current_xp, .. } = &mut case.server_record().events[6].data {
         *current_xp = 80;
     }
-    let wrong = |what: &'static str| move |breach: &ViolationKind| matches!(breach, ViolationKind::TotalsWrong { what: told, .. } if told.contains(what));
-    court.assert_violation("server", wrong("current_xp in event 7"));
-    let mut court = SampleCase::valid();
-    court.server_record().profiles.push(Profile {
+    let wrong = |expected: &'static str| move |kind: &ViolationKind| matches!(kind, ViolationKind::TotalsWrong { what, .. } if what.contains(expected));
+    case.assert_violation("server", wrong("current_xp in event 7"));
+    let mut case = SampleCase::valid();
+    case.server_record().profiles.push(Profile {
         id: player(6),
         name: "Ben".to_owned(),
         xp: 80,
@@ -421,10 +422,10 @@ fn totals_that_do_not_add_up_are_a_violation() {
         raids_won: 0,
         created_at: UnixMillis(0),
     });
-    court.assert_violation("server", wrong("xp in the profile of player 6"));
-    let mut court = SampleCase::valid();
-    court.server_record().contributions = Some(Vec::new());
-    court.assert_violation("server", wrong("contributions"));
+    case.assert_violation("server", wrong("xp in the profile of player 6"));
+    let mut case = SampleCase::valid();
+    case.server_record().contributions = Some(Vec::new());
+    case.assert_violation("server", wrong("contributions"));
     let row = Contribution {
         seq: Seq(7),
         at: UnixMillis(0),
@@ -434,16 +435,16 @@ fn totals_that_do_not_add_up_are_a_violation() {
         task: Some(task(1)),
         note: None,
     };
-    court.server_record().contributions = Some(vec![row]);
-    court.judge().assert_no_violations();
+    case.server_record().contributions = Some(vec![row]);
+    case.judge().assert_no_violations();
 }
 
 #[test]
 fn a_client_that_never_receives_the_last_event_is_behind() {
-    let mut court = SampleCase::valid();
-    court.ben.remove(16);
-    court.assert_violation("ben", |breach| {
-        *breach
+    let mut case = SampleCase::valid();
+    case.ben.remove(16);
+    case.assert_violation("ben", |kind| {
+        *kind
             == ViolationKind::IncompleteAtEnd {
                 held: Seq(7),
                 head: Seq(8),
@@ -453,18 +454,18 @@ fn a_client_that_never_receives_the_last_event_is_behind() {
 
 #[test]
 fn events_before_the_reply_to_a_watch_are_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ben.swap(13, 14);
-    court.assert_violation("ben", |breach| {
-        matches!(breach, ViolationKind::NotWatching { what: "event" })
+    let mut case = SampleCase::valid();
+    case.ben.swap(13, 14);
+    case.assert_violation("ben", |kind| {
+        matches!(kind, ViolationKind::NotWatching { what: "event" })
     });
 }
 
 #[test]
 fn wrong_presence_at_the_end_of_a_run_is_a_violation() {
-    let mut court = SampleCase::valid();
+    let mut case = SampleCase::valid();
     let offline = vec![player(6)];
-    court.ada.insert(
+    case.ada.insert(
         12,
         received(ServerMessage::Presence {
             raid: raid(),
@@ -472,73 +473,72 @@ fn wrong_presence_at_the_end_of_a_run_is_a_violation() {
             offline,
         }),
     );
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::PresenceWrong { .. })
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::PresenceWrong { .. })
     });
-    let mut court = SampleCase::valid();
-    court.server_record().online.pop();
-    court.assert_violation("server", |breach| {
-        matches!(breach, ViolationKind::PresenceWrong { .. })
+    let mut case = SampleCase::valid();
+    case.server_record().online.pop();
+    case.assert_violation("server", |kind| {
+        matches!(kind, ViolationKind::PresenceWrong { .. })
     });
 }
 
 #[test]
 fn undocumented_messages_and_errors_are_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ada.insert(
+    let mut case = SampleCase::valid();
+    case.ada.insert(
         5,
         Observation::Unreadable {
             text: "surprise".to_owned(),
             error: false,
         },
     );
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::UnknownMessage { .. })
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::UnknownMessage { .. })
     });
-    court.ada[5] = Observation::Unreadable {
+    case.ada[5] = Observation::Unreadable {
         text: "no".to_owned(),
         error: true,
     };
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::ErrorNotTyped { .. })
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::ErrorNotTyped { .. })
     });
     let mut error = ErrorBody::new(ErrorType::Overloaded, "full");
     error.retry = false;
     let re = "signal".to_owned();
-    court.ada[5] = received(ServerMessage::Error {
+    case.ada[5] = received(ServerMessage::Error {
         re,
         id: None,
         raid: Some(raid()),
         error,
     });
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::ErrorNotTyped { .. })
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::ErrorNotTyped { .. })
     });
 }
 
 #[test]
 fn closing_a_well_behaved_client_for_good_is_a_violation() {
-    let mut court = SampleCase::valid();
-    court.ben[9] = Observation::Disconnected { code: Some(4000) };
-    court.assert_violation("ben", |breach| {
-        *breach == ViolationKind::ClosedPermanently { code: 4000 }
+    let mut case = SampleCase::valid();
+    case.ben[9] = Observation::Disconnected { code: Some(4000) };
+    case.assert_violation("ben", |kind| {
+        *kind == ViolationKind::ClosedPermanently { code: 4000 }
     });
-    court.ben[9] = Observation::Disconnected { code: Some(4202) };
-    court.judge().assert_no_violations();
+    case.ben[9] = Observation::Disconnected { code: Some(4202) };
+    case.judge().assert_no_violations();
 }
 
 #[test]
 fn a_changed_lineage_and_a_wrong_signal_are_violations() {
-    let mut court = SampleCase::valid();
-    court.ben[10] = Observation::Connected {
+    let mut case = SampleCase::valid();
+    case.ben[10] = Observation::Connected {
         lineage: "0000".to_owned(),
         server: 0,
     };
-    court
-        .ada
+    case.ada
         .insert(5, Observation::SignalWrong { from: player(5) });
-    court.assert_violation("ben", |breach| *breach == ViolationKind::LineageChanged);
-    court.assert_violation("ada", |breach| {
-        matches!(breach, ViolationKind::SignalWrong { .. })
+    case.assert_violation("ben", |kind| *kind == ViolationKind::LineageChanged);
+    case.assert_violation("ada", |kind| {
+        matches!(kind, ViolationKind::SignalWrong { .. })
     });
 }

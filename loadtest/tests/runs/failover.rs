@@ -1,4 +1,4 @@
-//! Players who know several servers go on at another one when theirs dies.
+//! Players that know several servers move to another one when theirs dies.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use crate::fake::{FakeFault, FakeNodes};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-async fn wait_until(what: &str, so: impl Fn() -> bool) {
+async fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let waiting = async {
-        while !so() {
+        while !condition() {
             sleep(Duration::from_millis(5)).await;
         }
     };
     timeout(PATIENCE, waiting)
         .await
-        .unwrap_or_else(|_| panic!("in vain: {what}"));
+        .unwrap_or_else(|_| panic!("timed out waiting until {what}"));
 }
 
 fn target(nodes: &FakeNodes, node: usize) -> Target {
@@ -33,7 +33,7 @@ fn target(nodes: &FakeNodes, node: usize) -> Target {
 }
 
 fn plan() -> GroupPlan {
-    let look = Duration::from_millis(20);
+    let poll_interval = Duration::from_millis(20);
     GroupPlan {
         index: 0,
         players: 4,
@@ -42,7 +42,7 @@ fn plan() -> GroupPlan {
         pace: BotPace {
             commands_per_second: 20.0,
             signals_per_second: 0.0,
-            poll_interval: look,
+            poll_interval,
         },
         is_winnable: false,
         may_leave: false,
@@ -50,7 +50,7 @@ fn plan() -> GroupPlan {
     }
 }
 
-/// The servers that each player was connected to, in turn.
+/// Returns the servers that each player was connected to, in order.
 fn servers_by_player(outcome: &GroupOutcome) -> Vec<Vec<usize>> {
     let connected = |entry: &Observation| match entry {
         Observation::Connected { server, .. } => Some(*server),
@@ -59,13 +59,13 @@ fn servers_by_player(outcome: &GroupOutcome) -> Vec<Vec<usize>> {
     let mut servers: Vec<_> = outcome
         .ledgers
         .iter()
-        .map(|ledger| {
-            let servers = ledger
+        .map(|log| {
+            let servers = log
                 .entries()
                 .iter()
                 .filter_map(|record| connected(&record.observation))
                 .collect();
-            (ledger.client.clone(), servers)
+            (log.client.clone(), servers)
         })
         .collect();
     servers.sort();
@@ -77,15 +77,18 @@ async fn players_spread_over_servers_and_move_when_a_server_dies() {
     let mut nodes = FakeNodes::serve(FakeFault::None, 2).await;
     let targets = Targets::new(vec![target(&nodes, 0), target(&nodes, 1)]).unwrap();
     let rest = RestClient::with_targets(targets.clone()).unwrap();
-    let mut party = BotGroup::create(&rest, plan()).await.unwrap();
+    let mut group = BotGroup::create(&rest, plan()).await.unwrap();
     let meter: Arc<TrafficCounters> = Arc::default();
-    party.connect(&rest, RunClock::start(), &meter);
-    wait_until("all are shown all", || party.fully_online_count() == 4).await;
-    party.start_playing();
-    wait_until("they play", || meter.read().acks > 20).await;
+    group.connect(&rest, RunClock::start(), &meter);
+    wait_until("all players are shown online to each other", || {
+        group.fully_online_count() == 4
+    })
+    .await;
+    group.start_playing();
+    wait_until("commands are acknowledged", || meter.read().acks > 20).await;
     nodes.kill(0);
     let acks = meter.read().acks;
-    wait_until("they play on without the first", || {
+    wait_until("commands are acknowledged without the first server", || {
         meter.read().acks > acks + 40
     })
     .await;
@@ -93,11 +96,12 @@ async fn players_spread_over_servers_and_move_when_a_server_dies() {
     targets.set_target(0, target(&nodes, 0));
     nodes.kill(1);
     let acks = meter.read().acks;
-    wait_until("they play on at the first, which has moved", || {
-        meter.read().acks > acks + 40
-    })
+    wait_until(
+        "commands are acknowledged by the first server, which has moved",
+        || meter.read().acks > acks + 40,
+    )
     .await;
-    let outcome = party.settle().await.unwrap();
+    let outcome = group.settle().await.unwrap();
     assert_eq!(
         servers_by_player(&outcome),
         [vec![0, 1, 0], vec![1, 0], vec![0, 1, 0], vec![1, 0]]
@@ -120,7 +124,7 @@ async fn a_request_to_a_dead_server_is_answered_by_another_at_once() {
     let rest = RestClient::with_targets(targets).unwrap();
     nodes.kill(0);
     nodes.kill(2);
-    wait_until("the dead refuse", || {
+    wait_until("the killed servers refuse connections", || {
         [0, 2]
             .iter()
             .all(|node| std::net::TcpStream::connect(target(&nodes, *node).address()).is_err())
@@ -130,7 +134,7 @@ async fn a_request_to_a_dead_server_is_answered_by_another_at_once() {
         rest.with_home(home).sign_in_guest("Ada").await.unwrap();
     }
     nodes.kill(1);
-    wait_until("the last refuses", || {
+    wait_until("the last server refuses connections", || {
         std::net::TcpStream::connect(target(&nodes, 1).address()).is_err()
     })
     .await;
@@ -142,17 +146,20 @@ async fn a_player_with_a_single_server_reconnects_to_it() {
     let mut nodes = FakeNodes::serve(FakeFault::None, 1).await;
     let targets = Targets::from(target(&nodes, 0));
     let rest = RestClient::with_targets(targets.clone()).unwrap();
-    let mut party = BotGroup::create(&rest, plan()).await.unwrap();
+    let mut group = BotGroup::create(&rest, plan()).await.unwrap();
     let meter: Arc<TrafficCounters> = Arc::default();
-    party.connect(&rest, RunClock::start(), &meter);
-    wait_until("all watch", || party.watching_count() == 4).await;
-    party.start_playing();
+    group.connect(&rest, RunClock::start(), &meter);
+    wait_until("all players watch", || group.watching_count() == 4).await;
+    group.start_playing();
     nodes.kill(0);
     nodes.restart(0).await;
     targets.set_target(0, target(&nodes, 0));
     let acks = meter.read().acks;
-    wait_until("they play on", || meter.read().acks > acks + 20).await;
-    let outcome = party.settle().await.unwrap();
+    wait_until("commands are acknowledged", || {
+        meter.read().acks > acks + 20
+    })
+    .await;
+    let outcome = group.settle().await.unwrap();
     assert_eq!(servers_by_player(&outcome), vec![vec![0, 0]; 4]);
     judge(outcome.raid, &outcome.ledgers, Some(&outcome.server_record)).assert_no_violations();
 }

@@ -1,5 +1,5 @@
-//! A server small enough to be right by inspection: raids in memory, a few rules, no durability, and one fault on
-//! demand. It shares nothing with the real one but the contract's types.
+//! A fake server, small enough to be right by inspection: raids in memory, a few rules, no
+//! durability, and one fault on demand. It shares only the protocol's types with the real server.
 
 mod raid;
 mod rest;
@@ -22,12 +22,12 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use world::FakeFault;
 use world::FakeWorld;
 
-/// Serves on a free port until the test's runtime ends.
+/// Serves on a free port until the test's runtime ends, and returns the URL.
 pub(crate) async fn serve_one(fault: FakeFault) -> String {
     FakeNodes::serve(fault, 1).await.url(0)
 }
 
-/// Servers that share one world, each of which can be killed and started again.
+/// Fake servers that share one world; each can be killed and restarted.
 pub(crate) struct FakeNodes {
     world: Arc<FakeWorld>,
     nodes: Vec<(SocketAddr, CancellationToken)>,
@@ -52,12 +52,12 @@ impl FakeNodes {
         format!("http://{}", self.nodes[node].0)
     }
 
-    /// Its connections break without a word, and new ones are refused.
+    /// Breaks the node's connections without a close frame, and refuses new ones.
     pub(crate) fn kill(&self, node: usize) {
         self.nodes[node].1.cancel();
     }
 
-    /// On another port.
+    /// Starts a killed node again, on another port.
     pub(crate) async fn restart(&mut self, node: usize) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         self.nodes[node] = (listener.local_addr().unwrap(), CancellationToken::new());
@@ -71,7 +71,8 @@ impl FakeNodes {
 
 async fn accept(listener: TcpListener, world: Arc<FakeWorld>, killed: CancellationToken) {
     while let Some(Ok((stream, _))) = killed.run_until_cancelled(listener.accept()).await {
-        let (world, killed) = (Arc::clone(&world), killed.clone());
+        let world = Arc::clone(&world);
+        let killed = killed.clone();
         tokio::spawn(async move {
             let mut head = [0; 16];
             let read = stream.peek(&mut head).await.unwrap_or(0);
@@ -103,7 +104,8 @@ async fn serve_socket(stream: TcpStream, world: Arc<FakeWorld>, killed: Cancella
     };
     let mut stream = accept_hdr_async(stream, choose).await.unwrap();
     let (out, mut outbox) = mpsc::unbounded_channel::<Arc<ServerMessage>>();
-    let (mut who, mut watches) = (None, HashMap::new());
+    let mut player = None;
+    let mut watches = HashMap::new();
     loop {
         tokio::select! {
             biased;
@@ -121,8 +123,8 @@ async fn serve_socket(stream: TcpStream, world: Arc<FakeWorld>, killed: Cancella
             received = stream.next() => match received {
                 Some(Ok(frame @ (Message::Text(_) | Message::Binary(_)))) => {
                     let message = codec.decode(&frame.into_data()).unwrap();
-                    if !handle_message(&world, &mut who, &mut watches, &out, message) {
-                        break; // without a word, as a crash would
+                    if !handle_message(&world, &mut player, &mut watches, &out, message) {
+                        break; // without a close frame, as a crash would
                     }
                 }
                 Some(Ok(_)) => {}
@@ -135,19 +137,19 @@ async fn serve_socket(stream: TcpStream, world: Arc<FakeWorld>, killed: Cancella
     }
 }
 
-/// False: cut the connection.
+/// Handles a message. Returns false when the connection must be cut.
 fn handle_message(
     world: &FakeWorld,
-    who: &mut Option<PlayerId>,
+    player: &mut Option<PlayerId>,
     watches: &mut HashMap<RaidId, u64>,
     out: &UnboundedSender<Arc<ServerMessage>>,
     message: ClientMessage,
 ) -> bool {
-    let me = || who.expect("hello comes first");
+    let me = || player.expect("hello comes first");
     match message {
         ClientMessage::Hello { token, .. } => {
             let id = PlayerId::try_from(token.parse::<u64>().unwrap()).unwrap();
-            *who = Some(id);
+            *player = Some(id);
             let limits = WelcomeLimits {
                 message_bytes: 16_384,
                 commands_per_second: 1000,

@@ -1,9 +1,10 @@
-//! Whole runs against a small server that keeps the contract, and against ones that break it in one way each.
+//! Whole runs against a small server that keeps the contract, and against variants that break it in
+//! one way each.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(
     clippy::disallowed_methods,
-    reason = "the fake's tasks end with the test's runtime"
+    reason = "the fake server's tasks end with the test's runtime"
 )]
 
 mod failover;
@@ -38,7 +39,7 @@ async fn assert_violation(fault: FakeFault, of: &str) {
         .violations
         .iter()
         .any(|violation| violation.contains(of));
-    assert!(found, "{fault:?} was not convicted of {of:?}: {report}");
+    assert!(found, "{fault:?} was not reported as {of:?}: {report}");
 }
 
 #[tokio::test]

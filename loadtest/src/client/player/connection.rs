@@ -1,4 +1,5 @@
-//! A player's connection: how it is made, what goes over it, and what its end means for the next one.
+//! A player's connection: connecting, sending, and what the end of a connection means for the next
+//! one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,9 @@ use super::watched_raid::WatchStatus;
 use super::{ConnectionState, Player, PlayerOptions, renewal_time};
 use crate::client_log::{ClientLog, Observation};
 
-/// How long the first answer may take.
+/// Time limit for the server's first message after `hello`.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server's heads may be ahead of what the client holds before it asks again.
+/// How long the server's heads may be ahead of the client before it watches again.
 pub(super) const BEHIND_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Player {
@@ -35,7 +36,7 @@ impl Player {
                 Err(closed) => self.handle_disconnect(closed),
             },
             Err(error) => {
-                let told = match error {
+                let retry_after = match error {
                     ConnectError::Refused {
                         retry_after: Some(secs),
                         ..
@@ -49,10 +50,10 @@ impl Player {
                     .or_default() += 1;
                 self.refusing_servers += 1;
                 let mut until = Instant::now();
-                // Only when all have refused is there a reason to wait.
+                // Waiting makes sense only when all servers have refused.
                 if self.refusing_servers >= rest.targets().count() {
                     self.refusing_servers = 0;
-                    until += told + self.lost_delay.next_wait(&mut self.rng);
+                    until += retry_after + self.lost_delay.next_wait(&mut self.rng);
                 }
                 self.server_index = rest.targets().next_after(self.server_index);
                 self.connection = ConnectionState::Disconnected { until };
@@ -62,10 +63,8 @@ impl Player {
     }
 
     async fn perform_handshake(&mut self, mut socket: Socket) -> Result<(), CloseInfo> {
-        let (token, client) = (
-            self.options.tokens.access_token.clone(),
-            Some("loadtest".to_owned()),
-        );
+        let token = self.options.tokens.access_token.clone();
+        let client = Some("loadtest".to_owned());
         socket.send(&ClientMessage::Hello { token, client }).await?;
         let silent = CloseInfo {
             code: None,
@@ -87,12 +86,13 @@ impl Player {
         else {
             return Err(silent);
         };
-        let (now, heartbeat) = (Instant::now(), Duration::from_millis(*heartbeat_ms));
+        let now = Instant::now();
+        let heartbeat = Duration::from_millis(*heartbeat_ms);
         self.refusing_servers = 0;
         self.connection = ConnectionState::Connected {
             socket: Box::new(socket),
             since: now,
-            heard: now,
+            last_received: now,
             heartbeat,
         };
         self.counts.reconnects += u64::from(std::mem::replace(&mut self.has_connected, true));
@@ -100,12 +100,13 @@ impl Player {
             if !matches!(view.status, WatchStatus::Ended | WatchStatus::Abandoned) {
                 view.status = WatchStatus::Wanted;
             }
-            let (client, player) = (&self.options.client_name, self.options.tokens.player.id);
-            let ledger = self
-                .ledgers
+            let client = &self.options.client_name;
+            let player = self.options.tokens.player.id;
+            let log = self
+                .logs
                 .entry(*raid)
                 .or_insert_with(|| ClientLog::new(client, player, *raid));
-            ledger.record(
+            log.record(
                 self.options.clock.now(),
                 Observation::Connected {
                     lineage: lineage.clone(),
@@ -117,7 +118,7 @@ impl Player {
         Ok(())
     }
 
-    /// The connection is gone: what its end means for the next one.
+    /// Records the end of the connection and schedules the next one by the class of its close code.
     pub(super) fn handle_disconnect(&mut self, closed: CloseInfo) {
         let now = Instant::now();
         if let ConnectionState::Connected { since, .. } = self.connection
@@ -150,11 +151,13 @@ impl Player {
         self.connection = ConnectionState::Disconnected { until: now + wait };
     }
 
-    /// Everything that is due on a live connection.
+    /// Sends everything that is due on an open connection: a renewed token, repeated watches,
+    /// pending commands.
     pub(super) async fn send_due(&mut self) {
         let now = Instant::now();
         if self.renew_at <= now && self.renew_token().await {
-            let (token, client) = (self.options.tokens.access_token.clone(), None);
+            let token = self.options.tokens.access_token.clone();
+            let client = None;
             self.send(ClientMessage::Hello { token, client }).await;
         }
         for view in self.views.values_mut() {
@@ -206,7 +209,7 @@ impl Player {
             return;
         };
         if let Err(closed) = socket.send(&message).await {
-            // What the server said last, a close code above all, may still be readable.
+            // What the server sent last, above all a close code, may still be readable.
             let last = timeout(Duration::from_millis(200), read_until_closed(socket)).await;
             self.handle_disconnect(last.unwrap_or(closed));
         }

@@ -1,4 +1,4 @@
-//! A raid as one player has it: the fold of what they were told, and how the watch stands.
+//! A raid as one player sees it: the fold of what the player received, and the status of the watch.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,13 +21,12 @@ pub(super) struct WatchedRaid {
 pub(super) enum WatchStatus {
     /// To be watched as soon as there is a connection.
     Wanted,
-    /// The server has been asked.
+    /// A `watch` was sent and not answered yet.
     Requested,
-    /// Events come.
     Live,
     /// The server ended the watch.
     Ended,
-    /// The player does not want it any more.
+    /// The player gave the raid up.
     Abandoned,
 }
 
@@ -42,12 +41,12 @@ impl WatchedRaid {
         }
     }
 
-    /// What to watch from: nothing, as long as nothing is held.
+    /// Returns the `since` of the next `watch`; `None` while the player holds no state.
     pub(super) fn since(&self) -> Option<Seq> {
         self.fold.state().map(|_| self.fold.seq())
     }
 
-    /// Takes a message about this raid in.
+    /// Applies a message about this raid.
     pub(super) fn apply(&mut self, message: &ServerMessage) {
         match message {
             ServerMessage::Watching { online, .. } => {
@@ -68,11 +67,12 @@ impl WatchedRaid {
                 self.online.retain(|player| !offline.contains(player));
                 self.online.extend(online);
             }
-            // A contradiction is for the judge; the player goes on with what it has until the heads tell it to ask.
+            // The judge reports contradictions; the player keeps its state until a `beat` shows
+            // that it is behind.
             ServerMessage::Event { event, .. } if self.status == WatchStatus::Live => {
                 let _ = self.fold.apply(event);
             }
-            // A watch may be refused for a while; one that is refused for good is over.
+            // A retryable refusal is followed by another watch; a final one ends it.
             ServerMessage::Error { re, error, .. } if re == "watch" => {
                 self.status = if error.retry {
                     WatchStatus::Requested
@@ -88,7 +88,7 @@ impl WatchedRaid {
         }
     }
 
-    /// Takes the heads of a `beat` in.
+    /// Compares the heads of a `beat` with the fold, and notes since when the fold is behind.
     pub(super) fn compare_heads(&mut self, heads: &BTreeMap<String, Seq>, raid: RaidId) {
         let Some(head) = heads.get(&raid.to_string()) else {
             return;

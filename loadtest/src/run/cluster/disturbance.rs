@@ -1,4 +1,5 @@
-//! What is done to the nodes of a cluster while people play: killed, frozen, or deployed one after the other.
+//! Disturbances of a cluster's nodes while bots play: nodes are killed, frozen, or deployed one
+//! after the other.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,25 +12,26 @@ use super::nodes::Nodes;
 use crate::ack_waits::FreezePeriod;
 use crate::client_log::{Moment, RunClock};
 
-/// What to do to the nodes; nothing, unless one of the first four is given.
+/// What is done to the nodes: nothing, unless one of the first four options is given.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct DisturbanceArgs {
-    /// Kill a node every so many seconds (SIGKILL), and start it again; which one follows from the seed
+    /// Kill a random node (SIGKILL) every SECONDS, and restart it; the choice follows from the seed
     #[arg(long, value_name = "SECONDS", group = "disturb", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub kill_every: Option<u64>,
-    /// Freeze a node every so many seconds (SIGSTOP) for twice as long as a lease lasts
+    /// Freeze a random node (SIGSTOP) every SECONDS, for twice the duration of a lease
     #[arg(long, value_name = "SECONDS", group = "disturb", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub stop_every: Option<u64>,
-    /// Restart a node every so many seconds as a deploy does (SIGTERM), each in its turn
+    /// Restart a node (SIGTERM) every SECONDS as a deploy does, each in turn
     #[arg(long, value_name = "SECONDS", group = "disturb", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub roll_every: Option<u64>,
-    /// Restart all nodes in turn so many times, as fast as they get ready; the run ends when that is done
+    /// Restart all nodes in turn, TIMES times, as fast as they become ready; the run ends when that
+    /// is done
     #[arg(long, value_name = "TIMES", group = "disturb", value_parser = clap::value_parser!(u32).range(1..=100))]
     pub roll: Option<u32>,
-    /// How long a killed node stays dead, in milliseconds
+    /// Milliseconds that a killed node stays down
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(0..=60_000))]
     pub dead_ms: u64,
-    /// A server's program of another release, which takes turns with the present one at each restart
+    /// Server binary of another release, which alternates with the present one at each restart
     #[arg(
         long,
         value_name = "PATH",
@@ -39,7 +41,7 @@ pub struct DisturbanceArgs {
     pub previous: Option<PathBuf>,
 }
 
-/// What was done.
+/// The disturbances of a run, counted and with their times.
 #[derive(Debug, Default)]
 pub(super) struct DisturbanceLog {
     pub(super) kills: u64,
@@ -49,13 +51,14 @@ pub(super) struct DisturbanceLog {
     pub(super) timeline: Vec<String>,
 }
 
-/// Twice the time that a lease lasts (`lease.ttl_ms`, 3,000).
+/// Twice the duration of a lease (`lease.ttl_ms`, 3,000).
 const FREEZE_TIME: Duration = Duration::from_secs(6);
-/// The longest that ending and starting one node may take; beyond it either fails by itself.
+/// Upper bound for stopping and starting one node; each of the two fails by itself beyond it.
 const RESTART_MAX: Duration = Duration::from_secs(80);
 
 impl DisturbanceArgs {
-    /// Whether nobody may notice: nothing is done, or only what deploys do.
+    /// Returns whether players must not notice anything: there are no disturbances, or only those
+    /// of a deploy.
     pub(super) const fn is_invisible_to_players(&self) -> bool {
         self.kill_every.is_none() && self.stop_every.is_none()
     }
@@ -64,13 +67,13 @@ impl DisturbanceArgs {
         !self.is_invisible_to_players() || self.roll_every.is_some() || self.roll.is_some()
     }
 
-    /// How long it can take at most, of a run that plays for so long.
+    /// Returns the longest possible duration of the disturbances in a run that plays this long.
     pub(super) fn duration_max(&self, play: Duration, nodes: usize) -> Duration {
         let rolls = self.roll.unwrap_or(0) * u32::try_from(nodes).unwrap_or(u32::MAX);
         play + RESTART_MAX + RESTART_MAX.saturating_mul(rolls)
     }
 
-    /// Does it, until then; with `roll`, until it is done.
+    /// Disturbs the nodes until the given time, or with `roll` until all restarts are done.
     pub(super) async fn run(
         &self,
         nodes: &mut Nodes,
@@ -78,7 +81,7 @@ impl DisturbanceArgs {
         until: Instant,
         seed: u64,
     ) -> anyhow::Result<DisturbanceLog> {
-        let mut at_work = DisturbanceRunner {
+        let mut runner = DisturbanceRunner {
             nodes,
             clock,
             downtime: Duration::from_millis(self.dead_ms),
@@ -87,37 +90,38 @@ impl DisturbanceArgs {
         let mut rng = SmallRng::seed_from_u64(seed);
         if let Some(times) = self.roll {
             for _ in 0..times {
-                for node in 0..at_work.nodes.count() {
-                    at_work.roll(node).await?;
+                for node in 0..runner.nodes.count() {
+                    runner.roll(node).await?;
                 }
             }
-            return Ok(at_work.log);
+            return Ok(runner.log);
         }
         let every = self
             .kill_every
             .or(self.stop_every)
             .or(self.roll_every)
             .map(Duration::from_secs);
-        let (mut next, mut turn) = (Instant::now(), 0);
+        let mut next = Instant::now();
+        let mut turn = 0;
         while let Some(every) = every {
             next = (next + every).max(Instant::now());
             if next >= until {
                 break;
             }
             sleep_until(next).await;
-            at_work.nodes.check_all_running()?;
-            let any = rng.random_range(0..at_work.nodes.count());
+            runner.nodes.check_all_running()?;
+            let any = rng.random_range(0..runner.nodes.count());
             if self.kill_every.is_some() {
-                at_work.kill(any).await?;
+                runner.kill(any).await?;
             } else if self.stop_every.is_some() {
-                at_work.freeze(any).await?;
+                runner.freeze(any).await?;
             } else {
-                at_work.roll(turn % at_work.nodes.count()).await?;
+                runner.roll(turn % runner.nodes.count()).await?;
                 turn += 1;
             }
         }
         sleep_until(until).await;
-        Ok(at_work.log)
+        Ok(runner.log)
     }
 }
 
@@ -155,7 +159,7 @@ impl DisturbanceRunner<'_> {
     }
 
     async fn roll(&mut self, node: usize) -> anyhow::Result<()> {
-        self.record(&format!("node {node} told to end"));
+        self.record(&format!("node {node} asked to end"));
         self.nodes.terminate(node).await?;
         self.record(&format!("node {node} ended"));
         self.log.rolls += 1;

@@ -1,4 +1,4 @@
-//! The servers of a cluster, each on a port that it keeps, with a bus and a database that they share.
+//! The servers of a cluster, each on a port that it keeps, with a shared database and bus.
 
 use std::path::PathBuf;
 
@@ -9,21 +9,21 @@ use crate::server_process::{ServerProcess, ServerProcessOptions};
 use crate::service::ServiceUrl;
 use crate::targets::Targets;
 
-/// Where a cluster finds what it needs.
+/// The services that a cluster needs, and its server binary.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Services {
-    /// The PostgreSQL database that the nodes share, on this machine
+    /// URL of the PostgreSQL database that the nodes share, on this machine
     #[arg(long, value_name = "URL", value_parser = ServiceUrl::postgres)]
     pub database: ServiceUrl,
-    /// The Redis that carries messages between the nodes, on this machine
+    /// URL of the Redis that carries messages between the nodes, on this machine
     #[arg(long, value_name = "URL", value_parser = ServiceUrl::redis)]
     pub redis: ServiceUrl,
-    /// The server's program; by default the one beside this program
+    /// Server binary; by default the one beside this program
     #[arg(long, value_name = "PATH")]
     pub binary: Option<PathBuf>,
 }
 
-/// Servers that run.
+/// The running servers of a cluster.
 #[derive(Debug)]
 pub struct Nodes {
     servers: Vec<ServerProcess>,
@@ -33,8 +33,8 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Starts so many nodes, one after the other. With another release, a node runs it after its first restart, the
-    /// present one after the second, and so on.
+    /// Starts `count` nodes, one after the other. With `previous`, a node runs that release after
+    /// its first restart, the present one after the second, and so on.
     pub async fn start(
         services: &Services,
         count: usize,
@@ -51,14 +51,14 @@ impl Nodes {
         let previous = previous.map(find).transpose()?;
         let mut servers = Vec::with_capacity(count);
         for node in 0..count {
-            let setup = ServerProcessOptions {
+            let options = ServerProcessOptions {
                 binary: binary.clone(),
                 database: Some(services.database.as_str().to_owned()),
                 bus: Some(services.redis.as_str().to_owned()),
                 settings: Vec::new(),
             };
             servers.push(
-                ServerProcess::start_with(setup)
+                ServerProcess::start_with(options)
                     .await
                     .with_context(|| format!("start node {node}"))?,
             );
@@ -70,15 +70,16 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// From now on a node runs the other release after its first restart, the present one after the second, and so on.
+    /// Makes a node run the other release after its first restart, the present one after the
+    /// second, and so on.
     pub fn set_alternating_binaries(&mut self, present: PathBuf, other: PathBuf) {
         self.alternating_binaries = Some([present, other]);
     }
 
-    /// Takes servers that run already.
+    /// Wraps servers that are already running.
     ///
-    /// # Errs
-    /// When there is none.
+    /// # Errors
+    /// The list is empty.
     pub fn from_servers(servers: Vec<ServerProcess>) -> anyhow::Result<Nodes> {
         let targets = Targets::new(servers.iter().map(ServerProcess::target).collect())?;
         let restarts = vec![0; servers.len()];
@@ -90,17 +91,16 @@ impl Nodes {
         })
     }
 
-    /// Where they listen.
+    /// Returns where the nodes listen.
     pub fn targets(&self) -> Targets {
         self.targets.clone()
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.servers.len()
     }
 
-    /// Ends one as a power cut would.
+    /// Kills a node as a power cut would.
     pub(super) async fn kill(&mut self, node: usize) -> anyhow::Result<()> {
         self.servers[node]
             .kill()
@@ -108,7 +108,7 @@ impl Nodes {
             .with_context(|| format!("kill node {node}"))
     }
 
-    /// Ends one as a deploy would; it must say that all went well.
+    /// Stops a node as a deploy would; fails unless it exits with success.
     pub(super) async fn terminate(&mut self, node: usize) -> anyhow::Result<()> {
         let server = &mut self.servers[node];
         let status = server
@@ -123,7 +123,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Starts one again where it was, and waits until it is ready.
+    /// Restarts a node on the same port, and waits until it is ready.
     pub(super) async fn restart(&mut self, node: usize) -> anyhow::Result<()> {
         self.restart_counts[node] += 1;
         let server = &mut self.servers[node];
@@ -151,7 +151,7 @@ impl Nodes {
             .with_context(|| format!("thaw node {node}"))
     }
 
-    /// Errs when one has ended that nobody ended.
+    /// Fails when a node has exited that was not stopped.
     pub(in crate::run) fn check_all_running(&mut self) -> anyhow::Result<()> {
         for (node, server) in self.servers.iter_mut().enumerate() {
             if let Some(status) = server.unexpected_exit()? {
@@ -164,7 +164,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// What each has logged.
+    /// Returns what each node has logged.
     pub(super) fn logs(&self) -> impl Iterator<Item = ClientLogDump> {
         let logs = self.servers.iter().map(ServerProcess::log).enumerate();
         logs.map(|(node, text)| ClientLogDump {
@@ -173,7 +173,7 @@ impl Nodes {
         })
     }
 
-    /// Ends all, one after the other; each must say that all went well.
+    /// Stops all nodes, one after the other; fails unless each exits with success.
     pub(in crate::run) async fn stop(&mut self) -> anyhow::Result<()> {
         for node in 0..self.count() {
             self.terminate(node).await?;

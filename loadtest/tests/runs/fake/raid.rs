@@ -1,4 +1,4 @@
-//! One raid of the fake: its events, its watchers, and as few rules as players need.
+//! One raid of the fake server: its events, its watchers, and as few rules as the bots need.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -58,11 +58,11 @@ impl FakeRaid {
         self.events.iter().filter(move |event| event.seq > seq)
     }
 
-    /// Xp and tasks of a player, member or not.
+    /// Returns XP and tasks of a player, who need not be a member.
     pub(super) fn totals_of(&self, player: PlayerId) -> (u64, u64) {
         let earned = self.events.iter().filter_map(|event| event.data.earned());
         earned
-            .filter(|(who, _)| *who == player)
+            .filter(|(earner, _)| *earner == player)
             .fold((0, 0), |had, (_, xp)| (had.0 + xp, had.1 + 1))
     }
 
@@ -77,12 +77,12 @@ impl FakeRaid {
         members.intersection(&watching).copied().collect()
     }
 
-    pub(super) fn broadcast(&self, message: &ServerMessage, but: Option<PlayerId>) {
+    pub(super) fn broadcast(&self, message: &ServerMessage, except: Option<PlayerId>) {
         let message = Arc::new(message.clone());
         for watcher in self
             .watchers
             .iter()
-            .filter(|watcher| Some(watcher.player) != but)
+            .filter(|watcher| Some(watcher.player) != except)
         {
             let _ = watcher.sender.send(Arc::clone(&message));
         }
@@ -175,7 +175,9 @@ impl FakeRaid {
                 return Ok(self.completion_events(task(id)?, me));
             }
             Command::Promote { player } if state.leader == Some(by) => {
-                let (player, previous, term) = (*player, by, state.term + 1);
+                let player = *player;
+                let previous = by;
+                let term = state.term + 1;
                 EventData::LeaderChanged {
                     player,
                     previous,
@@ -202,7 +204,8 @@ impl FakeRaid {
 
     fn completion_events(&self, task: &Task, me: &Member) -> Vec<EventData> {
         let state = self.state();
-        let (current_xp, current_tasks) = (state.current_xp + task.xp, state.current_tasks + 1);
+        let current_xp = state.current_xp + task.xp;
+        let current_tasks = state.current_tasks + 1;
         let completed = EventData::TaskCompleted {
             task: task.id,
             player: me.player,

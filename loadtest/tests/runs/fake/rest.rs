@@ -1,4 +1,4 @@
-//! The fake's REST doors: one request per connection, read by hand.
+//! The fake server's REST API: one request per connection, parsed by hand.
 
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ pub(super) async fn serve_request(mut stream: TcpStream, world: &FakeWorld) {
         return;
     };
     let mut words = head.split_ascii_whitespace();
-    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let method = words.next().unwrap();
+    let target = words.next().unwrap();
     let bearer = |line: &str| {
         line.to_ascii_lowercase()
             .strip_prefix("authorization: bearer ")?
@@ -43,7 +44,7 @@ pub(super) async fn serve_request(mut stream: TcpStream, world: &FakeWorld) {
         ("GET", ["raids", _]) => world.view(raid()),
         ("GET", ["raids", _, "events"]) => world.events(raid(), after()),
         ("GET", ["raids", _, "contributions"]) => world.contributions(raid(), after()),
-        _ => panic!("the fake has no {method} {target}"),
+        _ => panic!("the fake server has no {method} {target}"),
     };
     let answer = json!({ "data": data }).to_string();
     let head = format!(

@@ -1,4 +1,4 @@
-//! The fake's raids: what happened, who watches, and the one thing that is wrong with it.
+//! The world of the fake servers: its raids and their watchers, and the one fault that it has.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use serde_json::{Value, json};
 
 use super::raid::{FakeRaid, FakeWatcher, MessageSender, joined_event};
 
-/// What is wrong with the server.
+/// The fault of a fake server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FakeFault {
     None,
-    /// Now and then a connection breaks between a commit and its ack. That is allowed.
+    /// Now and then a connection breaks between a commit and its ack, which is allowed.
     CutsConnections,
     SkipsEvents,
     AcksBeforeEvents,
     RepeatsEffects,
     LosesEvents,
-    /// Connections break, and repeats are not recognised.
+    /// Connections break, and repeated commands are not recognised.
     ForgetsOps,
-    /// Connections break, and those who return always get a snapshot.
+    /// Connections break, and every resume is answered with a snapshot.
     NeverReplays,
 }
 
-/// Cuts end after so many, so that the run can come to rest.
+/// Upper bound of the cuts, so that the run can settle.
 const CUTS_MAX: u32 = 12;
 
 pub(super) struct FakeWorld {
@@ -87,10 +87,8 @@ impl FakeWorld {
 
     pub(super) fn create(&self, leader: PlayerId, new: NewRaid) -> Value {
         let mut inner = self.inner.lock();
-        let (name, id) = (
-            inner.name(leader),
-            RaidId::try_from(inner.raids.len() as u64 + 1).unwrap(),
-        );
+        let name = inner.name(leader);
+        let id = RaidId::try_from(inner.raids.len() as u64 + 1).unwrap();
         inner.raids.push(FakeRaid::new(id));
         let created = EventData::RaidCreated {
             title: new.title,
@@ -178,14 +176,17 @@ impl FakeWorld {
     ) -> u64 {
         let mut inner = self.inner.lock();
         inner.watch_count += 1;
-        let (number, raid) = (inner.watch_count, inner.raid(raid));
-        let came = !raid.online().contains(&player);
+        let number = inner.watch_count;
+        let raid = inner.raid(raid);
+        let is_new = !raid.online().contains(&player);
         raid.watchers.push(FakeWatcher {
             id: number,
             player,
             sender: out.clone(),
         });
-        let (id, seq, online) = (raid.id, raid.fold.seq(), raid.online());
+        let id = raid.id;
+        let seq = raid.fold.seq();
+        let online = raid.online();
         let since = since.filter(|_| self.fault != FakeFault::NeverReplays);
         let first = match since {
             Some(_) => ServerMessage::Watching {
@@ -212,7 +213,7 @@ impl FakeWorld {
                 event: event.clone(),
             }));
         }
-        if came {
+        if is_new {
             let presence = ServerMessage::Presence {
                 raid: id,
                 online: vec![player],
@@ -248,7 +249,8 @@ impl FakeWorld {
         self.inner.lock().raid(raid).broadcast(signal, Some(from));
     }
 
-    /// False: the connection breaks, after what was asked has been done and before it is answered.
+    /// Executes a command and replies. Returns false when the connection must break between the
+    /// two.
     pub(super) fn handle_command(
         &self,
         raid: RaidId,
@@ -258,7 +260,8 @@ impl FakeWorld {
     ) -> bool {
         let mut guard = self.inner.lock();
         let inner = &mut *guard;
-        let (fault, cuts) = (self.fault, &mut inner.cut_count);
+        let fault = self.fault;
+        let cuts = &mut inner.cut_count;
         let raid = &mut inner.raids[usize::try_from(raid.get() - 1).unwrap()];
         let raid_id = raid.id;
         let answer = |seq, duplicate| {
@@ -279,7 +282,8 @@ impl FakeWorld {
         let mut events = match raid.decide(by, command) {
             Ok(events) => events,
             Err(why) => {
-                let (re, error) = ("do".to_owned(), ErrorBody::new(why, "refused"));
+                let re = "do".to_owned();
+                let error = ErrorBody::new(why, "refused");
                 let error = ServerMessage::Error {
                     re,
                     id: Some(id),
