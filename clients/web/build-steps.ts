@@ -1,4 +1,4 @@
-// What is done to the app when it is built, besides bundling.
+// Vite plugins that run after bundling: they fill in the service worker and compress the files.
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -12,7 +12,7 @@ const files = (folder: string): string[] =>
     .filter(entry => entry.isFile())
     .map(entry => path.join(entry.parentPath ?? entry.path, entry.name));
 
-/** Does something with the folder that was built. */
+/** Returns a plugin that calls `act` with the output folder after the build. */
 function afterwards(name: string, act: (folder: string) => void): Plugin {
   let folder = '';
   return {
@@ -23,7 +23,7 @@ function afterwards(name: string, act: (folder: string) => void): Plugin {
   };
 }
 
-/** Tells `sw.js` what to keep, and of which version that is. */
+/** Writes the list of files to cache and a hash of them, the cache's version, into `sw.js`. */
 export const serviceWorker = (): Plugin =>
   afterwards('service-worker', folder => {
     const worker = path.join(folder, 'sw.js');
@@ -35,7 +35,10 @@ export const serviceWorker = (): Plugin =>
     writeFileSync(worker, text.replace("'VERSION'", `'${version.digest('hex').slice(0, 16)}'`).replace('[/* FILES */]', JSON.stringify(urls)));
   });
 
-/** Puts a `.br` and a `.gz` beside each file that becomes smaller by it, so that the server never compresses. */
+/**
+ * Writes a `.br` and a `.gz` beside each compressible file, so that the server never compresses at
+ * run time.
+ */
 export const precompress = (): Plugin =>
   afterwards('precompress', folder => {
     for (const file of files(folder).filter(name => COMPRESSIBLE.test(name))) {

@@ -1,4 +1,4 @@
-// The tests of what is pure, as files that Node runs.
+// Bundles the unit tests into files that Node runs.
 import { readdirSync } from 'node:fs';
 import { defineConfig } from 'vite';
 

@@ -1,4 +1,4 @@
-// The web app as a player uses it: what is clicked, and what is seen.
+// Helpers that use the web app as a player does: by its labels, buttons and visible text.
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,12 +11,13 @@ export const desktop = { viewport: { width: 1180, height: 860 } };
 const shots = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
 export const shot = (page, name, options = {}) => page.screenshot({ path: path.join(shots, `${name}.png`), ...options });
 
-// A window of its own: its own player. Fails the test when the page throws, breaks its content security policy, or lets text in
-// as code or markup.
+// Opens the app in a browser context of its own, so each page is another player. Fails the test
+// when the page throws, breaks its content security policy, or treats a player's text as code or
+// markup.
 export async function open(t, server, options = {}, hash = '') {
   const faults = [];
   const page = await newPage(t, { ...desktop, locale: 'en-US', ...options }, async page => {
-    // One that the test has closed has nothing to show.
+    // A page that the test closed cannot be inspected.
     if (!page.isClosed()) {
       assert.equal(await page.evaluate(() => window.pwned), undefined, 'a text ran as code');
       assert.equal(await page.locator('main b b, main script, main img:not(.gate)').count(), 0, 'a text became markup');
@@ -32,11 +33,11 @@ export async function open(t, server, options = {}, hash = '') {
 
 export async function signIn(page, name) {
   await page.getByLabel('Your name').fill(name);
-  await page.getByRole('button', { name: 'Enter the hall' }).click();
+  await page.getByRole('button', { name: 'Start playing' }).click();
   await online(page);
 }
 
-// Ada and Ben, each in a window of their own with these options, in a raid that Ada leads.
+// Returns the pages of Ada and Ben, opened with the two `options`, both in a raid that Ada leads.
 export async function pair(t, server, raid, ...options) {
   const [ada, ben] = await Promise.all([0, 1].map(index => open(t, server, options[index] ?? {})));
   await signIn(ada, 'Ada');
@@ -48,14 +49,14 @@ export async function pair(t, server, raid, ...options) {
 
 export const online = page => page.locator('[data-connection=online]').waitFor({ timeout: 60_000 });
 
-// Gives the invite code.
+// Creates a raid and returns its invite code.
 export async function create(page, { title, xp = 100, tasks = 2, minutes = 60, players = 4 }) {
-  const form = page.getByRole('form', { name: 'Start a raid' });
+  const form = page.getByRole('form', { name: 'Create a raid' });
   await form.getByLabel('Title').fill(title);
-  for (const [label, value] of [['Goal, XP', xp], ['Goal, tasks', tasks], ['Minutes', minutes], ['Players', players]]) {
+  for (const [label, value] of [['XP goal', xp], ['Task goal', tasks], ['Time limit', minutes], ['Max players', players]]) {
     await form.getByLabel(label).fill(String(value));
   }
-  await form.getByRole('button', { name: 'Create the raid' }).click();
+  await form.getByRole('button', { name: 'Create raid' }).click();
   await sees(page, '#raid-title', title);
   await page.getByRole('button', { name: 'Invite' }).click();
   const code = await page.locator('[data-invite]').getAttribute('data-invite');
@@ -71,7 +72,7 @@ export async function joinByCode(page, code) {
 
 export async function addTask(page, title, xp) {
   const form = page.getByRole('form', { name: 'Add a task' });
-  await form.getByLabel('What is to be done?').fill(title);
+  await form.getByLabel('Task title').fill(title);
   await form.getByLabel('XP').fill(String(xp));
   await form.getByRole('button', { name: 'Add' }).click();
   await sees(page, '.task:not(.unsure)', title);
@@ -86,14 +87,15 @@ export async function say(page, text) {
   await page.getByLabel('Say something').press('Enter');
 }
 
-// On a phone one part is in view at a time.
+// Selects a part of the raid's screen: a phone shows one at a time.
 export const part = (page, name) => page.locator('.parts').getByRole('button', { name }).click();
 
 export async function sees(page, where, text) {
   await page.locator(where).filter({ hasText: text }).first().waitFor();
 }
 
-// What the page shows is what the server answers: snapshot plus events, folded and drawn.
+// Waits until each page shows the state that the server returns: the client's snapshot plus events
+// must equal it.
 export async function same(server, ...pages) {
   for (const page of pages) {
     const { token, id } = await page.evaluate(() => ({

@@ -1,4 +1,4 @@
-// The real browser, started once for each file of tests.
+// A real browser, started once for each test file.
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { chromium } from 'playwright-core';
@@ -11,7 +11,7 @@ let browser;
 
 export function launch(more = []) {
   const executablePath = process.env.RAIDHALL_TEST_CHROMIUM;
-  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run this by `make test`');
+  assert.ok(executablePath, 'RAIDHALL_TEST_CHROMIUM is not set: run it with `make test`');
   return chromium.launch({ executablePath, args: [...flags, ...more] });
 }
 
@@ -20,7 +20,8 @@ before(async () => {
 });
 after(() => browser?.close());
 
-// A page of a visitor of its own, who leaves with the test `t`, after `atEnd` was called with the page.
+// Opens a page in a browser context of its own. After the test `t` it calls `atEnd` with the page,
+// then closes the context.
 export async function newPage(t, options = {}, atEnd = () => {}) {
   const context = await browser.newContext(options);
   const page = await context.newPage();

@@ -1,10 +1,11 @@
-// The page to try the API, in a real browser: it needs nothing from elsewhere, and keeps to its policy.
+// The API reference at /docs in a real browser: it loads nothing from other hosts and obeys its
+// content security policy.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { newPage } from './browser.mjs';
 import { Server } from './server.mjs';
 
-test('a guest signs in from the page that documents the API', async t => {
+test('a guest signs in from the API reference page', async t => {
   const server = await Server.start(t);
   const page = await newPage(t);
   const complaints = [];

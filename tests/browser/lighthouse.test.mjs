@@ -1,4 +1,4 @@
-// The app as Lighthouse judges it, on a simulated mid-range phone.
+// The app's Lighthouse scores on a simulated mid-range phone.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -9,10 +9,10 @@ import { Server } from './server.mjs';
 
 const CATEGORIES = ['performance', 'accessibility', 'best-practices', 'seo'];
 const AT_LEAST = 95;
-/** Something else may be running on this machine. */
+/** Other load on this machine can spoil a measurement. */
 const TRIES = 3;
 
-test(`Lighthouse gives ${AT_LEAST} or more in each category`, async t => {
+test(`Lighthouse scores ${AT_LEAST} or more in each category`, async t => {
   const server = await Server.start(t);
   const port = await freePort();
   const browser = await launch([`--remote-debugging-port=${port}`]);

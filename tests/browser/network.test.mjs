@@ -1,29 +1,29 @@
-// The app where the network is bad, or away, and what of it stays in the browser.
+// The app on a bad network or offline, and the state that it keeps in the browser.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addTask, claim, create, online, open, pair, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
-test('a player goes offline, acts, closes the page, and it all happens once when they are back', async t => {
+test('commands given offline survive a reload and take effect once online', async t => {
   const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '2000' });
   const [ada, ben] = await pair(t, server, { title: 'Tunnel', xp: 500 }, {}, phone);
   await addTask(ada, 'Dig', 40);
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
-  await sees(ben, '#raid-status', 'Under way');
+  await ada.getByRole('button', { name: 'Start raid' }).click();
+  await sees(ben, '#raid-status', 'In progress');
   await ben.evaluate(() => navigator.serviceWorker.ready);
 
   await ben.context().setOffline(true);
   await claim(ben, 'Dig');
   await sees(ben, '.task.mine.unsure', 'Dig');
-  await sees(ben, '.connection', '1 command waiting');
+  await sees(ben, '.connection', '1 change waiting to send');
   await press(ben, 'Dig', 'Complete');
   await sees(ben, '.task.completed.unsure', 'Dig');
-  await sees(ben, '.connection', '2 commands waiting');
+  await sees(ben, '.connection', '2 changes waiting to send');
   await sees(ben, '.connection', 'Reconnecting');
   await sees(ada, '.member.offline', 'Ben');
-  await ben.reload(); // from what the browser has kept
-  await sees(ben, '.connection', '2 commands waiting');
-  await sees(ben, 'main', 'No network');
+  await ben.reload(); // the service worker serves the page
+  await sees(ben, '.connection', '2 changes waiting to send');
+  await sees(ben, 'main', 'You’re offline');
   await shot(ben, 'offline-phone');
 
   await ben.context().setOffline(false);
@@ -35,7 +35,7 @@ test('a player goes offline, acts, closes the page, and it all happens once when
   await same(server, ada, ben);
 });
 
-test('an event or an answer that gets lost on the way is asked for again, and counts once', async t => {
+test('a lost event or reply is requested again and counts once', async t => {
   const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '1000' });
   const page = await open(t, server);
   let lose = () => false;
@@ -65,15 +65,15 @@ test('an event or an answer that gets lost on the way is asked for again, and co
   await same(server, page);
 });
 
-test('over slow 3G a phone opens an invite link and plays', async t => {
+test('a phone on slow 3G opens an invite link and plays', async t => {
   const server = await Server.start(t);
   const ada = await open(t, server);
   await signIn(ada, 'Ada');
   const code = await create(ada, { title: 'Far away', xp: 40, tasks: 1 });
   await addTask(ada, 'Climb', 40);
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
+  await ada.getByRole('button', { name: 'Start raid' }).click();
 
-  // Chromium's own figures for "slow 3G".
+  // The values of Chromium's "slow 3G" preset.
   const slow = { offline: false, latency: 2_000, downloadThroughput: 50_000, uploadThroughput: 50_000 };
   const ben = await open(t, { url: 'about:blank#' }, phone);
   const wire = await ben.context().newCDPSession(ben);
@@ -82,7 +82,7 @@ test('over slow 3G a phone opens an invite link and plays', async t => {
   ben.setDefaultTimeout(60_000);
   await ben.goto(`${server.url}/#${code}`);
   await ben.getByLabel('Your name').fill('Ben');
-  await ben.getByRole('button', { name: 'Enter the hall' }).click();
+  await ben.getByRole('button', { name: 'Start playing' }).click();
   await sees(ben, '#raid-title', 'Far away');
   await claim(ben, 'Climb');
   await press(ben, 'Climb', 'Complete');
@@ -90,7 +90,7 @@ test('over slow 3G a phone opens an invite link and plays', async t => {
   await same(server, ada, ben);
 });
 
-test('a reload comes back to the raid, the lobby lists it, and a session outlives the page', async t => {
+test('a reload keeps the session and the raid, and the lobby lists it', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
   await signIn(page, 'Ada');
@@ -105,19 +105,19 @@ test('a reload comes back to the raid, the lobby lists it, and a session outlive
   await sees(page, 'h1', 'My raids');
 });
 
-test('who has left keeps their name beside what they said', async t => {
+test('a message keeps the name of an author who has left', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Farewell' });
   await say(ben, 'so long');
   await ben.getByRole('button', { name: 'Leave' }).click();
-  await ben.locator('dialog').getByRole('button', { name: 'Yes' }).click();
+  await ben.locator('dialog').getByRole('button', { name: 'Leave' }).click();
   await sees(ben, 'main', 'You left this raid.');
   await sees(ada, '.party .count', '1/4');
   await ada.reload();
   await sees(ada, '.chat li', /Ben.*so long/);
 });
 
-test('two tabs are one player: what one does shows in the other, signing out too', async t => {
+test('two tabs share one player, including signing out', async t => {
   const server = await Server.start(t);
   const one = await open(t, server);
   await signIn(one, 'Ada');
@@ -129,12 +129,12 @@ test('two tabs are one player: what one does shows in the other, signing out too
   await sees(one, '.chat', 'from the other tab');
   assert.equal(await one.locator('.member').count(), 1);
   await one.getByRole('button', { name: 'Sign out' }).click();
-  await one.locator('dialog').getByRole('button', { name: 'Yes' }).click();
+  await one.locator('dialog').getByRole('button', { name: 'Sign out' }).click();
   for (const page of [one, other]) await page.getByLabel('Your name').waitFor();
   assert.equal(await one.evaluate(() => localStorage.getItem('raidhall.session')), null);
 });
 
-test('the app can be installed, and its files are sent small', async t => {
+test('the app is installable, and its files are compressed and cached', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
   const wire = await page.context().newCDPSession(page);

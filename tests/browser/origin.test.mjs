@@ -1,4 +1,5 @@
-// Pages of other sites, in a real browser: what a browser sends of itself must open nothing.
+// Pages of other origins in a real browser: credentials and headers that a browser adds by itself
+// must give no access.
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -6,7 +7,7 @@ import { test } from 'node:test';
 import { newPage } from './browser.mjs';
 import { Server } from './server.mjs';
 
-// A page on another port of this machine: another origin, though the same site.
+// Serves a page on another port of this machine: another origin, but the same site.
 async function stranger(t) {
   const site = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end('<title>stranger</title>'));
   site.listen(0, '127.0.0.1');
@@ -21,28 +22,28 @@ async function open(t, url) {
   return page;
 }
 
-// How a socket that the page opens ends up: 'open', or the code of its end.
+// Opens a WebSocket from the page. Returns 'open' or its close code.
 const socket = (page, url) => page.evaluate(url => new Promise(resolve => {
   const socket = new WebSocket(url.replace('http', 'ws') + '/api/v1/ws', 'raidhall.v1.json');
   socket.onopen = () => resolve('open');
   socket.onclose = event => resolve(event.code);
 }), url);
 
-// What a page reads of an answer, or 'blocked'.
+// Sends a request from the page. Returns the status that the page can read, or 'blocked'.
 const read = (page, url) => page.evaluate(url => fetch(url + '/api/v1/auth/guest', {
   method: 'POST',
   headers: { 'content-type': 'application/json' },
   body: '{"name":"Ada"}',
 }).then(answer => answer.status, () => 'blocked'), url);
 
-test('a page of another origin opens no socket and reads no answer', async t => {
+test('a page of another origin opens no WebSocket and reads no response', async t => {
   const server = await Server.start(t);
   const page = await open(t, await stranger(t));
   assert.equal(await socket(page, server.url), 1006);
   assert.equal(await read(page, server.url), 'blocked');
 });
 
-test('a sandboxed frame, whose origin is null, opens none either', async t => {
+test('a sandboxed frame with a null origin opens no WebSocket', async t => {
   const server = await Server.start(t);
   const site = await stranger(t);
   const other = await open(t, site);
@@ -60,7 +61,7 @@ test('a sandboxed frame, whose origin is null, opens none either', async t => {
   assert.equal(ended, 1006);
 });
 
-test('the server\'s own pages and those of an allowed origin do', async t => {
+test('pages of the server and of an allowed origin open a WebSocket', async t => {
   const site = await stranger(t);
   const server = await Server.start(t, { RAIDHALL__SERVER__ALLOWED_ORIGINS: site });
   const own = await open(t, server.url);

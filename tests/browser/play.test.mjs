@@ -1,10 +1,11 @@
-// A raid played in two windows of a real browser, against the built server: `make test` runs it.
+// Raids played by two players in a real browser against the built server. `make test` runs this
+// file.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { addTask, card, claim, create, hostile, joinByCode, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
-test('two windows win a raid together, through a crash of the server', async t => {
+test('two players win a raid together although the server crashes', async t => {
   const server = await Server.start(t);
   const ada = await open(t, server, { colorScheme: 'dark' });
   await shot(ada, 'sign-in');
@@ -20,8 +21,8 @@ test('two windows win a raid together, through a crash of the server', async t =
 
   await addTask(ada, 'Fix the build', 60);
   await addTask(ben, '<script>window.pwned=1</script>', 60);
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
-  await sees(ben, '#raid-status', 'Under way');
+  await ada.getByRole('button', { name: 'Start raid' }).click();
+  await sees(ben, '#raid-status', 'In progress');
   assert.match(await ben.locator('.countdown b').textContent(), /^(59:5\d|1:00:00)$/);
   await claim(ada, 'Fix the build');
   await sees(ben, '.task.claimed', 'Ada is on it');
@@ -42,11 +43,11 @@ test('two windows win a raid together, through a crash of the server', async t =
   server.crash();
   for (const page of [ada, ben]) await sees(page, '.connection', 'Reconnecting');
   await say(ada, 'sent into the silence');
-  await sees(ada, '.connection', '1 command waiting');
+  await sees(ada, '.connection', '1 change waiting to send');
   await sees(ada, '.chat .unsure', 'sent into the silence');
   await claim(ben, '<script>');
   await sees(ben, '.task.mine.unsure', '<script>');
-  await sees(ben, '.connection', '1 command waiting');
+  await sees(ben, '.connection', '1 change waiting to send');
   await shot(ben, 'reconnecting-phone');
   await server.restart();
 
@@ -72,12 +73,12 @@ test('two windows win a raid together, through a crash of the server', async t =
   assert.ok(await ben.evaluate(() => document.documentElement.scrollWidth <= 360), 'it scrolls sideways at 360 px');
 });
 
-test('XP rises where it was earned and at the other player\'s screen; a failed task shakes both', async t => {
+test('XP rises and a failed task shakes the page for both players', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Effects', xp: 1_000 });
   await addTask(ada, 'Burst', 40);
   await addTask(ada, 'Shake', 250);
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
+  await ada.getByRole('button', { name: 'Start raid' }).click();
   for (const page of [ada, ben]) await watchEffects(page);
   await claim(ada, 'Burst');
   await press(ada, 'Burst', 'Complete');
@@ -85,18 +86,18 @@ test('XP rises where it was earned and at the other player\'s screen; a failed t
   await claim(ada, 'Shake');
   await press(ada, 'Shake', 'Give up');
   for (const page of [ada, ben]) await page.waitForFunction(() => window.shaken.length === 1);
-  assert.ok(await ben.evaluate(() => window.shaken[0] >= 14), 'heavily: much was at stake');
+  assert.ok(await ben.evaluate(() => window.shaken[0] >= 14), 'a task of 250 XP shakes heavily');
   await sees(ben, '.task.open', 'Shake');
 });
 
-test('a player who wants no motion gets none, and still sees what was earned', async t => {
+test('reduced motion stops all animation and still shows earned XP', async t => {
   const server = await Server.start(t);
   const page = await open(t, server, { reducedMotion: 'reduce' });
   await signIn(page, 'Ada');
   await create(page, { title: 'Still', xp: 300, tasks: 1 });
   await addTask(page, 'Quiet', 300);
   await addTask(page, 'Failing', 300);
-  await page.getByRole('button', { name: 'Start the raid' }).click();
+  await page.getByRole('button', { name: 'Start raid' }).click();
   await watchEffects(page);
   await claim(page, 'Failing');
   await press(page, 'Failing', 'Give up');
@@ -109,62 +110,62 @@ test('a player who wants no motion gets none, and still sees what was earned', a
   assert.equal(await page.evaluate(() => document.getAnimations().filter(({ animationName }) => animationName).length), 0);
 });
 
-test('the leader hands over, and the new leader removes the old one', async t => {
+test('a promoted member leads and can remove the former leader', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Succession' });
-  await sees(ben, '.goal-tools', 'Ada starts the raid.');
+  await sees(ben, '.goal-tools', 'Waiting for Ada to start…');
   await ada.getByRole('button', { name: 'Make Ben the leader' }).click();
-  await ben.getByRole('button', { name: 'Start the raid' }).waitFor();
+  await ben.getByRole('button', { name: 'Start raid' }).waitFor();
   await same(server, ada, ben);
   await ben.getByRole('button', { name: 'Remove Ada' }).click();
-  await ben.locator('dialog').getByRole('button', { name: 'Yes' }).click();
+  await ben.locator('dialog').getByRole('button', { name: 'Remove' }).click();
   await sees(ada, 'main', 'You were removed from this raid.');
-  await ben.getByRole('button', { name: 'Call it off' }).click();
-  await ben.locator('dialog').getByRole('button', { name: 'Yes' }).click();
-  await sees(ben, '.outcome', 'The raid was called off.');
+  await ben.getByRole('button', { name: 'End raid' }).click();
+  await ben.locator('dialog').getByRole('button', { name: 'End raid' }).click();
+  await sees(ben, '.outcome', 'The raid was ended early.');
 });
 
-test('refusals are told: a wrong code, a full raid, a task that another took first', async t => {
+test('the app shows refusals: wrong code, full raid, task already taken', async t => {
   const server = await Server.start(t);
   const [ada, ben, eve] = await Promise.all([open(t, server), open(t, server), open(t, server)]);
   for (const [page, name] of [[ada, 'Ada'], [ben, 'Ben'], [eve, 'Eve']]) await signIn(page, name);
   await joinByCode(eve, '22222222');
-  await sees(eve, '.notice', 'is the code right?');
+  await sees(eve, '.notice', 'No raid has that code.');
   const code = await create(ada, { title: 'Two only', players: 2 });
   await joinByCode(ben, code.toLowerCase());
   await sees(ben, '#raid-title', 'Two only');
   await joinByCode(eve, code);
-  await sees(eve, '.notice', 'The raid is full.');
+  await sees(eve, '.notice', 'This raid is full.');
 
   await addTask(ada, 'Only one may', 10);
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
+  await ada.getByRole('button', { name: 'Start raid' }).click();
   await card(ben, 'Only one may').getByRole('button', { name: /^Claim/ }).waitFor();
-  // Ben's page does not hear of it in time.
+  // Offline, Ben's page does not learn of Ada's claim before he makes his own.
   await ben.context().setOffline(true);
   await claim(ben, 'Only one may');
   await sees(ben, '.task.mine.unsure', 'Only one may');
   await claim(ada, 'Only one may');
   await ada.locator('.task.mine:not(.unsure)').waitFor();
   await ben.context().setOffline(false);
-  await sees(ben, '.notice', 'Somebody was faster');
+  await sees(ben, '.notice', 'Someone else just took that task.');
   await sees(ben, '.task.claimed:not(.mine)', 'Ada is on it');
   await same(server, ada);
 });
 
-test('a raid that is not won by its deadline is lost at everybody\'s screen', async t => {
+test('a raid not won by its deadline shows defeat to every player', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Too much', xp: 1_000, minutes: 1 }, { colorScheme: 'dark' }, phone);
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
+  await ada.getByRole('button', { name: 'Start raid' }).click();
   await ada.locator('.countdown.tense').waitFor({ timeout: 60_000 });
   await ada.locator('.countdown.critical').waitFor();
   for (const page of [ada, ben]) {
-    await sees(page, '.outcome', 'The clock was faster.');
+    await sees(page, '.outcome', 'Time ran out.');
     await sees(page, '#raid-status', 'Defeat');
   }
   await shot(ada, 'defeat');
 });
 
-// Notes what rises and how far the page is shaken.
+// Records the texts that rise and how far the page is shaken, in pixels.
 async function watchEffects(page) {
   await page.evaluate(() => {
     window.rose = [];

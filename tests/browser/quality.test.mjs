@@ -1,4 +1,5 @@
-// For everybody: by keyboard, by screen reader, in two languages, in both themes, on a slow phone.
+// Accessibility, languages, themes and layout: axe, keyboard, screen reader, English and Russian,
+// light and dark, 360 px.
 import assert from 'node:assert/strict';
 import axe from 'axe-core';
 import { test } from 'node:test';
@@ -6,7 +7,7 @@ import { addTask, claim, create, joinByCode, open, part, phone, press, say, sees
 import { Server } from './server.mjs';
 
 async function violations(page, where) {
-  // What is under way has half the contrast that it will have.
+  // During an animation an element can have less contrast than at its end.
   await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
   await page.evaluate(axe.source);
   const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
@@ -14,7 +15,7 @@ async function violations(page, where) {
 }
 
 for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['light, phone', { ...phone, colorScheme: 'light' }]]) {
-  test(`no screen has a fault that axe knows: ${name}`, async t => {
+  test(`axe finds no violation on any screen: ${name}`, async t => {
     const server = await Server.start(t);
     const [page, ben] = await Promise.all([open(t, server, options), open(t, server)]);
     const show = async name => { if (options.isMobile) await part(page, name); };
@@ -22,7 +23,7 @@ for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['lig
     await signIn(page, 'Ada');
     await signIn(ben, 'Ben');
     await violations(page, 'lobby');
-    const code = await create(page, { title: 'For everybody', xp: 50, tasks: 1 });
+    const code = await create(page, { title: 'For everyone', xp: 50, tasks: 1 });
     await joinByCode(ben, code);
     await page.getByRole('button', { name: 'Invite' }).click();
     await page.locator('.qr').waitFor();
@@ -30,8 +31,8 @@ for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['lig
     await page.keyboard.press('Escape');
     await addTask(page, 'Carry', 30);
     await addTask(page, 'Open the gate', 40);
-    await violations(page, 'gathering');
-    await page.getByRole('button', { name: 'Start the raid' }).click();
+    await violations(page, 'recruiting');
+    await page.getByRole('button', { name: 'Start raid' }).click();
     await claim(page, 'Carry');
     await say(ben, 'hello');
     await claim(ben, 'Open the gate');
@@ -56,7 +57,7 @@ for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['lig
   });
 }
 
-test('a raid is played by keyboard alone', async t => {
+test('a raid can be created, played and won by keyboard alone', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
   const focused = () => page.evaluate(() => {
@@ -64,16 +65,16 @@ test('a raid is played by keyboard alone', async t => {
     if (!element.matches('button, input, a, [tabindex="0"]')) return '';
     return element.getAttribute('aria-label') ?? element.labels?.[0]?.textContent ?? element.textContent;
   });
-  // Goes on by Tab until the focus is where it should be.
+  // Presses Tab until the focus is on the element with that name.
   const to = async name => {
     for (let step = 0; step < 60; step++) {
       if ((await focused()).includes(name)) {
         const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
-        return assert.notEqual(outline, 'none', `the focus on ${name} is not seen`);
+        return assert.notEqual(outline, 'none', `the focus on ${name} is not visible`);
       }
       await page.keyboard.press('Tab');
     }
-    assert.fail(`Tab does not come to ${name}`);
+    assert.fail(`Tab does not reach ${name}`);
   };
   await to('Your name');
   await page.keyboard.type('Ada');
@@ -81,9 +82,9 @@ test('a raid is played by keyboard alone', async t => {
   await sees(page, 'h1', 'My raids');
   await to('Title');
   await page.keyboard.type('By keyboard');
-  await to('Goal, XP');
+  await to('XP goal');
   await page.keyboard.type('40');
-  await to('Goal, tasks');
+  await to('Task goal');
   await page.keyboard.type('1');
   await page.keyboard.press('Enter');
   await sees(page, '#raid-title', 'By keyboard');
@@ -92,12 +93,12 @@ test('a raid is played by keyboard alone', async t => {
   await page.locator('dialog').waitFor();
   await page.keyboard.press('Escape');
   await page.locator('dialog').waitFor({ state: 'detached' });
-  assert.equal(await focused(), 'Invite', 'the focus goes back to where the dialog came from');
-  await to('What is to be done?');
+  assert.equal(await focused(), 'Invite', 'the focus returns to the button that opened the dialog');
+  await to('Task title');
   await page.keyboard.type('Type');
   await page.keyboard.press('Enter');
   await page.locator('.task:not(.unsure)').waitFor();
-  await to('Start the raid');
+  await to('Start raid');
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Claim: Type' }).waitFor();
   await to('Claim: Type');
@@ -109,7 +110,7 @@ test('a raid is played by keyboard alone', async t => {
   await sees(page, '.outcome', 'Victory!');
 });
 
-test('what others do is read out, what one does oneself is not', async t => {
+test('the live region announces the events of others, not one\'s own', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
   await signIn(ada, 'Ada');
@@ -127,11 +128,11 @@ test('what others do is read out, what one does oneself is not', async t => {
   assert.ok(!(await ada.evaluate(() => window.read.join())).includes('Mine'));
 });
 
-test('Russian is a language of the app, and the choice stays; so do theme and sound', async t => {
+test('language, theme and sound settings survive a reload', async t => {
   const server = await Server.start(t);
   const page = await open(t, server, { locale: 'ru-RU', colorScheme: 'light' });
   await page.getByLabel('Ваше имя').fill('Ада');
-  await page.getByRole('button', { name: 'Войти в зал' }).click();
+  await page.getByRole('button', { name: 'Начать играть' }).click();
   await sees(page, 'h1', 'Мои рейды');
   assert.equal(await page.evaluate(() => document.documentElement.lang), 'ru');
   await shot(page, 'lobby-russian');
@@ -139,7 +140,7 @@ test('Russian is a language of the app, and the choice stays; so do theme and so
   await sees(page, 'h1', 'My raids');
   const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
   const light = await ground();
-  await page.getByRole('button', { name: 'Theme: as the system' }).click();
+  await page.getByRole('button', { name: 'Theme: system' }).click();
   await page.getByRole('button', { name: 'Sound is on' }).click();
   await page.reload();
   await sees(page, 'h1', 'My raids');
@@ -148,7 +149,7 @@ test('Russian is a language of the app, and the choice stays; so do theme and so
   await page.getByRole('button', { name: 'Sound is off' }).waitFor();
 });
 
-test('nothing scrolls sideways at 360 px, with the longest names and titles', async t => {
+test('no screen scrolls sideways at 360 px with the longest texts', async t => {
   const server = await Server.start(t);
   const page = await open(t, server, phone);
   const narrow = async where => {
@@ -160,7 +161,7 @@ test('nothing scrolls sideways at 360 px, with the longest names and titles', as
   await narrow('lobby');
   await create(page, { title: 'M'.repeat(80) });
   await addTask(page, 'W'.repeat(120), 1_000);
-  await page.getByRole('button', { name: 'Start the raid' }).click();
+  await page.getByRole('button', { name: 'Start raid' }).click();
   await claim(page, 'WWW');
   await page.locator('.task.mine:not(.unsure)').waitFor();
   for (const name of ['Tasks', 'Party', 'Talk']) {

@@ -1,4 +1,5 @@
-// Makes the pictures of the app in docs/screens: `npm run screens` beside a built server, with RAIDHALL_TEST_CHROMIUM set.
+// Takes the screenshots in docs/screens: `npm run screens`, after building the server, with
+// RAIDHALL_TEST_CHROMIUM set.
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
@@ -9,7 +10,7 @@ const folder = fileURLToPath(new URL('../../docs/screens', import.meta.url));
 const picture = (page, name) => page.screenshot({ path: `${folder}/${name}.png` });
 const top = page => page.evaluate(() => scrollTo(0, 0));
 
-test('pictures of the main screens', async t => {
+test('screenshots of the main screens', async t => {
   await mkdir(folder, { recursive: true });
   const server = await Server.start(t);
   const ada = await open(t, server, { colorScheme: 'dark' });
@@ -26,7 +27,7 @@ test('pictures of the main screens', async t => {
   await ada.locator('.qr').waitFor();
   await picture(ada, 'invite');
   await ada.keyboard.press('Escape');
-  await ada.getByRole('button', { name: 'Start the raid' }).click();
+  await ada.getByRole('button', { name: 'Start raid' }).click();
   await claim(ben, 'Write the changelog');
   await claim(kim, 'Tag and sign it');
   await claim(ada, 'Fix the flaky test');
@@ -45,7 +46,7 @@ test('pictures of the main screens', async t => {
   server.crash();
   for (const page of [ada, ben, kim]) await sees(page, '.connection', 'Reconnecting');
   await claim(ben, 'Tell the users');
-  await sees(ben, '.connection', '1 command waiting');
+  await sees(ben, '.connection', '1 change waiting to send');
   await top(ben);
   await picture(ben, 'reconnecting-phone');
   await server.restart();
@@ -57,9 +58,10 @@ test('pictures of the main screens', async t => {
   await sees(ada, '.outcome', 'Victory!');
   await top(ada);
   await ada.waitForFunction(() => document.querySelector('canvas.particles'));
+  // Later, the confetti is spread over the picture.
   await ada.waitForFunction(() => performance.now() > (window.shownAt ??= performance.now()) + 900);
   await picture(ada, 'victory');
-  await ada.goto(server.url); // without what still falls
+  await ada.goto(server.url); // a new page, without the falling confetti
   await create(ada, { title: 'Clean the kitchen' });
   await ada.getByRole('button', { name: /My raids/ }).click();
   await sees(ada, '.raid-card', 'Clean the kitchen');

@@ -1,4 +1,4 @@
-// The built server as a child process, with a database of its own in a temporary directory.
+// The built server as a child process with its own database in a temporary directory.
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ const built = process.env.RAIDHALL_BIN ?? path.join(target, 'debug/raidhall');
 const START_TIMEOUT_MS = 30_000;
 
 export class Server {
-  // Ends with the test `t`. `settings` are environment variables.
+  // Starts a server that stops after the test `t`. `settings` are environment variables.
   static async start(t, settings = {}) {
     const server = new Server();
     server.settings = settings;
@@ -21,12 +21,12 @@ export class Server {
     return server;
   }
 
-  // The end that nobody is told of.
+  // Kills the process with SIGKILL: clients receive no close frame.
   crash() {
     this.child.kill('SIGKILL');
   }
 
-  // On the same port, with the same database.
+  // Starts the server again on the same port, with the same database.
   async restart() {
     await this.ended;
     await this.run(new URL(this.url).host);
@@ -58,7 +58,7 @@ export class Server {
       const fail = why => reject(new Error(`${why}\n${log}`));
       const timer = setTimeout(fail, START_TIMEOUT_MS, 'the server printed no address in time');
       child.on('error', error => fail(`the server could not be started: ${error.message}`));
-      child.on('exit', code => fail(`the server ended with ${code}`));
+      child.on('exit', code => fail(`the server exited with code ${code}`));
       createInterface({ input: child.stdout }).on('line', line => {
         const url = line.match(/http:\/\/127\.0\.0\.1:\d+/)?.[0];
         if (url) { clearTimeout(timer); resolve(url); }

@@ -1,12 +1,15 @@
-// The app without a network: its shell opens, and says that it is offline. What happens in a raid comes over the socket and is
-// never kept here.
+// The service worker: it caches the app's files, so that the app opens without a network and says
+// that it is offline. Raid data comes over the WebSocket and is never cached here.
 const KEPT = `raidhall ${'VERSION'}`;
 const FILES = [/* FILES */];
-/** Longer than a good network takes, shorter than a player waits. */
+/**
+ * Timeout of a page load before the cached page is shown: longer than a good network takes, shorter
+ * than a player waits.
+ */
 const PATIENCE_MS = 3_000;
 
 addEventListener('install', event => {
-  // What has its hash in its name is the same wherever it comes from.
+  // Files in /assets have their hash in their name, so a copy from the HTTP cache cannot be stale.
   const fresh = FILES.map(url => new Request(url, { cache: url.startsWith('/assets/') ? 'default' : 'reload' }));
   event.waitUntil(caches.open(KEPT).then(cache => cache.addAll(fresh)));
 });
@@ -24,16 +27,19 @@ addEventListener('fetch', event => {
   else if (FILES.includes(pathname)) event.respondWith(kept(request));
 });
 
-/** The page as the server has it now, else as it was kept. */
+/**
+ * Returns the server's current page, or the cached one if the server fails or does not answer in
+ * time.
+ */
 async function newest(request) {
   const patience = new AbortController();
   const timer = setTimeout(() => patience.abort(), PATIENCE_MS);
   try {
     const answer = await fetch(request, { signal: patience.signal });
-    // A proxy speaks for a server that is away.
+    // A 5xx comes from a proxy whose server is down: then the cached page is better.
     if (answer.status < 500) return answer;
   } catch {
-    // There is no network, or one that is as good as none.
+    // Offline, or too slow.
   } finally {
     clearTimeout(timer);
   }

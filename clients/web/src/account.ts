@@ -1,4 +1,5 @@
-// Who plays in this browser: their session, kept in it, and the connection that goes with it.
+// The signed-in player of this browser: a session in local storage, shared by all tabs, and each
+// tab's connection.
 import { connect, keptIn, Rest, RaidhallError, Session, sessionIn } from '@raidhall/client';
 import type { Client, PlayerRef, StopReason } from '@raidhall/client';
 import { kept } from './kept';
@@ -16,9 +17,9 @@ const KEY = 'raidhall.session';
 const rest = new Rest({ url: location.origin });
 const keeping = sessionIn(kept, KEY);
 
-/** Null while nobody is signed in. */
+/** The signed-in player, or null. */
 export const account = value<Account | null>(null);
-/** Why the last session ended, if it did not end by the player's wish. */
+/** Why the last session ended, or null if the player ended it. */
 export const endedBecause = value<StopReason | null>(null);
 
 export const useAccount = (): Account | null => useValue(account);
@@ -47,14 +48,14 @@ function close(why: StopReason | null): void {
   if (!current) return;
   account.set(null);
   endedBecause.set(why);
-  // What another tab has begun meanwhile stays.
+  // Another tab may have stored a new session meanwhile: that one stays.
   if (keeping.load()?.player.id === current.player.id) keeping.save(null);
   current.client.close();
-  // Whoever comes next is somebody else, who is not in that raid.
+  // The next player to sign in is not a member of this raid.
   if (parse(location.hash).at === 'raid') goToLobby('replace');
 }
 
-/** Goes on as whoever played here before. */
+/** Resumes the stored session, and follows sign-ins and sign-outs of other tabs. */
 export function resume(): void {
   const session = Session.resume(rest, keeping);
   if (session) open(session);
@@ -72,7 +73,10 @@ export async function signIn(name: string): Promise<void> {
   open(Session.begin(rest, await rest.guest(name), keeping));
 }
 
-/** Tells the server too, if it can be reached: a session that it has not heard the end of ends by itself. */
+/**
+ * Signs out here, and on the server if it can be reached; otherwise the server's session expires by
+ * itself.
+ */
 export async function signOut(): Promise<void> {
   const current = account.get();
   if (!current) return;

@@ -26,7 +26,8 @@ function Screen() {
   const place = `${account?.player.id} ${route.at}`;
   const shown = useRef(place);
   useEffect(() => {
-    // Keyboards and screen readers go on at what is new; the first screen has its own beginning.
+    // Keyboard and screen reader users continue at the new screen. The first screen sets its own
+    // focus.
     if (shown.current !== place) document.getElementById('content')?.focus({ preventScroll: true });
     shown.current = place;
   }, [place]);

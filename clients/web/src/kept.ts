@@ -1,4 +1,4 @@
-// What stays in this browser. Where nothing may be kept, it stays as long as the page.
+// Local storage, or memory that lasts as long as the page where the browser forbids it.
 
 function inMemory(): Storage {
   const items = new Map<string, string>();

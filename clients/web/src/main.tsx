@@ -14,5 +14,5 @@ apply();
 resume();
 listenForTouch();
 createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictMode>);
-// In development the files change under it.
+// Not in development, where a cached file would hide changes.
 if (import.meta.env.PROD && 'serviceWorker' in navigator) addEventListener('load', () => void navigator.serviceWorker.register('/sw.js').catch(() => {}));

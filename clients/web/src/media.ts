@@ -1,5 +1,5 @@
-// What the browser says of the screen and of the player's wishes. It is told when that changes: asking each time makes the browser
-// lay out the page.
+// Media queries as observable values. They follow change events, because a query at each use would
+// force the browser to lay out the page.
 import { useValue, value } from './value';
 import type { Value } from './value';
 
@@ -10,10 +10,12 @@ function watched(query: string): Value<boolean> {
   return matches;
 }
 
-/** The player wants nothing to move. */
+/** Whether the player has asked the system for reduced motion. */
 export const still = watched('(prefers-reduced-motion: reduce)');
 
-/** There is room for one part of a raid at a time; as in `raid.css`. */
+/**
+ * Whether the screen shows one part of a raid at a time. The width is the same as in `raid.css`.
+ */
 const narrow = watched('(max-width: 56rem)');
 
 export const useNarrow = (): boolean => useValue(narrow);

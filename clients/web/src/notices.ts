@@ -1,4 +1,5 @@
-// Short messages to the player: refusals, mostly. Each is shown for a while, and read out.
+// Short messages to the player, mostly refusals. Each is shown for a few seconds and announced by
+// screen readers.
 import { RaidhallError } from '@raidhall/client';
 import { words } from './settings';
 import { value } from './value';
@@ -25,21 +26,21 @@ export function dismiss(id: number): void {
   notices.set(notices.get().filter(notice => notice.id !== id));
 }
 
-/** What to tell a player of an error. */
+/** Returns the text that explains an error to the player. */
 export function explain(error: unknown): string {
-  const { errors, fieldNames } = words();
+  const { errors, checkFields, fieldNames } = words();
   if (!(error instanceof RaidhallError)) return errors.internal;
   const fields = error.fields.map(({ field }) => fieldNames[field as keyof typeof fieldNames] ?? field);
-  return fields.length > 0 ? `${errors.invalid} (${fields.join(', ')})` : (errors[error.type] ?? error.message);
+  return fields.length > 0 ? checkFields(fields) : (errors[error.type] ?? error.message);
 }
 
-/** The same of a code to join by. */
+/** Shows an error of joining by an invite code: `not_found` means a wrong code there. */
 export function complainOfCode(error: unknown): void {
   if (error instanceof RaidhallError && error.type === 'not_found') notify(words().wrongCode);
   else complain(error);
 }
 
-/** Tells the player what came of something that failed. A command that was cut off by signing out is not news. */
+/** Shows an error to the player, except for commands that signing out cut off. */
 export function complain(error: unknown): void {
   if (error instanceof RaidhallError && error.type === 'closed') return;
   notify(explain(error));

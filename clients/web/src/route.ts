@@ -1,4 +1,5 @@
-// Where the player is. It stands behind the `#`, which browsers keep to themselves: no server's log has an invite code.
+// The current screen, kept in the URL fragment: browsers do not send it, so no server log contains
+// an invite code.
 import type { RaidId } from '@raidhall/client';
 import { useMemo, useSyncExternalStore } from 'react';
 
@@ -23,7 +24,7 @@ export function useRoute(): Route {
   return useMemo(() => parse(hash), [hash]);
 }
 
-/** `replace` leaves no step to go back to. */
+/** `replace` leaves no entry in the browser's history. */
 type How = 'push' | 'replace';
 
 function go(hash: string, how: How): void {

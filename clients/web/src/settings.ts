@@ -1,4 +1,4 @@
-// What a player has set for this browser: language, theme, sound. Kept in it.
+// The player's settings in this browser (language, theme, sound), kept in local storage.
 import { en } from './i18n/en';
 import type { Words } from './i18n/en';
 import { ru } from './i18n/ru';
@@ -38,11 +38,11 @@ export function set(change: Partial<Settings>): void {
   try {
     kept.setItem(KEY, JSON.stringify(settings.get()));
   } catch {
-    // Forbidden: then they last as long as the page.
+    // The browser forbids storage: the settings last as long as the page.
   }
 }
 
-/** Shows them in the document itself. */
+/** Sets the language and theme on the document's root element. */
 export function apply(): void {
   const { language, theme } = settings.get();
   document.documentElement.lang = language;

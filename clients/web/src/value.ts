@@ -1,4 +1,4 @@
-// A value that components look at: the smallest store that React takes.
+// A minimal observable value for `useSyncExternalStore`.
 import { useSyncExternalStore } from 'react';
 
 export interface Value<T> {

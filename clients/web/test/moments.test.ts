@@ -6,7 +6,7 @@ import { ADA, BEN, NOW, raid, task } from './states';
 
 const event = (by: number, type: string, data: object): RaidEvent => ({ seq: 9, at: NOW, by, type, data }) as RaidEvent;
 
-test('XP bursts at every player\'s screen, and is felt by whoever earned it', () => {
+test('earned XP bursts on every screen and vibrates only for its earner', () => {
   const data = { task: 1, player: ADA, xp: 40, energy: 95, member_xp: 40, member_tasks: 1, current_xp: 40, current_tasks: 1 };
   const own = momentOf(event(ADA, 'task_completed', data), raid(), ADA);
   const other = momentOf(event(ADA, 'task_completed', data), raid(), BEN);
@@ -14,18 +14,18 @@ test('XP bursts at every player\'s screen, and is felt by whoever earned it', ()
   assert.ok(own?.haptic && !other?.haptic);
 });
 
-test('a failed task shakes the harder the more was at stake', () => {
+test('a failed task shakes harder the more XP it was worth', () => {
   assert.deepEqual([10, 49, 50, 199, 200, 1_000].map(shakeOf), ['light', 'light', 'medium', 'medium', 'heavy', 'heavy']);
   const state = raid({ tasks: [task(1, { xp: 300 })] });
   assert.equal(momentOf(event(BEN, 'task_failed', { task: 1, player: BEN, energy: 0 }), state, ADA)?.shake, 'heavy');
 });
 
-test('one\'s own words make no sound', () => {
+test('only chat messages of others make a sound', () => {
   assert.equal(momentOf(event(ADA, 'said', { text: 'hi' }), raid(), ADA), null);
   assert.equal(momentOf(event(BEN, 'said', { text: 'hi' }), raid(), ADA)?.sound, 'message');
 });
 
-test('a combo is tasks that end one soon after the other, until nothing came for too long', () => {
+test('a combo counts tasks completed within COMBO_MS of each other', () => {
   const ended = (...before: number[]) => raid({ tasks: before.map((ago, id) => task(id, { status: 'completed', ended_at: NOW - ago })) });
   assert.equal(comboAt(ended(), NOW), 0);
   assert.equal(comboAt(ended(1_000, 60_000, 200_000), NOW), 3);
@@ -33,7 +33,7 @@ test('a combo is tasks that end one soon after the other, until nothing came for
   assert.equal(comboAt(ended(COMBO_MS + 1), NOW), 0);
 });
 
-test('the end is tense, and at last critical, in a measure of the raid', () => {
+test('tension rises near the deadline in proportion to the time limit', () => {
   const at = (left: number, limit: number, status: 'active' | 'completed' = 'active') =>
     tensionAt(raid({ status, deadline: NOW + left, time_limit_secs: limit }), NOW);
   assert.deepEqual([at(301_000, 86_400), at(299_000, 86_400), at(59_000, 86_400)], ['calm', 'tense', 'critical']);

@@ -4,29 +4,29 @@ import { test } from 'node:test';
 import { energyAt, predict } from '../src/play/predict';
 import { ADA, BEN, NOW, member, raid, task } from './states';
 
-/** Some time before it is looked at. */
+/** When the commands were given: some time before the prediction. */
 const GIVEN = NOW - 5_000;
 
 const after = (state: RaidState, me: number, ...commands: Command[]) =>
   predict(state, commands.map((cmd, index) => ({ op: `op ${index}`, raid: state.id, cmd, at: GIVEN })), me, NOW);
 
-test('nothing given, nothing changed', () => {
+test('without pending commands the state is unchanged', () => {
   const state = raid({ tasks: [task(1)] });
   const { unsure, unsaid, ...shown } = after(state, ADA);
   assert.deepEqual([shown, unsure.size, unsaid], [state, 0, []]);
 });
 
-test('a claim shows at once, and what follows it', () => {
+test('a claim and the completion after it show at once', () => {
   const state = raid({ tasks: [task(1), task(2)] });
   const claimed = after(state, BEN, { type: 'claim_task', task: 1 });
   assert.deepEqual(claimed.tasks, [task(1, { status: 'claimed', assignee: BEN, claimed_at: GIVEN }), task(2)]);
   assert.deepEqual([...claimed.unsure], [1]);
   const completed = after(state, BEN, { type: 'claim_task', task: 1 }, { type: 'complete_task', task: 1 });
   assert.equal(completed.tasks[0]?.status, 'completed');
-  assert.deepEqual([completed.current_xp, completed.members], [0, state.members], 'XP is the server\'s to give');
+  assert.deepEqual([completed.current_xp, completed.members], [0, state.members], 'XP is not predicted');
 });
 
-test('what the rules would refuse is not shown', () => {
+test('commands that the rules would refuse are not predicted', () => {
   const taken = task(1, { status: 'claimed', assignee: ADA, claimed_at: NOW });
   const refused: [RaidState, Command][] = [
     [raid({ tasks: [taken] }), { type: 'claim_task', task: 1 }],
@@ -42,7 +42,7 @@ test('what the rules would refuse is not shown', () => {
   }
 });
 
-test('energy that is spent already is not spent again', () => {
+test('pending claims share the member\'s energy', () => {
   const state = raid({ tasks: [task(1), task(2), task(3)], members: [member(BEN, 'Ben', { energy: 16 })] });
   const claim = (task: number): Command => ({ type: 'claim_task', task });
   const mine = (...commands: Command[]) => after(state, BEN, ...commands).tasks.filter(({ assignee }) => assignee === BEN).map(({ id }) => id);
@@ -51,19 +51,19 @@ test('energy that is spent already is not spent again', () => {
   assert.deepEqual(mine(claim(1), { type: 'fail_task', task: 1 }, claim(2)), []);
 });
 
-test('what the server has taken already is not shown twice', () => {
+test('a command that already took effect is not applied again', () => {
   const state = raid({ tasks: [task(1, { status: 'claimed', assignee: BEN, claimed_at: 5 })] });
   const shown = after(state, BEN, { type: 'claim_task', task: 1 });
   assert.deepEqual(shown.tasks, state.tasks);
 });
 
-test('the leader takes a task back from another, a member does not', () => {
+test('the leader can release another member\'s task, a member cannot', () => {
   const state = raid({ tasks: [task(1, { status: 'claimed', assignee: BEN, claimed_at: NOW })] });
   assert.equal(after(state, ADA, { type: 'release_task', task: 1 }).tasks[0]?.status, 'open');
   assert.equal(after({ ...state, leader: 3 }, ADA, { type: 'release_task', task: 1 }).tasks[0]?.status, 'claimed');
 });
 
-test('new tasks and messages stand at the end, in their order, under numbers that no server gives', () => {
+test('new tasks and messages are appended in order with negative ids', () => {
   const say = (text: string): Command => ({ type: 'say', text });
   const add = (title: string): Command => ({ type: 'add_task', title, xp: 10, minutes: 0 });
   const shown = after(raid({ tasks: [task(1)] }), BEN, add('two'), say('hello'), add('three'), say('there'));
@@ -73,7 +73,7 @@ test('new tasks and messages stand at the end, in their order, under numbers tha
   assert.ok(numbers.every(number => number < 0) && new Set(numbers).size === 4);
 });
 
-test('energy comes back, one a minute, up to a hundred', () => {
+test('energy regenerates by one a minute up to 100', () => {
   for (const [energy, minutes, expected] of [[50, 0, 50], [50, 0.99, 50], [50, 3, 53], [98, 60, 100], [40, -5, 40]] as const) {
     assert.equal(energyAt({ energy, energy_at: NOW }, NOW + minutes * 60_000), expected);
   }

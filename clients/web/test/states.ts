@@ -1,4 +1,4 @@
-// A raid to test with.
+// Builders of raid states for the tests.
 import type { Member, RaidState, Task } from '@raidhall/client';
 
 export const ADA = 1;

@@ -1,4 +1,4 @@
-// What of an event is worth more than a changed number: pure, and the same on every player's screen.
+// Which effects an event triggers. Pure, and the same on every player's screen.
 import type { PlayerId, RaidEvent, RaidState, TaskId } from '@raidhall/client';
 
 export type Sound = 'gain' | 'fail' | 'claim' | 'start' | 'join' | 'message' | 'victory' | 'defeat' | 'tick';
@@ -6,14 +6,14 @@ export type Shake = 'light' | 'medium' | 'heavy';
 
 export interface Moment {
   readonly sound?: Sound;
-  /** For phones, in milliseconds on and off. */
+  /** Vibration pattern for phones: milliseconds on and off, alternating. */
   readonly haptic?: readonly number[];
   readonly gain?: { readonly player: PlayerId; readonly xp: number; readonly task: TaskId | null };
   readonly shake?: Shake;
   readonly celebration?: true;
 }
 
-/** The more was at stake, the harder. */
+/** The more XP was at stake, the harder the shake. */
 export const shakeOf = (xp: number): Shake => (xp >= 200 ? 'heavy' : xp >= 50 ? 'medium' : 'light');
 
 export function momentOf(event: RaidEvent, after: RaidState, me: PlayerId): Moment | null {
@@ -47,10 +47,13 @@ export function momentOf(event: RaidEvent, after: RaidState, me: PlayerId): Mome
   }
 }
 
-/** Longer than that between two tasks, and the chain is broken. */
+/** Longest time between two completed tasks of a combo. */
 export const COMBO_MS = 3 * 60_000;
 
-/** How many tasks were completed one soon after the other, up to now; 0 when the last is too long ago. */
+/**
+ * Returns the length of the current combo, or 0 if the last completed task is more than `COMBO_MS`
+ * ago.
+ */
 export function comboAt(state: RaidState, now: number): number {
   const ends = state.tasks.flatMap(({ ended_at }) => (ended_at === null ? [] : [ended_at])).sort((one, other) => other - one);
   let later = now;
@@ -63,7 +66,10 @@ export function comboAt(state: RaidState, now: number): number {
   return chain;
 }
 
-/** How tense the end is: the last five minutes of a long raid, the last fifth of a short one. */
+/**
+ * Returns the tension: `tense` in the last five minutes, or last fifth of a short raid, and
+ * `critical` in the last fifth of that.
+ */
 export function tensionAt({ status, deadline, time_limit_secs }: RaidState, now: number): 'calm' | 'tense' | 'critical' {
   if (status !== 'active' || deadline === null) return 'calm';
   const left = deadline - now;

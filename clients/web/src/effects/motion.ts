@@ -1,15 +1,15 @@
-// What moves: bursts of particles, "+40 XP" that rises, a screen that shakes. Nothing does for players who ask for that.
+// Motion effects: particle bursts, a rising "+40 XP", a shaking screen. With reduced motion, only
+// the text appears, in place.
 import { still } from '../media';
 import type { Shake } from './moments';
 
-/** More at once nobody can see, and a slow phone could not draw. */
+/** Most elements at once: more could not be read, and a slow phone could not draw them. */
 const RISING_MAX = 6;
 const RISE_MS = 1_200;
 const SHAKES: Record<Shake, number> = { light: 3, medium: 7, heavy: 14 };
 const COLOURS = ['#ffc857', '#ff8a3d', '#f0532d', '#6cc8ff', '#5fd38d'];
 
-
-/** The middle of an element on screen, if it is there. */
+/** Returns the centre of an element, or null if it is missing or not on screen. */
 function middle(element: Element | null): { x: number; y: number } | null {
   if (!element) return null;
   const { left, top, width, height } = element.getBoundingClientRect();
@@ -17,7 +17,10 @@ function middle(element: Element | null): { x: number; y: number } | null {
   return { x: left + width / 2, y: top + height / 2 };
 }
 
-/** Text that rises from the first of the elements that is on screen, out of a burst of sparks. */
+/**
+ * Shows text that rises in a burst of sparks from the first element that is on screen, or else from
+ * the upper middle.
+ */
 export function rise(text: string, from: readonly (Element | null)[]): void {
   const layer = document.getElementById('effects');
   if (!layer || document.hidden || layer.childElementCount >= RISING_MAX) return;
@@ -37,7 +40,10 @@ export function rise(text: string, from: readonly (Element | null)[]): void {
   ]);
 }
 
-/** Only what a compositor moves by itself: a busy page does not make it stumble. */
+/**
+ * Animates transform and opacity only: the compositor runs them, so a busy main thread does not
+ * make them stutter.
+ */
 function show(layer: HTMLElement, kind: string, text: string, frames: Keyframe[]): void {
   const element = document.createElement('span');
   element.className = kind;
@@ -46,7 +52,7 @@ function show(layer: HTMLElement, kind: string, text: string, frames: Keyframe[]
   element.animate(frames, { duration: RISE_MS, easing: 'ease-out' }).finished.finally(() => element.remove());
 }
 
-/** From both sides, three times. */
+/** Fires confetti from both sides, three times. */
 export function celebrate(): void {
   for (let turn = 0; turn < 3; turn++) {
     setTimeout(() => {
@@ -66,12 +72,14 @@ async function confetti(options: Parameters<Fire>[0]): Promise<void> {
   try {
     await (await loading)(options);
   } catch {
-    loading = null; // a release that is gone from the server: the party is without
+    loading = null; // the script is gone after a new release: no confetti
   }
 }
 
-/** What draws particles, when it is first needed: on a canvas of ours, since its own would be drawn by a script that the page's
- * policy refuses. */
+/**
+ * Loads the confetti library at its first use. It draws on the page's own canvas without a worker,
+ * which the content security policy would refuse.
+ */
 async function load(): Promise<Fire> {
   const { create } = (await import('canvas-confetti')).default;
   const canvas = document.createElement('canvas');

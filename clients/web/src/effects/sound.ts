@@ -1,8 +1,9 @@
-// Sounds, made here: no file to load. Silent until the player has touched the page, as browsers want it.
+// Sounds, synthesised instead of loaded. Browsers allow sound only after the player's first touch
+// or key press.
 import { settings } from '../settings';
 import type { Sound } from './moments';
 
-/** Frequency in Hz, when and for how long in seconds, how loud. */
+/** Frequency in Hz, start and length in seconds, and gain. */
 type Note = readonly [frequency: number, at: number, length: number, gain: number];
 
 const NOTES: Record<Sound, { wave: OscillatorType; notes: readonly Note[] }> = {
@@ -17,18 +18,18 @@ const NOTES: Record<Sound, { wave: OscillatorType; notes: readonly Note[] }> = {
   tick: { wave: 'square', notes: [[880, 0, 0.03, 0.04]] },
 };
 
-/** The same sound again sooner than that is one. */
+/** Shortest interval between two plays of the same sound; sooner ones are skipped. */
 const APART_MS = 60;
 let context: AudioContext | null = null;
 const last = new Map<Sound, number>();
 
-/** Sounds may begin with the player's first touch. */
+/** Starts the audio context on the player's first touch or key press. */
 export function listenForTouch(): void {
   const begin = (): void => {
     context ??= new AudioContext();
     if (context.state !== 'running') void context.resume().catch(() => {});
   };
-  // Each time: a call, or another app, may have taken the sound away.
+  // On every touch, because a phone call or another app may have suspended the context.
   addEventListener('pointerup', begin);
   addEventListener('keydown', begin);
 }

@@ -1,4 +1,4 @@
-/** How much of a goal is reached, as a bar and in words. */
+/** A progress bar. Screen readers read `text` instead of the percentage. */
 export function Bar({ label, text, value, max, tone }: { label: string; text: string; value: number; max: number; tone: string }) {
   const part = max > 0 ? Math.min(1, value / max) : 1;
   return (

@@ -2,7 +2,10 @@ import { Component } from 'react';
 import type { ReactNode } from 'react';
 import { words } from '../settings';
 
-/** What is left of the page when a part of it throws: a way out, and the fault in the console. */
+/**
+ * Replaces the page by a reload button when a component throws. React logs the error to the
+ * console.
+ */
 export class Boundary extends Component<{ children: ReactNode }, { failed: boolean }> {
   override state = { failed: false };
 

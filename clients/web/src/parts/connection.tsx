@@ -1,10 +1,10 @@
-// The state of the connection, always in sight and honest.
+// The connection's state, always visible.
 import type { Client } from '@raidhall/client';
 import { useConnection } from '@raidhall/client/react';
 import { useEffect, useState } from 'react';
 import { useWords } from '../settings';
 
-/** An answer that takes longer is worth a word, though the connection seems to be there. */
+/** While online, the count of waiting commands is shown once replies take longer than this. */
 const LATE_MS = 1_000;
 
 export function ConnectionState({ client }: { client: Client }) {
@@ -28,14 +28,14 @@ export function ConnectionState({ client }: { client: Client }) {
     <div className={`connection ${status.state}`} data-connection={status.state}>
       <span className="lamp" aria-hidden="true" />
       <span role="status">{text}{waiting > 0 && (late || status.state !== 'online') && <b> {words.waiting(waiting)}</b>}</span>
-      {/* Read out once, not each second. */}
+      {/* Hidden from screen readers, which would announce it each second. */}
       {counting && <span aria-hidden="true">{words.inSeconds(Math.max(1, Math.ceil((status.until - now) / 1_000)))}</span>}
       {(counting || status.state === 'stopped') && <button type="button" className="quiet" onClick={() => client.retryNow()}>{words.retryNow}</button>}
     </div>
   );
 }
 
-/** Whether something has been so for a while. */
+/** Returns true once `is` has been true for `milliseconds` without a break. */
 function useLasting(is: boolean, milliseconds: number): boolean {
   const [lasting, setLasting] = useState(false);
   useEffect(() => {

@@ -1,38 +1,55 @@
-// The browser's own dialog: it keeps the focus, and Escape closes it.
+// Modal dialogs on the browser's own `<dialog>`, which keeps the focus inside and closes on Escape.
 import { useId, useLayoutEffect, useRef } from 'react';
 import type { ReactNode } from 'react';
 import { useWords } from '../settings';
 
-export function Dialog({ title, onClose, children }: { title: string; onClose: () => void; children: ReactNode }) {
+interface DialogProps {
+  title: string;
+  text?: string;
+  onClose: () => void;
+  children: ReactNode;
+}
+
+export function Dialog({ title, text, onClose, children }: DialogProps) {
   const words = useWords();
   const id = useId();
+  const textId = useId();
   const ref = useRef<HTMLDialogElement>(null);
-  // Closed while it is still in the page: so the focus goes back to where it came from.
+  // Closed before it leaves the page, so that the browser returns the focus to the element that
+  // opened it.
   useLayoutEffect(() => {
     const dialog = ref.current;
     if (dialog && !dialog.open) dialog.showModal();
     return () => dialog?.close();
   }, []);
   return (
-    <dialog ref={ref} aria-labelledby={id} onCancel={onClose} onClick={({ target }) => target === ref.current && onClose()}>
+    <dialog ref={ref} aria-labelledby={id} aria-describedby={text && textId} onCancel={onClose} onClick={({ target }) => target === ref.current && onClose()}>
       <div className="dialog">
         <div className="row">
           <h2 id={id} className="grow">{title}</h2>
           <button type="button" className="quiet icon" aria-label={words.close} onClick={onClose}>✕</button>
         </div>
+        {text && <p id={textId} className="dim">{text}</p>}
         {children}
       </div>
     </dialog>
   );
 }
 
-export function Confirm({ question, onYes, onClose }: { question: string; onYes: () => void; onClose: () => void }) {
-  const words = useWords();
+/** Texts of a confirmation. The buttons name the action and its alternative. */
+export interface Question {
+  readonly title: string;
+  readonly text?: string;
+  readonly yes: string;
+  readonly no: string;
+}
+
+export function Confirm({ question: { title, text, yes, no }, onYes, onClose }: { question: Question; onYes: () => void; onClose: () => void }) {
   return (
-    <Dialog title={question} onClose={onClose}>
+    <Dialog title={title} text={text} onClose={onClose}>
       <div className="row end">
-        <button type="button" className="quiet" onClick={onClose}>{words.cancel}</button>
-        <button type="button" className="danger" onClick={() => { onClose(); onYes(); }}>{words.yes}</button>
+        <button type="button" className="quiet" onClick={onClose}>{no}</button>
+        <button type="button" className="danger" onClick={() => { onClose(); onYes(); }}>{yes}</button>
       </div>
     </Dialog>
   );

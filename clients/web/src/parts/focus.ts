@@ -1,4 +1,4 @@
-/** Where a keyboard goes on when what was pressed is gone: once the page is drawn, unless the player has gone elsewhere. */
+/** At the next frame, focuses the element if a removed button has left the focus on the body. */
 export function focusSoon(selector: string): void {
   requestAnimationFrame(() => {
     if (document.activeElement !== document.body) return;

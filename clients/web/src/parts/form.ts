@@ -1,9 +1,12 @@
-// A form that is sent once: its button waits for the answer.
+// A form hook that ignores a second submit until the first is answered.
 import { useState } from 'react';
 import type { FormEvent } from 'react';
 import { complain } from '../notices';
 
-/** Props of a form, and whether it is being sent. `send` gets its fields by name. */
+/**
+ * Returns the form's `onSubmit` and whether it is being sent. `send` receives the fields by name;
+ * its errors are shown.
+ */
 export function useForm(send: (fields: Record<string, string>, form: HTMLFormElement) => Promise<unknown>): { onSubmit: (event: FormEvent<HTMLFormElement>) => void; busy: boolean } {
   const [busy, setBusy] = useState(false);
   const onSubmit = (event: FormEvent<HTMLFormElement>): void => {

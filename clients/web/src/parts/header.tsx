@@ -32,7 +32,7 @@ export function Header() {
           <>
             <span className="me" title={account.player.name}>{account.player.name}</span>
             <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>
-            {leaving && <Confirm question={words.signOutSure(account.player.name)} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
+            {leaving && <Confirm question={words.signOutConfirm(account.player.name)} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
           </>
         )}
       </div>

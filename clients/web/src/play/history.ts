@@ -1,4 +1,4 @@
-// What has happened, as lines for the feed and for a screen reader. Pure.
+// Events as lines of text, for the activity feed and the screen reader. Pure.
 import type { PlayerId, RaidEvent, RaidState, TaskId } from '@raidhall/client';
 import type { Words } from '../i18n/en';
 
@@ -10,7 +10,7 @@ export interface Line {
   readonly chat: boolean;
 }
 
-/** Names of members and of those who have left, as far as events have told them. */
+/** Names of members and former members, as far as known events contain them. */
 export type Names = ReadonlyMap<PlayerId, string>;
 
 export function namesIn(events: readonly RaidEvent[], state: RaidState | null): Names {
@@ -26,7 +26,7 @@ export function namesIn(events: readonly RaidEvent[], state: RaidState | null): 
 
 export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: Words): Line | null {
   const { seq, at, by } = event;
-  const who = (player: PlayerId | null): string => (player !== null && names.get(player)) || words.somebody;
+  const who = (player: PlayerId | null): string => (player !== null && names.get(player)) || words.someone;
   const task = (id: TaskId): string => state.tasks.find(task => task.id === id)?.title ?? `#${id}`;
   const line = (text: string, tone: Line['tone'] = 'plain'): Line => ({ seq, at, text, tone, chat: event.type === 'said' });
   const { happened } = words;
@@ -62,6 +62,6 @@ export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: 
     case 'player_erased':
       return line(happened.player_erased);
     default:
-      return null; // of a newer server
+      return null; // an event type of a newer server
   }
 }

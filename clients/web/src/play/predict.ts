@@ -1,22 +1,25 @@
-// What a raid will look like once the server has taken what this player has given: shown at once, and replaced by what the server
-// says without a flicker. Only what the rules leave to the player alone is predicted; who wins a race for a task is not, but that
-// we try is shown. Pure.
+// Optimistic view: a raid's state with this player's pending commands applied, until the server's
+// events replace it. Only task and chat commands are predicted. A change to a task is applied only
+// if the rules would accept it in the known state. Another player can still win a race for the
+// task, so it is marked as unsure until the reply. Pure.
 import type { ChatMessage, PlayerId, RaidState, Task, Waiting } from '@raidhall/client';
 
 export const CLAIM_COST = 10;
 const COMPLETION_GAIN = 5;
-const FAILURE_COST = 15;
+export const FAILURE_COST = 15;
 const ENERGY_MAX = 100;
 const REGENERATION_MS = 60_000;
 
 export interface Shown extends RaidState {
-  /** Tasks that await an answer, those not known to the server yet among them: these have numbers below 0. */
+  /**
+   * Ids of tasks with a pending command. Tasks that the server does not know yet have negative ids.
+   */
   readonly unsure: ReadonlySet<number>;
-  /** Messages on their way. */
+  /** Chat messages that the server has not confirmed. */
   readonly unsaid: readonly ChatMessage[];
 }
 
-/** Energy at a moment: it comes back, one a minute. */
+/** Returns a member's energy at `now`: it regenerates by one a minute. */
 export function energyAt({ energy, energy_at }: { energy: number; energy_at: number }, now: number): number {
   return Math.min(ENERGY_MAX, energy + Math.max(0, Math.floor((now - energy_at) / REGENERATION_MS)));
 }
@@ -58,7 +61,7 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
         if (task(cmd.task, mine, reopened)) energy = Math.max(0, energy - FAILURE_COST);
         return;
       case 'complete_task':
-        // XP is the server's to give: the bar moves when it does.
+        // XP is not predicted: the bar moves when the server's event arrives.
         if (task(cmd.task, mine, { status: 'completed', ended_at: at })) energy = Math.min(ENERGY_MAX, energy + COMPLETION_GAIN);
         return;
       case 'say':

@@ -1,6 +1,7 @@
-// Clocks.
-
-/** `1:02:03` or `02:03`: what is left, or has passed, in milliseconds; begun seconds count. */
+/**
+ * Formats a duration as `1:02:03` or `02:03`, rounded up to whole seconds; a negative one is
+ * `00:00`.
+ */
 export function clock(milliseconds: number): string {
   const seconds = Math.max(0, Math.ceil(milliseconds / 1_000));
   const two = (number: number): string => String(number).padStart(2, '0');

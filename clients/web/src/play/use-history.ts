@@ -1,10 +1,10 @@
-// The raid's latest events: what happened before this player looked comes over HTTP, the rest as it happens.
+// The raid's latest 60 events: past ones by REST, new ones from the connection.
 import type { Raid, RaidEvent, Rest } from '@raidhall/client';
 import { useEffect, useState } from 'react';
 
 const KEPT = 60;
 
-/** The two in order, each event once. */
+/** Merges two lists in order of seq, each event once, and keeps the latest. */
 function merged(one: readonly RaidEvent[], other: readonly RaidEvent[]): readonly RaidEvent[] {
   const all = new Map([...one, ...other].map(event => [event.seq, event]));
   return [...all.values()].sort((a, b) => a.seq - b.seq).slice(-KEPT);
@@ -23,7 +23,7 @@ export function useHistory(raid: Raid, rest: Rest): readonly RaidEvent[] {
     };
     ask();
     const end = raid.onEvent(event => {
-      if (event.seq > seen + 1) ask(); // a snapshot stood for some
+      if (event.seq > seen + 1) ask(); // a snapshot replaced the events in between
       seen = event.seq;
       fresh.push(event);
       frame ||= requestAnimationFrame(() => {

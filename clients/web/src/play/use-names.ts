@@ -1,11 +1,11 @@
-// What players are called: all whom this page has seen as members, and, when somebody else has a word or a task, whoever has ever
-// joined.
+// Names of players: of the members that this page has seen and, if a message or task belongs to
+// another player, of everyone who has ever joined, from the raid's events.
 import type { PlayerId, Raid, RaidEvent, RaidState, Rest } from '@raidhall/client';
 import { useEffect, useReducer, useState } from 'react';
 import { namesIn } from './history';
 import type { Names } from './history';
 
-/** As many as the server gives at once. */
+/** The largest page that the server returns. */
 const PAGE = 100;
 const PAGES_MAX = 20;
 

@@ -1,4 +1,5 @@
-// The raid on screen, drawn no faster than a slow phone can, with what this player has given shown at once.
+// The raid on screen: own commands show at once, events of others at a rate that a slow phone can
+// draw.
 import type { PlayerId, RaidId, RaidView } from '@raidhall/client';
 import type { Client, Raid } from '@raidhall/client';
 import { startTransition, useEffect, useMemo, useState } from 'react';
@@ -8,7 +9,7 @@ import type { Shown } from './predict';
 export interface RaidOnScreen {
   readonly raid: Raid;
   readonly view: RaidView;
-  /** Null until the raid is there. */
+  /** Null until the first snapshot has arrived. */
   readonly shown: Shown | null;
 }
 
@@ -20,7 +21,7 @@ export function useRaidOnScreen(client: Client, id: RaidId, me: PlayerId): RaidO
   return { raid, view, shown };
 }
 
-/** In a burst a view is drawn so often and no more: a slow phone needs the time between for what moves. */
+/** Shortest time between two renders in a burst: a slow phone needs the rest for animations. */
 const BURST_MS = 150;
 
 function useView(raid: Raid): RaidView {
@@ -37,7 +38,7 @@ function useView(raid: Raid): RaidView {
     };
     const later = (): void => {
       last = performance.now();
-      // What others do may be drawn a piece at a time, between frames.
+      // React may interrupt this render to keep the page responsive.
       startTransition(show);
     };
     const atNextFrame = (): void => {
@@ -45,7 +46,7 @@ function useView(raid: Raid): RaidView {
       cancel = () => cancelAnimationFrame(frame);
     };
     const end = raid.subscribe(() => {
-      // What the player does shows at once.
+      // The player's own commands show at once.
       if (raid.getView().pending !== drawn.pending) return show();
       if (cancel) return;
       const wait = last + BURST_MS - performance.now();
@@ -62,7 +63,7 @@ function useView(raid: Raid): RaidView {
   return view;
 }
 
-/** The server's time, drawn anew every `every` milliseconds. */
+/** Returns the server's time and renders again every `every` milliseconds. */
 export function useNow(client: Client, every = 1_000): number {
   const [now, tick] = useState(() => client.now());
   useEffect(() => {

@@ -1,4 +1,5 @@
-// What the others do, for a screen reader: a few lines at a time, so that a busy raid can be followed.
+// Announces the events of others to screen readers: at most three lines a second, so that a busy
+// raid can be followed.
 import type { RaidEvent } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
 import { lineOf } from '../play/history';

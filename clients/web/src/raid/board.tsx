@@ -1,11 +1,11 @@
-// The tasks: open, in work, done.
+// The task board: tasks in progress, open and done.
 import { LIMITS } from '@raidhall/client';
 import type { Task } from '@raidhall/client';
 import { memo, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
 import { complain } from '../notices';
 import { focusSoon } from '../parts/focus';
-import { CLAIM_COST, energyAt } from '../play/predict';
+import { CLAIM_COST, energyAt, FAILURE_COST } from '../play/predict';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
@@ -26,14 +26,14 @@ export function Board() {
     <div className="board">
       {COLUMNS.map(column => {
         const there = tasks.filter(task => task.status === column);
-        // Own work first, what was finished last on top.
+        // Own tasks come first, and the latest completed task is on top.
         if (column === 'claimed') there.sort((one, other) => Number(other.assignee === me) - Number(one.assignee === me));
         if (column === 'completed') there.reverse();
         return (
           <Column key={column} name={column} tasks={there} card={task => (
             <TaskCard key={task.id} task={task} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me} tired={tired && status === 'active'}
               active={status === 'active'} over={status === 'completed' || status === 'failed'}
-              who={task.assignee === null ? null : (names.get(task.assignee) ?? words.somebody)} />
+              who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} />
           )} />
         );
       })}
@@ -41,7 +41,10 @@ export function Board() {
   );
 }
 
-/** Of a long column the beginning is shown until the player asks for all: 500 cards are too many for an eye and for a phone. */
+/**
+ * Cards shown of a long column until the player asks for all: 500 are too many to read and for a
+ * phone to draw.
+ */
 const BEGINNING = 30;
 
 function Column({ name, tasks, card }: { name: (typeof COLUMNS)[number]; tasks: readonly Task[]; card: (task: Task) => ReactNode }) {
@@ -59,11 +62,11 @@ function Column({ name, tasks, card }: { name: (typeof COLUMNS)[number]; tasks: 
 
 interface CardProps {
   task: Task;
-  /** It awaits an answer. */
+  /** Whether a command for this task is pending. */
   unsure: boolean;
   mine: boolean;
   leads: boolean;
-  /** The player has not the energy to claim. */
+  /** Whether the player has too little energy to claim it. */
   tired: boolean;
   active: boolean;
   over: boolean;
@@ -95,16 +98,16 @@ const TaskCard = memo(function TaskCard({ task, unsure, mine, leads, tired, acti
             <button type="button" className={tired ? 'tired' : ''} aria-label={`${words.claim}: ${title}`} title={tired ? words.errors.not_enough_energy : undefined} onClick={() => act('claim_task')}>{words.claim}</button>
           )}
           {claimed && mine && active && <button type="button" className="primary" onClick={() => act('complete_task')}>{words.complete}</button>}
-          {claimed && mine && active && <button type="button" className="quiet" onClick={() => act('fail_task')}>{words.fail}</button>}
           {claimed && mine && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.release}</button>}
-          {claimed && !mine && leads && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.releaseOf(who ?? words.somebody)}</button>}
+          {claimed && mine && active && <button type="button" className="quiet" onClick={() => act('fail_task')}>{words.fail(FAILURE_COST)}</button>}
+          {claimed && !mine && leads && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.releaseOf(who ?? words.someone)}</button>}
         </div>
       )}
     </li>
   );
 });
 
-/** The time that a task was given, counted down from its claim. */
+/** Counts a task's minutes down from its claim, then counts the overtime up. */
 function Focus({ task: { minutes, claimed_at } }: { task: Task }) {
   const words = useWords();
   const { account } = usePlay();
@@ -134,7 +137,8 @@ export function AddTask() {
     <form className="panel add-task" aria-label={words.addTask} onSubmit={event => {
       event.preventDefault();
       const fields = new FormData(event.currentTarget);
-      // Shown at once, so the field is free at once; if it is refused the words come back.
+      // The task shows at once, so the field is cleared at once. After a refusal the text comes
+      // back.
       const text = String(fields.get('title'));
       raid.do({ type: 'add_task', title: text, xp: Number(fields.get('xp')), minutes: Number(fields.get('minutes')) }).catch(error => {
         complain(error);
@@ -143,7 +147,7 @@ export function AddTask() {
       if (title.current) title.current.value = '';
       title.current?.focus();
     }}>
-      <input ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskTitle} maxLength={LIMITS.task_title_chars} required autoComplete="off" />
+      <input ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskPlaceholder} maxLength={LIMITS.task_title_chars} required autoComplete="off" />
       <label>{words.taskXp}<input name="xp" type="number" inputMode="numeric" {...LIMITS.task_xp} defaultValue={40} required /></label>
       <label>{words.taskMinutes}<input name="minutes" type="number" inputMode="numeric" {...LIMITS.task_minutes} defaultValue={25} required /></label>
       <button className="primary">{words.add}</button>

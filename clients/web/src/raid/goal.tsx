@@ -1,4 +1,4 @@
-// What the raid is for, how far it is, and how long it has: in sight all the time.
+// The raid's title, progress, countdown and buttons, always visible.
 import { useEffect, useState } from 'react';
 import { comboAt, tensionAt } from '../effects/moments';
 import { play as sound } from '../effects/sound';
@@ -16,7 +16,7 @@ export function Goal() {
   const { raid, me } = usePlay();
   const { shown } = useScene();
   const { status, title, description } = shown;
-  const [dialog, setDialog] = useState<'invite' | 'leave' | 'cancel' | null>(null);
+  const [dialog, setDialog] = useState<'invite' | 'leave' | 'end' | null>(null);
   const leads = shown.leader === me;
   const over = status === 'completed' || status === 'failed';
   const open = status === 'recruiting' || (status === 'active' && shown.late_join);
@@ -50,13 +50,13 @@ export function Goal() {
           {open && <button type="button" onClick={() => setDialog('invite')}>{words.invite}</button>}
           <Combo />
           <span className="grow" />
-          {leads && <button type="button" className="quiet" onClick={() => setDialog('cancel')}>{words.cancelRaid}</button>}
+          {leads && <button type="button" className="quiet" onClick={() => setDialog('end')}>{words.end}</button>}
           <button type="button" className="quiet" onClick={() => setDialog('leave')}>{words.leave}</button>
         </div>
       )}
       {dialog === 'invite' && <Invite code={shown.invite_code} title={title} onClose={close} />}
-      {dialog === 'leave' && <Confirm question={words.leaveSure} onYes={() => give(raid, { type: 'leave' })} onClose={close} />}
-      {dialog === 'cancel' && <Confirm question={words.cancelSure} onYes={() => give(raid, { type: 'cancel' })} onClose={close} />}
+      {dialog === 'leave' && <Confirm question={words.leaveConfirm(shown.members.length === 1)} onYes={() => give(raid, { type: 'leave' })} onClose={close} />}
+      {dialog === 'end' && <Confirm question={words.endConfirm} onYes={() => give(raid, { type: 'cancel' })} onClose={close} />}
     </section>
   );
 }
@@ -74,8 +74,9 @@ function Countdown() {
   useEffect(() => {
     if (tension === 'critical') sound('tick');
   }, [tension, seconds]);
-  if (ended_at !== null) {
-    return <div className="countdown"><small>{words.took}</small><b>{started_at === null ? '—' : clock(ended_at - started_at)}</b></div>;
+  if (status === 'completed' || status === 'failed') {
+    const duration = started_at === null || ended_at === null ? '—' : clock(ended_at - started_at);
+    return <div className="countdown"><small>{words.took[status]}</small><b>{duration}</b></div>;
   }
   return (
     <div className={`countdown ${tension}`} role="timer">
@@ -85,7 +86,7 @@ function Countdown() {
   );
 }
 
-/** Tasks that are finished one soon after the other. */
+/** Shows how many tasks were completed in quick succession. */
 function Combo() {
   const words = useWords();
   const { account } = usePlay();

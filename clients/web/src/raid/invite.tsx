@@ -13,14 +13,13 @@ export function Invite({ code, title, onClose }: { code: string; title: string; 
     navigator.clipboard.writeText(url).then(() => setCopied(true), () => notify(words.copyFailed));
   };
   return (
-    <Dialog title={words.inviteTitle} onClose={onClose}>
-      <p className="dim">{words.inviteHint}</p>
+    <Dialog title={words.inviteTitle} text={words.inviteHint} onClose={onClose}>
       <QrCode text={url} label={words.qr} />
       <p className="code big" data-invite={code}>{code}</p>
       <p><a href={url}>{url}</a></p>
       <div className="row end">
         {'share' in navigator && <button type="button" onClick={() => void navigator.share({ title, url }).catch(() => {})}>{words.share}</button>}
-        {/* Only a page from https, or from this machine, may copy. */}
+        {/* Browsers provide the clipboard only on HTTPS and localhost. */}
         {navigator.clipboard && <button type="button" className="primary" onClick={copy}>{copied ? words.copied : words.copy}</button>}
       </div>
     </Dialog>

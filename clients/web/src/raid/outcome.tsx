@@ -1,4 +1,4 @@
-// How it ended.
+// The result of an ended raid: the ranking, or why it was lost.
 import { goToLobby } from '../route';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
@@ -12,7 +12,7 @@ export function Outcome() {
       <section className="outcome panel defeat" aria-labelledby="outcome">
         <h2 id="outcome">{words.defeat}</h2>
         <p>{shown.reason && words.defeatText[shown.reason]}</p>
-        <button type="button" className="primary" onClick={() => goToLobby()}>{words.again}</button>
+        <button type="button" className="primary" onClick={() => goToLobby()}>{words.backToRaids}</button>
       </section>
     );
   }
@@ -20,7 +20,7 @@ export function Outcome() {
   return (
     <section className="outcome panel victory" aria-labelledby="outcome">
       <h2 id="outcome">{words.victory}</h2>
-      <p>{words.victoryText}</p>
+      <p>{words.victoryText(shown.ranking?.length === 1)}</p>
       <ol className="ranking" aria-label={words.ranking}>
         {shown.ranking?.map(({ player, name, xp, tasks, rank }) => (
           <li key={player} className={`place-${rank}${player === me ? ' own' : ''}`}>
@@ -30,7 +30,7 @@ export function Outcome() {
           </li>
         ))}
       </ol>
-      <button type="button" className="primary" onClick={() => goToLobby()}>{words.again}</button>
+      <button type="button" className="primary" onClick={() => goToLobby()}>{words.backToRaids}</button>
     </section>
   );
 }

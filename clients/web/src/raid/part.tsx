@@ -1,5 +1,5 @@
-// A part of the raid's screen. Where there is room for one at a time, the others rest: they keep what was typed, and nothing of them
-// is drawn until they are in view again.
+// A part of the raid's screen. On a narrow screen the hidden parts keep their state, such as typed
+// text, and render nothing until they are shown again.
 import { Activity, useRef } from 'react';
 import type { ReactNode } from 'react';
 import { SceneContext, useScene } from './play';

@@ -1,4 +1,4 @@
-// Who plays: presence, energy, what each has done, and the emotes they send.
+// The raid's members: presence, energy, contributions and emotes.
 import type { Member } from '@raidhall/client';
 import { memo, useEffect, useState } from 'react';
 import { Bar } from '../parts/bar';
@@ -47,7 +47,7 @@ export function Party() {
           <button key={emoji} type="button" className="quiet" aria-label={words.emote(emoji)} onClick={() => raid.signal('emote', { emoji }) && show(me, emoji)}>{emoji}</button>
         ))}
       </div>
-      {kicking && <Confirm question={words.kickSure(kicking.name)} onYes={() => give(raid, { type: 'kick', player: kicking.player })} onClose={() => setKicking(null)} />}
+      {kicking && <Confirm question={words.kickConfirm(kicking.name)} onYes={() => give(raid, { type: 'kick', player: kicking.player })} onClose={() => setKicking(null)} />}
     </div>
   );
 }
@@ -89,7 +89,7 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
   );
 });
 
-/** What a person calls one character: a flag, a family. */
+/** Returns the first user-perceived character in upper case; a flag or a family emoji is one. */
 function firstCharacter(text: string): string {
   const first = 'Segmenter' in Intl ? new Intl.Segmenter().segment(text)[Symbol.iterator]().next().value?.segment : [...text][0];
   return (first ?? '').toUpperCase();

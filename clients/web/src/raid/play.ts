@@ -1,5 +1,5 @@
-// What every part of the raid's screen works with: what stays as it is, apart from what every event changes, so that a part which
-// needs only the former is not drawn again.
+// Contexts of the raid's screen. `Play` never changes for a raid and `Scene` changes with every
+// event, so a component that uses only `Play` does not render again.
 import type { Command, PlayerId, Raid } from '@raidhall/client';
 import { createContext, use } from 'react';
 import type { Account } from '../account';
@@ -15,7 +15,7 @@ export interface Play {
 
 export interface Scene {
   readonly shown: Shown;
-  /** Null while that is not known. */
+  /** Online members, or null while unknown. */
   readonly online: ReadonlySet<PlayerId> | null;
   readonly names: Names;
 }
@@ -31,7 +31,7 @@ function inside<T>(value: T | null): T {
   return value;
 }
 
-/** Gives a command; the player hears of a refusal. */
+/** Sends a command and shows a refusal to the player. */
 export function give(raid: Raid, command: Command): void {
   raid.do(command).catch(complain);
 }

@@ -1,4 +1,4 @@
-// Turns what happens into what is heard, seen to burst, and felt.
+// Turns events into sound, motion and vibration.
 import type { PlayerId } from '@raidhall/client';
 import { useEffect } from 'react';
 import { momentOf, tensionAt } from '../effects/moments';
@@ -9,7 +9,7 @@ import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
 
-/** What a player earns in quick succession rises as one sum. */
+/** XP that a player earns within this time after a rising text rises next, as one sum. */
 const SUM_MS = 800;
 
 export function Stage() {
@@ -23,7 +23,7 @@ export function Stage() {
       const sum = sums.get(player);
       if (sum !== undefined) return void sums.set(player, sum + xp);
       sums.set(player, 0);
-      // Where it was earned: at the task, else at the player, else at the goal.
+      // It rises at the task, else at the member, else at the XP bar.
       const places = [find('task', player === me ? task : null), find('member', player), document.getElementById('xp-gauge')];
       rise(words.gain(xp), places);
       const timer = setTimeout(() => {
@@ -38,7 +38,7 @@ export function Stage() {
       const moment = state && momentOf(event, state, me);
       if (!moment) return;
       if (moment.sound) sound(moment.sound);
-      // Only a player who has touched the page can be touched back.
+      // Browsers refuse vibration before the player's first touch.
       if (moment.haptic && navigator.userActivation?.hasBeenActive) navigator.vibrate?.([...moment.haptic]);
       if (moment.shake) shake(document.getElementById('content'), moment.shake);
       if (moment.celebration) celebrate();

@@ -1,6 +1,6 @@
-// What happened and what was said.
+// Chat and activity feed of a raid.
 import { LIMITS } from '@raidhall/client';
-import type { ChatMessage } from '@raidhall/client';
+import type { ChatMessage, RaidState } from '@raidhall/client';
 import { memo, useLayoutEffect, useRef, useState } from 'react';
 import { complain } from '../notices';
 import { lineOf, namesIn } from '../play/history';
@@ -9,8 +9,10 @@ import { useHistory } from '../play/use-history';
 import { useSettings, useWords } from '../settings';
 import { usePlay, useScene } from './play';
 
-/** How long after the end there is still a word to say, by the rules. */
+/** Chat stays open for this long after the raid's end; the server enforces it. */
 const SAY_AFTER_END_MS = 3_600_000;
+
+const isChatClosed = ({ ended_at }: RaidState, now: number): boolean => ended_at !== null && now > ended_at + SAY_AFTER_END_MS;
 
 export function Talk() {
   const words = useWords();
@@ -45,22 +47,24 @@ function Happened({ names }: { names: Names }) {
 
 function Chat({ names }: { names: Names }) {
   const words = useWords();
-  const { me } = usePlay();
+  const { me, account } = usePlay();
   const { shown } = useScene();
+  const closed = isChatClosed(shown, account.client.now());
   const list = useRef<HTMLOListElement>(null);
   const atEnd = useRef(true);
   const { messages, unsaid } = shown;
   const last = unsaid.at(-1)?.seq ?? messages.at(-1)?.seq;
   useLayoutEffect(() => {
-    // Whoever reads what was said before is left in peace.
+    // Scrolls to a new message only if the list was at its end, so that reading older messages is
+    // not disturbed.
     if (list.current && atEnd.current) list.current.scrollTop = list.current.scrollHeight;
   }, [last]);
-  const message = (said: ChatMessage) => <Said key={said.seq} said={said} own={said.by === me} name={names.get(said.by) ?? words.somebody} />;
+  const message = (said: ChatMessage) => <Said key={said.seq} said={said} own={said.by === me} name={names.get(said.by) ?? words.someone} />;
   return (
     <ol className="chat" ref={list} tabIndex={0} aria-label={words.chat} onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
       atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
     }}>
-      {messages.length + unsaid.length === 0 && <li className="dim">{words.noMessages}</li>}
+      {messages.length + unsaid.length === 0 && !closed && <li className="dim">{words.noMessages}</li>}
       {messages.map(message)}
       {unsaid.map(message)}
     </ol>
@@ -76,14 +80,14 @@ const Said = memo(function Said({ said: { seq, text, at }, own, name }: { said: 
   );
 });
 
-/** Making one costs more than a frame takes. */
+/** Cached formats by language and day, because creating one takes longer than a frame. */
 const formats = new Map<string, Intl.DateTimeFormat>();
 
 function formatOf(language: string, today: boolean): Intl.DateTimeFormat {
   const key = `${language} ${today}`;
   let format = formats.get(key);
   if (!format) {
-    // British and Americans, say, write the time in their own ways.
+    // The browser's region matters too: en-GB and en-US format times differently.
     const own = navigator.languages.find(name => name.startsWith(language)) ?? language;
     format = new Intl.DateTimeFormat(own, { hour: '2-digit', minute: '2-digit', ...(today ? {} : { weekday: 'short' }) });
     formats.set(key, format);
@@ -102,7 +106,7 @@ function Say() {
   const { raid, account } = usePlay();
   const { shown } = useScene();
   const input = useRef<HTMLInputElement>(null);
-  if (shown.ended_at !== null && account.client.now() > shown.ended_at + SAY_AFTER_END_MS) return <p className="dim">{words.chatOver}</p>;
+  if (isChatClosed(shown, account.client.now())) return <p className="dim">{words.chatOver}</p>;
   return (
     <form className="row say" onSubmit={event => {
       event.preventDefault();

@@ -5,7 +5,10 @@ import { complainOfCode } from '../notices';
 import { goToLobby, goToRaid } from '../route';
 import { useWords } from '../settings';
 
-/** Whoever opens an invite link joins, and is in the raid. The link leaves no step to go back to. */
+/**
+ * Joins the raid of an invite link and goes there. The link leaves no entry in the browser's
+ * history.
+ */
 export function Invited({ account: { rest }, code }: { account: Account; code: string }) {
   const words = useWords();
   const [attempt, setAttempt] = useState(0);

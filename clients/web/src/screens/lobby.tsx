@@ -36,7 +36,7 @@ function MyRaids({ rest }: { rest: Rest }) {
   useEffect(() => {
     let timer = 0;
     let ended = false;
-    // What cannot be loaded now is tried again: the list is the way back into a raid.
+    // Retries until the list is loaded, because it is the way back into a raid.
     const begin = (wait: number): void => {
       load().catch(error => {
         if (ended) return;
@@ -98,7 +98,7 @@ const PRESETS = {
 function CreateRaid({ rest }: { rest: Rest }) {
   const words = useWords();
   const [preset, setPreset] = useState<keyof typeof PRESETS>('sprint');
-  // The same form sent again, after an answer that got lost, is the same raid.
+  // Idempotency key: sending the same form again after a lost response creates no second raid.
   const [key, setKey] = useState(newOp);
   const { onSubmit, busy } = useForm(async fields => {
     const raid = await rest.createRaid(

@@ -24,7 +24,8 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const { client, player } = account;
   const { raid, view, shown } = useRaidOnScreen(client, id, player.id);
   const { status } = useConnection(client);
-  // Once tried in vain, it is away until it is back, whatever is tried meanwhile.
+  // From the first failed attempt until the connection is back, the page counts as offline;
+  // `connecting` in between changes nothing.
   const away = useRef(false);
   if (status.state === 'waiting' || status.state === 'online') away.current = status.state === 'waiting';
   const [part, setPart] = useState<(typeof VIEWS)[number]>('tasks');
