@@ -7,7 +7,7 @@ RUN npm --prefix clients/typescript ci --no-audit --no-fund \
     && npm --prefix clients/web run build
 
 FROM rust:1.95-bookworm AS build
-# `--build-arg FEATURES=otel` for traces.
+# `--build-arg FEATURES=otel` builds with OpenTelemetry traces.
 ARG FEATURES=
 WORKDIR /raidhall
 COPY . .
@@ -29,10 +29,10 @@ VOLUME /var/lib/raidhall
 ENV RAIDHALL__SERVER__LISTEN=0.0.0.0:8080 \
     DATABASE_URL=sqlite:///var/lib/raidhall/raidhall.db
 EXPOSE 8080
-# There is no curl in the image: bash asks, and reads the status line.
+# The image has no curl, so bash sends the request and reads the status line.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /healthz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
-# A stop hands the raids over before it ends: give it the time.
+# On SIGTERM the server hands its raids over and then exits: give it time before you kill it.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["raidhall"]
 CMD ["serve"]
