@@ -1,4 +1,4 @@
-//! The AsyncAPI document of the WebSocket.
+//! The AsyncAPI document, which describes the WebSocket.
 
 use std::path::Path;
 
@@ -9,17 +9,18 @@ use serde_json::{Map, Value, json};
 use super::schemas::Schemas;
 use super::{check_or_update_document, schema};
 
-const DESCRIPTION: &str = "One connection watches raids and acts in them. Every message is one frame: a JSON object in a text frame \
-                     with the subprotocol `raidhall.v1.json`, the same map in MessagePack in a binary frame with \
-                     `raidhall.v1.msgpack`. The first is `hello`, unless the upgrade carried the token. REST is described \
-                     at `/api/openapi.json`.";
+const DESCRIPTION: &str = "The WebSocket API of Raidhall. A client watches raids and sends \
+                           commands over one connection. Every message is one frame: a JSON \
+                           object in a text frame with the subprotocol `raidhall.v1.json`, or \
+                           the same map as MessagePack in a binary frame with \
+                           `raidhall.v1.msgpack`. The client's first message is `hello`, unless \
+                           the upgrade request carried the access token. [An OpenAPI \
+                           document](/api/openapi.json) describes the REST API.";
 
 fn document() -> Value {
     let mut schemas = Schemas::new();
-    let (client, server) = (
-        schemas.request::<ClientMessage>(),
-        schemas.response::<ServerMessage>(),
-    );
+    let client = schemas.request::<ClientMessage>();
+    let server = schemas.response::<ServerMessage>();
     let mut schemas = schemas.into_definitions();
     let from_client = message_variants(&mut schemas, &client);
     let from_server = message_variants(&mut schemas, &server);
@@ -54,13 +55,13 @@ fn document() -> Value {
         "defaultContentType": "application/json",
         "channels": {"socket": {
             "address": SOCKET_PATH,
-            "description": "The WebSocket.",
+            "description": "The WebSocket connection of a client.",
             "messages": in_channel,
             "bindings": {"ws": {
                 "method": "GET",
                 "headers": {"type": "object", "properties": {
                     "Sec-WebSocket-Protocol": {"type": "string", "enum": [SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK]},
-                    "Authorization": {"type": "string", "description": "`Bearer` and an access token, instead of `hello`."},
+                    "Authorization": {"type": "string", "description": "`Bearer` followed by an access token; replaces `hello`."},
                 }},
             }},
         }},
@@ -68,13 +69,13 @@ fn document() -> Value {
             "ask": {
                 "action": "receive",
                 "channel": {"$ref": "#/channels/socket"},
-                "summary": "What a client sends.",
+                "summary": "Messages from the client",
                 "messages": references("client", &from_client, home),
             },
             "tell": {
                 "action": "send",
                 "channel": {"$ref": "#/channels/socket"},
-                "summary": "What a client gets.",
+                "summary": "Messages from the server",
                 "messages": references("server", &from_server, home),
             },
         },
@@ -82,7 +83,7 @@ fn document() -> Value {
     })
 }
 
-/// The variants of a message by their `t`; the schema of the whole has served its purpose.
+/// Removes the schema of a message enum, and returns its variants by their `t`.
 fn message_variants(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
     let name = whole["$ref"]
         .as_str()
@@ -119,7 +120,7 @@ fn message(direction: &str, t: &str, payload: &Value) -> Value {
     })
 }
 
-/// The golden fixtures of a message.
+/// Returns the golden fixtures of a message, by name.
 fn message_examples(direction: &str, t: &str) -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("protocol/fixtures")
@@ -138,7 +139,8 @@ fn message_examples(direction: &str, t: &str) -> Vec<(String, Value)> {
                 .and_then(|stem| stem.to_str())
                 .expect("a name")
                 .to_owned();
-            // What the rules refuse is well-typed, and no example.
+            // Messages out of range are well-typed but refused by the rules, so they are not
+            // used as examples.
             if example["t"] == t && !name.contains("out_of_range") {
                 found.push((name, example));
             }
@@ -151,7 +153,8 @@ fn message_examples(direction: &str, t: &str) -> Vec<(String, Value)> {
 fn close_codes() -> String {
     let rows = CloseCode::ALL.map(|code| format!("| {} | `{}` |", code.code(), code.as_str()));
     format!(
-        "40xx: do not retry (4001 after a new token); 41xx: back off; 42xx: reconnect and resume.\n\n\
+        "Close codes 40xx: do not reconnect (after 4001, only with a new token); 41xx: \
+         back off before reconnecting; 42xx: reconnect and resume.\n\n\
          | close code | name |\n|---|---|\n{}",
         rows.join("\n")
     )

@@ -1,17 +1,17 @@
-//! One example of each thing that is answered.
+//! One example of each type that appears in a response.
 
 use raidhall_protocol::rest::{Failed, RestError};
 use raidhall_protocol::{ErrorBody, ErrorType, FieldFault};
 use serde_json::{Value, json};
 
-/// An event of a stream.
+/// Returns an example of an event in an event stream.
 pub fn stream_event() -> Value {
     let mut message = example_of("FeedEvent");
     message["t"] = json!("event");
     json!({"event": "task_claimed", "id": "124", "data": message.to_string()})
 }
 
-/// An example of the type of this name.
+/// Returns an example of the type with this name.
 pub fn example_of(name: &str) -> Value {
     match name {
         "TokenPair" => json!({"access_token": "eyJ…", "refresh_token": "9f2c…", "expires_in": 900,
@@ -88,7 +88,7 @@ fn raid() -> Value {
     raid
 }
 
-/// An error of this status.
+/// Returns an example of an error with this status.
 pub fn error_example(status: u16, r#type: ErrorType) -> Value {
     let mut body = ErrorBody::new(r#type, "What went wrong, for a person");
     if status == 422 {

@@ -1,9 +1,11 @@
-//! The folders of `src` in layers: none imports one above it, so no two import each other.
+//! The layers of `src`: no folder imports one of a higher or the same layer, so no two import each
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Every folder and file of `src`, from the lowest layer to the highest. Those of one line know nothing of each other.
+/// Every folder and file of `src`, from the lowest layer to the highest. Those of one line do not
+/// import each other.
 const LAYERS: &[&[&str]] = &[
     &["clock", "option_value", "raid", "redact"],
     &["error", "http_client"],
@@ -34,7 +36,8 @@ fn source_files(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code of a file without its tests: a test may build what is above it, as a whole instance.
+/// Returns the code of a file without comments and tests. A test may import higher layers, to start
+/// a whole instance for example.
 fn production_code(path: &Path, inner: &Path) -> String {
     let is_test = inner
         .components()
@@ -48,7 +51,7 @@ fn production_code(path: &Path, inner: &Path) -> String {
     code.lines().filter(is_code).collect::<Vec<_>>().join("\n")
 }
 
-/// The folders that the code names as `crate::folder`, alone or in a group.
+/// Returns the folders that the code imports as `crate::folder`, alone or in a group.
 fn imported_folders(code: &str) -> BTreeSet<String> {
     let name = |text: &str| {
         let end = text

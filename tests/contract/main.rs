@@ -1,6 +1,8 @@
-//! The contract as documents: AsyncAPI for the socket, all of it from the types that the server speaks; OpenAPI for REST, its
-//! schemas from those types where there are such, its operations as `operations` lists them. They are kept in `protocol/` and embedded in the server; `UPDATE_FIXTURES=1 cargo test -p raidhall --test
-//! contract` writes them anew.
+//! The documents of the contract. The AsyncAPI document describes the WebSocket and is generated
+//! from the protocol's types. The OpenAPI document describes REST: its schemas come from those
+//! types where there are such, its operations from `operations`. Both are kept in `protocol/` and
+//! embedded in the server; `UPDATE_FIXTURES=1 cargo test -p raidhall --test contract` regenerates
+//! them.
 
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
@@ -21,7 +23,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// Compares a committed document with what the code says, or writes it.
+/// Compares a committed document with the generated one, or writes it if `UPDATE_FIXTURES` is set.
 fn check_or_update_document(name: &str, document: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("protocol")
@@ -31,9 +33,9 @@ fn check_or_update_document(name: &str, document: &Value) {
         std::fs::write(&path, text).expect("written");
         return;
     }
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        kept == text,
-        "{name} is not what the code says: UPDATE_FIXTURES=1 cargo test -p raidhall --test contract"
+        committed == text,
+        "{name} is out of date: UPDATE_FIXTURES=1 cargo test -p raidhall --test contract"
     );
 }

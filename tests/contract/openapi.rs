@@ -1,4 +1,4 @@
-//! The OpenAPI document.
+//! The OpenAPI document, which describes the REST API.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,14 @@ use super::operation::Operation;
 use super::schemas::Schemas;
 use super::{check_or_update_document, operations, routes, schema};
 
-const DESCRIPTION: &str = "Co-op raids in real time. What is live goes over the WebSocket, which [an AsyncAPI document](/api/asyncapi.json) \
-                     describes, or the stream of a raid; everything else is here. Errors say by \
-                     `retry` whether the same request may succeed later. Unknown fields are ignored.";
+const DESCRIPTION: &str = "The REST API of Raidhall, a server for real-time co-op raids. Live \
+                           updates come over a WebSocket, which [an AsyncAPI \
+                           document](/api/asyncapi.json) describes, or over a raid's event \
+                           stream. An error's `retry` says whether the same request may succeed \
+                           later. Unknown fields are ignored.";
 
-/// Where an operation is: health at the root, everything else under the API.
+/// Returns the path of an operation at the server: health checks are at the root, all others below
+/// `/api/v1`.
 fn full_path(operation: &Operation) -> String {
     match operation.path {
         root @ ("/healthz" | "/readyz") => root.to_owned(),
@@ -22,7 +25,8 @@ fn full_path(operation: &Operation) -> String {
 
 fn document() -> Value {
     let mut schemas = Schemas::new();
-    let (mut paths, mut refusals) = (Map::new(), Map::new());
+    let mut paths = Map::new();
+    let mut refusals = Map::new();
     for operation in operations::all_operations(&mut schemas) {
         let described = operation.document(&mut schemas, &mut refusals);
         let methods = paths
@@ -39,7 +43,7 @@ fn document() -> Value {
             operation.path
         );
     }
-    let whole = |description: &str| json!({"description": description, "schema": {"type": "integer", "minimum": 0}});
+    let integer_header = |description: &str| json!({"description": description, "schema": {"type": "integer", "minimum": 0}});
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -55,23 +59,23 @@ fn document() -> Value {
                 "type": "http",
                 "scheme": "bearer",
                 "bearerFormat": "JWT",
-                "description": "An access token: of a player, or of the scope `service` or `admin`.",
+                "description": "Access token of a player, or a token of scope `service` (the host app's backend) or `admin` (operators).",
             }},
             "headers": {
                 "X-Request-ID": {
-                    "description": "Names the request in logs and errors: the caller's own, or a new one.",
+                    "description": "Id of the request in logs and errors: the client's own, if it is valid, or a new one.",
                     "schema": {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"},
                 },
-                "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
-                "Content-Disposition": {"description": "A name for the file.", "schema": {"type": "string"}},
+                "WWW-Authenticate": {"description": "Always `Bearer`.", "schema": {"type": "string"}},
+                "Content-Disposition": {"description": "Suggested file name.", "schema": {"type": "string"}},
                 "Raidhall-Lineage": {
-                    "description": "Names the history of the database that the ids of the stream belong to.",
+                    "description": "Id of the database's history, to which the ids of the stream belong.",
                     "schema": {"type": "string"},
                 },
-                "Retry-After": whole("Seconds until the same request may succeed."),
-                "X-RateLimit-Limit": whole("The allowance of the limit that is reached first."),
-                "X-RateLimit-Remaining": whole("What is left of it."),
-                "X-RateLimit-Reset": whole("Seconds until all of it is back."),
+                "Retry-After": integer_header("Seconds to wait before a retry."),
+                "X-RateLimit-Limit": integer_header("Number of requests that the tightest applicable rate limit allows."),
+                "X-RateLimit-Remaining": integer_header("Number of requests that remain under that limit."),
+                "X-RateLimit-Reset": integer_header("Seconds until the whole allowance is available again."),
             },
             "responses": refusals,
             "schemas": schemas.into_definitions(),
@@ -84,7 +88,6 @@ fn the_openapi_document_matches_the_code() {
     check_or_update_document("openapi.json", &document());
 }
 
-/// Every example and every default must be what its schema allows.
 #[test]
 fn openapi_examples_match_their_schemas() {
     let document = document();
@@ -132,6 +135,6 @@ fn the_openapi_document_describes_exactly_the_served_routes() {
     let gone: Vec<_> = described.difference(&served).collect();
     assert!(
         gone.is_empty(),
-        "tests/contract/operations.rs describes what is not served: {gone:?}"
+        "tests/contract/operations.rs describes routes that are not served: {gone:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! How one operation of REST is described.
+//! The description of one REST operation, and its part of the OpenAPI document.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,17 @@ use serde_json::{Map, Value, json};
 use super::examples;
 use super::schemas::{Schemas, object};
 
-/// Who may ask.
+/// The callers that an operation accepts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum AllowedCaller {
-    /// Anybody.
+    /// Any caller, with or without a token.
     Public,
-    /// A signed-in player; for looking at a raid, its members, the host app's backend and operators.
+    /// A signed-in player. Reading a raid is also allowed to the host app's backend and to
+    /// operators.
     Player,
-    /// The host app's backend.
+    /// The host app's backend, with a token of scope `service`.
     HostAppBackend,
-    /// An operator.
+    /// An operator, with a token of scope `admin`.
     Operator,
 }
 
@@ -29,15 +30,16 @@ pub struct Operation {
     id: &'static str,
     tag: &'static str,
     summary: &'static str,
+    description: &'static str,
     allowed_caller: AllowedCaller,
-    /// Whether an answer says what is left of an allowance.
+    /// Whether responses carry the rate limit headers.
     is_rate_limited: bool,
-    /// Headers of success that others do not have.
+    /// Additional headers of the successful response.
     success_headers: Vec<&'static str>,
     parameters: Vec<Value>,
     body: Option<(Value, Value)>,
     success: (u16, Value),
-    /// Another status with a body of its own: number, meaning, schema.
+    /// Another response with a body of its own: its status, description and schema.
     alternative: Option<(u16, &'static str, Value)>,
     errors: Vec<ErrorType>,
 }
@@ -47,30 +49,33 @@ const RATE_LIMIT_HEADERS: [&str; 3] = [
     "X-RateLimit-Remaining",
     "X-RateLimit-Reset",
 ];
-/// What any request may be answered with.
+/// The errors that any request may get.
 const COMMON_ERRORS: [ErrorType; 2] = [ErrorType::Unavailable, ErrorType::Internal];
 
 impl Operation {
-    /// `asks` is `METHOD /path`; without an answer until one is given.
+    /// Creates a public operation for `METHOD /path`, whose successful response is empty until one
+    /// is set.
     pub fn new(
-        asks: &'static str,
+        route: &'static str,
         id: &'static str,
         tag: &'static str,
         summary: &'static str,
     ) -> Operation {
-        let (method, path) = asks.split_once(' ').expect("a method and a path");
+        let (method, path) = route.split_once(' ').expect("a method and a path");
         let parameters = match path {
             path if path.contains("{id}") => vec![id_in_path(path)],
             path if path.contains("{name}") => vec![name_in_path()],
             _ => Vec::new(),
         };
-        let (success, errors) = ((200, json!({})), COMMON_ERRORS.to_vec());
+        let success = (200, json!({}));
+        let errors = COMMON_ERRORS.to_vec();
         Operation {
             method,
             path,
             id,
             tag,
             summary,
+            description: "",
             allowed_caller: AllowedCaller::Public,
             is_rate_limited: false,
             success_headers: Vec::new(),
@@ -82,14 +87,21 @@ impl Operation {
         }
     }
 
-    pub fn allow_caller(mut self, who: AllowedCaller) -> Self {
-        self.allowed_caller = who;
-        match who {
+    /// Sets the description, which every operation needs: what it does, its particular errors, and
+    /// the callers that it accepts.
+    pub fn describe(mut self, description: &'static str) -> Self {
+        self.description = description;
+        self
+    }
+
+    pub fn allow_caller(mut self, caller: AllowedCaller) -> Self {
+        self.allowed_caller = caller;
+        match caller {
             AllowedCaller::Public => self,
             AllowedCaller::Player => self
                 .fails_with(&[ErrorType::Unauthenticated, ErrorType::Forbidden])
                 .rate_limited(),
-            // A player who asks is counted before they are refused.
+            // A player's request is charged to the rate limit before it is refused.
             AllowedCaller::HostAppBackend | AllowedCaller::Operator => self.fails_with(&[
                 ErrorType::Unauthenticated,
                 ErrorType::Forbidden,
@@ -98,13 +110,14 @@ impl Operation {
         }
     }
 
-    /// It takes from an allowance, and its answers say what is left.
+    /// Declares that the operation is charged to a rate limit and that its responses carry the
+    /// headers for it.
     pub fn rate_limited(mut self) -> Self {
         self.is_rate_limited = true;
         self.fails_with(&[ErrorType::RateLimited])
     }
 
-    /// It takes from no allowance of requests, whoever asks.
+    /// Declares that the operation is charged to no rate limit, for any caller.
     pub fn without_rate_limit(mut self) -> Self {
         self.is_rate_limited = false;
         self.errors
@@ -112,7 +125,7 @@ impl Operation {
         self
     }
 
-    /// Success has this header too.
+    /// Adds a header of the successful response.
     pub fn with_header(mut self, name: &'static str) -> Self {
         self.success_headers.push(name);
         self
@@ -123,7 +136,7 @@ impl Operation {
         self
     }
 
-    /// A query parameter.
+    /// Adds an optional query parameter.
     pub fn query(mut self, name: &str, description: &str, schema: Value) -> Self {
         self.parameters.push(
             json!({"name": name, "in": "query", "description": description, "schema": schema}),
@@ -131,7 +144,7 @@ impl Operation {
         self.fails_with(&[ErrorType::Invalid])
     }
 
-    /// A header.
+    /// Adds an optional header of the request.
     pub fn header(mut self, name: &str, description: &str, schema: Value) -> Self {
         self.parameters.push(
             json!({"name": name, "in": "header", "description": description, "schema": schema}),
@@ -139,20 +152,21 @@ impl Operation {
         self.fails_with(&[ErrorType::Invalid])
     }
 
-    /// The page of a list.
+    /// Adds the `limit` parameter of a paged list.
     pub fn paged(self) -> Self {
         self.query(
             "limit",
-            "Rows at most.",
+            "Maximum number of rows to return.",
             json!({"type": "integer", "minimum": 1, "maximum": 100, "default": 20}),
         )
     }
 
-    /// The key that makes a repeat harmless.
+    /// Adds the `Idempotency-Key` header, which makes it safe to repeat the request.
     pub fn idempotent(self) -> Self {
         self.header(
             "Idempotency-Key",
-            "Your own name for this request: repeated under it, it does nothing twice.",
+            "Key that the client chooses for this request and repeats on every attempt; the \
+             request takes effect only once.",
             json!({"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}),
         )
     }
@@ -162,13 +176,13 @@ impl Operation {
         self.fails_with(&[ErrorType::Invalid, ErrorType::TooLarge])
     }
 
-    /// Success with JSON of any form.
+    /// Sets the successful response to JSON of this schema, without an example.
     pub fn returns_json(mut self, status: u16, schema: Value) -> Self {
         self.success = (status, json!({"application/json": {"schema": schema}}));
         self
     }
 
-    /// What is neither success nor a refusal.
+    /// Sets a response that is neither a success nor an error.
     pub fn returns_alternative(
         mut self,
         status: u16,
@@ -179,7 +193,7 @@ impl Operation {
         self
     }
 
-    /// Success with `{"data": T}`, and an example of it.
+    /// Sets the successful response to `{"data": T}`, with an example.
     pub fn returns<T: JsonSchema>(self, status: u16, schemas: &mut Schemas) -> Self {
         let schema = object(&[("data", schemas.response::<T>())]);
         self.with_success(
@@ -189,7 +203,7 @@ impl Operation {
         )
     }
 
-    /// Success with `{"data": [T]}`.
+    /// Sets the successful response to `{"data": [T]}`, with an example.
     pub fn returns_list<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
         let schema = object(&[(
             "data",
@@ -202,7 +216,8 @@ impl Operation {
         )
     }
 
-    /// Success with a page of `T`, and where the next one begins.
+    /// Sets the successful response to a page of `T` with the cursor of the next page, and an
+    /// example.
     pub fn returns_page<T: JsonSchema>(self, schemas: &mut Schemas, next_cursor: Value) -> Self {
         let rows = json!({"type": "array", "items": schemas.response::<T>()});
         let schema = object(&[("data", rows), ("next_cursor", next_cursor)]);
@@ -221,7 +236,7 @@ impl Operation {
         self
     }
 
-    /// Success that goes on: events of this form, one after the other.
+    /// Sets the successful response to an event stream with events of this schema.
     pub fn returns_stream(mut self, event: Value, example: Value) -> Self {
         self.success = (
             200,
@@ -230,13 +245,20 @@ impl Operation {
         self
     }
 
-    /// The operation; the refusals that it shares with others go into `refusals`.
+    /// Returns the OpenAPI object of the operation, and adds the error responses that operations
+    /// share to `refusals`.
     pub fn document(&self, schemas: &mut Schemas, refusals: &mut Map<String, Value>) -> Value {
+        assert!(
+            !self.description.is_empty(),
+            "{} has no description",
+            self.id
+        );
         let failed = schemas.response::<Failed>();
         let mut document = json!({
             "operationId": self.id,
             "tags": [self.tag],
             "summary": self.summary,
+            "description": self.description,
             "responses": self.responses(&failed, refusals),
         });
         let fields = document.as_object_mut().expect("a map");
@@ -329,7 +351,7 @@ fn id_in_path(path: &str) -> Value {
         "name": "id",
         "in": "path",
         "required": true,
-        "description": format!("The {what}."),
+        "description": format!("Id of the {what}."),
         "schema": {"type": "integer", "minimum": 1, "maximum": 9_007_199_254_740_991_u64},
     })
 }
@@ -339,22 +361,23 @@ fn name_in_path() -> Value {
         "name": "name",
         "in": "path",
         "required": true,
-        "description": "The endpoint, as it is configured.",
+        "description": "Name of the endpoint in the server's configuration.",
         "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
     })
 }
 
 fn error_response(status: u16, types: &[ErrorType], failed: &Value) -> Value {
-    let names: Vec<_> = types
-        .iter()
-        .map(|r#type| format!("`{}`", r#type.as_str()))
-        .collect();
     let description = match status {
-        400 => "`invalid`: the request cannot be read.".to_owned(),
+        400 => "`invalid`: the request is malformed.".to_owned(),
         408 => "`invalid`: the body did not arrive in time.".to_owned(),
-        _ => names.join(", ") + ".",
+        _ => types
+            .iter()
+            .map(|r#type| format!("`{}`: {}.", r#type.as_str(), meaning(*r#type)))
+            .collect::<Vec<_>>()
+            .join(" "),
     };
-    // A refusal takes from an allowance too, where the caller has come as far as that.
+    // An error response can carry the rate limit headers too, if the request was charged before it
+    // failed.
     let mut headers = Map::from_iter([header("X-Request-ID")]);
     headers.extend(RATE_LIMIT_HEADERS.map(header));
     if types.iter().any(|r#type| r#type.retry()) {
@@ -365,4 +388,33 @@ fn error_response(status: u16, types: &[ErrorType], failed: &Value) -> Value {
     }
     let content = json!({"application/json": {"schema": failed, "example": examples::error_example(status, types[0])}});
     json!({"description": description, "headers": headers, "content": content})
+}
+
+/// Returns the meaning of an error, for the description of a response.
+const fn meaning(r#type: ErrorType) -> &'static str {
+    match r#type {
+        ErrorType::Invalid => "some values are not valid; `fields` names each of them",
+        ErrorType::Unauthenticated => {
+            "the token or other credential is missing, expired or not valid"
+        }
+        ErrorType::Forbidden => "the caller may not do this",
+        ErrorType::NotLeader => "only the leader may do this",
+        ErrorType::NotYours => "only the player who claimed the task may do this",
+        ErrorType::NotFound => "the resource does not exist, or the caller may not see it",
+        ErrorType::NotMember => "the player is not a member of the raid",
+        ErrorType::MethodNotAllowed => "the path does not support this method",
+        ErrorType::WrongStatus => "not possible in the current status of the raid or the task",
+        ErrorType::TaskTaken => "the task is already claimed",
+        ErrorType::RaidFull => "the raid has reached its maximum number of members",
+        ErrorType::RaidClosed => "the raid accepts no more members",
+        ErrorType::TooManyTasks => "the raid has reached its maximum number of tasks",
+        ErrorType::NotEnoughEnergy => "the player does not have enough energy",
+        ErrorType::TooLarge => "the body exceeds the size limit",
+        ErrorType::RateLimited => "a rate limit is exceeded",
+        ErrorType::Overloaded => "the raid is busy, or there are too many connections",
+        ErrorType::Unavailable => {
+            "the server is temporarily unable to respond; the request may have taken effect"
+        }
+        ErrorType::Internal => "an unexpected error in the server",
+    }
 }

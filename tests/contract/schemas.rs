@@ -1,16 +1,16 @@
-//! JSON Schemas of the contract's types, each under its name in one place of the document.
+//! The JSON Schemas of the contract's types, each under its name in the schemas of the document.
 
 use schemars::JsonSchema;
 use schemars::generate::{Contract, SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-/// Where a document keeps its schemas.
+/// The JSON pointer to the schemas of a document.
 pub const SCHEMAS_POINTER: &str = "/components/schemas";
 
 pub struct Schemas {
-    /// Of what the server reads: what may be absent is not required.
+    /// The generator for requests, in which optional fields may be absent.
     requests: SchemaGenerator,
-    /// Of what it writes: nothing is ever absent.
+    /// The generator for responses, in which no field is absent.
     responses: SchemaGenerator,
 }
 
@@ -29,17 +29,17 @@ impl Schemas {
         }
     }
 
-    /// Of what a client sends.
+    /// Returns the schema of a type that clients send.
     pub fn request<T: JsonSchema>(&mut self) -> Value {
         self.requests.subschema_for::<T>().to_value()
     }
 
-    /// Of what a client gets.
+    /// Returns the schema of a type that clients receive.
     pub fn response<T: JsonSchema>(&mut self) -> Value {
         self.responses.subschema_for::<T>().to_value()
     }
 
-    /// All that were asked for, and what they are made of.
+    /// Returns all schemas that were requested, and those that they refer to.
     pub fn into_definitions(mut self) -> Value {
         let mut all = Map::new();
         for (name, schema) in self
@@ -58,7 +58,7 @@ impl Schemas {
     }
 }
 
-/// A map with these fields, all of them there.
+/// Returns the schema of a map with these fields, all required.
 pub fn object(fields: &[(&str, Value)]) -> Value {
     let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
     let fields: Map<_, _> = fields
@@ -68,7 +68,8 @@ pub fn object(fields: &[(&str, Value)]) -> Value {
     json!({ "type": "object", "required": names, "properties": fields })
 }
 
-/// Formats such as `uint64` say nothing that `minimum` does not, and no validator knows them.
+/// Removes formats such as `uint64`, which add nothing to `minimum` and which validators do not
+/// know.
 fn remove_formats(mut schema: Value) -> Value {
     match &mut schema {
         Value::Object(map) => {
@@ -79,12 +80,15 @@ fn remove_formats(mut schema: Value) -> Value {
             {
                 map.remove("format");
             }
-            map.values_mut()
-                .for_each(|value| *value = remove_formats(value.take()));
+            for value in map.values_mut() {
+                *value = remove_formats(value.take());
+            }
         }
-        Value::Array(list) => list
-            .iter_mut()
-            .for_each(|value| *value = remove_formats(value.take())),
+        Value::Array(list) => {
+            for value in list {
+                *value = remove_formats(value.take());
+            }
+        }
         _ => {}
     }
     schema
