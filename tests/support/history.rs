@@ -1,5 +1,6 @@
-//! A raid's history for tests of the store: it numbers events, keeps the raid's row, and makes appends of both.
-//! The events need not obey the rules: the store doesn't know them.
+//! A raid's history for tests of the store: numbers events, keeps the raid header up to date, and
+//! builds appends from both. The events need not obey the rules of the game, which the store does
+//! not know.
 
 use raidhall::store::{
     Append, Epoch, InstanceId, InstanceRecord, LedgerEvent, Month, OpHash, RaidHeader,
@@ -9,10 +10,10 @@ use raidhall_protocol::state::{RaidStatus, Rank, Role};
 use raidhall_protocol::{Event, EventData, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use uuid::Uuid;
 
-/// When every test raid is made.
+/// Creation time of every test raid.
 pub const CREATED_AT: UnixMillis = UnixMillis(1_800_000_000_000);
 
-/// A raid as its owner sees it.
+/// A raid's newest seq and header as its owner keeps them; the source of the raid's appends.
 #[derive(Debug, Clone)]
 pub struct History {
     pub raid: RaidId,
@@ -25,7 +26,7 @@ pub struct History {
 }
 
 impl History {
-    /// A raid that is not made yet.
+    /// Returns the history of a raid that has no events yet, in epoch 1.
     pub fn new(raid: RaidId, owner: InstanceId) -> History {
         let header = RaidHeader {
             status: RaidStatus::Recruiting,
@@ -34,29 +35,28 @@ impl History {
             current_tasks: 0,
             ended_at: None,
         };
-        let (born, epoch) = (Month(202_701), Epoch(1));
         History {
             raid,
-            born,
+            born: Month(202_701),
             owner,
-            epoch,
+            epoch: Epoch(1),
             seq: Seq::ZERO,
             header,
             create_key: None,
         }
     }
 
-    /// The creation, and the first member's joining, as one append.
+    /// Returns one append with the raid's creation and the leader's joining.
     pub fn creation(&mut self, leader: PlayerId) -> Append {
         self.append([raid_created(self.raid), joined(leader)])
     }
 
-    /// The next events as one append.
+    /// Numbers the events and returns them as one append.
     pub fn append(&mut self, data: impl IntoIterator<Item = EventData>) -> Append {
         self.append_with_op(data, None)
     }
 
-    /// The next events as one append, the last with an op key.
+    /// Numbers the events and returns them as one append; the last event carries the op.
     pub fn append_with_op(
         &mut self,
         data: impl IntoIterator<Item = EventData>,
@@ -91,7 +91,8 @@ impl History {
         let at = CREATED_AT.plus(self.seq.0.cast_signed());
         match &data {
             EventData::RaidStarted { deadline } => {
-                (self.header.status, self.header.deadline) = (RaidStatus::Active, Some(*deadline));
+                self.header.status = RaidStatus::Active;
+                self.header.deadline = Some(*deadline);
             }
             EventData::RaidCompleted { .. } => self.set_ended(RaidStatus::Completed, at),
             EventData::RaidFailed { .. } => self.set_ended(RaidStatus::Failed, at),
@@ -113,30 +114,25 @@ impl History {
     }
 
     fn set_ended(&mut self, status: RaidStatus, at: UnixMillis) {
-        (
-            self.header.status,
-            self.header.deadline,
-            self.header.ended_at,
-        ) = (status, None, Some(at));
+        self.header.status = status;
+        self.header.deadline = None;
+        self.header.ended_at = Some(at);
     }
 }
 
-/// A raid's id.
 pub fn raid(id: u64) -> RaidId {
     RaidId::try_from(id).expect("a raid's id")
 }
 
-/// A player's id.
 pub fn player(id: u64) -> PlayerId {
     PlayerId::try_from(id).expect("a player's id")
 }
 
-/// A task's id.
 pub fn task(id: u64) -> TaskId {
     TaskId::try_from(id).expect("a task's id")
 }
 
-/// An instance that nobody has seen yet.
+/// Returns the record of a new instance, with a random id that its URL contains.
 pub fn instance() -> InstanceRecord {
     let id = Uuid::now_v7();
     InstanceRecord {
@@ -147,7 +143,7 @@ pub fn instance() -> InstanceRecord {
     }
 }
 
-/// An op key.
+/// Returns the hash of an op key of player 1.
 pub fn op(name: &str) -> OpHash {
     OpHash::new(
         "player:1",
@@ -155,12 +151,11 @@ pub fn op(name: &str) -> OpHash {
     )
 }
 
-/// The invite code of a test raid.
+/// Returns the invite code that [`raid_created`] gives a raid.
 pub fn invite_code(raid: RaidId) -> String {
     format!("T{raid:0>7}")
 }
 
-/// The making of a raid.
 pub fn raid_created(raid: RaidId) -> EventData {
     EventData::RaidCreated {
         title: format!("Raid {raid}"),
@@ -174,7 +169,6 @@ pub fn raid_created(raid: RaidId) -> EventData {
     }
 }
 
-/// A player joins.
 pub fn joined(player: PlayerId) -> EventData {
     EventData::MemberJoined {
         player,
@@ -188,7 +182,7 @@ pub fn joined(player: PlayerId) -> EventData {
     }
 }
 
-/// A player leaves.
+/// Returns the event of a player who leaves and thereby releases tasks 1 and 2.
 pub fn left(player: PlayerId) -> EventData {
     EventData::MemberLeft {
         player,
@@ -197,27 +191,25 @@ pub fn left(player: PlayerId) -> EventData {
     }
 }
 
-/// The raid starts.
 pub fn started(deadline: UnixMillis) -> EventData {
     EventData::RaidStarted { deadline }
 }
 
-/// A player completes a task.
+/// Returns the event of a player who completes the raid's first task, number 3.
 pub fn completed_task(player: PlayerId, xp: u64) -> EventData {
-    let sums = (xp, 1);
     EventData::TaskCompleted {
         task: task(3),
         player,
         xp,
         energy: 95,
-        member_xp: sums.0,
-        member_tasks: sums.1,
-        current_xp: sums.0,
-        current_tasks: sums.1,
+        member_xp: xp,
+        member_tasks: 1,
+        current_xp: xp,
+        current_tasks: 1,
     }
 }
 
-/// The backend credits a player.
+/// Returns the event of a contribution, the first that earns XP in the raid.
 pub fn contributed(player: PlayerId, xp: u64) -> EventData {
     EventData::Contributed {
         player,
@@ -231,12 +223,12 @@ pub fn contributed(player: PlayerId, xp: u64) -> EventData {
     }
 }
 
-/// Somebody says something.
+/// Returns the event of a chat message.
 pub fn said(text: &str) -> EventData {
     EventData::Said { text: text.into() }
 }
 
-/// The raid is won by these.
+/// Returns the event of a completed raid, with the players ranked in the given order.
 pub fn won(players: &[PlayerId]) -> EventData {
     let rank = |(player, rank): (&PlayerId, u32)| Rank {
         player: *player,
@@ -250,7 +242,7 @@ pub fn won(players: &[PlayerId]) -> EventData {
     }
 }
 
-/// The raid is lost.
+/// Returns the event of a raid that failed at its deadline.
 pub fn failed() -> EventData {
     EventData::RaidFailed {
         reason: FailReason::Deadline,

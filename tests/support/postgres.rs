@@ -1,4 +1,5 @@
-//! A Postgres database per test, on the server of `RAIDHALL_TEST_POSTGRES_URL` (`scripts/with-services` starts one).
+//! A Postgres database per test, on the server at `RAIDHALL_TEST_POSTGRES_URL`
+//! (`scripts/with-services` starts one).
 
 use std::env;
 
@@ -6,29 +7,28 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 use uuid::Uuid;
 
-/// Names the server.
+/// Environment variable with the URL of the Postgres server.
 pub const SERVER_URL_VARIABLE: &str = "RAIDHALL_TEST_POSTGRES_URL";
 
-/// A database that lives as long as this.
+/// A database of one test. Dropping it drops the database.
 pub struct PostgresDatabase {
     server: PgConnectOptions,
     name: String,
 }
 
 impl PostgresDatabase {
-    /// A new, empty database. Panics if there is no server to make it on: a test that passes without having run would
-    /// say nothing.
+    /// Creates an empty database. Panics if there is no server: a test that passed without having
+    /// run would prove nothing.
     pub async fn create() -> PostgresDatabase {
         let url = env::var(SERVER_URL_VARIABLE).unwrap_or_else(|_| {
             panic!("{SERVER_URL_VARIABLE} is not set: run scripts/with-services cargo test")
         });
-        let server: PgConnectOptions = url.parse().expect("a database url");
+        let server: PgConnectOptions = url.parse().expect("a database URL");
         let name = format!("raidhall_test_{}", Uuid::now_v7().simple());
         run(&server, format!("CREATE DATABASE {name}")).await;
         PostgresDatabase { server, name }
     }
 
-    /// Where the database is.
     pub fn url(&self) -> String {
         self.server
             .clone()
@@ -40,17 +40,15 @@ impl PostgresDatabase {
 
 impl Drop for PostgresDatabase {
     fn drop(&mut self) {
-        let (server, drop) = (
-            self.server.clone(),
-            format!("DROP DATABASE {} WITH (FORCE)", self.name),
-        );
-        // The test's own runtime is busy being left.
+        let server = self.server.clone();
+        let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        // This thread already drives the test's runtime, and a thread can drive only one.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime");
-            runtime.block_on(run(&server, drop));
+            runtime.block_on(run(&server, statement));
         });
         dropping.join().expect("drop the database");
     }
@@ -61,6 +59,6 @@ async fn run(server: &PgConnectOptions, statement: String) {
     connection
         .execute(AssertSqlSafe(statement))
         .await
-        .expect("run on the test server");
-    connection.close().await.expect("close");
+        .expect("run a statement on the test server");
+    connection.close().await.expect("close the connection");
 }

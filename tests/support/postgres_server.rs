@@ -1,4 +1,4 @@
-//! A Postgres server of a test's own, to be killed.
+//! A Postgres server for one test, which the test can kill and restart.
 
 use std::env;
 use std::net::SocketAddr;
@@ -12,13 +12,14 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+/// Environment variable with the directory of `initdb` and `postgres`.
 const BINARIES_VARIABLE: &str = "RAIDHALL_TEST_PG_BIN";
-/// Root may not run Postgres: then this says who does.
+/// Environment variable with the user that runs Postgres, which refuses to run as root.
 const USER_VARIABLE: &str = "RAIDHALL_TEST_PG_USER";
-/// How long a start may take, with the recovery after a crash.
+/// Limit for a start, including recovery after a crash.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server on a directory of its own. Dropping it kills it.
+/// A Postgres server with its own data directory. Dropping it kills the server.
 pub struct PostgresServer {
     directory: TempDir,
     address: SocketAddr,
@@ -26,14 +27,14 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// A running server with an empty `postgres` database.
+    /// Starts a server with an empty `postgres` database.
     pub async fn start() -> PostgresServer {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::set_permissions(
             directory.path(),
             std::os::unix::fs::PermissionsExt::from_mode(0o777),
         )
-        .expect("a directory for everybody");
+        .expect("make the directory accessible to the Postgres user");
         let data = directory.path().join("data");
         let mut initdb = postgres_command("initdb");
         initdb.arg("-D").arg(&data).args([
@@ -45,12 +46,12 @@ impl PostgresServer {
             "UTF8",
             "--no-sync",
         ]);
-        let made = initdb
+        let output = initdb
             .current_dir(directory.path())
             .output()
             .await
             .expect("initdb runs");
-        assert!(made.status.success(), "{made:?}");
+        assert!(output.status.success(), "initdb failed: {output:?}");
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
@@ -62,19 +63,19 @@ impl PostgresServer {
         }
     }
 
-    /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// `kill -9` to its postmaster, which takes every session with it, and a new start on the same directory.
+    /// Kills the postmaster with SIGKILL, which ends every database session, and starts a server on
+    /// the same data directory.
     pub async fn crash_and_recover(&mut self) {
         self.server.kill().await.expect("kill the postmaster");
         self.server = serve(&self.directory.path().join("data"), self.address).await;
     }
 
-    /// What `pg_ctl restart -m immediate` does: every session is ended without a word, and what was not committed is
-    /// gone.
+    /// Restarts the server as `pg_ctl restart -m immediate` does: every database session is ended
+    /// without a clean shutdown, and uncommitted work is lost.
     pub async fn restart_immediately(&mut self) {
         let id = self.server.id().expect("a postmaster that runs");
         let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("a process id");
@@ -84,8 +85,8 @@ impl PostgresServer {
     }
 }
 
-/// A server that takes connections. The sessions of one that was killed may still be ending: until then it won't
-/// start.
+/// Starts a server on a data directory and waits until it accepts connections. Retries, because the
+/// backends of a killed postmaster may still be ending, and a new one does not start before that.
 async fn serve(data: &Path, address: SocketAddr) -> Child {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
@@ -107,22 +108,22 @@ async fn serve(data: &Path, address: SocketAddr) -> Child {
         let mut server = command.spawn().expect("start postgres");
         while server.try_wait().expect("its status").is_none() {
             let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
-            let mine = pid_file.lines().next() == server.id().map(|id| id.to_string()).as_deref();
-            if mine && pid_file.lines().any(|line| line.starts_with("ready")) {
+            let is_own = pid_file.lines().next() == server.id().map(|id| id.to_string()).as_deref();
+            if is_own && pid_file.lines().any(|line| line.starts_with("ready")) {
                 return server;
             }
             assert!(
                 Instant::now() < deadline,
-                "postgres does not start: {pid_file}"
+                "postgres did not start in time: {pid_file}"
             );
             sleep(Duration::from_millis(50)).await;
         }
-        assert!(Instant::now() < deadline, "postgres does not start");
+        assert!(Instant::now() < deadline, "postgres did not start in time");
         sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// One of Postgres's programs, as a user who may run it.
+/// Returns a command that runs one of Postgres's programs as the user of [`USER_VARIABLE`], if set.
 fn postgres_command(program: &str) -> Command {
     let directory = env::var_os(BINARIES_VARIABLE).map(PathBuf::from);
     let directory =

@@ -1,4 +1,4 @@
-//! Real server processes on a database of their own, each ended by its own id.
+//! Real server processes on the database of one test. Each is signalled by its own process id.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -26,13 +26,13 @@ use super::postgres::PostgresDatabase;
 use super::postgres_server::PostgresServer;
 use super::proxy::Proxy;
 
-/// What signs tokens unless a test says otherwise.
+/// Secret that signs tokens unless a test sets another.
 pub const SECRET: &str = "a secret for tests, of thirty-two bytes and more";
-/// How long a server may take to say that it serves.
+/// Limit for a server's start, until it prints its address.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What every server of these tests is told: any free port, no metrics, and limits that a test does not run into
-/// unless it wants to.
+/// Default settings of every test server: any free port, no metrics listener, and limits so high
+/// that only a test that lowers them reaches them.
 const DEFAULT_SETTINGS: [(&str, &str); 13] = [
     ("SERVER__LISTEN", "127.0.0.1:0"),
     ("TELEMETRY__METRICS_LISTEN", ""),
@@ -49,7 +49,8 @@ const DEFAULT_SETTINGS: [(&str, &str); 13] = [
     ("LIMITS__HANDSHAKES_PER_SECOND", "100000"),
 ];
 
-/// A database, and a place for the servers on it.
+/// A database and the directory in which its servers run. If the test panics, dropping it prints
+/// the last 400 lines of the servers' logs.
 pub struct TestDatabase {
     directory: TempDir,
     database: Option<PostgresDatabase>,
@@ -59,7 +60,7 @@ pub struct TestDatabase {
 }
 
 impl TestDatabase {
-    /// On a SQLite file that does not exist yet.
+    /// Returns a database in a SQLite file that does not exist yet.
     pub async fn sqlite() -> TestDatabase {
         let directory = tempfile::tempdir().expect("a directory");
         TestDatabase {
@@ -71,24 +72,25 @@ impl TestDatabase {
         }
     }
 
-    /// On an empty Postgres database.
+    /// Creates an empty Postgres database.
     pub async fn postgres() -> TestDatabase {
-        let mut site = Self::sqlite().await;
-        site.database = Some(PostgresDatabase::create().await);
-        site
+        let mut database = Self::sqlite().await;
+        database.database = Some(PostgresDatabase::create().await);
+        database
     }
 
-    /// On an empty Postgres database behind a proxy.
+    /// Creates an empty Postgres database, which the servers reach through a proxy.
     pub async fn proxied() -> TestDatabase {
-        let mut site = Self::postgres().await;
-        site.proxy = Some(site.add_proxy().await.0);
-        site
+        let mut database = Self::postgres().await;
+        database.proxy = Some(database.add_proxy().await.0);
+        database
     }
 
-    /// A proxy more in front of Postgres, and the URL that leads through it.
+    /// Starts another proxy in front of Postgres. Returns it with the database's URL through it.
     pub async fn add_proxy(&self) -> (Proxy, String) {
-        let url = reqwest::Url::parse(&self.direct_url()).expect("a database url");
-        let (host, port) = (url.host_str().expect("a host"), url.port().expect("a port"));
+        let url = reqwest::Url::parse(&self.direct_url()).expect("a database URL");
+        let host = url.host_str().expect("a host");
+        let port = url.port().expect("a port");
         let address = tokio::net::lookup_host((host, port))
             .await
             .expect("an address")
@@ -98,28 +100,25 @@ impl TestDatabase {
         (proxy, url)
     }
 
-    /// On a Postgres server of its own.
-    pub async fn on_server(cluster: &PostgresServer) -> TestDatabase {
-        let mut site = Self::sqlite().await;
-        site.external_url = Some(format!(
-            "postgres://raidhall@{}/postgres",
-            cluster.address()
-        ));
-        site
+    /// Returns the `postgres` database of a test's own Postgres server.
+    pub async fn on_server(server: &PostgresServer) -> TestDatabase {
+        let mut database = Self::sqlite().await;
+        database.external_url = Some(format!("postgres://raidhall@{}/postgres", server.address()));
+        database
     }
 
-    /// The proxy in front of Postgres.
+    /// Returns the proxy of [`Self::proxied`]. Panics if there is none.
     pub fn proxy(&self) -> &Proxy {
-        self.proxy.as_ref().expect("a site with a proxy")
+        self.proxy.as_ref().expect("a database with a proxy")
     }
 
-    /// Where the servers find the database.
+    /// Returns the URL that the servers use: through the proxy, if there is one.
     pub fn url(&self) -> String {
         let direct = self.direct_url();
         let Some(proxy) = &self.proxy else {
             return direct;
         };
-        url_through(proxy, reqwest::Url::parse(&direct).expect("a database url"))
+        url_through(proxy, reqwest::Url::parse(&direct).expect("a database URL"))
     }
 
     fn direct_url(&self) -> String {
@@ -133,36 +132,36 @@ impl TestDatabase {
         }
     }
 
-    /// The database as the server's own library opens it, past the proxy.
+    /// Opens the database directly, not through the proxy, as the only instance.
     pub async fn store(&self) -> Arc<dyn Store> {
         let url = self.direct_url();
         if url.starts_with("sqlite") {
-            return Arc::new(SqliteStore::open(&url, 2).await.expect("open"));
+            return Arc::new(SqliteStore::open(&url, 2).await.expect("open the database"));
         }
         Arc::new(self.postgres_store(url, true).await)
     }
 
-    /// The same database as instances open it that share it.
+    /// Opens the Postgres database directly, as an instance that shares it with others.
     pub async fn shared_store(&self) -> Arc<dyn Store> {
         Arc::new(self.postgres_store(self.direct_url(), false).await)
     }
 
-    async fn postgres_store(&self, url: String, alone: bool) -> PostgresStore {
+    async fn postgres_store(&self, url: String, is_exclusive: bool) -> PostgresStore {
         let options = PostgresOptions {
             url,
             connections_max: 4,
             statement_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
-            is_exclusive: alone,
+            is_exclusive,
         };
         PostgresStore::connect(options).await.expect("connect")
     }
 
-    /// The database with its schema, before any server has seen it.
+    /// Creates the schema and opens the database, before any server has used it.
     pub async fn migrated_store(&self) -> Arc<dyn Store> {
         let url = self.direct_url();
         if url.starts_with("sqlite") {
-            let store = SqliteStore::open(&url, 2).await.expect("open");
+            let store = SqliteStore::open(&url, 2).await.expect("open the database");
             store
                 .migrate(Duration::from_secs(10))
                 .await
@@ -174,7 +173,7 @@ impl TestDatabase {
         Arc::new(store)
     }
 
-    /// A command of the `raidhall` program, for this database.
+    /// Returns a command that runs the `raidhall` program on this database.
     pub fn command(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
         self.command_of(env!("CARGO_BIN_EXE_raidhall"), arguments, settings)
     }
@@ -197,17 +196,17 @@ impl TestDatabase {
         command
     }
 
-    /// A server that serves.
+    /// Starts a server with the default settings and waits until it serves.
     pub async fn start(&self) -> TestServer {
         self.start_with(&[]).await
     }
 
-    /// A server with settings of its own, such as `("LIMITS__WATCHES", "2")`.
+    /// Starts a server with additional settings, such as `("LIMITS__WATCHES", "2")`.
     pub async fn start_with(&self, settings: &[(&str, &str)]) -> TestServer {
         self.start_with_environment(settings, &[]).await
     }
 
-    /// The same, with more in its environment than settings.
+    /// Starts a server with additional settings and environment variables.
     pub async fn start_with_environment(
         &self,
         settings: &[(&str, &str)],
@@ -218,7 +217,7 @@ impl TestDatabase {
         self.launch(command).await
     }
 
-    /// A server that may open so many files, from its start.
+    /// Starts a server that can have at most `count` files open, from its start.
     pub async fn start_with_open_files_max(
         &self,
         count: u64,
@@ -239,12 +238,12 @@ impl TestDatabase {
             .path()
             .join(format!("server-{}.log", self.logs.lock().len()));
         self.logs.lock().push(log.clone());
-        command.stderr(File::create(&log).expect("a log"));
+        command.stderr(File::create(&log).expect("create the log"));
         let mut child = command.spawn().expect("start a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = timeout(START_TIMEOUT, stdout.next_line())
             .await
-            .expect("a server starts in time");
+            .expect("the server did not start in time");
         let Some(line) = line.expect("its output") else {
             let status = child.wait().await;
             let log = std::fs::read_to_string(&log).unwrap_or_default();
@@ -261,7 +260,7 @@ impl TestDatabase {
         }
     }
 
-    /// A token that the servers believe.
+    /// Returns a token that servers with [`SECRET`] accept. Its subject is the player, or `tests`.
     pub fn token(&self, scope: Scope, player: Option<&PlayerRef>, ttl: Duration) -> String {
         let secret = AuthSecret::new(SECRET).expect("a secret");
         let now = SystemTime::now()
@@ -274,7 +273,7 @@ impl TestDatabase {
         Auth::new(&secret, Config::default().auth).mint_scoped(scope, &subject, name, ttl, now)
     }
 
-    /// Whether nothing has been written here.
+    /// Returns whether the directory is empty: no server has written a file.
     pub fn is_empty(&self) -> bool {
         std::fs::read_dir(self.directory.path())
             .expect("a directory")
@@ -282,7 +281,7 @@ impl TestDatabase {
             .is_none()
     }
 
-    /// What all servers here logged.
+    /// Returns the logs of all servers, one after the other.
     pub fn logs(&self) -> String {
         let logs = self.logs.lock();
         logs.iter()
@@ -303,14 +302,14 @@ impl Drop for TestDatabase {
             let logged = self.logs();
             let lines: Vec<_> = logged.lines().collect();
             println!(
-                "--- the servers' last words\n{}",
+                "--- the end of the servers' logs\n{}",
                 lines[lines.len().saturating_sub(400)..].join("\n")
             );
         }
     }
 }
 
-/// A server process. Dropping it kills it.
+/// A server process. Dropping it kills the process.
 pub struct TestServer {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -319,36 +318,36 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    /// Where it serves.
+    /// Returns the address at which the server serves.
     pub const fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("signal a server");
     }
 
-    /// `kill -9`, and no process any more.
+    /// Kills the server with SIGKILL and waits until the process is gone.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("kill a server");
     }
 
-    /// How it ended; it has so long.
+    /// Waits until the server ends and returns its exit code; `None` if a signal ended it. Panics
+    /// if the server still runs after `patience`.
     pub async fn exit_code(&mut self, patience: Duration) -> Option<i32> {
-        let ended = timeout(patience, self.child.wait()).await;
-        ended
-            .expect("the server ends in time")
+        let status = timeout(patience, self.child.wait()).await;
+        status
+            .expect("the server did not end in time")
             .expect("its status")
             .code()
     }
 
-    /// Whether it still runs.
+    /// Returns whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("its status").is_none()
     }
 
-    /// What else it wrote to standard output by its end.
+    /// Waits until standard output is closed and returns the lines that have not been read yet.
     pub async fn remaining_output(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         while let Ok(Some(line)) = self.stdout.next_line().await {
@@ -357,18 +356,18 @@ impl TestServer {
         lines
     }
 
-    /// What it logged.
+    /// Returns the server's log so far.
     pub fn logs(&self) -> String {
         std::fs::read_to_string(&self.log).expect("its log")
     }
 
-    /// What it has used so far, and holds now.
+    /// Returns the CPU time that the process has used so far and the memory that it holds now.
     pub fn usage(&self) -> ProcessUsage {
         ProcessUsage::from_pid(self.pid().as_raw_nonzero().get().unsigned_abs())
             .expect("a server that runs")
     }
 
-    /// Lets it open no more than so many files.
+    /// Limits the number of files that the process can have open.
     pub fn set_open_files_max(&self, count: u64) {
         let limit = Rlimit {
             current: Some(count),

@@ -1,4 +1,5 @@
-//! A TCP proxy on loopback that misbehaves on demand: it cuts, stalls without a word, loses answers, and is slow.
+//! A TCP proxy on loopback with faults on demand: it cuts connections, holds bytes back, loses the
+//! server's replies, changes them, or is slow.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -15,70 +16,71 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// What a slow link may buffer on its way, so that slowness is felt at once at the other end.
+/// Size of a slow proxy's buffers in bytes: small, so that the server notices the slowness at once.
 const SLOW_BUFFER: usize = 4 * 1024;
-/// The smallest that Linux allows: with it the sender's buffer on loopback is no larger than on a real network.
+/// Maximum segment size of a slow proxy's connection to the server, in bytes; the smallest that
+/// Linux allows. With it, the server's send buffer on loopback is no larger than on a real network.
 const SLOW_SEGMENT: u32 = 536;
 
-/// Which way bytes go.
+/// The direction in which bytes flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     ToServer,
     ToClient,
 }
 
-/// What becomes of those who connect.
+/// The treatment of new connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NewConnections {
     Accepted,
-    /// Accepted, and dropped at once.
+    /// Connections are accepted, and dropped at once.
     Refused,
-    /// Served, but nothing goes this way until [`Proxy::release`].
+    /// Connections are served, but nothing passes in these directions until [`Proxy::release`].
     Held([bool; 2]),
 }
 
-/// A proxy. Dropping it cuts everything.
+/// A running proxy. Dropping it cuts all connections.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<ProxyState>,
     accepting: JoinHandle<()>,
 }
 
-/// What is left of what the server says.
+/// A function from a chunk that the server sent to the bytes that the client gets instead.
 type ResponseFilter = Box<dyn Fn(&[u8]) -> Vec<u8> + Send + Sync>;
 
 struct ProxyState {
     server: Mutex<SocketAddr>,
     new_connections: Mutex<NewConnections>,
     connections: Mutex<Vec<Arc<watch::Sender<ProxiedConnection>>>>,
-    /// Bytes a second towards the client.
+    /// Speed limit towards the client; `None` for no limit.
     bytes_per_second: Option<u64>,
     lost_answers: AtomicU64,
     response_filter: Mutex<Option<ResponseFilter>>,
     filtered_chunks: AtomicU64,
 }
 
-/// How one connection stands.
+/// The faults that apply to one connection.
 #[derive(Debug, Clone, Copy, Default)]
 struct ProxiedConnection {
     is_held: [bool; 2],
-    /// The next bytes of the server vanish, and the connection with them.
+    /// The server's next bytes are dropped, and the connection is cut.
     lose_answer: bool,
     is_cut: bool,
 }
 
 impl Proxy {
-    /// Forwards to a server as fast as it can.
+    /// Starts a proxy to a server without a speed limit.
     pub async fn to(server: SocketAddr) -> Proxy {
         Self::start(server, None).await
     }
 
-    /// Forwards to a server over a link that brings so many bytes a second to the client.
+    /// Starts a proxy to a server with a speed limit towards the client, for each connection.
     pub async fn slow(server: SocketAddr, bytes_per_second: u64) -> Proxy {
         Self::start(server, Some(bytes_per_second)).await
     }
 
-    async fn start(server: SocketAddr, pace: Option<u64>) -> Proxy {
+    async fn start(server: SocketAddr, bytes_per_second: Option<u64>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0")
             .await
             .expect("bind the proxy");
@@ -87,7 +89,7 @@ impl Proxy {
             server: Mutex::new(server),
             new_connections: Mutex::new(NewConnections::Accepted),
             connections: Mutex::default(),
-            bytes_per_second: pace,
+            bytes_per_second,
             lost_answers: AtomicU64::new(0),
             response_filter: Mutex::default(),
             filtered_chunks: AtomicU64::new(0),
@@ -100,122 +102,125 @@ impl Proxy {
         }
     }
 
-    /// Where clients connect.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sends those who connect from now on to another server.
+    /// Forwards new connections to another server; open ones stay.
     pub fn set_server(&self, server: SocketAddr) {
         *self.shared.server.lock() = server;
     }
 
-    /// Breaks every connection.
+    /// Cuts every open connection.
     pub fn cut(&self) {
-        self.update_connections(|gate| gate.is_cut = true);
+        self.update_connections(|faults| faults.is_cut = true);
     }
 
-    /// Breaks every connection, and each new one.
+    /// Cuts every open connection, and each new one until [`Self::release`].
     pub fn refuse(&self) {
         *self.shared.new_connections.lock() = NewConnections::Refused;
         self.cut();
     }
 
-    /// Lets nothing through this way, on any connection, without a word to anybody.
-    pub fn hold(&self, ways: &[Direction]) {
-        *self.shared.new_connections.lock() = NewConnections::Held(held(ways));
-        self.hold_open_connections(ways);
+    /// Holds all bytes back in these directions, on open and new connections, which stay open.
+    pub fn hold(&self, directions: &[Direction]) {
+        *self.shared.new_connections.lock() = NewConnections::Held(held(directions));
+        self.hold_open_connections(directions);
     }
 
-    /// Lets nothing through this way on the connections that there are; new ones are served.
-    pub fn hold_open_connections(&self, ways: &[Direction]) {
-        self.update_connections(|gate| gate.is_held = held(ways));
+    /// Holds all bytes back in these directions on the open connections; new ones are not affected.
+    pub fn hold_open_connections(&self, directions: &[Direction]) {
+        self.update_connections(|faults| faults.is_held = held(directions));
     }
 
-    /// Everything goes on; what was held arrives, even if its sender is gone.
+    /// Accepts connections again and holds nothing back. Bytes that were held back arrive, even if
+    /// their sender is gone.
     pub fn release(&self) {
         *self.shared.new_connections.lock() = NewConnections::Accepted;
-        self.update_connections(|gate| gate.is_held = [false; 2]);
+        self.update_connections(|faults| faults.is_held = [false; 2]);
     }
 
-    /// On each connection that there is, the server's next bytes vanish and the connection breaks: whatever was asked
-    /// has been done, and nobody knows.
+    /// Drops the server's next bytes on each open connection, and then cuts it: the server has done
+    /// what was requested, but the client does not learn it.
     pub fn lose_answers(&self) {
-        self.update_connections(|gate| gate.lose_answer = true);
+        self.update_connections(|faults| faults.lose_answer = true);
     }
 
-    /// How many answers vanished.
+    /// Returns the number of replies that [`Self::lose_answers`] dropped.
     pub fn lost_answers(&self) -> u64 {
         self.shared.lost_answers.load(Ordering::Relaxed)
     }
 
-    /// From now on the client hears what this leaves of what the server says, piece by piece.
-    pub fn filter_responses(&self, censor: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) {
-        *self.shared.response_filter.lock() = Some(Box::new(censor));
+    /// Passes each chunk that the server sends through a filter on its way to the client.
+    pub fn filter_responses(&self, filter: impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static) {
+        *self.shared.response_filter.lock() = Some(Box::new(filter));
     }
 
-    /// The client hears everything again.
+    /// Removes the filter of [`Self::filter_responses`].
     pub fn stop_filtering(&self) {
         *self.shared.response_filter.lock() = None;
     }
 
-    /// How many pieces were changed by a censor.
+    /// Returns the number of chunks that a filter has changed.
     pub fn filtered_chunks(&self) -> u64 {
         self.shared.filtered_chunks.load(Ordering::Relaxed)
     }
 
     fn update_connections(&self, change: impl Fn(&mut ProxiedConnection)) {
-        let mut links = self.shared.connections.lock();
-        links.retain(|link| link.receiver_count() > 0);
-        links.iter().for_each(|link| link.send_modify(&change));
+        let mut connections = self.shared.connections.lock();
+        connections.retain(|connection| connection.receiver_count() > 0);
+        for connection in &*connections {
+            connection.send_modify(&change);
+        }
     }
 }
 
 impl ProxyState {
-    fn filter_response<'a>(&self, said: &'a [u8]) -> Cow<'a, [u8]> {
-        let Some(left) = self
+    fn filter_response<'a>(&self, chunk: &'a [u8]) -> Cow<'a, [u8]> {
+        let Some(filtered) = self
             .response_filter
             .lock()
             .as_ref()
-            .map(|censor| censor(said))
+            .map(|filter| filter(chunk))
         else {
-            return said.into();
+            return chunk.into();
         };
-        if left != said {
+        if filtered != chunk {
             self.filtered_chunks.fetch_add(1, Ordering::Relaxed);
         }
-        left.into()
+        filtered.into()
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.accepting.abort();
-        self.update_connections(|gate| gate.is_cut = true);
+        self.update_connections(|faults| faults.is_cut = true);
     }
 }
 
-fn held(ways: &[Direction]) -> [bool; 2] {
+fn held(directions: &[Direction]) -> [bool; 2] {
     [
-        ways.contains(&Direction::ToServer),
-        ways.contains(&Direction::ToClient),
+        directions.contains(&Direction::ToServer),
+        directions.contains(&Direction::ToClient),
     ]
 }
 
 async fn accept(listener: TcpListener, shared: Arc<ProxyState>) {
     while let Ok((client, _)) = listener.accept().await {
-        let newcomers = *shared.new_connections.lock();
-        let gate = match newcomers {
+        let treatment = *shared.new_connections.lock();
+        let faults = match treatment {
             NewConnections::Refused => continue,
             NewConnections::Accepted => ProxiedConnection::default(),
-            NewConnections::Held(held) => ProxiedConnection {
-                is_held: held,
+            NewConnections::Held(is_held) => ProxiedConnection {
+                is_held,
                 ..ProxiedConnection::default()
             },
         };
-        let link = Arc::new(watch::Sender::new(gate));
-        let gates = (link.subscribe(), link.subscribe());
-        shared.connections.lock().push(Arc::clone(&link));
+        let connection = Arc::new(watch::Sender::new(faults));
+        let faults_to_server = connection.subscribe();
+        let faults_to_client = connection.subscribe();
+        shared.connections.lock().push(Arc::clone(&connection));
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
             let _ = client.set_nodelay(true);
@@ -224,23 +229,23 @@ async fn accept(listener: TcpListener, shared: Arc<ProxyState>) {
                 return;
             };
             let _ = server.set_nodelay(true);
-            let ((from_client, to_client), (from_server, to_server)) =
-                (client.into_split(), server.into_split());
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
             tokio::join!(
                 pump(
                     from_client,
                     to_server,
                     Direction::ToServer,
-                    gates.0,
-                    &link,
+                    faults_to_server,
+                    &connection,
                     &shared
                 ),
                 pump(
                     from_server,
                     to_client,
                     Direction::ToClient,
-                    gates.1,
-                    &link,
+                    faults_to_client,
+                    &connection,
                     &shared
                 ),
             );
@@ -248,8 +253,8 @@ async fn accept(listener: TcpListener, shared: Arc<ProxyState>) {
     }
 }
 
-async fn connect(server: SocketAddr, slow: bool) -> std::io::Result<TcpStream> {
-    if !slow {
+async fn connect(server: SocketAddr, is_slow: bool) -> std::io::Result<TcpStream> {
+    if !is_slow {
         return TcpStream::connect(server).await;
     }
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
@@ -261,17 +266,19 @@ async fn connect(server: SocketAddr, slow: bool) -> std::io::Result<TcpStream> {
         .await
 }
 
+/// Copies bytes in one direction until the sender closes it, reading or writing fails, or the
+/// connection is cut.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    way: Direction,
-    mut gate: watch::Receiver<ProxiedConnection>,
-    link: &watch::Sender<ProxiedConnection>,
+    direction: Direction,
+    mut faults: watch::Receiver<ProxiedConnection>,
+    connection: &watch::Sender<ProxiedConnection>,
     shared: &ProxyState,
 ) {
-    let pace = shared
+    let bytes_per_second = shared
         .bytes_per_second
-        .filter(|_| way == Direction::ToClient);
+        .filter(|_| direction == Direction::ToClient);
     let mut buffer = vec![
         0;
         if shared.bytes_per_second.is_some() {
@@ -282,40 +289,44 @@ async fn pump(
     ];
     loop {
         let read = tokio::select! { biased;
-            _ = gate.wait_for(|gate| gate.is_cut) => return,
+            _ = faults.wait_for(|faults| faults.is_cut) => return,
             read = from.read(&mut buffer) => read,
         };
         let Ok(count) = read else { break };
-        let open = |gate: &ProxiedConnection| gate.is_cut || !gate.is_held[way as usize];
-        let Ok(now) = gate.wait_for(open).await.map(|gate| *gate) else {
+        let may_proceed =
+            |faults: &ProxiedConnection| faults.is_cut || !faults.is_held[direction as usize];
+        let Ok(current) = faults.wait_for(may_proceed).await.map(|faults| *faults) else {
             return;
         };
-        if now.is_cut {
+        if current.is_cut {
             return;
         }
         if count == 0 {
             let _ = to.shutdown().await;
             return;
         }
-        if way == Direction::ToClient && now.lose_answer {
+        if direction == Direction::ToClient && current.lose_answer {
             shared.lost_answers.fetch_add(1, Ordering::Relaxed);
             break;
         }
-        let passed = match way {
+        let passed = match direction {
             Direction::ToServer => Cow::Borrowed(&buffer[..count]),
             Direction::ToClient => shared.filter_response(&buffer[..count]),
         };
         let written = tokio::select! { biased;
-            _ = gate.wait_for(|gate| gate.is_cut) => return,
+            _ = faults.wait_for(|faults| faults.is_cut) => return,
             written = to.write_all(&passed) => written,
         };
         if written.is_err() {
             break;
         }
-        if let Some(pace) = pace {
-            sleep(Duration::from_secs_f64(count as f64 / pace as f64)).await;
+        if let Some(bytes_per_second) = bytes_per_second {
+            sleep(Duration::from_secs_f64(
+                count as f64 / bytes_per_second as f64,
+            ))
+            .await;
         }
     }
-    // Whatever broke one way broke the other.
-    link.send_modify(|gate| gate.is_cut = true);
+    // An error in one direction ends the other, too.
+    connection.send_modify(|faults| faults.is_cut = true);
 }

@@ -1,4 +1,5 @@
-//! A Redis server of a test's own, to be killed, paused and restarted; or three of them as a Redis Cluster.
+//! A Redis server for one test, which the test can kill, pause and restart; or three of them as a
+//! Redis Cluster.
 
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,12 +15,14 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+/// Environment variable with the path of `redis-server`.
 const BINARY_VARIABLE: &str = "RAIDHALL_TEST_REDIS_SERVER";
-/// How long a start may take.
+/// Limit for the start of a server or of a cluster.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Number of hash slots of a Redis Cluster.
 const SLOTS: u16 = 16_384;
 
-/// A server on a directory and port of its own. Dropping it kills it.
+/// A Redis server with its own directory and port. Dropping it kills the server.
 pub struct RedisProcess {
     directory: TempDir,
     address: SocketAddr,
@@ -28,12 +31,12 @@ pub struct RedisProcess {
 }
 
 impl RedisProcess {
-    /// A running server that lets everybody in.
+    /// Starts a server without TLS and without a password.
     pub async fn start() -> RedisProcess {
         Self::start_with("").await
     }
 
-    /// A running server with more lines in its configuration file.
+    /// Starts a server with additional lines in its configuration file.
     pub async fn start_with(lines: &str) -> RedisProcess {
         Self::start_in(tempfile::tempdir().expect("a directory"), |port| {
             format!("port {port}\n{lines}")
@@ -41,7 +44,7 @@ impl RedisProcess {
         .await
     }
 
-    /// A running server that speaks TLS alone, with this certificate and key, in PEM.
+    /// Starts a server that accepts only TLS, with this certificate and key in PEM.
     pub async fn start_tls(certificate: &str, key: &str) -> RedisProcess {
         let directory = tempfile::tempdir().expect("a directory");
         let write = |name: &str, pem: &str| {
@@ -49,7 +52,8 @@ impl RedisProcess {
             std::fs::write(&path, pem).expect("write a file");
             path.display().to_string()
         };
-        let (certificate, key) = (write("certificate.pem", certificate), write("key.pem", key));
+        let certificate = write("certificate.pem", certificate);
+        let key = write("key.pem", key);
         let lines = format!(
             "tls-cert-file {certificate}\ntls-key-file {key}\ntls-ca-cert-file {certificate}\ntls-auth-clients no"
         );
@@ -71,38 +75,37 @@ impl RedisProcess {
         }
     }
 
-    /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its URL.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// A connection of the test's own.
+    /// Opens a connection for the test itself.
     pub async fn connect(&self) -> MultiplexedConnection {
         connect(&self.url()).await.expect("connect to Redis")
     }
 
-    /// `kill -9`.
+    /// Kills the server with SIGKILL.
     pub async fn kill(&mut self) {
         self.server.kill().await.expect("kill Redis");
     }
 
-    /// `kill -9`, and a new start on the same port: it remembers nothing, except its place in a cluster.
+    /// Kills the server with SIGKILL and starts one on the same port. It has no data, but keeps its
+    /// place in a cluster.
     pub async fn restart(&mut self) {
         self.kill().await;
         self.server = serve(self.directory.path(), &self.configuration).await;
     }
 
-    /// SIGSTOP: it keeps its connections and says nothing.
+    /// Suspends the server with SIGSTOP: connections stay open, but nothing is answered.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT.
+    /// Resumes the server with SIGCONT.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -114,34 +117,38 @@ impl RedisProcess {
     }
 }
 
-/// Connects to the server of a URL.
+/// Connects to the server at a URL.
 pub async fn connect(url: &str) -> RedisResult<MultiplexedConnection> {
     Client::open(url)?.get_multiplexed_async_connection().await
 }
 
-/// What is left of what a server says (RESP3) without the messages of a channel that are in it whole.
+/// Returns a filter for a server's output (RESP3) that removes a channel's messages. A message that
+/// is split between two chunks passes.
 pub fn without_messages(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
     let header = format!(
         ">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$",
         channel.len()
     )
     .into_bytes();
-    move |said| {
-        let (mut left, mut rest) = (Vec::new(), said);
+    move |output| {
+        let mut passed = Vec::new();
+        let mut rest = output;
         while !rest.is_empty() {
             match rest.strip_prefix(&*header).and_then(skip_bulk_string) {
                 Some(after) => rest = after,
                 None => {
-                    left.push(rest[0]);
+                    passed.push(rest[0]);
                     rest = &rest[1..];
                 }
             }
         }
-        left
+        passed
     }
 }
 
-/// What a server says (RESP3), every second message of a channel before the one that came before it.
+/// Returns a filter for a server's output (RESP3) that swaps each two successive messages of a
+/// channel: it holds the first back until the second has passed. A message that is split between
+/// two chunks passes unchanged.
 pub fn with_messages_swapped(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<> {
     let header = format!(
         ">3\r\n$7\r\nmessage\r\n${}\r\n{channel}\r\n$",
@@ -149,52 +156,54 @@ pub fn with_messages_swapped(channel: &str) -> impl Fn(&[u8]) -> Vec<u8> + use<>
     )
     .into_bytes();
     let held = parking_lot::Mutex::new(None::<Vec<u8>>);
-    move |said| {
-        let (mut left, mut rest) = (Vec::new(), said);
+    move |output| {
+        let mut passed = Vec::new();
+        let mut rest = output;
         while !rest.is_empty() {
             match rest.strip_prefix(&*header).and_then(skip_bulk_string) {
                 Some(after) => {
                     let message = &rest[..rest.len() - after.len()];
                     let mut held = held.lock();
                     match held.take() {
-                        Some(earlier) => left.extend([message, &earlier].concat()),
+                        Some(earlier) => passed.extend([message, &earlier].concat()),
                         None => *held = Some(message.to_vec()),
                     }
                     rest = after;
                 }
                 None => {
-                    left.push(rest[0]);
+                    passed.push(rest[0]);
                     rest = &rest[1..];
                 }
             }
         }
-        left
+        passed
     }
 }
 
-/// What follows a bulk string, of which the `$` is gone already.
-fn skip_bulk_string(said: &[u8]) -> Option<&[u8]> {
-    let end = said.windows(2).position(|pair| pair == b"\r\n")?;
-    let length: usize = std::str::from_utf8(&said[..end]).ok()?.parse().ok()?;
-    said.get(end + 2 + length + 2..)
+/// Returns the bytes after a bulk string whose `$` has already been removed; `None` if the string
+/// is incomplete.
+fn skip_bulk_string(output: &[u8]) -> Option<&[u8]> {
+    let end = output.windows(2).position(|pair| pair == b"\r\n")?;
+    let length: usize = std::str::from_utf8(&output[..end]).ok()?.parse().ok()?;
+    output.get(end + 2 + length + 2..)
 }
 
-/// Three masters that share the slots.
+/// A Redis Cluster of three masters, each with a third of the hash slots.
 pub struct RedisCluster {
     pub nodes: Vec<RedisProcess>,
 }
 
 impl RedisCluster {
-    /// A running cluster whose nodes have more lines in their configuration files.
+    /// Starts a cluster whose nodes have additional lines in their configuration files.
     pub async fn start_with(lines: &str) -> RedisCluster {
         let mut nodes = Vec::new();
         let mut bus_ports = Vec::new();
         for _ in 0..3 {
             let bus_port = free_address().await.port();
-            let own = format!(
+            let node_lines = format!(
                 "cluster-enabled yes\ncluster-port {bus_port}\ncluster-node-timeout 1000\n{lines}"
             );
-            nodes.push(RedisProcess::start_with(&own).await);
+            nodes.push(RedisProcess::start_with(&node_lines).await);
             bus_ports.push(bus_port);
         }
         let mut first = nodes[0].connect().await;
@@ -206,7 +215,7 @@ impl RedisCluster {
             add.arg("ADDSLOTSRANGE").arg(begin).arg(end);
             add.exec_async(&mut node.connect().await)
                 .await
-                .expect("give a node its slots");
+                .expect("assign slots to a node");
             let mut meet = redis::cmd("CLUSTER");
             meet.arg("MEET")
                 .arg("127.0.0.1")
@@ -219,7 +228,7 @@ impl RedisCluster {
         cluster
     }
 
-    /// Waits until every node says that the cluster is whole.
+    /// Waits until every node reports that the cluster is complete. Panics after 20 s.
     pub async fn settle(&self) {
         let deadline = Instant::now() + START_TIMEOUT;
         for node in &self.nodes {
@@ -229,13 +238,13 @@ impl RedisCluster {
                 let state: String = info
                     .query_async(&mut node.connect().await)
                     .await
-                    .expect("ask a node");
+                    .expect("read the cluster state of a node");
                 if state.contains("cluster_state:ok") && state.contains("cluster_known_nodes:3") {
                     break;
                 }
                 assert!(
                     Instant::now() < deadline,
-                    "the cluster does not form: {state}"
+                    "the cluster did not form in time: {state}"
                 );
                 sleep(Duration::from_millis(20)).await;
             }
@@ -250,7 +259,7 @@ async fn free_address() -> SocketAddr {
     free.local_addr().expect("its address")
 }
 
-/// A server that takes connections.
+/// Starts a server and waits until it accepts connections.
 async fn serve(directory: &Path, configuration: &str) -> Child {
     let binary = env::var_os(BINARY_VARIABLE)
         .unwrap_or_else(|| panic!("{BINARY_VARIABLE} is not set: run `make test`"));
@@ -273,14 +282,14 @@ async fn serve(directory: &Path, configuration: &str) -> Child {
     let mut server = command.spawn().expect("start redis-server");
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        let said = std::fs::read_to_string(&log).unwrap_or_default();
-        if said.contains("Ready to accept connections") {
+        let logged = std::fs::read_to_string(&log).unwrap_or_default();
+        if logged.contains("Ready to accept connections") {
             return server;
         }
-        let gone = server.try_wait().expect("its status");
+        let exit_status = server.try_wait().expect("its status");
         assert!(
-            gone.is_none() && Instant::now() < deadline,
-            "redis-server does not start: {said}"
+            exit_status.is_none() && Instant::now() < deadline,
+            "redis-server did not start: {logged}"
         );
         sleep(Duration::from_millis(10)).await;
     }

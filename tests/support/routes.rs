@@ -1,18 +1,18 @@
-//! Every method and path of the API, as the sources register them.
+//! The methods and paths of the API, read from the source text that registers them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Such as `GET /raids/{id}`.
+/// Returns every registered route, such as `GET /raids/{id}`.
 pub fn registered_routes() -> BTreeSet<String> {
-    let mut served = BTreeSet::new();
+    let mut routes = BTreeSet::new();
     for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")) {
-        let source = std::fs::read_to_string(path).expect("read");
-        // Where a call is broken into lines does not matter.
+        let source = std::fs::read_to_string(path).expect("read a source file");
+        // Without whitespace, it does not matter how a call is broken into lines.
         let source: String = source.split_whitespace().collect();
-        served.extend(source.split(".route(\"/api/v1").skip(1).flat_map(methods));
+        routes.extend(source.split(".route(\"/api/v1").skip(1).flat_map(methods));
     }
-    served
+    routes
 }
 
 fn methods(route: &str) -> Vec<String> {
@@ -24,7 +24,7 @@ fn methods(route: &str) -> Vec<String> {
         .collect()
 }
 
-/// The text up to the parenthesis that closes the call.
+/// Returns the text up to the parenthesis that closes the call.
 fn arguments(rest: &str) -> &str {
     let mut depth = 0;
     let end = rest.find(|character| {

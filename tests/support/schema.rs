@@ -1,8 +1,8 @@
-//! Holding a value against a schema of a document that keeps its shared schemas in `components`.
+//! Validation of a value against a schema of a document whose shared schemas are in `components`.
 
 use serde_json::Value;
 
-/// What is wrong with it.
+/// Returns the reasons why the value does not match the schema; empty if it matches.
 pub fn validation_errors(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut schema = schema.clone();
     schema["components"] = document["components"].clone();
