@@ -35,7 +35,7 @@ Configuration:
   and RUST_LOG, RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and its source.
 
 Exit codes:
-   0  success, or stopped by a signal
+   0  success, or stopped by SIGTERM or SIGINT (130 after a second one)
   64  wrong arguments or configuration; every fault is listed
   65  the backup is damaged or invalid, or the database is not empty; nothing was imported
   69  a dependency is unavailable, such as the database

@@ -20,8 +20,9 @@ const RAIDS_SHARE: f64 = 0.4;
 const CLIENTS_SHARE: f64 = 0.7;
 
 impl Instance {
-    /// Hands raids over, closes connections and ends every task of the instance, within
-    /// `shutdown.timeout_ms`.
+    /// Hands raids over, closes connections and ends every task of the instance. Steps that take
+    /// longer than `shutdown.timeout_ms` in all are abandoned; giving the lease back may take
+    /// `DEREGISTER_TIMEOUT` more.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ pub(super) fn shutdown_signal() -> impl Future<Output = ()> {
     );
     async move {
         let (Ok(terminate), Ok(interrupt)) = signals else {
-            warn!("listening for signals failed; only SIGKILL stops this process");
+            warn!("listening for signals failed; a signal ends this process without a drain");
             return std::future::pending().await;
         };
         wait_for_signals(terminate, interrupt).await;

@@ -113,7 +113,7 @@ impl ExternalTokenVerifier {
                     .map_err(|error| {
                         warn!(
                             ?error,
-                            "player lookup failed; request refused as unavailable"
+                            "looking up the player of an external token failed; request refused as unavailable"
                         );
                         Error::Unavailable
                     })?;
@@ -282,7 +282,7 @@ impl Issuer {
                 metrics().jwks_fetches.increment(JwksFetchOutcome::Failed);
                 warn!(
                     issuer,
-                    error, "issuer key fetch failed; the known keys stay in use"
+                    error, "loading issuer keys failed; the known keys stay in use"
                 );
             }
         }

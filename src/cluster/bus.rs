@@ -61,7 +61,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The bus is down, so nothing is confirmed. The channels are subscribed when it is back.
+    /// The bus is down, or did not confirm in time. The channels are subscribed when it is back.
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown>;
 
     /// Unsubscribes from these channels; messages already on their way may still arrive.

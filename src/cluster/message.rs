@@ -5,7 +5,7 @@
 //! can make. So instances ignore messages of a stranger or of another cluster on the same bus, and
 //! messages that were sent on another channel. A repeated message is harmless by its content:
 //! events have a seq, commands have an op and a forward batch's number, and presence has a counter.
-//! A message that is soft, or meant for one instance, is discarded when it is old.
+//! Every message but committed events is discarded when it is old.
 
 mod forward;
 

@@ -129,7 +129,7 @@ impl ClaimWriter {
             Ok(Err(error)) => warn!(
                 raids = raids.len(),
                 ?error,
-                "release of raids failed; this instance keeps them"
+                "release of raids failed; this instance may keep them"
             ),
             Err(_) => warn!(
                 raids = raids.len(),

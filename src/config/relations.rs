@@ -83,12 +83,12 @@ pub(super) const RELATIONS: &[Constraint] = &[
     },
     Constraint {
         keys: &["raid.ring_events", "limits.outbox_messages"],
-        must: "raid.ring_events must be at least limits.outbox_messages, or the ring drops events before a watch may collapse",
+        must: "raid.ring_events must be at least limits.outbox_messages, or the ring drops events before a watch reaches its limit",
         holds: |c| c.sessions.ring_events_max >= c.sockets.outbox_messages_max,
     },
     Constraint {
         keys: &["raid.ring_bytes", "limits.outbox_bytes"],
-        must: "raid.ring_bytes must be at least limits.outbox_bytes, or the ring drops events before a watch may collapse",
+        must: "raid.ring_bytes must be at least limits.outbox_bytes, or the ring drops events before a watch reaches its limit",
         holds: |c| c.sessions.ring_bytes_max >= c.sockets.outbox_bytes_max,
     },
     Constraint {

@@ -124,8 +124,8 @@ impl Audience {
     }
 
     /// Publishes committed events to all watches; they must follow the head without a gap. If they
-    /// erase a player, earlier events leave the ring: watches read them from the store, which holds
-    /// them without the erased texts.
+    /// erase a player, earlier events leave the ring: watches read them from the store, where the
+    /// eraser rewrites them.
     pub fn publish(&self, events: &[Event]) {
         let frames = events.iter().map(|event| {
             (

@@ -135,7 +135,8 @@ impl RateLimits {
             .await
     }
 
-    /// Charges a guest's sign-in to the client address.
+    /// Charges a sign-in as a guest or by Telegram, or a link of an identity, to the client
+    /// address.
     pub(super) async fn charge_sign_in(
         &self,
         from: ClientAddress,

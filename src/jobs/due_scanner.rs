@@ -40,8 +40,7 @@ pub struct DueScanner {
 }
 
 impl DueScanner {
-    /// Scans until dropped. Each round also releases raids whose sessions have ended, because that
-    /// is due once a second as well.
+    /// Scans until dropped. Each round also releases raids whose sessions have ended.
     pub async fn run(self) {
         let mut ticks = interval(self.options.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -289,7 +289,10 @@ impl Actor {
             || !self.carried.mailbox.is_empty();
         if !needed && online.is_empty() {
             if let Err(error) = registry.claims.release(raid, epoch).await {
-                warn!(?error, "releasing the raid failed; retrying in 1s");
+                warn!(
+                    ?error,
+                    "releasing the raid failed; retrying at the next scan"
+                );
                 registry.awaiting_release.lock().push((raid, epoch));
             }
             return;

@@ -147,6 +147,9 @@ impl Follower {
     /// - an update of the raid from the bus or the store
     /// - the owner's answers to the forward batch in flight
     /// - a change of the live instances, which may show that the owner is gone
+    /// - a change of the watchers here
+    /// - a request, unless as many commands wait to be forwarded as may
+    /// - the next timer
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
@@ -331,7 +334,7 @@ impl Follower {
     }
 
     /// Queries the owner for its newest seq and its online players. `None` without an owner or an
-    /// answer.
+    /// answer. An owner does what is due before it answers.
     async fn query_owner_status(&mut self) -> Option<OwnerStatus> {
         let owner = self.owner?;
         let raid = self.raid();

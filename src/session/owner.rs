@@ -229,16 +229,16 @@ impl Owner {
                     }
                 }
                 // The timer is last, because it only wakes the loop: due work is done in every turn
-                // and before every message. A moment in the past must not starve the arms behind
-                // it.
+                // and before every message. An earlier arm whose moment has passed would starve
+                // the arms behind it.
                 () = sleep_until(next_at) => {}
             }
         }
     }
 
     /// Waits, after a gap in the lease, until the store says whether this instance still owns the
-    /// raid. Until then no reply that rests on the remembered state leaves, and requests that wait
-    /// too long are answered `unavailable`. Returns `false` if the incarnation must end.
+    /// raid. Until then no reply that rests on the remembered state leaves, and after each
+    /// `load_timeout` all waiting requests are answered `unavailable`. Returns `false` if the incarnation must end.
     async fn reconfirm_ownership(&mut self, carried: &mut CarriedState) -> bool {
         let registry = self.sessions.clone();
         let regained = registry.lease.wait_until_confirmed(self.audience.raid());

@@ -1,4 +1,4 @@
-//! Reads a raid without starting its session.
+//! Reads a raid without starting its session, unless its deadline is due.
 
 use std::sync::Arc;
 
@@ -12,8 +12,9 @@ use crate::raid;
 
 impl Registry {
     /// Returns a snapshot of the raid, or `NotFound` if the caller cannot see it. A raid without a
-    /// session here is read from the store, and no session is started; a live owner at another
-    /// instance supplies its newest seq and who is online.
+    /// session here is read from the store; a live owner at another instance supplies its newest
+    /// seq and who is online. A session starts only if a deadline is due that no live owner has
+    /// decided.
     pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<RaidSnapshot, Error> {
         if !self.sessions.contains_key(&raid) {
             if let Some(player) = caller.player()
@@ -34,7 +35,8 @@ impl Registry {
             {
                 folded = self.load_for_read(raid).await?;
             }
-            // A due deadline must take effect before the read, and only a session can decide it.
+            // A due deadline must take effect before the read, and only a session can decide it. An
+            // owner that answered has decided it: it does what is due before every message.
             let due = folded
                 .state
                 .active_deadline()

@@ -383,15 +383,15 @@ impl Registry {
         self.sessions.len()
     }
 
-    /// Releases owned raids whose session has ended. Called every second; a failed release is
-    /// retried with the next call.
+    /// Releases owned raids whose session has ended. Called at every scan for due raids; a
+    /// failed release is retried with the next call.
     pub async fn release_idle(&self) {
         let idle = std::mem::take(&mut *self.awaiting_release.lock());
         if idle.is_empty() {
             return;
         }
         if let Err(error) = self.store.release(&idle, self.cluster.instance()).await {
-            warn!(raids = idle.len(), error = ?error, "releasing idle raids failed; retrying in 1s");
+            warn!(raids = idle.len(), error = ?error, "releasing idle raids failed; retrying at the next scan");
             self.awaiting_release.lock().extend(idle);
         }
     }

@@ -29,7 +29,7 @@ const RECENT_REPORT_AGE: Duration = Duration::from_secs(2);
 /// another.
 const DRAIN_WINDOW: Duration = Duration::from_secs(10);
 
-/// The latest watcher report of each other instance that has watchers.
+/// The latest watcher report of each other live instance that has watchers.
 #[derive(Default)]
 pub(super) struct RemoteWatchers {
     audiences: BTreeMap<InstanceId, RemoteAudience>,
@@ -76,7 +76,7 @@ impl RemoteWatchers {
         self.audiences.insert(from, remote).is_none()
     }
 
-    /// Records that a draining instance has handed the raid to this one.
+    /// Records that another instance has handed the raid to this one.
     pub(super) fn record_drain(&mut self, now: Instant) {
         self.drained_at = Some(now);
     }

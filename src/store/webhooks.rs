@@ -99,7 +99,8 @@ pub enum Replay {
 /// The webhook deliveries of the store.
 #[async_trait]
 pub trait WebhookDeliveries: Send + Sync + 'static {
-    /// Acquires the endpoint's delivery lease. Returns `None` while a live instance holds it.
+    /// Acquires the endpoint's delivery lease. Returns `None` while another live
+    /// instance holds it.
     ///
     /// A new endpoint begins at the end of the feed (see [`feed_end`](super::Feed::feed_end)): it
     /// gets every event that is committed from now on, and may get events committed since the

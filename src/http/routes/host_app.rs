@@ -26,9 +26,8 @@ use crate::raid;
 use crate::store::{FeedBatch, FeedCursor};
 
 /// The error for a feed cursor that is malformed or of another lineage.
-const FEED_CURSOR_NOT_FOUND: Error = Error::NotFound(
-    "Unknown cursor: after must be a next_cursor of this lineage",
-);
+const FEED_CURSOR_NOT_FOUND: Error =
+    Error::NotFound("Unknown cursor: after must be a next_cursor of this lineage");
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()

@@ -147,7 +147,7 @@ impl Owner {
         new
     }
 
-    /// Accepts presence from a former owner that drains and has named this instance its successor.
+    /// Accepts presence from a former owner that has handed over the raid and named this instance its successor.
     pub(super) fn accept_handover(&mut self, known: &[PlayerId], carried: &mut CarriedState) {
         carried.remote_watchers.record_drain(Instant::now());
         self.inherit_presence(known, carried);
