@@ -9,13 +9,15 @@ RUN npm --prefix clients/typescript ci --no-audit --no-fund \
 FROM rust:1.95-bookworm AS build
 # `--build-arg FEATURES=otel` builds with OpenTelemetry traces.
 ARG FEATURES=
+# The symbols stay in this stage: `docker build --target build` keeps them in /raidhall.debug.
 WORKDIR /raidhall
 COPY . .
 COPY --from=app /raidhall/clients/web/dist clients/web/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/raidhall/target \
     cargo build --release --locked --features "$FEATURES" --bin raidhall \
-    && cp target/release/raidhall /usr/local/bin/raidhall
+    && objcopy --only-keep-debug target/release/raidhall /raidhall.debug \
+    && objcopy --strip-all --add-gnu-debuglink=/raidhall.debug target/release/raidhall /usr/local/bin/raidhall
 
 FROM debian:bookworm-slim
 RUN apt-get update \

@@ -1,40 +1,56 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run app cluster test check bench bench-store setup clean
+.PHONY: help run app cluster release test test-release check bench bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
 browser := tests/browser
 sdk := clients/typescript
 app := clients/web
+# Where cargo puts what it builds. `make run`, `make cluster` and the tests share its `debug`.
+target := $(or $(CARGO_TARGET_DIR),target)
 # An older release cannot be an instance of a cluster, nor run beside this one.
 first_cluster_release := 0.2.0
+# The Rust tests, by cargo-nextest: see .config/nextest.toml.
+nextest = PATH="$$(scripts/nextest):$$PATH" $(cargo) nextest run --locked
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
-run: app ## build and serve on this machine, with SQLite; it prints where to play
-	$(cargo) run --release --locked --bin raidhall -- serve
+run: ## build, and serve on this machine with SQLite; prints the address to open
+	@scripts/build-server
+	@$(target)/debug/raidhall serve
 
-app: $(app)/dist/index.html ## the web app, which is built into the server
+app: $(app)/dist/index.html ## build the web app, which the server's build includes
 
 $(app)/dist/index.html: $(shell find $(app)/src $(app)/public $(sdk)/src) $(app)/index.html $(wildcard $(app)/*.ts $(app)/*.json $(sdk)/*.json) scripts/web-app
-	scripts/web-app
+	@scripts/web-app
 
-cluster: app ## three instances behind a load balancer, with a PostgreSQL and a Redis; play, and kill them: scripts/cluster
-	scripts/setup cluster
-	$(cargo) build --release --locked --bin raidhall
+cluster: ## three instances behind a load balancer, with PostgreSQL and Redis; play, and kill them: scripts/cluster
+	@scripts/setup cluster
+	@scripts/build-server
 	scripts/cluster start
 
-test: ## everything, beside a real PostgreSQL, a real Redis and a real browser (installs what is missing)
+release: ## the optimized server: target/release/raidhall, its symbols beside it
+	scripts/release
+
+test: ## all tests of a change, with real PostgreSQL, Redis and browser (installs what is missing); FILTER=name runs Rust tests by name
 	scripts/setup test
 	$(MAKE) app
+ifdef FILTER
+	scripts/with-services bash -ec '$(nextest) --workspace --status-level pass -E "test($(FILTER))"'
+else
+	scripts/with-services bash -ec '$(nextest) --workspace; $(cargo) test --locked --workspace --doc; \
+	  npm --prefix $(sdk) test; npm --prefix $(app) test; npm --prefix $(browser) test'
+endif
+
+test-release: ## the long tests: a roll from the previous release, Schemathesis, slowhttptest, traces, Lighthouse
+	scripts/setup release-test
+	$(MAKE) app
 	previous=$$(scripts/previous-release $(first_cluster_release)) && schemathesis=$$(scripts/schemathesis) && \
-	$(cargo) build --workspace --locked && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
-	  scripts/with-services bash -ec '$(cargo) test --workspace --locked; \
-	    $(cargo) test --locked --features otel --test reality traces::; npm --prefix $(sdk) test; npm --prefix $(app) test; npm --prefix $(browser) test'
+	  scripts/with-services bash -ec '$(nextest) --profile release --features otel --test reality; npm --prefix $(browser) run test:release'
 
 check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
@@ -51,15 +67,15 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	$(cargo) deny --log-level error --workspace check bans licenses sources
 	shellcheck $$(grep -lE '^#.*\bbash$$' scripts/*) .ci/run
 
-bench: app ## a short load test against a server of its own
+bench: app ## a short load test of the optimized server
 	$(cargo) build --release --locked --workspace --bins
 	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
 
-bench-store: ## how fast the stores commit: SQLite, and a real PostgreSQL
+bench-store: ## the commit rate of both stores: SQLite, and a real PostgreSQL
 	scripts/setup test
 	scripts/with-services $(cargo) bench --locked --bench store
 
-setup: ## install what test and check need, nothing else
+setup: ## install what test and check need
 	scripts/setup
 
 clean: ## remove what was built; data/ stays

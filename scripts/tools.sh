@@ -41,6 +41,18 @@ find_faketime() {
   return 1
 }
 
+find_slowhttptest() {
+  command -v slowhttptest
+}
+
+find_shellcheck() {
+  command -v shellcheck
+}
+
+find_npm() {
+  command -v npm
+}
+
 find_promtool() {
   command -v promtool
 }
