@@ -37,7 +37,7 @@ release: ## the optimized server: target/release/raidhall, its symbols beside it
 
 test: ## all tests of a change, with real PostgreSQL, Redis and browser (installs what is missing); FILTER=name runs Rust tests by name
 	scripts/setup test
-	$(MAKE) app
+	$(MAKE) --silent app
 ifdef FILTER
 	scripts/with-services bash -ec '$(nextest) --workspace --status-level pass -E "test($(FILTER))"'
 else
@@ -47,7 +47,7 @@ endif
 
 test-release: ## the long tests: a roll from the previous release, Schemathesis, slowhttptest, traces, Lighthouse
 	scripts/setup release-test
-	$(MAKE) app
+	$(MAKE) --silent app
 	previous=$$(scripts/previous-release $(first_cluster_release)) && schemathesis=$$(scripts/schemathesis) && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
 	  scripts/with-services bash -ec '$(nextest) --profile release --features otel --test reality; npm --prefix $(browser) run test:release'
@@ -56,7 +56,7 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	scripts/setup check
 	$(cargo) fmt --all --check
 	scripts/check-style
-	$(MAKE) app
+	$(MAKE) --silent app
 	npm --prefix $(sdk) run check
 	npm --prefix $(app) run check
 	$(cargo) clippy --workspace --all-targets --locked -- -D warnings

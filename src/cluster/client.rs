@@ -246,7 +246,7 @@ impl ClusterClient {
     }
 
     /// Asks a raid's owner for its status: the newest seq and the online players. Returns `None` if
-    /// the owner does not reply within [`OWNER_STATUS_TIMEOUT`].
+    /// the owner does not reply within `OWNER_STATUS_TIMEOUT`.
     pub async fn query_owner_status(&self, owner: InstanceId, raid: RaidId) -> Option<OwnerStatus> {
         if self.is_standalone() || !self.is_bus_healthy() {
             return None;

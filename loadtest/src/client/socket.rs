@@ -78,7 +78,7 @@ pub enum ConnectError {
     /// The server chose no subprotocol, or one that was not offered.
     #[error("server chose subprotocol {0:?}")]
     Subprotocol(Option<String>),
-    /// Connecting and upgrading took longer than [`CONNECT_TIMEOUT`].
+    /// Connecting and upgrading took longer than `CONNECT_TIMEOUT`.
     #[error("connect: no answer in {CONNECT_TIMEOUT:?}")]
     Timeout,
     /// The server does not listen, or the connection broke.

@@ -44,7 +44,7 @@ pub struct BusInputReceiver(Arc<BusInputShared>);
 pub enum OfferError {
     /// The queue is full: the receiver is too slow.
     Full,
-    /// The message is longer than [`MESSAGE_BYTES_MAX`].
+    /// The message is longer than `MESSAGE_BYTES_MAX`.
     TooLarge,
 }
 
