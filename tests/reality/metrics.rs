@@ -117,26 +117,14 @@ async fn run_visit(server: &TestServer, rest: &RestClient, invite: Option<&str>)
     let mut socket =
         TestSocket::connect_authenticated(server.target(), Codec::Json, &tokens.access_token).await;
     socket.watch(id, None).await;
-    socket
-        .execute(
-            id,
-            Some("once"),
-            Command::Say {
-                text: "hello".into(),
-            },
-        )
-        .await
-        .expect("said");
-    socket
-        .execute(
-            id,
-            Some("once"),
-            Command::Say {
-                text: "hello".into(),
-            },
-        )
-        .await
-        .expect("said");
+    // The second time is a duplicate.
+    for _ in 0..2 {
+        let text = "hello".into();
+        let said = socket
+            .execute(id, Some("once"), Command::Say { text })
+            .await;
+        said.expect("said");
+    }
     let start = socket.execute(id, None, Command::Start).await;
     assert_eq!(start.is_err(), invite.is_some());
     socket
