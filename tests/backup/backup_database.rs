@@ -25,7 +25,7 @@ impl BackupDatabase {
     }
 
     pub async fn postgres() -> BackupDatabase {
-        BackupDatabase::Postgres(Box::new(PostgresDatabase::create().await))
+        BackupDatabase::Postgres(Box::new(PostgresDatabase::create_empty().await))
     }
 
     pub fn url(&self) -> String {

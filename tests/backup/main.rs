@@ -7,6 +7,10 @@
 )]
 #![allow(unreachable_pub, reason = "a test has no outside")]
 
+#[allow(
+    dead_code,
+    reason = "imports begin with an empty database, not with the template"
+)]
 #[path = "../support/postgres.rs"]
 mod database;
 

@@ -155,7 +155,7 @@ async fn clients_see_a_new_lineage_after_an_import_into_postgres() {
     with_timeout(async {
         assert_restored_from_export(
             TestDatabase::postgres().await,
-            TestDatabase::postgres().await,
+            TestDatabase::empty_postgres().await,
         )
         .await
     })
@@ -165,8 +165,11 @@ async fn clients_see_a_new_lineage_after_an_import_into_postgres() {
 #[tokio::test]
 async fn clients_see_a_new_lineage_after_a_move_from_sqlite_to_postgres() {
     with_timeout(async {
-        assert_restored_from_export(TestDatabase::sqlite().await, TestDatabase::postgres().await)
-            .await
+        assert_restored_from_export(
+            TestDatabase::sqlite().await,
+            TestDatabase::empty_postgres().await,
+        )
+        .await
     })
     .await;
 }
@@ -198,7 +201,7 @@ async fn run_postgres_tool(name: &str, arguments: &[&str]) {
 async fn a_restored_dump_needs_a_new_lineage_that_clients_see() {
     with_timeout(async {
         let database = TestDatabase::postgres().await;
-        let fresh = TestDatabase::postgres().await;
+        let fresh = TestDatabase::empty_postgres().await;
         let directory = tempfile::tempdir().expect("a directory");
         let dump = directory.path().join("dump");
         let dump = dump.to_str().expect("a path");

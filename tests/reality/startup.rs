@@ -67,7 +67,8 @@ async fn migrate_prepares_the_sqlite_schema_and_may_be_repeated() {
 
 #[tokio::test]
 async fn migrate_prepares_the_postgres_schema_and_may_be_repeated() {
-    with_timeout(async { assert_starts_after_migrate(TestDatabase::postgres().await).await }).await;
+    with_timeout(async { assert_starts_after_migrate(TestDatabase::empty_postgres().await).await })
+        .await;
 }
 
 #[tokio::test]

@@ -72,14 +72,21 @@ impl TestDatabase {
         }
     }
 
-    /// Creates an empty Postgres database.
+    /// Creates a Postgres database with the schema and no rows.
     pub async fn postgres() -> TestDatabase {
         let mut database = Self::sqlite().await;
         database.database = Some(PostgresDatabase::create().await);
         database
     }
 
-    /// Creates an empty Postgres database, which the servers reach through a proxy.
+    /// Creates a Postgres database without any table.
+    pub async fn empty_postgres() -> TestDatabase {
+        let mut database = Self::sqlite().await;
+        database.database = Some(PostgresDatabase::create_empty().await);
+        database
+    }
+
+    /// Creates a Postgres database with the schema, which the servers reach through a proxy.
     pub async fn proxied() -> TestDatabase {
         let mut database = Self::postgres().await;
         database.proxy = Some(database.add_proxy().await.0);
