@@ -137,11 +137,16 @@ fn production_with_development_settings_lists_all_faults() {
     let output = raidhall(&["serve"], &env);
     assert_eq!(output.status.code(), Some(64), "{output:?}");
     let text = stderr(&output);
-    for key in ["auth.secret", "auth.guest", "server.allowed_origins"] {
+    for key in [
+        "auth.secret",
+        "auth.guest",
+        "database.url",
+        "server.allowed_origins",
+    ] {
         assert!(
             text.contains(&format!("\n  {key} (")),
             "{key} is not in: {text}"
         );
     }
-    assert!(text.starts_with("raidhall: 3 faults"), "{text}");
+    assert!(text.starts_with("raidhall: 4 faults"), "{text}");
 }

@@ -1,8 +1,14 @@
 //! The additional checks of a configuration with `server.profile = "production"`.
 
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use axum::http::Uri;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+
 use super::fault::{ConfigErrors, ValueSource};
 use super::settings::Settings;
-use super::{Config, ServerProfile};
+use super::{BusKind, BusUrl, Config, DatabaseKind, DatabaseUrl, ServerProfile};
 use crate::auth::AuthSecret;
 
 /// Words and sequences in secrets that a person made up or copied from a document.
@@ -35,9 +41,11 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
                           guessable";
     let auth = &config.auth;
     let guessable = |secret: &Option<AuthSecret>| secret.as_ref().is_some_and(is_guessable);
-    let is_guest_default = settings
-        .get("auth.guest")
-        .is_none_or(|setting| setting.source == ValueSource::Default);
+    let is_default = |key| {
+        settings
+            .get(key)
+            .is_none_or(|setting| setting.source == ValueSource::Default)
+    };
     let rules = [
         (
             auth.secret.is_none(),
@@ -51,9 +59,39 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
             RANDOM,
         ),
         (
-            auth.can_guests_sign_in && is_guest_default,
+            auth.can_guests_sign_in && is_default("auth.guest"),
             "auth.guest",
             "must be set in production: true if anyone may sign in with only a name, else false",
+        ),
+        (
+            is_default("database.url"),
+            "database.url",
+            "must be set in production, as DATABASE_URL or in the file: the default is a SQLite file in the working \
+             directory, so each machine would have a database of its own",
+        ),
+        (
+            is_remote_unencrypted_postgres(&config.database.url),
+            "database.url",
+            "must in production encrypt a connection to another machine: append ?sslmode=verify-full, or \
+             ?sslmode=require to accept any certificate",
+        ),
+        (
+            is_remote_unencrypted_redis(&config.bus.url),
+            "bus.url",
+            "must in production encrypt a connection to another machine: rediss://HOST:PORT",
+        ),
+        (
+            config.server.advertised_url.as_ref().is_some_and(|url| {
+                url.as_str().starts_with("http://") && !is_loopback_url(url.as_str())
+            }),
+            "server.advertised_url",
+            "must in production begin with https://: clients send their tokens to it",
+        ),
+        (
+            config.http.trusted_proxies.has_wide_network(),
+            "server.trusted_proxies",
+            "must in production name no network larger than /8 (IPv4) or /7 (IPv6): any machine in it can claim any \
+             client address",
         ),
         (
             config.http.allowed_origins.allows_all(),
@@ -66,6 +104,35 @@ fn find_unsafe_settings(config: &Config, settings: &Settings) -> Vec<(&'static s
         .filter(|(broken, ..)| *broken)
         .map(|(_, key, message)| (key, message))
         .collect()
+}
+
+fn is_remote_unencrypted_postgres(url: &DatabaseUrl) -> bool {
+    if url.kind() != DatabaseKind::Postgres {
+        return false;
+    }
+    let options = PgConnectOptions::from_str(url.expose()).expect("checked when it was parsed");
+    let is_local = options.get_socket().is_some()
+        || options.get_host().starts_with('/')
+        || is_loopback(options.get_host());
+    let may_be_unencrypted = matches!(
+        options.get_ssl_mode(),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
+    );
+    !is_local && may_be_unencrypted
+}
+
+fn is_remote_unencrypted_redis(url: &BusUrl) -> bool {
+    url.kind() == BusKind::Redis && !url.is_encrypted() && !is_loopback_url(url.expose())
+}
+
+fn is_loopback_url(url: &str) -> bool {
+    Uri::from_str(url).is_ok_and(|uri| uri.host().is_some_and(is_loopback))
+}
+
+/// Returns whether a host name or address is this machine.
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn is_guessable(secret: &AuthSecret) -> bool {

@@ -73,6 +73,14 @@ impl TrustedProxies {
         TrustedProxies(networks)
     }
 
+    /// Returns whether a network is larger than the largest private ones, 10.0.0.0/8 and fc00::/7.
+    pub fn has_wide_network(&self) -> bool {
+        self.0.iter().any(|network| match network {
+            IpNet::V4(network) => network.prefix_len() < 8,
+            IpNet::V6(network) => network.prefix_len() < 7,
+        })
+    }
+
     /// Returns the nearest address that is not a trusted proxy's. Each proxy appends the address
     /// that called it, so the headers are read from their end, and only as long as the address that
     /// wrote an entry is trusted: entries that a client wrote itself lie beyond that. An entry that

@@ -155,6 +155,7 @@ fn production_reports_every_development_setting_at_once() {
         "auth.secret default",
         "auth.accepted_secret file",
         "auth.guest default",
+        "database.url default",
         "server.allowed_origins file",
     ];
     assert_eq!(heads, expected, "{found:#?}");
@@ -163,7 +164,7 @@ fn production_reports_every_development_setting_at_once() {
 
 #[test]
 fn production_needs_a_random_secret_and_an_explicit_guest_setting() {
-    let production = "[server]\nprofile = 'production'\n[auth]\nguest = ";
+    let production = "[server]\nprofile = 'production'\n[database]\nurl = 'sqlite://raidhall.db'\n[auth]\nguest = ";
     let secret = [("RAIDHALL__AUTH__SECRET", RANDOM)];
     assert!(
         load(&format!("{production}true"), &secret)
@@ -189,6 +190,73 @@ fn production_needs_a_random_secret_and_an_explicit_guest_setting() {
             "auth.secret RAIDHALL__AUTH__SECRET ",
             "random",
         );
+    }
+}
+
+#[test]
+fn production_needs_an_explicit_database() {
+    let production = "[server]\nprofile = 'production'\n[auth]\nguest = false";
+    let secret = ("RAIDHALL__AUTH__SECRET", RANDOM);
+    // An empty variable counts as not set.
+    for unset in [vec![secret], vec![secret, ("DATABASE_URL", "")]] {
+        let [fault] = &load_errors(production, &unset)[..] else {
+            panic!("one fault");
+        };
+        assert!(fault.starts_with("database.url default "), "{fault}");
+    }
+    let chosen = [secret, ("DATABASE_URL", "sqlite://raidhall.db")];
+    load(production, &chosen).expect("SQLite, if it was chosen");
+}
+
+#[test]
+fn production_refuses_what_strangers_could_read_or_forge() {
+    let rest = "[server]\nprofile = 'production'\n[auth]\nguest = false";
+    let load_with = |name, value| {
+        let defaults = [
+            ("DATABASE_URL", "postgres://u@db/x?sslmode=verify-full"),
+            ("REDIS_URL", "rediss://cache"),
+            ("RAIDHALL__SERVER__ADVERTISED_URL", "https://a.example"),
+            ("RAIDHALL__SERVER__TRUSTED_PROXIES", "10.0.0.0/8"),
+            ("RAIDHALL__AUTH__SECRET", RANDOM),
+        ];
+        let vars = defaults.map(|(key, default)| (key, if key == name { value } else { default }));
+        (vars, load(rest, &vars))
+    };
+    for (name, refused, accepted) in [
+        (
+            "DATABASE_URL",
+            &["postgres://u@db/x", "postgres://u@db/x?sslmode=prefer"][..],
+            &[
+                "postgres://u@db/x?sslmode=require",
+                "postgres://u@localhost/x",
+                "postgres://u@[::1]/x",
+                "postgres:///x?host=/run/postgresql",
+            ][..],
+        ),
+        (
+            "REDIS_URL",
+            &["redis://cache", "redis://:pw@10.1.2.3:6379/2"],
+            &["redis://127.0.0.1", "rediss://10.1.2.3"],
+        ),
+        (
+            "RAIDHALL__SERVER__ADVERTISED_URL",
+            &["http://a.example", "http://10.0.0.1:8080"],
+            &["http://127.0.0.1:8080", "https://10.0.0.1"],
+        ),
+        (
+            "RAIDHALL__SERVER__TRUSTED_PROXIES",
+            &["0.0.0.0/0", "::/0", "10.0.0.0/8,128.0.0.0/1"],
+            &["10.0.0.0/8,fc00::/7", ""],
+        ),
+    ] {
+        for value in refused {
+            let (vars, _) = load_with(name, value);
+            assert_one_error(rest, &vars, "", "must in production ");
+        }
+        for value in accepted {
+            let (_, loaded) = load_with(name, value);
+            loaded.unwrap_or_else(|faults| panic!("{name}={value}: {faults}"));
+        }
     }
 }
 

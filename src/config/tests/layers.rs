@@ -181,7 +181,7 @@ fn urls_derive_from_the_advertised_url_or_the_bound_address() {
 #[test]
 fn the_cluster_config_files_load_with_the_environment_set() {
     let shared = [
-        ("DATABASE_URL", "postgres://u:pw@h/x"),
+        ("DATABASE_URL", "postgres://u:pw@h/x?sslmode=require"),
         ("REDIS_URL", "rediss://:pw@cache"),
         ("RAIDHALL__AUTH__SECRET", RANDOM),
         ("RAIDHALL__SERVER__ADVERTISED_URL", "https://a.example"),
