@@ -10,8 +10,8 @@ sdk := clients/typescript
 app := clients/web
 # Where cargo puts what it builds. `make run`, `make cluster` and the tests share its `debug`.
 target := $(or $(CARGO_TARGET_DIR),target)
-# An older release cannot be an instance of a cluster, nor run beside this one.
-first_cluster_release := 0.2.0
+# An older release is of another generation (src/store/leases.rs) and cannot run beside this one.
+oldest_beside := 0.3.0
 # The Rust tests, by cargo-nextest: see .config/nextest.toml.
 nextest = PATH="$$(scripts/nextest):$$PATH" $(cargo) nextest run --locked
 
@@ -48,7 +48,7 @@ endif
 test-release: ## the long tests: a roll from the previous release, Schemathesis, slowhttptest, traces, Lighthouse
 	scripts/setup release-test
 	$(MAKE) --silent app
-	previous=$$(scripts/previous-release $(first_cluster_release)) && schemathesis=$$(scripts/schemathesis) && \
+	previous=$$(scripts/previous-release $(oldest_beside)) && schemathesis=$$(scripts/schemathesis) && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
 	  scripts/with-services bash -ec '$(nextest) --profile release --features otel --test reality; npm --prefix $(browser) run test:release'
 

@@ -56,7 +56,7 @@ async fn main() {
         is_exclusive: false,
     };
     let store = PostgresStore::connect(options).await.expect("connect");
-    store.migrate().await.expect("migrate");
+    store.migrate(Duration::ZERO).await.expect("migrate");
     measure("postgres", 4, Arc::new(store)).await;
 }
 

@@ -45,6 +45,19 @@ pub enum StartError {
     /// help.
     #[error("another instance holds {0}")]
     AlreadyRunning(String),
+    /// Instances of a release that cannot run beside this one hold the database, and did not
+    /// release it in time.
+    #[error(
+        "an instance of release {release} uses {what}, and cannot run beside this one: \
+         stop all {} instances first",
+        release.rsplit_once('.').map_or(release.as_str(), |(series, _)| series)
+    )]
+    OtherGeneration {
+        /// The database.
+        what: String,
+        /// The release of the live instance.
+        release: String,
+    },
     /// A backup was refused because it is damaged or invalid, or because the database is not empty.
     /// Nothing was changed.
     #[error("no import")]

@@ -40,7 +40,8 @@ Exit codes:
   65  the backup is damaged or invalid, or the database is not empty; nothing was imported
   69  a dependency is unavailable, such as the database
   70  internal error
-  75  another instance holds the database; try again later";
+  75  another instance holds the database, or one that cannot run beside this
+      release is live; try again later";
 
 /// The commands of `raidhall`.
 #[derive(Debug, Subcommand)]

@@ -31,7 +31,9 @@ pub use catalog::{Catalog, RaidRow};
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Feed, FeedBatch, FeedCursor};
 pub use identities::{Identities, LinkOutcome};
-pub use leases::{InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal};
+pub use leases::{
+    GENERATION, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal,
+};
 pub use ledger::{
     Append, CommitOutcome, Ledger, LedgerEvent, LoadedRaid, Month, OpHash, RaidHeader,
 };

@@ -65,9 +65,9 @@ async fn open_store(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, St
                 .map_err(|error| StartError::from_store(what(), error))?;
             if migrate {
                 store
-                    .migrate()
+                    .migrate(register_timeout(config))
                     .await
-                    .map_err(|error| StartError::from_store(what(), error))?;
+                    .map_err(|error| register_error(what(), error))?;
             }
             Ok(Arc::new(store))
         }
@@ -89,6 +89,7 @@ pub(super) async fn postgres(config: &Config) -> Result<PostgresStore, StoreErro
 pub(super) fn register_error(what: String, error: RegisterError) -> StartError {
     match error {
         RegisterError::InUse => StartError::AlreadyRunning(what),
+        RegisterError::OtherGeneration { release } => StartError::OtherGeneration { what, release },
         RegisterError::Store(error) => StartError::from_store(what, error),
     }
 }

@@ -21,7 +21,8 @@ pub enum Exit {
     Unavailable = 69,
     /// A defect, or a state that an operator must look at (EX_SOFTWARE).
     Internal = 70,
-    /// Another instance holds the database (EX_TEMPFAIL). Try again later.
+    /// Another instance holds the database, or one that cannot run beside this release is live
+    /// (EX_TEMPFAIL). Try again later.
     AlreadyRunning = 75,
 }
 
@@ -30,7 +31,9 @@ impl From<&StartError> for Exit {
         match error {
             StartError::Unavailable { .. } => Self::Unavailable,
             StartError::Backup(_) => Self::Data,
-            StartError::AlreadyRunning(_) => Self::AlreadyRunning,
+            StartError::AlreadyRunning(_) | StartError::OtherGeneration { .. } => {
+                Self::AlreadyRunning
+            }
             StartError::Internal(_) => Self::Internal,
         }
     }

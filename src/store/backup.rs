@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Result, StoreError};
+use super::{RegisterError, Result, StoreError};
 
 /// Why a backup cannot be imported into a database. Nothing but its schema was changed.
 #[derive(Debug, Error)]
@@ -23,6 +23,15 @@ pub enum OpenTargetError {
     /// The database has rows in one of its tables, which a backup must not overwrite.
     #[error("the database holds {0} already: a backup goes only into an empty one")]
     NotEmpty(&'static str),
+}
+
+impl From<RegisterError> for OpenTargetError {
+    fn from(error: RegisterError) -> Self {
+        match error {
+            RegisterError::InUse | RegisterError::OtherGeneration { .. } => Self::InUse,
+            RegisterError::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 /// A row of `players`: a player and their totals.

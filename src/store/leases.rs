@@ -8,12 +8,22 @@ use thiserror::Error;
 
 use super::{InstanceId, Result, StoreError};
 
-/// Why an instance could not be registered.
+/// Generation of this release. Only instances of one generation run beside each other; a release
+/// that cannot run beside the one before raises the number. Releases before 0.3 have none.
+pub const GENERATION: i32 = 3;
+
+/// Why an instance could not be registered, or a schema not be migrated.
 #[derive(Debug, Error)]
 pub enum RegisterError {
     /// Another process holds the database's lock, or another instance's lease has not expired.
     #[error("another instance holds this database")]
     InUse,
+    /// An instance of another generation is live.
+    #[error("an instance of release {release} is live, which cannot run beside this one")]
+    OtherGeneration {
+        /// The release of that instance.
+        release: String,
+    },
     /// The store failed before the instance was registered.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -77,7 +87,9 @@ pub trait Leases: Send + Sync + 'static {
     /// Registers this process as an instance and takes its lease. An instance that must be alone
     /// (embedded, or Postgres with the local bus) takes the database's lock; it waits up to
     /// `patience` for the lock and for former leases to expire, and then fails with
-    /// [`RegisterError::InUse`]. SQLite voids former leases as soon as it has the lock.
+    /// [`RegisterError::InUse`]. SQLite voids former leases as soon as it has the lock. Postgres
+    /// also waits for instances of another generation, and then fails with
+    /// [`RegisterError::OtherGeneration`].
     async fn register(
         &self,
         instance: &InstanceRecord,

@@ -35,7 +35,7 @@ use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::{Result, Store};
+use super::{RegisterError, Result, Store};
 use crate::telemetry::StorePool;
 
 /// The oldest server version that supports the statements.
@@ -130,9 +130,10 @@ impl PostgresStore {
         })
     }
 
-    /// Brings the schema up to date; several processes may call it at once. Migrations of a newer
-    /// release are left alone, because that release may run beside this one.
-    pub async fn migrate(&self) -> Result<()> {
+    /// Brings the schema up to date; several processes may call it at once. Waits up to `patience`
+    /// until no instance of another generation is live. Migrations of a newer release are left
+    /// alone, because that release may run beside this one.
+    pub async fn migrate(&self, patience: Duration) -> Result<(), RegisterError> {
         const OPERATION: &str = "migrate";
         let mut connector = self.connector.clone();
         connector.options = connector.options.options([
@@ -143,6 +144,7 @@ impl PostgresStore {
             ("statement_timeout", "0".to_owned()),
         ]);
         let mut connection = connector.connect(OPERATION).await?;
+        leases::wait_for_other_generations(&mut connection, patience).await?;
         let mut migrations = sqlx::migrate!("migrations/postgres");
         migrations.set_ignore_missing(true);
         migrations
@@ -157,7 +159,8 @@ impl PostgresStore {
         connection
             .close()
             .await
-            .map_err(|error| fault::from_sqlx(OPERATION, error))
+            .map_err(|error| fault::from_sqlx(OPERATION, error))?;
+        Ok(())
     }
 }
 

@@ -141,6 +141,8 @@ declare! {
     webhook_deliveries: CounterFamily<WebhookOutcome> = ("raidhall_webhook_deliveries_total", "outcome"),
     /// Time from posting a webhook to the endpoint's response.
     webhook_seconds: Histogram = ("raidhall_webhook_seconds", Unit::Seconds),
+    /// Attempts to deliver webhooks that stopped at an event in a form that only a newer release reads.
+    webhooks_newer: Counter = ("raidhall_webhooks_newer_total", Unit::Count),
     /// Passes over the raids of players who are being erased.
     erasures: CounterFamily<ErasureOutcome> = ("raidhall_erasures_total", "outcome"),
     /// Rate limits that this instance counted alone because Redis was not available.

@@ -16,13 +16,17 @@ use tracing::{info, warn};
 use super::batch::{DeliveryBatch, PendingDelivery};
 use super::{Endpoint, WebhookEventKind, WebhookMessage, schedule};
 use crate::store::webhooks::{EndpointProgress, ParkedDelivery, ProgressUpdate};
-use crate::store::{FeedCursor, InstanceId, Result, Store};
+use crate::store::{FeedCursor, InstanceId, Result, Store, StoreError};
+use crate::telemetry::metrics;
 
 /// Interval between two reads of the feed and of due retries while there is nothing to deliver.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Interval between attempts to acquire the endpoint, which also show whether a paused endpoint was
 /// resumed.
 const ACQUIRE_INTERVAL: Duration = Duration::from_secs(5);
+/// Interval between attempts at events that only a newer release can read. It is several times
+/// [`ACQUIRE_INTERVAL`], so that an instance of such a release acquires the endpoint first.
+const NEWER_RELEASE_INTERVAL: Duration = Duration::from_secs(15);
 /// Maximum number of events that are read at once.
 const FEED_EVENTS_MAX: u32 = 256;
 /// Maximum number of deliveries in one batch.
@@ -74,6 +78,10 @@ impl WebhookDispatcher {
     /// Delivers until `stop` is cancelled, and then releases the endpoint for other instances.
     pub async fn run(self, stop: CancellationToken) {
         let _ = stop.run_until_cancelled(self.deliver_with_retries()).await;
+        self.release().await;
+    }
+
+    async fn release(&self) {
         let release = self
             .store
             .release_endpoint(self.endpoint_name(), self.instance);
@@ -91,19 +99,40 @@ impl WebhookDispatcher {
             let pause = match self.acquire_and_deliver().await {
                 Ok(()) => ACQUIRE_INTERVAL,
                 Err(error) => {
-                    if warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL) {
-                        warn!(
-                            endpoint = self.endpoint_name(),
-                            ?error,
-                            "store failed during webhook delivery; retrying"
-                        );
+                    let is_warning_due = warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL);
+                    if is_warning_due {
                         warned_at = Some(Instant::now());
                     }
-                    POLL_INTERVAL
+                    self.handle_store_error(&error, is_warning_due).await
                 }
             };
             sleep(pause).await;
         }
+    }
+
+    /// Returns the pause before the next attempt.
+    async fn handle_store_error(&self, error: &StoreError, is_warning_due: bool) -> Duration {
+        let endpoint = self.endpoint_name();
+        if let StoreError::NewerVersion { version } = error {
+            if is_warning_due {
+                warn!(
+                    endpoint,
+                    version,
+                    "webhooks wait for an instance of a newer release, which wrote the next event"
+                );
+            }
+            metrics().webhooks_newer.increment(1);
+            self.release().await;
+            return NEWER_RELEASE_INTERVAL;
+        }
+        if is_warning_due {
+            warn!(
+                endpoint,
+                ?error,
+                "store failed during webhook delivery; retrying"
+            );
+        }
+        POLL_INTERVAL
     }
 
     async fn acquire_and_deliver(&self) -> Result<()> {

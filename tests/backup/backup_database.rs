@@ -48,7 +48,7 @@ impl BackupDatabase {
             }
             BackupDatabase::Postgres(_) => {
                 let store = self.postgres_store().await;
-                store.migrate().await.expect("migrate");
+                store.migrate(Duration::ZERO).await.expect("migrate");
                 Box::new(store)
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::Codec;
 use rustix::process::Signal;
+use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::Instant;
 
 use crate::process::TestDatabase;
@@ -105,6 +106,33 @@ async fn an_unreachable_database_ends_the_start_with_69() {
             .expect("it runs");
         assert_eq!(output.status.code(), Some(69), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_live_instance_of_0_2_ends_the_start_with_75() {
+    const LIVE: &str = "INSERT INTO instances
+        VALUES (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 hour', false, 2)";
+    with_timeout(async {
+        let database = TestDatabase::postgres().await;
+        let mut session = PgConnection::connect(&database.url())
+            .await
+            .expect("connect");
+        session.execute(LIVE).await.expect("a live instance");
+        for command in ["serve", "migrate"] {
+            let output = database
+                .command(&[command], &[])
+                .output()
+                .await
+                .expect("it runs");
+            assert_eq!(output.status.code(), Some(75), "{command}: {output:?}");
+            let log = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                log.contains("stop all 0.2 instances first"),
+                "{command}: {log}"
+            );
+        }
     })
     .await;
 }

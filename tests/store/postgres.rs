@@ -41,7 +41,7 @@ async fn open(database: &PostgresDatabase) -> Arc<PostgresStore> {
 
 async fn open_with(options: PostgresOptions) -> Arc<PostgresStore> {
     let store = PostgresStore::connect(options).await.expect("connect");
-    store.migrate().await.expect("migrate");
+    store.migrate(Duration::ZERO).await.expect("migrate");
     Arc::new(store)
 }
 

@@ -176,7 +176,7 @@ impl TestDatabase {
             return Arc::new(store);
         }
         let store = self.postgres_store(url, true).await;
-        store.migrate().await.expect("migrate");
+        store.migrate(Duration::ZERO).await.expect("migrate");
         Arc::new(store)
     }
 

@@ -91,6 +91,7 @@ struct StalledCommit {
 struct FaultPlan {
     calls: HashMap<Call, u64>,
     failing: HashMap<Call, u64>,
+    newer: HashMap<Call, u64>,
     is_unreachable: bool,
     latency: Duration,
     replies_to_drop: u64,
@@ -117,6 +118,11 @@ impl InjectedFaults {
     /// Makes the next `times` calls of this method fail as unavailable, before they take effect.
     pub fn fail_calls(&self, call: Call, times: u64) {
         self.plan.lock().failing.insert(call, times);
+    }
+
+    /// Makes the next `times` calls of this method meet an event that a newer release wrote.
+    pub fn make_newer(&self, call: Call, times: u64) {
+        self.plan.lock().newer.insert(call, times);
     }
 
     /// Cuts the connection or restores it. While it is cut, every call fails as unavailable, before
@@ -189,23 +195,25 @@ impl InjectedFaults {
 
     /// Counts a call, and fails or delays it as planned.
     pub(super) async fn before_call(&self, call: Call) -> Result<()> {
-        let (failing, latency) = {
+        let (result, latency) = {
             let mut plan = self.plan.lock();
             *plan.calls.entry(call).or_default() += 1;
-            let failing =
-                plan.is_unreachable || plan.failing.get_mut(&call).is_some_and(consume_one);
-            (failing, plan.latency)
+            let result =
+                if plan.is_unreachable || plan.failing.get_mut(&call).is_some_and(consume_one) {
+                    Err(unavailable(call))
+                } else if plan.newer.get_mut(&call).is_some_and(consume_one) {
+                    Err(StoreError::NewerVersion { version: u16::MAX })
+                } else {
+                    Ok(())
+                };
+            (result, plan.latency)
         };
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
         let mut held = self.held_calls.subscribe();
         let _ = held.wait_for(|held| !held.contains(&call)).await; // the sender lives in `self`
-        if failing {
-            Err(unavailable(call))
-        } else {
-            Ok(())
-        }
+        result
     }
 
     /// Runs a commit, or makes it go wrong as planned.

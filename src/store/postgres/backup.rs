@@ -200,7 +200,7 @@ impl PostgresStore {
             }
             sleep(LOCK_RETRY_INTERVAL).await;
         }
-        self.migrate().await?;
+        self.migrate(patience).await?;
         execute(&mut connection, WRITE, "BEGIN").await?;
         for (what, exists) in EMPTY_CHECKS {
             if fetch_bool(&mut connection, sqlx::query_scalar(exists)).await? {

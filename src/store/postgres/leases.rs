@@ -20,8 +20,8 @@ use super::columns::{self, millis};
 use super::connections::{ConnectionPool, Connector, Statement};
 use super::{PostgresStore, fault, identities, moderation, players};
 use crate::store::{
-    InstanceId, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal,
-    Result,
+    GENERATION, InstanceId, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError,
+    Renewal, Result,
 };
 
 /// Advisory lock of this database.
@@ -39,7 +39,18 @@ const IDLE_SESSION_MIN: Duration = Duration::from_secs(1);
 const ACQUIRE_LOCK: &str = "
     SELECT CASE WHEN $1 THEN pg_try_advisory_lock($2) ELSE pg_try_advisory_lock_shared($2) END
         AND NOT ($1 AND EXISTS (SELECT FROM instances WHERE id <> $3 AND lease_until > clock_timestamp()))
-        AS admitted";
+        AS admitted,
+        (SELECT release FROM instances WHERE generation <> $4 AND lease_until > clock_timestamp() LIMIT 1)
+        AS other_release";
+
+const INSTANCES_EXIST: &str = "SELECT to_regclass('instances') IS NOT NULL";
+
+/// Reads the release of a live instance of another generation. In the schema of 0.2, `instances` has
+/// no column `generation`.
+const OTHER_GENERATION: &str = "
+    SELECT release FROM instances i
+    WHERE (to_jsonb(i) ->> 'generation')::integer IS DISTINCT FROM $1 AND lease_until > clock_timestamp()
+    LIMIT 1";
 
 /// Ends sessions to which this instance has lost its connection and which may hold its lock.
 const TERMINATE_LOST_SESSIONS: &str = "
@@ -52,8 +63,8 @@ const RENEW: &str = "
     WITH former AS (
         SELECT lease_until FROM instances WHERE id = $1
     ), renewed AS (
-        INSERT INTO instances (id, ws_url, release, lease_until, draining)
-        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $5)
+        INSERT INTO instances (id, ws_url, release, lease_until, draining, generation)
+        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $5, $6)
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
             lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond', draining = excluded.draining
         RETURNING id
@@ -123,10 +134,7 @@ impl LeaseSession {
     ) -> Result<Renewal, RegisterError> {
         let mut kept = self.session.lock().await;
         let session = self.open(instance, ttl).await?;
-        let session = self
-            .acquire_lock(session, instance, patience)
-            .await?
-            .ok_or(RegisterError::InUse)?;
+        let session = self.acquire_lock(session, instance, patience).await?;
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
         *kept = session;
         Ok(renewal?)
@@ -148,9 +156,11 @@ impl LeaseSession {
         let session = self.open(instance, ttl).await?;
         let session = self
             .acquire_lock(session, instance, TERMINATION_TIMEOUT)
-            .await?;
-        let session = session
-            .ok_or_else(|| fault::refused(OPERATION, anyhow!("another process holds it")))?;
+            .await
+            .map_err(|error| match error {
+                RegisterError::Store(error) => error,
+                taken => fault::refused(OPERATION, taken),
+            })?;
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
         *kept = session;
         renewal
@@ -183,28 +193,34 @@ impl LeaseSession {
         Ok(session)
     }
 
-    /// Waits until the session has the lock and, if the instance must be alone, until every other
-    /// lease has expired. Returns `None` if that takes longer than `patience`.
+    /// Waits up to `patience` until the session has the lock, and until the leases of other
+    /// generations have expired; if the instance must be alone, until every other lease has.
     async fn acquire_lock(
         &self,
         mut session: PgConnection,
         instance: &InstanceRecord,
         patience: Duration,
-    ) -> Result<Option<PgConnection>> {
+    ) -> Result<PgConnection, RegisterError> {
+        const OPERATION: &str = "take the database's lock";
         let began = Instant::now();
         loop {
             let acquire = sqlx::query(ACQUIRE_LOCK)
                 .bind(self.is_exclusive)
                 .bind(DATABASE_LOCK)
-                .bind(instance.id.0);
-            let (rows, session_again) = self
-                .fetch_rows("take the database's lock", session, acquire)
-                .await?;
+                .bind(instance.id.0)
+                .bind(GENERATION);
+            let (rows, session_again) = self.fetch_rows(OPERATION, session, acquire).await?;
             session = session_again;
-            match rows.first().map(|row| row.try_get("admitted")) {
-                Some(Ok(true)) => return Ok(Some(session)),
-                _ if began.elapsed() >= patience => return Ok(None),
-                _ => sleep(POLL_INTERVAL).await,
+            let (admitted, other_release) = rows
+                .first()
+                .ok_or(sqlx::Error::RowNotFound)
+                .and_then(|row| Ok((row.try_get("admitted")?, row.try_get("other_release")?)))
+                .map_err(|error| fault::from_sqlx(OPERATION, error))?;
+            match (admitted, other_release) {
+                (true, None) => return Ok(session),
+                _ if began.elapsed() < patience => sleep(POLL_INTERVAL).await,
+                (_, Some(release)) => return Err(RegisterError::OtherGeneration { release }),
+                (false, None) => return Err(RegisterError::InUse),
             }
         }
     }
@@ -222,7 +238,8 @@ impl LeaseSession {
             .bind(instance.ws_url.clone())
             .bind(instance.release.clone())
             .bind(millis(ttl))
-            .bind(instance.draining);
+            .bind(instance.draining)
+            .bind(GENERATION);
         let (answer, session) = self
             .connector
             .fetch_rows(OPERATION, session, statement)
@@ -297,6 +314,32 @@ impl Leases for PostgresStore {
             .sweep("delete used proofs", identities::DELETE_EXPIRED_PROOFS)
             .await?;
         Ok(found)
+    }
+}
+
+/// Waits up to `patience` until no instance of another generation is live, before the schema
+/// changes under it.
+pub(super) async fn wait_for_other_generations(
+    session: &mut PgConnection,
+    patience: Duration,
+) -> Result<(), RegisterError> {
+    let failed = |error| fault::from_sqlx("look for instances of another generation", error);
+    let exist = sqlx::query_scalar(INSTANCES_EXIST).fetch_one(&mut *session);
+    if !exist.await.map_err(failed)? {
+        return Ok(());
+    }
+    let began = Instant::now();
+    loop {
+        let other = sqlx::query_scalar(OTHER_GENERATION)
+            .bind(GENERATION)
+            .fetch_optional(&mut *session);
+        match other.await.map_err(failed)? {
+            None => return Ok(()),
+            Some(release) if began.elapsed() >= patience => {
+                return Err(RegisterError::OtherGeneration { release });
+            }
+            Some(_) => sleep(POLL_INTERVAL).await,
+        }
     }
 }
 

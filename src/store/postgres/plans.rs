@@ -60,7 +60,8 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
             SELECT 'app', n, 1, 1, CASE n % 2 WHEN 0 THEN n END, 'down', n FROM {numbers};
         INSERT INTO used_proofs SELECT sha256(n::text::bytea), now() FROM {numbers};
         INSERT INTO instances
-            SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour' FROM generate_series(1, 50, 2) AS n
+            SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour', false, 3
+            FROM generate_series(1, 50, 2) AS n
             ON CONFLICT DO NOTHING;
         ANALYZE"
     ))
@@ -76,7 +77,7 @@ async fn open_store(database: &PostgresDatabase) -> PostgresStore {
         is_exclusive: false,
     });
     let store = store.await.expect("connect");
-    store.migrate().await.expect("migrate");
+    store.migrate(Duration::ZERO).await.expect("migrate");
     store.maintain().await.expect("make partitions");
     store
 }

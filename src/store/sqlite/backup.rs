@@ -18,7 +18,7 @@ use crate::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
     OpenTargetError, PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
-use crate::store::{RegisterError, Result, StoreError};
+use crate::store::{Result, StoreError};
 
 const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
@@ -258,10 +258,7 @@ impl SqliteTarget {
     /// that it is empty.
     pub async fn open(url: &str, patience: Duration) -> Result<SqliteTarget, OpenTargetError> {
         let store = SqliteStore::open(url, 1).await?;
-        store.migrate(patience).await.map_err(|error| match error {
-            RegisterError::InUse => OpenTargetError::InUse,
-            RegisterError::Store(error) => error.into(),
-        })?;
+        store.migrate(patience).await?;
         let options: SqliteConnectOptions = url.parse().map_err(failed(WRITE))?;
         let options = options
             .foreign_keys(true)

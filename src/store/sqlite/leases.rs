@@ -12,13 +12,14 @@ use super::fault::failed;
 use super::statements::{now, statements};
 use super::writer::{Lane, WriterState};
 use crate::store::{
-    InstanceId, InstanceRecord, Leases, PeerInstance, RegisterError, Renewal, Result,
+    GENERATION, InstanceId, InstanceRecord, Leases, PeerInstance, RegisterError, Renewal, Result,
 };
 
 statements! {
     VOID_LEASES = "DELETE FROM instances";
     RENEW =
-        "INSERT INTO instances (id, ws_url, release, lease_until, draining) VALUES (?1, ?2, ?3, ", now!(), " + ?4, ?5) ",
+        "INSERT INTO instances (id, ws_url, release, lease_until, draining, generation) ",
+        "VALUES (?1, ?2, ?3, ", now!(), " + ?4, ?5, ?6) ",
         "ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release, ",
         "    lease_until = excluded.lease_until, draining = excluded.draining ",
         "RETURNING lease_until - ?4, (SELECT value FROM meta WHERE key = 'lineage')";
@@ -95,6 +96,7 @@ async fn renew(
         .bind(&instance.release)
         .bind(millis(ttl))
         .bind(instance.draining)
+        .bind(GENERATION)
         .fetch_one(&mut writer.connection)
         .await
         .map_err(&failed)?;

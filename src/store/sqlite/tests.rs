@@ -3,7 +3,7 @@
 
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, Seq, UnixMillis};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::{AssertSqlSafe, Executor, Row, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -468,14 +468,9 @@ mod migrating {
 
     use super::*;
 
-    /// A database that a former release filled: the new table has to be filled from its ledger.
-    #[tokio::test]
-    async fn raids_joined_before_the_visits_migration_are_found() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let url = format!(
-            "sqlite://{}",
-            directory.path().join("raidhall.db").display()
-        );
+    /// Creates a database with the migrations before `version`. Returns its URL and a connection.
+    async fn create_before(version: i64, directory: &Path) -> (String, SqliteConnection) {
+        let url = format!("sqlite://{}", directory.join("raidhall.db").display());
         let options: SqliteConnectOptions = url.parse().expect("a url");
         let mut former = options
             .create_if_missing(true)
@@ -484,7 +479,7 @@ mod migrating {
             .expect("connect");
         let before = MIGRATIONS
             .iter()
-            .filter(|migration| migration.version < 7)
+            .filter(|migration| migration.version < version)
             .cloned()
             .collect::<Vec<_>>();
         let migrator = Migrator {
@@ -495,6 +490,31 @@ mod migrating {
             .run_direct(None, &mut former, false)
             .await
             .expect("migrate");
+        (url, former)
+    }
+
+    #[tokio::test]
+    async fn release_0_2_cannot_register_after_the_generation_migration() {
+        const RENEW: &str = "
+            INSERT INTO instances (id, ws_url, release, lease_until, draining) VALUES (x'01', '', '0.2.1', 0, 0)
+            ON CONFLICT (id) DO UPDATE SET lease_until = excluded.lease_until";
+        let directory = tempfile::tempdir().expect("a directory");
+        let (url, mut former) = create_before(11, directory.path()).await;
+        former.execute(RENEW).await.expect("register");
+        let store = SqliteStore::open(&url, 1).await.expect("open");
+        store.migrate(Duration::ZERO).await.expect("migrate");
+        let error = former.execute(RENEW).await.expect_err("not any more");
+        assert_eq!(
+            error.as_database_error().map(|error| error.kind()),
+            Some(sqlx::error::ErrorKind::NotNullViolation)
+        );
+    }
+
+    /// A database that a former release filled: the new table has to be filled from its ledger.
+    #[tokio::test]
+    async fn raids_joined_before_the_visits_migration_are_found() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (url, mut former) = create_before(7, directory.path()).await;
         let left = "
             INSERT INTO raid_members VALUES (5, 1);
             INSERT INTO raid_events (born, raid_id, seq, at, version, kind, data) VALUES

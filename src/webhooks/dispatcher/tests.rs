@@ -9,7 +9,10 @@ use super::*;
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
 use crate::store::webhooks::WebhookDeliveries;
-use crate::store::{Append, CommitOutcome, Epoch, Feed, Ledger, LedgerEvent, Month, RaidHeader};
+use crate::store::{
+    Append, CommitOutcome, Epoch, Feed, InstanceRecord, Leases, Ledger, LedgerEvent, Month,
+    RaidHeader,
+};
 
 /// Instance of the dispatchers in these tests.
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(1));
@@ -19,6 +22,10 @@ const LATENCY: Duration = Duration::from_millis(1);
 
 /// Spawns a dispatcher whose endpoint refuses every connection.
 fn spawn_dispatcher(store: &Faulty<MemoryStore>) -> JoinHandle<()> {
+    spawn_dispatcher_of(store, INSTANCE)
+}
+
+fn spawn_dispatcher_of(store: &Faulty<MemoryStore>, instance: InstanceId) -> JoinHandle<()> {
     store.faults().set_latency(LATENCY);
     let endpoint = Endpoint {
         name: "app".to_owned(),
@@ -29,7 +36,7 @@ fn spawn_dispatcher(store: &Faulty<MemoryStore>) -> JoinHandle<()> {
         previous_signing_key: None,
         event_kinds: WebhookEventKind::ALL.to_vec(),
     };
-    let dispatcher = WebhookDispatcher::new(endpoint, Arc::new(store.clone()), INSTANCE);
+    let dispatcher = WebhookDispatcher::new(endpoint, Arc::new(store.clone()), instance);
     TaskTracker::new().spawn(dispatcher.run(CancellationToken::new()))
 }
 
@@ -134,6 +141,64 @@ async fn a_new_lineage_is_delivered_from_its_current_end() {
         parked.iter().map(|one| one.raid.get()).collect::<Vec<_>>(),
         [2],
         "only the new lineage's event was posted, and failed"
+    );
+    dispatcher.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_whose_next_event_is_of_a_newer_release_goes_to_another_instance() {
+    let store = Faulty::<MemoryStore>::default();
+    for id in [INSTANCE, InstanceId(Uuid::from_u128(2))] {
+        let record = InstanceRecord {
+            id,
+            ws_url: String::new(),
+            release: String::new(),
+            draining: false,
+        };
+        let lease = Duration::from_secs(3_600);
+        store
+            .register(&record, lease, lease)
+            .await
+            .expect("register");
+    }
+    let old = spawn_dispatcher(&store);
+    sleep(POLL_INTERVAL / 2).await;
+    store.faults().make_newer(Call::ReadFeed, 1);
+    sleep(POLL_INTERVAL).await;
+    let owner = async || store.endpoints().await.expect("endpoints")[0].owner;
+    assert_eq!(owner().await, None, "released");
+
+    let newer = InstanceId(Uuid::from_u128(2));
+    let new = spawn_dispatcher_of(&store, newer);
+    create_raid(&store, 1, true).await;
+    sleep(NEWER_RELEASE_INTERVAL * 2).await;
+    assert_eq!(owner().await, Some(newer), "the other instance keeps it");
+    let parked = store.parked_deliveries("app", false, 0, 10).await;
+    assert_eq!(parked.expect("parked").len(), 1, "and has tried to deliver");
+    old.abort();
+    new.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_instance_waits_at_an_event_of_a_newer_release_and_goes_on_from_there() {
+    let store = Faulty::<MemoryStore>::default();
+    let dispatcher = spawn_dispatcher(&store);
+    sleep(POLL_INTERVAL / 2).await;
+    create_raid(&store, 1, true).await;
+    store.faults().make_newer(Call::ReadFeed, 3);
+    sleep(NEWER_RELEASE_INTERVAL * 2).await;
+    let parked = async || {
+        store
+            .parked_deliveries("app", false, 0, 10)
+            .await
+            .expect("parked")
+    };
+    assert_eq!(parked().await, [], "it waits");
+    sleep(NEWER_RELEASE_INTERVAL * 2).await;
+    assert_eq!(
+        parked().await.len(),
+        1,
+        "delivered after the wait, and failed"
     );
     dispatcher.abort();
 }

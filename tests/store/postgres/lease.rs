@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use raidhall::store::{InstanceRecord, Leases, RegisterError, Renewal, StoreError};
-use sqlx::Executor;
+use raidhall::store::{GENERATION, InstanceRecord, Leases, RegisterError, Renewal, StoreError};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgQueryResult;
+use sqlx::{AssertSqlSafe, Executor, PgConnection};
+use uuid::Uuid;
 
 use super::{
     connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
@@ -94,36 +97,94 @@ async fn cluster_nodes_register_together_and_keep_an_exclusive_one_out() {
         .expect("register");
 }
 
-/// Renews a lease with the statement of the release that did not have the column `draining` yet.
-#[tokio::test]
-async fn a_lease_renewal_of_the_previous_release_is_understood() {
-    const FORMER_RENEW: &str = "
+/// A database in the schema of 0.2, with an instance whose lease is valid for a second and which
+/// owns raid 1. Returns the instance's session.
+async fn create_with_live_0_2(database: &PostgresDatabase) -> PgConnection {
+    const LIVE_OWNER: &str = "
         INSERT INTO instances (id, ws_url, release, lease_until)
-        VALUES ($1, 'ws://former/', '0.1.0', clock_timestamp() + interval '1 hour')
+        VALUES (gen_random_uuid(), 'ws://former/', '0.2.1', clock_timestamp() + interval '1 second');
+        INSERT INTO raids SELECT 1, 202701, 'Kitchen', 'CODE', NULL, 1, 1, 60, 0, 'active', 60000, 0, 0, NULL, id, 4, 9
+        FROM instances";
+    let mut session = connect(database).await;
+    let before = sqlx::migrate!("migrations/postgres")
+        .iter()
+        .filter(|migration| migration.version < 11)
+        .cloned()
+        .collect::<Vec<_>>();
+    let migrator = Migrator {
+        migrations: before.into(),
+        ..Migrator::DEFAULT
+    };
+    let migrated = migrator.run_direct(None, &mut session, false).await;
+    migrated.expect("migrate");
+    session.execute(LIVE_OWNER).await.expect("a live owner");
+    session
+}
+
+/// Renews a lease with the statement of 0.2.
+async fn renew_0_2(session: &mut PgConnection) -> sqlx::Result<PgQueryResult> {
+    const RENEW: &str = "
+        INSERT INTO instances (id, ws_url, release, lease_until, draining)
+        VALUES ($1, 'ws://former/', '0.2.1', clock_timestamp() + interval '1 hour', false)
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
-            lease_until = excluded.lease_until";
+            lease_until = excluded.lease_until, draining = excluded.draining";
+    sqlx::query(RENEW)
+        .bind(instance().id.0)
+        .execute(session)
+        .await
+}
+
+fn assert_other_generation<T: std::fmt::Debug>(result: Result<T, RegisterError>) {
+    assert!(
+        matches!(&result, Err(RegisterError::OtherGeneration { release }) if release == "0.2.1"),
+        "{result:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_migration_waits_for_live_instances_of_0_2_and_then_fences_them() {
+    let database = PostgresDatabase::create_empty().await;
+    let mut former = create_with_live_0_2(&database).await;
+    let store = PostgresStore::connect(options(&database))
+        .await
+        .expect("connect");
+    assert_other_generation(store.migrate(SHORT).await);
+    renew_0_2(&mut former)
+        .await
+        .expect("the schema is as it was");
+    former
+        .execute(
+            "DELETE FROM instances WHERE lease_until > clock_timestamp() + interval '1 minute'",
+        )
+        .await
+        .expect("stop it");
+
+    store.migrate(10 * SECOND).await.expect("migrate");
+    let (owner, epoch): (Option<Uuid>, i64) = sqlx::query_as("SELECT owner, epoch FROM raids")
+        .fetch_one(&mut former)
+        .await
+        .expect("the raid");
+    assert_eq!((owner, epoch), (None, 5), "its late writes are fenced");
+    let renewed = renew_0_2(&mut former).await;
+    let error = renewed.expect_err("it cannot renew its lease");
+    assert_eq!(
+        error.as_database_error().map(|error| error.kind()),
+        Some(sqlx::error::ErrorKind::NotNullViolation)
+    );
+}
+
+#[tokio::test]
+async fn a_live_instance_of_another_generation_is_waited_for() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let former = instance();
-    let mut session = connect(&database).await;
-    for _ in 0..2 {
-        sqlx::query(FORMER_RENEW)
-            .bind(former.id.0)
-            .execute(&mut session)
-            .await
-            .expect("renew");
-    }
-    let renewal = store
-        .register(&instance(), LONG_TTL, SHORT)
-        .await
-        .expect("register");
-    let [peer] = &renewal.peers[..] else {
-        panic!("{:?}", renewal.peers)
-    };
-    assert_eq!(
-        (peer.id, peer.ws_url.as_str(), peer.draining),
-        (former.id, "ws://former/", false)
-    );
+    let other = "INSERT INTO instances VALUES
+        (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 second', false, 2)";
+    connect(&database).await.execute(other).await.expect(other);
+    assert_other_generation(store.register(&instance(), LONG_TTL, SHORT).await);
+    assert_other_generation(store.migrate(SHORT).await);
+    let registered = store.register(&instance(), LONG_TTL, 10 * SECOND).await;
+    registered.expect("register");
+    store.migrate(SHORT).await.expect("migrate");
 }
 
 #[tokio::test]
@@ -131,8 +192,14 @@ async fn an_exclusive_instance_waits_for_former_leases_to_run_out() {
     let database = PostgresDatabase::create().await;
     let store = open_exclusive(&database).await;
     let mut session = connect(&database).await;
-    let lease = "INSERT INTO instances VALUES (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second')";
-    session.execute(lease).await.expect("a former lease");
+    let lease = format!(
+        "INSERT INTO instances VALUES
+        (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second', false, {GENERATION})"
+    );
+    session
+        .execute(AssertSqlSafe(lease))
+        .await
+        .expect("a former lease");
     assert_held(store.register(&instance(), LONG_TTL, SHORT).await);
     store
         .register(&instance(), LONG_TTL, 5 * SECOND)
@@ -256,7 +323,7 @@ async fn maintenance_deletes_only_long_expired_rows() {
     let mut session = connect(&database).await;
     session
         .execute(
-            "INSERT INTO instances SELECT gen_random_uuid(), '', '', now() - n * interval '10 hours'
+            "INSERT INTO instances SELECT gen_random_uuid(), '', '', now() - n * interval '10 hours', false, 3
                 FROM generate_series(1, 4) AS n;
             INSERT INTO players (name, created_at) VALUES ('Ada', 0);
             INSERT INTO refresh_families
