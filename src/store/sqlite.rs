@@ -18,29 +18,31 @@ mod lock;
 mod moderation;
 mod ownership;
 mod players;
+mod schema;
 mod statements;
 #[cfg(test)]
 mod tests;
 mod webhooks;
 mod writer;
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::{Context, bail};
 pub use backup::{SqliteSource, SqliteTarget};
-use fault::{failed, refused};
+use fault::failed;
 use lock::Lock;
-use sqlx::migrate::Migrator;
+use rustix::fs::Access;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use writer::{Lane, WriterHandle};
 
 use super::{RegisterError, Result, Store};
 use crate::store::StoreError;
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a statement waits for another process that has the file locked (a backup, a shell). It
 /// is well below any lease, because renewals wait behind the statement.
@@ -55,6 +57,8 @@ const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 pub struct SqliteStore {
     writer: WriterHandle,
     readers: SqlitePool,
+    /// Whether this process has voided the leases of former processes.
+    has_voided_leases: Mutex<bool>,
 }
 
 impl Store for SqliteStore {}
@@ -64,6 +68,15 @@ impl SqliteStore {
     /// missing file, or its missing directory, is created. In-memory databases are refused because
     /// they are not durable.
     pub async fn open(url: &str, readers: u32) -> Result<SqliteStore> {
+        SqliteStore::open_or_create(url, readers, true).await
+    }
+
+    /// Opens an existing database, as [`SqliteStore::open`] does.
+    pub async fn open_existing(url: &str, readers: u32) -> Result<SqliteStore> {
+        SqliteStore::open_or_create(url, readers, false).await
+    }
+
+    async fn open_or_create(url: &str, readers: u32, create: bool) -> Result<SqliteStore> {
         const OPERATION: &str = "open database";
         if url.contains(":memory:") || url.contains("mode=memory") {
             let source = anyhow::anyhow!("a database in memory is not durable");
@@ -74,9 +87,12 @@ impl SqliteStore {
         }
         let options: SqliteConnectOptions = url.parse().map_err(failed(OPERATION))?;
         let path = options.get_filename().to_owned();
-        make_directory(&path).map_err(|error| refused(OPERATION, error))?;
+        check_access(&path, create).map_err(|source| StoreError::Unavailable {
+            operation: OPERATION,
+            source,
+        })?;
         let options = options
-            .create_if_missing(true)
+            .create_if_missing(create)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT)
             .row_buffer_size(512)
@@ -96,28 +112,11 @@ impl SqliteStore {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(options.pragma("query_only", "on"));
-        Ok(SqliteStore { writer, readers })
-    }
-
-    /// Brings the schema up to this release. It takes the database's lock first, as
-    /// [`Leases::register`](super::Leases::register) does, and keeps it, so that a schema never
-    /// changes under a running server. A newer schema is left alone, since migrations only add.
-    pub async fn migrate(&self, patience: Duration) -> Result<(), RegisterError> {
-        self.acquire_lock(patience).await?;
-        let migrate = self.writer.run("migrate", Lane::General, |writer| {
-            Box::pin(async {
-                let mut migrations = Migrator {
-                    migrations: MIGRATIONS.migrations.clone(),
-                    ..Migrator::DEFAULT
-                };
-                migrations.set_ignore_missing(true);
-                let migrated = migrations
-                    .run_direct(None, &mut writer.connection, false)
-                    .await;
-                migrated.map_err(|error| refused("migrate", error))
-            })
-        });
-        Ok(migrate.await?)
+        Ok(SqliteStore {
+            writer,
+            readers,
+            has_voided_leases: Mutex::new(false),
+        })
     }
 
     /// Gives the database a new lineage, under the database's lock: the last step of every restore.
@@ -125,8 +124,8 @@ impl SqliteStore {
         self.acquire_lock(patience).await?;
         Ok(self
             .writer
-            .run("rename lineage", Lane::General, |writer| {
-                Box::pin(leases::rename_lineage(writer))
+            .write("rename lineage", |transaction| {
+                Box::pin(leases::rename_lineage(transaction))
             })
             .await?)
     }
@@ -149,9 +148,24 @@ impl SqliteStore {
     }
 }
 
-fn make_directory(database: &Path) -> std::io::Result<()> {
-    match database.parent() {
-        Some(directory) => std::fs::create_dir_all(directory),
-        None => Ok(()),
+/// Checks what SQLite needs to open a database: a file that exists, unless it may be created, and a
+/// directory in which it can create files. SQLite itself names neither path nor cause.
+fn check_access(database: &Path, create: bool) -> anyhow::Result<()> {
+    let directory = database
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    if create {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("create the directory {}", directory.display()))?;
+    }
+    rustix::fs::access(directory, Access::WRITE_OK)
+        .with_context(|| format!("write to the directory {}", directory.display()))?;
+    match std::fs::metadata(database) {
+        Ok(file) if file.is_dir() => bail!("{} is a directory", database.display()),
+        Err(error) if create && error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("open {}", database.display())),
+        Ok(_) => rustix::fs::access(database, Access::READ_OK | Access::WRITE_OK)
+            .with_context(|| format!("write to {}", database.display())),
     }
 }

@@ -11,7 +11,6 @@ use super::catalog::raid_row;
 use super::fault::{failed, refused, unsigned};
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::Lane;
 use crate::store::audit::AuditRow;
 use crate::store::{
     AuditLog, InstanceId, InstanceRow, Lookups, NewAuditEntry, PlayerLookup, PlayerRow, RaidLookup,
@@ -61,11 +60,9 @@ type PlayerColumns = (
 impl AuditLog for SqliteStore {
     async fn record_audit(&self, entry: &NewAuditEntry) -> Result<()> {
         let entry = entry.clone();
-        let write = self
-            .writer
-            .run("write audit entry", Lane::General, move |writer| {
-                Box::pin(async move { insert_audit_entry(&mut writer.connection, &entry).await })
-            });
+        let write = self.writer.write("write audit entry", move |transaction| {
+            Box::pin(async move { insert_audit_entry(&mut *transaction, &entry).await })
+        });
         write.await
     }
 

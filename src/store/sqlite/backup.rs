@@ -12,8 +12,9 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Sqlite, query::QueryScalar};
 
 use super::fault::{failed, refused};
+use super::schema::{MIGRATIONS, applied_migrations};
 use super::statements::statements;
-use super::{LOCK_RETRY_INTERVAL, MIGRATIONS, SqliteStore};
+use super::{LOCK_RETRY_INTERVAL, SqliteStore};
 use crate::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
     OpenTargetError, PlayerLine, RaidLine, SignInLine, SnapshotLine,
@@ -95,7 +96,6 @@ statements! {
     DELETE_PLAYER_IDS = "DELETE FROM sqlite_sequence WHERE name = 'players'";
     SET_PLAYER_IDS = "INSERT INTO sqlite_sequence (name, seq) VALUES ('players', ?1)";
     SET_LINEAGE = "UPDATE meta SET value = coalesce(?1, lower(hex(randomblob(16)))) WHERE key = 'lineage'";
-    SCHEMA = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 }
 
 /// Checks that must all be false, each with a name for what its table holds.
@@ -142,10 +142,7 @@ impl SqliteSource {
             .await
             .map_err(failed(READ))?;
         // The first read fixes the snapshot that all later reads see.
-        let applied: Vec<i64> = sqlx::query_scalar(SCHEMA)
-            .fetch_all(&mut connection)
-            .await
-            .map_err(failed(READ))?;
+        let applied = applied_migrations(&mut connection, READ).await?;
         if !MIGRATIONS
             .iter()
             .map(|migration| migration.version)

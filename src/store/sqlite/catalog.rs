@@ -6,14 +6,13 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
 use super::fault::{failed, refused, unsigned};
 use super::ownership::raid_id;
 use super::statements::statements;
-use super::writer::{Lane, WriterState};
 use crate::store::{Catalog, OpHash, RaidHeader, RaidRow, Result, StoreError};
 
 statements! {
@@ -30,11 +29,9 @@ statements! {
 #[async_trait]
 impl Catalog for SqliteStore {
     async fn reserve_raid_ids(&self, count: u32) -> Result<Range<u64>> {
-        let reserve = self
-            .writer
-            .run("reserve raid ids", Lane::General, move |writer| {
-                Box::pin(reserve_raid_ids(writer, count))
-            });
+        let reserve = self.writer.write("reserve raid ids", move |transaction| {
+            Box::pin(reserve_raid_ids(transaction, count))
+        });
         reserve.await
     }
 
@@ -100,11 +97,11 @@ impl Catalog for SqliteStore {
     }
 }
 
-async fn reserve_raid_ids(writer: &mut WriterState, count: u32) -> Result<Range<u64>> {
+async fn reserve_raid_ids(transaction: &mut SqliteConnection, count: u32) -> Result<Range<u64>> {
     const OPERATION: &str = "reserve raid ids";
     let reserve = sqlx::query_scalar(RESERVE_RAID_IDS).bind(count);
     let last: i64 = reserve
-        .fetch_one(&mut writer.connection)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(failed(OPERATION))?;
     let end = unsigned(OPERATION, last)? + 1;

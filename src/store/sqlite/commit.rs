@@ -10,12 +10,12 @@ use std::collections::{HashMap, HashSet};
 use raidhall_protocol::Seq;
 use rows::AppendRows;
 pub(super) use rows::{json_array, rewritten_row};
-use sqlx::{Connection, SqliteConnection, SqliteExecutor};
+use sqlx::{SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
 
 use super::fault::{failed, unsigned};
 use super::statements::statements;
-use super::writer::{Lane, WriterHandle, WriterState};
+use super::writer::WriterHandle;
 use crate::store::effects::RaidCreation;
 use crate::store::{Append, CommitOutcome, Epoch, InstanceId, RaidHead, Result, batch};
 
@@ -66,9 +66,7 @@ pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Ve
         .iter()
         .map(AppendRows::from_append)
         .collect::<Result<Vec<_>>>()?;
-    let commit = writer.run(OPERATION, Lane::General, |writer: &mut WriterState| {
-        Box::pin(write(&mut writer.connection, rows))
-    });
+    let commit = writer.write(OPERATION, |transaction| Box::pin(write(transaction, rows)));
     let unwritten = commit.await?;
     let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
         None => CommitOutcome::Committed,
@@ -83,16 +81,12 @@ pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Ve
 type UnwrittenRaids = HashMap<i64, Option<RaidHead>>;
 
 async fn write(
-    connection: &mut SqliteConnection,
+    transaction: &mut SqliteConnection,
     mut rows: Vec<AppendRows>,
 ) -> Result<UnwrittenRaids> {
     let failed = failed(OPERATION);
-    let mut transaction = connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     execute(
-        &mut transaction,
+        transaction,
         CREATE,
         json_array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
     )
@@ -118,25 +112,24 @@ async fn write(
     }
 
     execute(
-        &mut transaction,
+        transaction,
         INSERT_EVENTS,
         json_array(rows.iter().flat_map(|rows| &rows.events)),
     )
     .await?;
     execute(
-        &mut transaction,
+        transaction,
         JOIN,
         json_array(rows.iter().flat_map(|rows| &rows.joined)),
     )
     .await?;
     execute(
-        &mut transaction,
+        transaction,
         LEAVE,
         json_array(rows.iter().flat_map(|rows| &rows.left)),
     )
     .await?;
-    execute(&mut transaction, CREDIT_PLAYERS, rows::gains(&rows)).await?;
-    transaction.commit().await.map_err(failed)?;
+    execute(transaction, CREDIT_PLAYERS, rows::gains(&rows)).await?;
     Ok(unwritten)
 }
 

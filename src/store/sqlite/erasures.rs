@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
-use sqlx::Connection;
+use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::audit::insert_audit_entry;
@@ -15,7 +15,6 @@ use super::leases::millis;
 use super::moderation::insert_player_notice;
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
 statements! {
@@ -40,7 +39,6 @@ statements! {
 }
 
 /// Empties the write-ahead log, which still holds the texts that were overwritten.
-const TRUNCATE_WAL: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 #[async_trait]
 impl Erasures for SqliteStore {
@@ -52,32 +50,28 @@ impl Erasures for SqliteStore {
     ) -> Result<bool> {
         let name = name.to_owned();
         let entry = entry.clone();
-        let begin = self
-            .writer
-            .run("close an account", Lane::General, move |writer| {
-                Box::pin(async move { begin_erasure(writer, player, &name, &entry).await })
-            });
+        let begin = self.writer.write("close an account", move |transaction| {
+            Box::pin(async move { begin_erasure(transaction, player, &name, &entry).await })
+        });
         begin.await
     }
 
     async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
-        let take = self
-            .writer
-            .run("take an erasure", Lane::General, move |writer| {
-                Box::pin(async move {
-                    let take = sqlx::query_as(TAKE_ERASURE)
-                        .bind(millis(again))
-                        .fetch_optional(&mut writer.connection);
-                    let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
-                    let erasure = |(id, at)| {
-                        Ok(Erasure {
-                            player: player_id(id)?,
-                            begun_at: UnixMillis(at),
-                        })
-                    };
-                    row.map(erasure).transpose()
-                })
-            });
+        let take = self.writer.write("take an erasure", move |transaction| {
+            Box::pin(async move {
+                let take = sqlx::query_as(TAKE_ERASURE)
+                    .bind(millis(again))
+                    .fetch_optional(&mut *transaction);
+                let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
+                let erasure = |(id, at)| {
+                    Ok(Erasure {
+                        player: player_id(id)?,
+                        begun_at: UnixMillis(at),
+                    })
+                };
+                row.map(erasure).transpose()
+            })
+        });
         take.await
     }
 
@@ -92,44 +86,34 @@ impl Erasures for SqliteStore {
         );
         let title = erasures::rewritten_title(events).map(str::to_owned);
         let before = i64::try_from(before.0).map_err(|error| refused(OPERATION, error))?;
-        let rewrite = self.writer.run(OPERATION, Lane::General, move |writer| {
-            Box::pin(async move { rewrite_events(writer, raid, rows, title, before).await })
+        let rewrite = self.writer.write(OPERATION, move |transaction| {
+            Box::pin(async move { rewrite_events(transaction, raid, rows, title, before).await })
         });
         rewrite.await
     }
 
     async fn end_erasure(&self, player: PlayerId) -> Result<()> {
-        let end = self
-            .writer
-            .run("end an erasure", Lane::General, move |writer| {
-                Box::pin(async move {
-                    let failed = failed("end an erasure");
-                    let end = sqlx::query(END_ERASURE)
-                        .bind(i64::from(player))
-                        .execute(&mut writer.connection);
-                    end.await.map_err(&failed)?;
-                    let emptied = sqlx::raw_sql(TRUNCATE_WAL)
-                        .execute(&mut writer.connection)
-                        .await;
-                    emptied.map(drop).map_err(failed)
-                })
-            });
-        end.await
+        let end = self.writer.write("end an erasure", move |transaction| {
+            Box::pin(async move {
+                let failed = failed("end an erasure");
+                let end = sqlx::query(END_ERASURE)
+                    .bind(i64::from(player))
+                    .execute(&mut *transaction);
+                end.await.map(drop).map_err(failed)
+            })
+        });
+        end.await?;
+        self.writer.checkpoint().await
     }
 }
 
 async fn begin_erasure(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     player: PlayerId,
     name: &str,
     entry: &NewAuditEntry,
 ) -> Result<bool> {
     let failed = failed("close an account");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let id = i64::from(player);
     let close = sqlx::query(CLOSE_ACCOUNT)
         .bind(id)
@@ -150,25 +134,19 @@ async fn begin_erasure(
         .bind(&entry.actor)
         .execute(&mut *transaction);
     ban.await.map_err(&failed)?;
-    insert_player_notice(&mut transaction, "player", player).await?;
-    insert_audit_entry(&mut transaction, entry).await?;
-    transaction.commit().await.map_err(failed)?;
+    insert_player_notice(transaction, "player", player).await?;
+    insert_audit_entry(transaction, entry).await?;
     Ok(true)
 }
 
 async fn rewrite_events(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     raid: RaidId,
     rows: Option<String>,
     title: Option<String>,
     before: i64,
 ) -> Result<()> {
     let failed = failed("rewrite events");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let id = i64::from(raid);
     let rewrite = sqlx::query(REWRITE_EVENTS)
         .bind(id)
@@ -187,5 +165,5 @@ async fn rewrite_events(
         .bind(before)
         .execute(&mut *transaction);
     drop_snapshot.await.map_err(&failed)?;
-    transaction.commit().await.map_err(failed)
+    Ok(())
 }

@@ -5,14 +5,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use raidhall_protocol::PlayerId;
 use raidhall_protocol::server::PlayerRef;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::fault::failed;
 use super::leases::millis;
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::{Identities, LinkOutcome, Result};
 
 statements! {
@@ -47,48 +46,37 @@ impl Identities for SqliteStore {
         }
         let external_id = external_id.to_owned();
         let name = name.to_owned();
-        let admit = self.writer.run(
-            "find or create a player by identity",
-            Lane::General,
-            move |writer| {
-                Box::pin(async move { find_or_create(writer, &external_id, &name).await })
-            },
-        );
+        let admit = self
+            .writer
+            .write("find or create a player by identity", move |transaction| {
+                Box::pin(async move { find_or_create(transaction, &external_id, &name).await })
+            });
         admit.await
     }
 
     async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome> {
         let external_id = external_id.to_owned();
-        let link = self
-            .writer
-            .run("link an identity", Lane::General, move |writer| {
-                Box::pin(async move { link(writer, player, &external_id).await })
-            });
+        let link = self.writer.write("link an identity", move |transaction| {
+            Box::pin(async move { link(transaction, player, &external_id).await })
+        });
         link.await
     }
 
     async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        let consume = self
-            .writer
-            .run("consume a proof", Lane::General, move |writer| {
-                Box::pin(consume_proof(writer, proof, ttl))
-            });
+        let consume = self.writer.write("consume a proof", move |transaction| {
+            Box::pin(consume_proof(transaction, proof, ttl))
+        });
         consume.await
     }
 }
 
 async fn find_or_create(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     external_id: &str,
     name: &str,
 ) -> Result<PlayerRef> {
     let failed = failed("find or create a player by identity");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
-    let admitted = match find_by_identity(&mut transaction, external_id).await? {
+    let admitted = match find_by_identity(transaction, external_id).await? {
         Some(known) => known,
         None => {
             let admit = sqlx::query_as(CREATE_WITH_IDENTITY)
@@ -97,28 +85,22 @@ async fn find_or_create(
             player(admit.fetch_one(&mut *transaction).await.map_err(&failed)?)?
         }
     };
-    transaction.commit().await.map_err(failed)?;
     Ok(admitted)
 }
 
 async fn link(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     player: PlayerId,
     external_id: &str,
 ) -> Result<LinkOutcome> {
     let failed = failed("link an identity");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let id = i64::from(player);
     let has = sqlx::query_as(IDENTITY)
         .bind(id)
         .fetch_optional(&mut *transaction)
         .await;
     let has: Option<(Option<String>,)> = has.map_err(&failed)?;
-    let owner = find_by_identity(&mut transaction, external_id).await?;
+    let owner = find_by_identity(transaction, external_id).await?;
     Ok(match (has, owner) {
         (None, _) => LinkOutcome::Missing,
         (_, Some(owner)) if owner.id == player => LinkOutcome::Linked,
@@ -130,7 +112,6 @@ async fn link(
                 .bind(external_id)
                 .execute(&mut *transaction);
             set.await.map_err(&failed)?;
-            transaction.commit().await.map_err(failed)?;
             LinkOutcome::Linked
         }
     })
@@ -150,13 +131,12 @@ async fn find_by_identity(
         .transpose()
 }
 
-async fn consume_proof(writer: &mut WriterState, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+async fn consume_proof(
+    transaction: &mut SqliteConnection,
+    proof: [u8; 32],
+    ttl: Duration,
+) -> Result<bool> {
     let failed = failed("consume a proof");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     sqlx::query(DELETE_EXPIRED_PROOFS)
         .execute(&mut *transaction)
         .await
@@ -170,7 +150,6 @@ async fn consume_proof(writer: &mut WriterState, proof: [u8; 32], ttl: Duration)
         .map_err(&failed)?
         .rows_affected()
         > 0;
-    transaction.commit().await.map_err(failed)?;
     Ok(used)
 }
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use raidhall_protocol::UnixMillis;
-use sqlx::Connection;
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
 use super::fault::failed;
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::{
     GENERATION, InstanceId, InstanceRecord, Leases, PeerInstance, RegisterError, Renewal, Result,
 };
@@ -41,10 +40,22 @@ impl Leases for SqliteStore {
     ) -> Result<Renewal, RegisterError> {
         self.acquire_lock(patience).await?;
         let instance = instance.clone();
-        let register = self.writer.run("register", Lane::Leases, move |writer| {
-            Box::pin(async move { register(writer, &instance, ttl).await })
+        // The first registration in this process voids the leases of former processes: those are
+        // dead, or they would hold the lock.
+        let mut has_voided_leases = self.has_voided_leases.lock().await;
+        let void = !*has_voided_leases;
+        let register = self.writer.write_first("register", move |transaction| {
+            Box::pin(async move {
+                if void {
+                    let void = sqlx::query(VOID_LEASES).execute(&mut *transaction).await;
+                    void.map_err(failed("void former leases"))?;
+                }
+                renew(transaction, &instance, ttl).await
+            })
         });
-        Ok(register.await?)
+        let renewal = register.await?;
+        *has_voided_leases = true;
+        Ok(renewal)
     }
 
     fn has_exclusive_lock(&self) -> bool {
@@ -53,39 +64,30 @@ impl Leases for SqliteStore {
 
     async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal> {
         let instance = instance.clone();
-        let renew = self.writer.run("renew lease", Lane::Leases, move |writer| {
-            Box::pin(async move { renew(writer, &instance, ttl).await })
+        let renew = self.writer.write_first("renew lease", move |transaction| {
+            Box::pin(async move { renew(transaction, &instance, ttl).await })
         });
         renew.await
     }
 
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
-        let deregister = self.writer.run("deregister", Lane::Leases, move |writer| {
-            Box::pin(deregister(writer, instance))
+        let deregister = self.writer.write_first("deregister", move |transaction| {
+            Box::pin(deregister(transaction, instance))
         });
-        deregister.await
+        deregister.await?;
+        // A copy of the database file alone is complete after that.
+        if let Err(error) = self.writer.checkpoint().await {
+            tracing::warn!(
+                ?error,
+                "emptying the write-ahead log failed; SQLite reads it at the next start"
+            );
+        }
+        Ok(())
     }
-}
-
-/// Registers an instance under the database's lock. The first registration in this process voids
-/// the leases of former processes: those are dead, or they would hold the lock.
-async fn register(
-    writer: &mut WriterState,
-    instance: &InstanceRecord,
-    ttl: Duration,
-) -> Result<Renewal> {
-    if !writer.has_voided_leases {
-        let void = sqlx::query(VOID_LEASES)
-            .execute(&mut writer.connection)
-            .await;
-        void.map_err(failed("void former leases"))?;
-        writer.has_voided_leases = true;
-    }
-    renew(writer, instance, ttl).await
 }
 
 async fn renew(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     instance: &InstanceRecord,
     ttl: Duration,
 ) -> Result<Renewal> {
@@ -97,13 +99,13 @@ async fn renew(
         .bind(millis(ttl))
         .bind(instance.draining)
         .bind(GENERATION)
-        .fetch_one(&mut writer.connection)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(&failed)?;
     let peers = sqlx::query_as(PEERS)
         .bind(instance.id.0)
         .bind(now)
-        .fetch_all(&mut writer.connection)
+        .fetch_all(&mut *transaction)
         .await;
     let peers: Vec<(Uuid, String, bool, i64)> = peers.map_err(failed)?;
     let peer = |(id, ws_url, draining, lease_until)| PeerInstance {
@@ -122,13 +124,8 @@ async fn renew(
     })
 }
 
-async fn deregister(writer: &mut WriterState, instance: InstanceId) -> Result<()> {
+async fn deregister(transaction: &mut SqliteConnection, instance: InstanceId) -> Result<()> {
     let failed = failed("deregister");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     for statement in [END_LEASE, RELEASE_ALL] {
         sqlx::query(statement)
             .bind(instance.0)
@@ -136,12 +133,12 @@ async fn deregister(writer: &mut WriterState, instance: InstanceId) -> Result<()
             .await
             .map_err(&failed)?;
     }
-    transaction.commit().await.map_err(failed)
+    Ok(())
 }
 
-pub(super) async fn rename_lineage(writer: &mut WriterState) -> Result<String> {
+pub(super) async fn rename_lineage(transaction: &mut SqliteConnection) -> Result<String> {
     let renamed = sqlx::query_scalar(RENAME_LINEAGE)
-        .fetch_one(&mut writer.connection)
+        .fetch_one(&mut *transaction)
         .await;
     renamed.map_err(failed("rename lineage"))
 }

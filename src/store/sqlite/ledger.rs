@@ -4,12 +4,12 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
+use sqlx::SqliteConnection;
 
 use super::commit::raid_head;
 use super::event_row::EventRow;
 use super::fault::{failed, refused, unsigned};
 use super::statements::statements;
-use super::writer::{Lane, WriterState};
 use super::{SqliteStore, commit};
 use crate::store::{
     Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, Result, StoreError,
@@ -166,17 +166,15 @@ impl Ledger for SqliteStore {
         state: &[u8],
     ) -> Result<()> {
         let state = state.to_vec();
-        let save = self
-            .writer
-            .run("save snapshot", Lane::General, move |writer| {
-                Box::pin(save_snapshot(writer, raid, (owner, epoch), seq, state))
-            });
+        let save = self.writer.write("save snapshot", move |transaction| {
+            Box::pin(save_snapshot(transaction, raid, (owner, epoch), seq, state))
+        });
         save.await
     }
 }
 
 async fn save_snapshot(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     raid: RaidId,
     (owner, epoch): (InstanceId, Epoch),
     seq: Seq,
@@ -188,7 +186,7 @@ async fn save_snapshot(
         .bind(clamped(epoch.0))
         .bind(clamped(seq.0))
         .bind(state);
-    save.execute(&mut writer.connection)
+    save.execute(&mut *transaction)
         .await
         .map(drop)
         .map_err(failed("save snapshot"))

@@ -35,12 +35,15 @@ impl Lock {
             operation: "lock database",
             source: anyhow::Error::new(error).context(format!("lock file {}", self.path.display())),
         };
-        let options = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&self.path);
-        let file = options.map_err(unavailable)?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        // A planted link must not create a file elsewhere.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(
+            &mut options,
+            rustix::fs::OFlags::NOFOLLOW.bits().cast_signed(),
+        );
+        let file = options.open(&self.path).map_err(unavailable)?;
         match file.try_lock() {
             Ok(()) => self.held = Some(file),
             Err(TryLockError::WouldBlock) => return Ok(false),

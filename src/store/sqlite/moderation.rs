@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
@@ -15,7 +15,6 @@ use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::players::player_id;
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBatch, Result};
 
@@ -88,11 +87,9 @@ impl Moderation for SqliteStore {
     }
 
     async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
-        let sign_out = self
-            .writer
-            .run("end a sign-in", Lane::General, move |writer| {
-                Box::pin(sign_out(writer, family, ttl))
-            });
+        let sign_out = self.writer.write("end a sign-in", move |transaction| {
+            Box::pin(sign_out(transaction, family, ttl))
+        });
         sign_out.await
     }
 
@@ -138,27 +135,20 @@ impl SqliteStore {
         entry: &NewAuditEntry,
     ) -> Result<bool> {
         let entry = entry.clone();
-        let change = self
-            .writer
-            .run("moderate a player", Lane::General, move |writer| {
-                Box::pin(async move { apply_change(writer, &change, player, &entry).await })
-            });
+        let change = self.writer.write("moderate a player", move |transaction| {
+            Box::pin(async move { apply_change(transaction, &change, player, &entry).await })
+        });
         change.await
     }
 }
 
 async fn apply_change(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     change: &ModerationChange,
     player: PlayerId,
     entry: &NewAuditEntry,
 ) -> Result<bool> {
     let failed = failed("moderate a player");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let id = i64::from(player);
     let (kind, found) = match change {
         ModerationChange::Ban(reason) => {
@@ -188,20 +178,18 @@ async fn apply_change(
     if !found {
         return Ok(false);
     }
-    insert_player_notice(&mut transaction, kind, player).await?;
-    insert_audit_entry(&mut transaction, entry).await?;
-    transaction.commit().await.map_err(failed)?;
+    insert_player_notice(transaction, kind, player).await?;
+    insert_audit_entry(transaction, entry).await?;
     Ok(true)
 }
 
-async fn sign_out(writer: &mut WriterState, family: FamilyId, ttl: Duration) -> Result<()> {
+async fn sign_out(
+    transaction: &mut SqliteConnection,
+    family: FamilyId,
+    ttl: Duration,
+) -> Result<()> {
     let failed = failed("end a sign-in");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
-    delete_expired_notices(&mut transaction).await?;
+    delete_expired_notices(transaction).await?;
     let end = sqlx::query(DELETE_FAMILY)
         .bind(family.0)
         .execute(&mut *transaction);
@@ -210,7 +198,7 @@ async fn sign_out(writer: &mut WriterState, family: FamilyId, ttl: Duration) -> 
         .bind(family.0)
         .bind(millis(ttl));
     notice.execute(&mut *transaction).await.map_err(&failed)?;
-    transaction.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// Adds a notice about a player, in the connection's current transaction if there is one.

@@ -4,14 +4,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use raidhall_protocol::{RaidId, UnixMillis};
-use sqlx::Connection;
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
 use super::commit::{self, json_array};
 use super::fault::{failed, refused, unsigned};
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::{ClaimOutcome, Epoch, InstanceId, Ownership, RaidHead, Result};
 
 statements! {
@@ -37,21 +36,17 @@ statements! {
 impl Ownership for SqliteStore {
     async fn claim(&self, raids: &[RaidId], instance: InstanceId) -> Result<Vec<ClaimOutcome>> {
         let raids = raids.to_vec();
-        let claim = self
-            .writer
-            .run("claim raids", Lane::General, move |writer| {
-                Box::pin(async move { claim(writer, &raids, instance).await })
-            });
+        let claim = self.writer.write("claim raids", move |transaction| {
+            Box::pin(async move { claim(transaction, &raids, instance).await })
+        });
         claim.await
     }
 
     async fn release(&self, raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()> {
         let raids = raids.to_vec();
-        let release = self
-            .writer
-            .run("release raids", Lane::General, move |writer| {
-                Box::pin(async move { release(writer, &raids, instance).await })
-            });
+        let release = self.writer.write("release raids", move |transaction| {
+            Box::pin(async move { release(transaction, &raids, instance).await })
+        });
         release.await
     }
 
@@ -111,18 +106,13 @@ impl Ownership for SqliteStore {
 }
 
 async fn claim(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     raids: &[RaidId],
     instance: InstanceId,
 ) -> Result<Vec<ClaimOutcome>> {
     const OPERATION: &str = "claim raids";
     let failed = failed(OPERATION);
     let ids = json_array(raids.iter().map(RaidId::to_string));
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let claim = sqlx::query_as(CLAIM).bind(&ids).bind(instance.0);
     let taken: Vec<(i64, i64)> = claim.fetch_all(&mut *transaction).await.map_err(&failed)?;
     // In this transaction, a raid that could not be claimed has an owner with a valid lease.
@@ -131,7 +121,6 @@ async fn claim(
         .fetch_all(&mut *transaction)
         .await
         .map_err(&failed)?;
-    transaction.commit().await.map_err(failed)?;
 
     let mut claims = HashMap::new();
     for (raid, epoch) in taken {
@@ -159,7 +148,7 @@ async fn claim(
 }
 
 async fn release(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     raids: &[(RaidId, Epoch)],
     instance: InstanceId,
 ) -> Result<()> {
@@ -171,7 +160,7 @@ async fn release(
     let release = sqlx::query(RELEASE)
         .bind(raids)
         .bind(instance.0)
-        .execute(&mut writer.connection)
+        .execute(&mut *transaction)
         .await;
     release.map(drop).map_err(failed("release raids"))
 }

@@ -6,13 +6,12 @@ use async_trait::async_trait;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, UnixMillis};
-use sqlx::Connection;
+use sqlx::SqliteConnection;
 
 use super::SqliteStore;
 use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::{
     Account, Accounts, FamilyId, Result, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn,
     TokenHash,
@@ -47,11 +46,9 @@ statements! {
 impl Accounts for SqliteStore {
     async fn create_player(&self, name: &str) -> Result<Profile> {
         let name = name.to_owned();
-        let create = self
-            .writer
-            .run("create player", Lane::General, move |writer| {
-                Box::pin(create_player(writer, name))
-            });
+        let create = self.writer.write("create player", move |transaction| {
+            Box::pin(create_player(transaction, name))
+        });
         create.await
     }
 
@@ -111,8 +108,8 @@ impl Accounts for SqliteStore {
     ) -> Result<()> {
         let begin = self
             .writer
-            .run("create token family", Lane::General, move |writer| {
-                Box::pin(create_token_family(writer, family, player, token, ttl))
+            .write("create token family", move |transaction| {
+                Box::pin(create_token_family(transaction, family, player, token, ttl))
             });
         begin.await
     }
@@ -120,17 +117,17 @@ impl Accounts for SqliteStore {
     async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome> {
         let rotate = self
             .writer
-            .run("rotate refresh token", Lane::General, move |writer| {
-                Box::pin(rotate_refresh_token(writer, presentation))
+            .write("rotate refresh token", move |transaction| {
+                Box::pin(rotate_refresh_token(transaction, presentation))
             });
         rotate.await
     }
 }
 
-async fn create_player(writer: &mut WriterState, name: String) -> Result<Profile> {
+async fn create_player(transaction: &mut SqliteConnection, name: String) -> Result<Profile> {
     let create = sqlx::query_as(CREATE_PLAYER).bind(&name);
     let (id, created_at) = create
-        .fetch_one(&mut writer.connection)
+        .fetch_one(&mut *transaction)
         .await
         .map_err(failed("create player"))?;
     let id = player_id(id)?;
@@ -146,18 +143,13 @@ async fn create_player(writer: &mut WriterState, name: String) -> Result<Profile
 }
 
 async fn create_token_family(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     family: FamilyId,
     player: PlayerId,
     token: TokenHash,
     ttl: Duration,
 ) -> Result<()> {
     let failed = failed("create token family");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     sqlx::query(DELETE_EXPIRED_FAMILIES)
         .execute(&mut *transaction)
         .await
@@ -168,7 +160,7 @@ async fn create_token_family(
         .bind(token.0.to_vec())
         .bind(millis(ttl));
     begin.execute(&mut *transaction).await.map_err(&failed)?;
-    transaction.commit().await.map_err(failed)
+    Ok(())
 }
 
 /// The player's id and name, whether the presented token is the current one, whether it is the
@@ -176,7 +168,7 @@ async fn create_token_family(
 type FamilyColumns = (i64, String, bool, Option<bool>, Vec<u8>);
 
 async fn rotate_refresh_token(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     presentation: RotationRequest,
 ) -> Result<RotationOutcome> {
     let RotationRequest {
@@ -187,11 +179,6 @@ async fn rotate_refresh_token(
         ttl,
     } = presentation;
     let failed = failed("rotate refresh token");
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let find = sqlx::query_as(FAMILY)
         .bind(family.0)
         .bind(token.0.to_vec())
@@ -235,7 +222,6 @@ async fn rotate_refresh_token(
             .map_err(&failed)?;
         RotationOutcome::Reused
     };
-    transaction.commit().await.map_err(failed)?;
     Ok(rotation)
 }
 

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, Row, SqliteConnection};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::schema::MIGRATIONS;
 use super::*;
 use crate::store::{
     Accounts, Append, AuditLog, Catalog, CommitOutcome, Epoch, Erasures, InstanceId,
@@ -41,7 +42,7 @@ mod plans {
     use super::*;
 
     /// Every file that defines statements, with the statements that it lists.
-    const FILES: [(&str, &[(&str, &str)]); 13] = [
+    const FILES: [(&str, &[(&str, &str)]); 14] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("commit.rs"), commit::STATEMENTS),
@@ -55,6 +56,7 @@ mod plans {
         (include_str!("feed.rs"), feed::STATEMENTS),
         (include_str!("webhooks.rs"), webhooks::STATEMENTS),
         (include_str!("backup.rs"), backup::STATEMENTS),
+        (include_str!("schema.rs"), schema::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have one row per instance, or fewer.
@@ -465,6 +467,7 @@ mod writing {
 
 mod migrating {
     use sqlx::ConnectOptions;
+    use sqlx::migrate::Migrator;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
-use sqlx::{Connection, SqliteConnection};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
 use super::SqliteStore;
@@ -10,7 +10,6 @@ use super::audit::insert_audit_entry;
 use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::statements::{now, statements};
-use super::writer::{Lane, WriterState};
 use crate::store::webhooks::{
     COUNT_MAX, EndpointProgress, EndpointRow, FailedAttempt, ParkedDelivery, ProgressUpdate,
     Replay, WebhookDeliveries,
@@ -73,7 +72,7 @@ impl WebhookDeliveries for SqliteStore {
         const OPERATION: &str = "take a webhook endpoint";
         let (lineage, place) = self.feed_end().await?;
         let name = name.to_owned();
-        let take = self.writer.run(OPERATION, Lane::General, move |writer| {
+        let take = self.writer.write(OPERATION, move |transaction| {
             Box::pin(async move {
                 let failed = failed(OPERATION);
                 let commit = i64::try_from(place.commit).unwrap_or(i64::MAX);
@@ -81,12 +80,10 @@ impl WebhookDeliveries for SqliteStore {
                     .bind(&name)
                     .bind(lineage)
                     .bind(commit);
-                make.execute(&mut writer.connection)
-                    .await
-                    .map_err(&failed)?;
+                make.execute(&mut *transaction).await.map_err(&failed)?;
                 let take = sqlx::query_as(ACQUIRE_ENDPOINT).bind(name).bind(instance.0);
                 let row: Option<(String, i64, Option<String>)> = take
-                    .fetch_optional(&mut writer.connection)
+                    .fetch_optional(&mut *transaction)
                     .await
                     .map_err(&failed)?;
                 let progress = |(lineage, commit, pause_reason)| {
@@ -109,11 +106,11 @@ impl WebhookDeliveries for SqliteStore {
     async fn release_endpoint(&self, name: &str, instance: InstanceId) -> Result<()> {
         const OPERATION: &str = "release a webhook endpoint";
         let name = name.to_owned();
-        let release = self.writer.run(OPERATION, Lane::General, move |writer| {
+        let release = self.writer.write(OPERATION, move |transaction| {
             Box::pin(async move {
                 let release = sqlx::query(RELEASE_ENDPOINT).bind(name).bind(instance.0);
                 release
-                    .execute(&mut writer.connection)
+                    .execute(&mut *transaction)
                     .await
                     .map(drop)
                     .map_err(failed(OPERATION))
@@ -132,8 +129,10 @@ impl WebhookDeliveries for SqliteStore {
         let progress = progress.clone();
         let note = self
             .writer
-            .run("save webhook progress", Lane::General, move |writer| {
-                Box::pin(async move { save_progress(writer, &name, instance, &progress).await })
+            .write("save webhook progress", move |transaction| {
+                Box::pin(
+                    async move { save_progress(transaction, &name, instance, &progress).await },
+                )
             });
         note.await
     }
@@ -201,8 +200,8 @@ impl WebhookDeliveries for SqliteStore {
         let entry = entry.clone();
         let replay = self
             .writer
-            .run("replay webhook deliveries", Lane::General, move |writer| {
-                Box::pin(async move { replay_deliveries(writer, &name, what, &entry).await })
+            .write("replay webhook deliveries", move |transaction| {
+                Box::pin(async move { replay_deliveries(transaction, &name, what, &entry).await })
             });
         replay.await
     }
@@ -212,22 +211,16 @@ impl WebhookDeliveries for SqliteStore {
         let entry = entry.clone();
         let resume = self
             .writer
-            .run("resume a webhook endpoint", Lane::General, move |writer| {
+            .write("resume a webhook endpoint", move |transaction| {
                 Box::pin(async move {
                     let failed = failed("resume a webhook endpoint");
-                    let mut transaction = writer
-                        .connection
-                        .begin_with("BEGIN IMMEDIATE")
-                        .await
-                        .map_err(&failed)?;
                     let resume = sqlx::query(RESUME_ENDPOINT)
                         .bind(name)
                         .execute(&mut *transaction);
                     if resume.await.map_err(&failed)?.rows_affected() == 0 {
                         return Ok(false);
                     }
-                    insert_audit_entry(&mut transaction, &entry).await?;
-                    transaction.commit().await.map_err(failed)?;
+                    insert_audit_entry(transaction, &entry).await?;
                     Ok(true)
                 })
             });
@@ -236,7 +229,7 @@ impl WebhookDeliveries for SqliteStore {
 }
 
 async fn save_progress(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     name: &str,
     instance: InstanceId,
     progress: &ProgressUpdate,
@@ -248,11 +241,6 @@ async fn save_progress(
         failed_attempts: parked,
         pause_reason: paused,
     } = progress;
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let (lineage, place) = cursor.clone().unzip();
     let commit = place.map(|place| i64::try_from(place.commit).unwrap_or(i64::MAX));
     let moved = sqlx::query(UPDATE_PROGRESS)
@@ -279,9 +267,8 @@ async fn save_progress(
             .map_err(&failed)?;
     }
     for one in parked {
-        park_delivery(&mut transaction, name, one).await?;
+        park_delivery(transaction, name, one).await?;
     }
-    transaction.commit().await.map_err(failed)?;
     Ok(true)
 }
 
@@ -309,18 +296,13 @@ async fn park_delivery(
 }
 
 async fn replay_deliveries(
-    writer: &mut WriterState,
+    transaction: &mut SqliteConnection,
     name: &str,
     what: Replay,
     entry: &NewAuditEntry,
 ) -> Result<u64> {
     const OPERATION: &str = "replay webhook deliveries";
     let failed = failed(OPERATION);
-    let mut transaction = writer
-        .connection
-        .begin_with("BEGIN IMMEDIATE")
-        .await
-        .map_err(&failed)?;
     let replay = match what {
         Replay::Event(raid, seq) => {
             let seq = i64::try_from(seq.0).map_err(|error| refused(OPERATION, error))?;
@@ -336,8 +318,7 @@ async fn replay_deliveries(
         .await
         .map_err(&failed)?
         .rows_affected();
-    insert_audit_entry(&mut transaction, entry).await?;
-    transaction.commit().await.map_err(failed)?;
+    insert_audit_entry(transaction, entry).await?;
     Ok(count)
 }
 

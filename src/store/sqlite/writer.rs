@@ -31,8 +31,6 @@ pub(super) struct WriterState {
     /// The writer's connection, outside of a transaction.
     pub(super) connection: SqliteConnection,
     pub(super) lock: Lock,
-    /// Whether the leases of former processes have been voided.
-    pub(super) has_voided_leases: bool,
     options: SqliteConnectOptions,
 }
 
@@ -69,7 +67,6 @@ impl WriterHandle {
                     WriterState {
                         connection,
                         lock,
-                        has_voided_leases: false,
                         options,
                     }
                     .run_jobs(leases_jobs, others_jobs)
@@ -97,8 +94,61 @@ impl WriterHandle {
         })
     }
 
-    /// Runs a job on the writer thread and returns its result. A job that has begun runs to its end
-    /// even if the caller drops the call.
+    /// Runs `work` in a transaction and returns its result **after the commit**. If `work` fails, the
+    /// transaction is rolled back. Work that has begun runs to its end even if the caller drops the
+    /// call.
+    pub(super) async fn write<T, F>(&self, operation: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        self.write_in(Lane::General, operation, work).await
+    }
+
+    /// Does the same as [`WriterHandle::write`], ahead of all jobs that do not concern a lease.
+    pub(super) async fn write_first<T, F>(&self, operation: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        self.write_in(Lane::Leases, operation, work).await
+    }
+
+    async fn write_in<T, F>(&self, lane: Lane, operation: &'static str, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    {
+        let write = self.run(operation, lane, move |writer| {
+            Box::pin(async move {
+                let failed = failed(operation);
+                let mut transaction = writer
+                    .connection
+                    .begin_with("BEGIN IMMEDIATE")
+                    .await
+                    .map_err(&failed)?;
+                let result = work(&mut transaction).await?;
+                transaction.commit().await.map_err(failed)?;
+                Ok(result)
+            })
+        });
+        write.await
+    }
+
+    /// Copies the write-ahead log into the database file and empties it.
+    pub(super) async fn checkpoint(&self) -> Result<()> {
+        const OPERATION: &str = "empty the write-ahead log";
+        let checkpoint = self.run(OPERATION, Lane::General, |writer| {
+            Box::pin(async {
+                let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+                let done = checkpoint.execute(&mut writer.connection).await;
+                done.map(drop).map_err(failed(OPERATION))
+            })
+        });
+        checkpoint.await
+    }
+
+    /// Runs a job that manages its own transactions, or needs none, on the writer thread.
     pub(super) async fn run<T, F>(&self, operation: &'static str, lane: Lane, work: F) -> Result<T>
     where
         T: Send + 'static,
