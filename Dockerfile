@@ -9,13 +9,15 @@ RUN npm --prefix clients/typescript ci --no-audit --no-fund \
 FROM rust:1.95-bookworm AS build
 # `--build-arg FEATURES=otel` builds with OpenTelemetry traces.
 ARG FEATURES=
+# `--build-arg COMMIT=$(git rev-parse --short=12 HEAD)` makes `raidhall --version` show the commit.
+ARG COMMIT=
 # The symbols stay in this stage: `docker build --target build` keeps them in /raidhall.debug.
 WORKDIR /raidhall
 COPY . .
 COPY --from=app /raidhall/clients/web/dist clients/web/dist
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/raidhall/target \
-    cargo build --release --locked --features "$FEATURES" --bin raidhall \
+    RAIDHALL_COMMIT=$COMMIT cargo build --release --locked --features "$FEATURES" --bin raidhall \
     && objcopy --only-keep-debug target/release/raidhall /raidhall.debug \
     && objcopy --strip-all --add-gnu-debuglink=/raidhall.debug target/release/raidhall /usr/local/bin/raidhall
 
@@ -28,12 +30,12 @@ COPY --from=build /usr/local/bin/raidhall /usr/local/bin/raidhall
 USER raidhall
 WORKDIR /var/lib/raidhall
 VOLUME /var/lib/raidhall
-ENV RAIDHALL__SERVER__LISTEN=0.0.0.0:8080 \
-    DATABASE_URL=sqlite:///var/lib/raidhall/raidhall.db
+# The image's defaults are in a file, so that PORT, DATABASE_URL and a file of your own override them.
+# The health check reads the same file and environment; with `--config` in the command it does not.
+COPY config/image.toml /etc/raidhall/raidhall.toml
+ENV RAIDHALL_CONFIG=/etc/raidhall/raidhall.toml
 EXPOSE 8080
-# The image has no curl, so bash sends the request and reads the status line.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=15s \
-    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /healthz HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *' 200 '* ]]"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=15s CMD ["raidhall", "health"]
 # On SIGTERM the server hands its raids over and then exits: give it time before you kill it.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["raidhall"]

@@ -1,4 +1,4 @@
-//! Embeds the files of the web app into the binary, if the app has been built.
+//! Embeds the files of the web app into the binary, if the app has been built, and the commit.
 //!
 //! It also makes Cargo watch the migrations: `sqlx::migrate!` embeds them when it is compiled, but
 //! does not notice a new file by itself.
@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The folder that `npm run build` writes the app to.
 const APP: &str = "clients/web/dist";
@@ -21,9 +22,35 @@ fn main() -> Result<(), Box<dyn Error>> {
         if app.is_dir() { APP } else { "clients/web" }
     );
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-env=RAIDHALL_BUILD={}", build_name());
     let out = PathBuf::from(std::env::var("OUT_DIR")?).join("web_app.rs");
     fs::write(out, list(&app)?)?;
     Ok(())
+}
+
+/// Returns what `--version` shows beside the version: the commit from `RAIDHALL_COMMIT` or, in a
+/// release build, from git. Other builds do not look for it, because then each commit would be
+/// followed by a new build.
+fn build_name() -> String {
+    println!("cargo:rerun-if-env-changed=RAIDHALL_COMMIT");
+    if let Some(commit) = std::env::var("RAIDHALL_COMMIT")
+        .ok()
+        .filter(|commit| !commit.is_empty())
+    {
+        return format!("commit {commit}");
+    }
+    if std::env::var("PROFILE").as_deref() != Ok("release") {
+        return "development build".to_owned();
+    }
+    println!("cargo:rerun-if-changed=.git/HEAD");
+    println!("cargo:rerun-if-changed=.git/logs/HEAD");
+    let git = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output();
+    match git.map(|output| (output.status.success(), String::from_utf8(output.stdout))) {
+        Ok((true, Ok(commit))) => format!("commit {}", commit.trim()),
+        _ => "unknown commit".to_owned(),
+    }
 }
 
 /// Returns a Rust expression that lists the files of the app: the path at the server, and the

@@ -4,6 +4,7 @@
 //! [`Instance::start`] wires the components over any store and any bus; tests call it too.
 
 mod backup;
+mod health;
 mod instance;
 mod lease;
 mod open;
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 pub use backup::{export, import, new_lineage};
+pub use health::check_health;
 pub use instance::{Instance, InstanceParts};
 use raidhall_protocol::{PlayerId, UnixMillis};
 use thiserror::Error;
@@ -53,21 +55,42 @@ pub enum StartError {
         release.rsplit_once('.').map_or(release.as_str(), |(series, _)| series)
     )]
     OtherGeneration {
-        /// The database.
+        /// The database, as a person would name it; never contains a password.
         what: String,
-        /// The release of the live instance.
+        /// The release of the live instance, which cannot run beside this one.
         release: String,
     },
     /// A backup was refused because it is damaged or invalid, or because the database is not empty.
     /// Nothing was changed.
     #[error("no import")]
     Backup(#[source] BackupError),
+    /// The database does not have this release's schema, and the command does not migrate it.
+    #[error("{0} does not have the schema of this release: run `raidhall migrate`")]
+    NotMigrated(String),
+    /// An argument names something that does not exist.
+    #[error("{0}")]
+    Argument(String),
     /// Any other failure: a defect, or a state that an operator must look at.
     #[error(transparent)]
     Internal(#[from] anyhow::Error),
 }
 
 impl StartError {
+    /// Returns the error and its causes. A cause that the text already ends with is not repeated,
+    /// because some libraries show the cause of an error in the error's own text.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let next = error.to_string();
+            if !text.ends_with(&next) {
+                text = format!("{text}: {next}");
+            }
+            cause = error.source();
+        }
+        text
+    }
+
     fn unavailable(what: impl Into<String>, source: impl Into<anyhow::Error>) -> Self {
         Self::Unavailable {
             what: what.into(),
@@ -185,26 +208,26 @@ pub struct TokenRequest {
 /// # Errors
 ///
 /// Fails if there is no secret to sign with, if the player does not exist, or if the database is
-/// unavailable.
-pub async fn mint_token(config: &Config, request: TokenRequest) -> anyhow::Result<String> {
-    let auth = Auth::new(&open::secret(config).await?, config.auth.clone());
+/// unavailable. Creates neither secret nor database.
+pub async fn mint_token(config: &Config, request: TokenRequest) -> Result<String, StartError> {
+    let auth = Auth::new(&open::existing_secret(config)?, config.auth.clone());
     let (subject, name) = match request.player {
         Some(id) => {
-            let player = PlayerId::try_from(id)?;
-            let profile = open::unmigrated_store(config).await?.player(player).await?;
-            (
-                id.to_string(),
-                Some(
-                    profile
-                        .with_context(|| format!("there is no player {player}"))?
-                        .name,
-                ),
-            )
+            let player = PlayerId::try_from(id).context("read the player's id")?;
+            let store = open::existing_store(config).await?;
+            let profile = store
+                .player(player)
+                .await
+                .map_err(|error| StartError::from_store(open::database(config), error))?;
+            let missing = || StartError::Argument(format!("there is no player {player}"));
+            (id.to_string(), Some(profile.ok_or_else(missing)?.name))
         }
         None => (request.subject, None),
     };
     let ttl = request.ttl.unwrap_or(config.auth.access_ttl);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let now = UnixMillis(i64::try_from(now.as_millis())?);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("read the clock")?;
+    let now = UnixMillis(i64::try_from(now.as_millis()).context("read the clock")?);
     Ok(auth.mint_scoped(request.scope, &subject, name.as_deref(), ttl, now))
 }

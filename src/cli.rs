@@ -14,11 +14,14 @@ use crate::auth::Scope;
 
 /// A real-time game-session server for co-op raids.
 #[derive(Debug, Parser)]
-#[command(name = "raidhall", version, propagate_version = true, after_help = EXAMPLES)]
+#[command(name = "raidhall", version = VERSION, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: CliCommand,
 }
+
+/// The version and the commit that it was built from.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("RAIDHALL_BUILD"), ")");
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +34,7 @@ Examples:
   raidhall export raids.backup                back up the database; `import` restores it into an empty one
 
 Configuration:
-  Later sources override earlier ones: built-in defaults, --config FILE, PORT, DATABASE_URL, REDIS_URL
+  Later sources override earlier ones: built-in defaults, --config FILE (or RAIDHALL_CONFIG), PORT, DATABASE_URL, REDIS_URL
   and RUST_LOG, RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and its source.
 
 Exit codes:
@@ -61,6 +64,10 @@ pub enum CliCommand {
     /// Lists every fault and exits with 64 if there is one. Opens no database and binds no address.
     /// Secrets and passwords are not shown.
     CheckConfig(ConfigArgs),
+    /// Ask the server on this machine whether it is alive
+    ///
+    /// Fetches /healthz at the address and port of server.listen. Exits with 0 if it is, else with 69.
+    Health(ConfigArgs),
     /// Print an access token for a player, for the host app's backend or for an operator
     ///
     /// The token is signed with the configured secret and works for anyone who has it, so keep it safe. The server may
@@ -87,9 +94,22 @@ pub enum CliCommand {
 /// The options that every command has.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// A TOML file with the settings that differ from the defaults
+    /// A TOML file with the settings that differ from the defaults [default: $RAIDHALL_CONFIG, if set]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// Returns the file from the command line, or else from `RAIDHALL_CONFIG`. As with other
+    /// conventional variables, an empty one counts as not set.
+    pub fn file(&self) -> Option<PathBuf> {
+        let from_environment = || {
+            std::env::var_os("RAIDHALL_CONFIG")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from)
+        };
+        self.config.clone().or_else(from_environment)
+    }
 }
 
 /// The arguments of `raidhall token`.

@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod limits;
 pub mod net;
 pub mod option_value;
+pub mod private_file;
 pub mod raid;
 pub mod redact;
 pub mod session;

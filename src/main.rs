@@ -11,6 +11,7 @@ use raidhall::app::{self, StartError};
 use raidhall::cli::{Cli, CliCommand, ConfigArgs, Exit, TokenCommand};
 use raidhall::config::{self, EffectiveConfig};
 use raidhall::telemetry;
+use rustix::fs::Mode;
 
 /// The allocator: faster than the system's for many small allocations on many threads, and returns
 /// memory to the system.
@@ -18,6 +19,8 @@ use raidhall::telemetry;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // The database and its side files hold personal data: only this user may read what is created.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let exit = match Cli::try_parse() {
         Ok(cli) => run(cli.command).unwrap_or_else(|exit| exit),
         Err(help) => {
@@ -38,19 +41,19 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
     match command {
         CliCommand::Serve(args) => {
             let config = load_config(&args)?.config;
-            telemetry::init_logging(&config.telemetry);
+            let _logs = telemetry::init_logging(&config.telemetry);
             let cores = std::thread::available_parallelism().map_or(1, usize::from);
             let threads = config.server.worker_thread_count(cores);
             exit_of(block_on(threads, app::serve(config))?)
         }
         CliCommand::Migrate(args) => {
             let config = load_config(&args)?.config;
-            telemetry::init_logging(&config.telemetry);
+            let _logs = telemetry::init_logging(&config.telemetry);
             exit_of(block_on(1, app::migrate(&config))?)
         }
         CliCommand::Export(args) => {
             let config = load_config(&args.config)?.config;
-            telemetry::init_logging(&config.telemetry);
+            let _logs = telemetry::init_logging(&config.telemetry);
             exit_of(block_on(
                 1,
                 app::export(&config, &args.file, !args.without_sign_ins),
@@ -58,7 +61,7 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
         }
         CliCommand::Import(args) => {
             let config = load_config(&args.config)?.config;
-            telemetry::init_logging(&config.telemetry);
+            let _logs = telemetry::init_logging(&config.telemetry);
             exit_of(block_on(
                 1,
                 app::import(&config, &args.file, args.keep_lineage),
@@ -66,41 +69,48 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
         }
         CliCommand::NewLineage(args) => {
             let config = load_config(&args.config)?.config;
-            telemetry::init_logging(&config.telemetry);
+            let _logs = telemetry::init_logging(&config.telemetry);
             match block_on(1, app::new_lineage(&config, args.force))? {
                 Ok(lineage) => print(format!("{lineage}\n")),
                 Err(error) => exit_of(Err(error)),
             }
         }
         CliCommand::CheckConfig(args) => print(load_config(&args)?),
+        CliCommand::Health(args) => {
+            let config = load_config(&args)?.config;
+            match block_on(1, app::check_health(&config))? {
+                Ok(()) => Ok(Exit::Ok),
+                Err(error) => Err(report_start_error(&error)),
+            }
+        }
         CliCommand::Token(TokenCommand { config, token }) => {
             let config = load_config(&config)?.config;
             match block_on(1, app::mint_token(&config, token.into()))? {
                 Ok(token) => print(format!("{token}\n")),
-                Err(error) => Err(report_error(
-                    format_args!("cannot make a token: {error:#}"),
-                    Exit::Internal,
-                )),
+                Err(error) => Err(report_start_error(&error)),
             }
         }
     }
 }
 
 fn load_config(args: &ConfigArgs) -> Result<EffectiveConfig, Exit> {
-    EffectiveConfig::load(args.config.as_deref(), config::process_environment())
+    EffectiveConfig::load(args.file().as_deref(), config::process_environment())
         .map_err(|faults| report_error(faults, Exit::Configuration))
 }
 
+/// Logs the error of a command that logs.
 fn exit_of(result: Result<(), StartError>) -> Result<Exit, Exit> {
     result.map(|()| Exit::Ok).map_err(|error| {
         let exit = Exit::from(&error);
-        tracing::error!(
-            exit_code = exit as u8,
-            error = format!("{:#}", anyhow::Error::new(error)),
-            "stopping"
-        );
+        let error = error.with_causes();
+        tracing::error!(exit_code = exit as u8, error, "the command failed");
         exit
     })
+}
+
+/// Prints the error of a command that does not log.
+fn report_start_error(error: &StartError) -> Exit {
+    report_error(error.with_causes(), Exit::from(error))
 }
 
 fn block_on<T>(threads: usize, future: impl Future<Output = T>) -> Result<T, Exit> {

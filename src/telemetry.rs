@@ -5,12 +5,14 @@
 mod documented;
 mod gauge_guard;
 mod labels;
+mod log_writer;
 mod logs;
 mod metric_family;
 mod metrics;
 mod options;
 mod process;
 mod recorder;
+mod repeat_limit;
 mod runtime_lag;
 mod traces;
 
@@ -20,6 +22,7 @@ pub use labels::{
     ExcessKind, ForwardOutcome, JwksFetchOutcome, Label, LocalLimitCause, ReloadCause, RepairCause,
     SignalDropCause, StorePool, TakeoverCause, TokenRefusal, TraceExportOutcome, WebhookOutcome,
 };
+pub use log_writer::LogGuard;
 pub use logs::init_logging;
 pub use metric_family::{CounterFamily, GaugeFamily, TwoLabelCounterFamily};
 pub use metrics::{Metrics, metrics};

@@ -22,7 +22,7 @@ fn help_and_version_succeed() {
         (["--help"], "Examples:"),
         (
             ["--version"],
-            concat!("raidhall ", env!("CARGO_PKG_VERSION")),
+            concat!("raidhall ", env!("CARGO_PKG_VERSION"), " ("),
         ),
     ] {
         let output = raidhall(&args, &[]);

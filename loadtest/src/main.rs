@@ -87,3 +87,29 @@ fn run(cli: &LoadtestArgs) -> anyhow::Result<Report> {
     }
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_rates_that_measure_nothing_are_refused() {
+        for arguments in [
+            "smoke --raids 0",
+            "smoke --raids 10001",
+            "smoke --players 0",
+            "smoke --commands-per-second -1",
+            "smoke --signals-per-second NaN",
+            "chaos --raids 0",
+            "cluster --raids 0",
+            "cluster --commands-per-second inf",
+        ] {
+            let words = ["raidhall-loadtest"]
+                .into_iter()
+                .chain(arguments.split(' '));
+            assert!(LoadtestArgs::try_parse_from(words).is_err(), "{arguments}");
+        }
+        LoadtestArgs::try_parse_from(["raidhall-loadtest", "smoke", "--raids", "1"])
+            .expect("parses");
+    }
+}

@@ -275,6 +275,7 @@ impl fmt::Display for Report {
             )?;
         }
         match self.violations.len() {
+            0 if self.judged.history == 0 => write!(f, "  nothing was judged"),
             0 => write!(f, "  no violation"),
             some => write!(f, "  {some} violations"),
         }

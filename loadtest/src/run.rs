@@ -33,6 +33,22 @@ const OVERHEAD_MAX: Duration = Duration::from_secs(420);
 /// Client logs kept as evidence: enough to find a fault, not enough to fill a disk.
 const CLIENT_LOGS_MAX: usize = 20;
 
+/// Parses a number of raids.
+fn parse_raids(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(raids @ 1..=10_000) => Ok(raids),
+        _ => Err("expected 1 to 10000".to_owned()),
+    }
+}
+
+/// Parses a rate per second.
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=1_000.0).contains(&rate) => Ok(rate),
+        _ => Err("expected 0 to 1000".to_owned()),
+    }
+}
+
 /// Judges the raids and adds up their figures.
 fn add_outcomes(report: &mut Report, outcomes: &[GroupOutcome]) {
     let mut verdict = Verdict::default();

@@ -1,8 +1,8 @@
 //! The commands that act on a whole database: `export`, `import` and `new-lineage`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::{StartError, open};
 use crate::backup::{self, BackupError, Options};
 use crate::config::{Config, DatabaseKind};
+use crate::private_file;
 use crate::store::RegisterError;
 use crate::store::backup::{BackupSource, BackupTarget, OpenTargetError};
 use crate::store::postgres::PostgresStore;
@@ -109,7 +110,7 @@ pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartEr
     let what = || format!("the database {}", config.database.url);
     let renamed = match config.database.url.kind() {
         DatabaseKind::Sqlite => {
-            let store = SqliteStore::open(config.database.url.expose(), 1).await;
+            let store = SqliteStore::open_existing(config.database.url.expose(), 1).await;
             let store = store.map_err(|error| StartError::from_store(what(), error))?;
             store.rename_lineage(open::register_timeout(config)).await
         }
@@ -147,8 +148,8 @@ async fn open_target(config: &Config) -> Result<Box<dyn BackupTarget>, BackupErr
     })
 }
 
-/// Writes the backup to `FILE.partial` and renames it at the end, so that a file of the given name
-/// is always complete.
+/// Writes the backup under a temporary name and renames it at the end, so that a file of the given
+/// name is always complete.
 async fn export_to_file(
     source: &mut dyn BackupSource,
     file: &Path,
@@ -158,10 +159,7 @@ async fn export_to_file(
         operation: "write",
         source,
     };
-    let mut partial = file.as_os_str().to_owned();
-    partial.push(".partial");
-    let partial = PathBuf::from(partial);
-    let out = create_private_file(&partial).map_err(unwritable)?;
+    let (partial, out) = private_file::create_beside(file).map_err(unwritable)?;
     let exported = backup::export(source, io::BufWriter::new(&out), options).await;
     let kept = exported.and_then(|exported| {
         out.sync_all()
@@ -175,15 +173,6 @@ async fn export_to_file(
         let _ = fs::remove_file(&partial);
     }
     kept
-}
-
-/// Creates or empties a file; one that is new can be read and written only by its owner.
-fn create_private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
 }
 
 fn backup_error(config: &Config, error: BackupError) -> StartError {

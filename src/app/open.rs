@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use super::StartError;
 use crate::auth::{self, AuthSecret};
@@ -34,44 +34,54 @@ pub(super) async fn migrated_store(config: &Config) -> Result<Arc<dyn Store>, St
     open_store(config, true).await
 }
 
-/// Opens the database without applying migrations, to read from it while a server may hold its
-/// lock.
-pub(super) async fn unmigrated_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    open_store(config, false).await
+/// Opens an existing database as it is, to read from it while a server may hold its lock.
+pub(super) async fn existing_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let opened: Result<Arc<dyn Store>, StoreError> = match config.database.url.kind() {
+        DatabaseKind::Sqlite => SqliteStore::open_existing(config.database.url.expose(), 1)
+            .await
+            .map(|store| Arc::new(store) as _),
+        DatabaseKind::Postgres => postgres(config).await.map(|store| Arc::new(store) as _),
+    };
+    opened.map_err(|error| StartError::from_store(database(config), error))
 }
 
 async fn open_store(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
-    let what = || format!("the database {}", config.database.url);
-    match config.database.url.kind() {
+    let timeout = register_timeout(config);
+    let opened: Result<(Arc<dyn Store>, bool), RegisterError> = match config.database.url.kind() {
         DatabaseKind::Sqlite => {
-            let store = SqliteStore::open(
-                config.database.url.expose(),
-                config.database.connections_max,
-            );
-            let store = store
-                .await
-                .map_err(|error| StartError::from_store(what(), error))?;
-            if migrate {
-                store
-                    .migrate(register_timeout(config))
-                    .await
-                    .map_err(|error| register_error(what(), error))?;
+            async {
+                let url = config.database.url.expose();
+                let store = SqliteStore::open(url, config.database.connections_max).await?;
+                if migrate {
+                    store.migrate(timeout).await?;
+                }
+                let is_migrated = store.has_current_schema().await?;
+                Ok((Arc::new(store) as _, is_migrated))
             }
-            Ok(Arc::new(store))
+            .await
         }
         DatabaseKind::Postgres => {
-            let store = postgres(config)
-                .await
-                .map_err(|error| StartError::from_store(what(), error))?;
-            if migrate {
-                store
-                    .migrate(register_timeout(config))
-                    .await
-                    .map_err(|error| register_error(what(), error))?;
+            async {
+                let store = postgres(config).await?;
+                if migrate {
+                    store.migrate(timeout).await?;
+                }
+                let is_migrated = store.has_current_schema().await?;
+                Ok((Arc::new(store) as _, is_migrated))
             }
-            Ok(Arc::new(store))
+            .await
         }
+    };
+    match opened {
+        Ok((store, true)) => Ok(store),
+        Ok((_, false)) => Err(StartError::NotMigrated(database(config))),
+        Err(error) => Err(register_error(database(config), error)),
     }
+}
+
+/// Returns the name of the database for messages, without its password.
+pub(super) fn database(config: &Config) -> String {
+    format!("the database {}", config.database.url)
 }
 
 /// Connects to the Postgres database that the configuration names.
@@ -100,6 +110,30 @@ pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
     if let Some(secret) = &config.auth.secret {
         return Ok(secret.clone());
     }
+    let path = secret_file(config)?;
+    let loading = tokio::task::spawn_blocking(move || auth::secret::load_or_create(&path));
+    Ok(loading
+        .await
+        .context("load or create the secret")?
+        .context("load or create the secret")?)
+}
+
+/// Returns the secret that signs tokens, as [`secret`] does, but creates none.
+pub(super) fn existing_secret(config: &Config) -> Result<AuthSecret, StartError> {
+    if let Some(secret) = &config.auth.secret {
+        return Ok(secret.clone());
+    }
+    let path = secret_file(config)?;
+    let secret = auth::secret::load(&path).context("load the secret")?;
+    secret.ok_or_else(|| {
+        let what = format!("the secret {}", path.display());
+        let why = "there is no such file: run this command where the server runs, with the server's configuration";
+        StartError::unavailable(what, anyhow!(why))
+    })
+}
+
+/// Returns the file of the secret that is generated for a SQLite database.
+fn secret_file(config: &Config) -> Result<PathBuf, StartError> {
     let database = config
         .database
         .url
@@ -107,12 +141,7 @@ pub(super) async fn secret(config: &Config) -> Result<AuthSecret, StartError> {
         .context("auth.secret is not set")?;
     let mut path = database.into_os_string();
     path.push(".secret");
-    let path = PathBuf::from(path);
-    let loading = tokio::task::spawn_blocking(move || auth::secret::load_or_create(&path));
-    Ok(loading
-        .await
-        .context("load or create the secret")?
-        .context("load or create the secret")?)
+    Ok(path.into())
 }
 
 /// Creates the connection to the bus that the configuration names; `None` if the bus is local. It

@@ -2,7 +2,7 @@
 //! database.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 use thiserror::Error;
 
+use crate::private_file;
 use crate::redact::REDACTED;
 
 /// Minimum length of a secret in bytes: the output of SHA-256, the minimum for HS256 (RFC 7518,
@@ -111,7 +112,8 @@ pub fn load_or_create(path: &Path) -> Result<AuthSecret, SecretError> {
     })
 }
 
-fn load(path: &Path) -> Result<Option<AuthSecret>, SecretError> {
+/// Loads the secret from a file; returns `None` if there is no such file.
+pub fn load(path: &Path) -> Result<Option<AuthSecret>, SecretError> {
     let text = match fs::read(path) {
         Ok(bytes) => bytes.trim_ascii().to_vec(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -138,8 +140,11 @@ fn create(path: &Path) -> io::Result<()> {
     OsRng
         .try_fill_bytes(&mut random)
         .map_err(io::Error::other)?;
-    let written = path.with_extension(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
-    let linked = write(&written, &HEXLOWER.encode(&random)).and_then(|()| link(&written, path));
+    let (written, mut file) = private_file::create_beside(path)?;
+    let linked = file
+        .write_all(HEXLOWER.encode(&random).as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| link(&written, path));
     let _ = fs::remove_file(&written);
     linked?;
     // The name must survive a power cut as well, or the next start creates another secret and signs
@@ -148,16 +153,6 @@ fn create(path: &Path) -> io::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn link(written: &Path, path: &Path) -> io::Result<()> {

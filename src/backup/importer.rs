@@ -33,13 +33,8 @@ pub async fn import(
 ) -> Result<ImportReport, BackupError> {
     let mut lines = LineReader::new(input);
     let header = match lines.next_line()? {
-        BackupLine::Header(header) => check_header(header)?,
-        _ => {
-            return Err(BackupError::invalid(
-                lines.location(),
-                "a header must come first",
-            ));
-        }
+        BackupLine::Header(header) if header.format == FORMAT => check_version(header)?,
+        _ => return Err(lines.fault("a header must come first").into()),
     };
     let mut import = Importer::new(target);
     let footer = loop {
@@ -75,13 +70,7 @@ pub async fn import(
     })
 }
 
-fn check_header(header: HeaderLine) -> Result<HeaderLine, BackupError> {
-    if header.format != FORMAT {
-        return Err(BackupError::invalid(
-            "header",
-            format!("this is {:?}, not a backup", header.format),
-        ));
-    }
+fn check_version(header: HeaderLine) -> Result<HeaderLine, BackupError> {
     if header.version > VERSION {
         let why = format!(
             "version {} is newer than this release, which reads up to {VERSION}",

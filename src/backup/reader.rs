@@ -14,11 +14,18 @@ use super::format::{BackupLine, FooterLine, hex};
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Size of the buffer in front of the file.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The first bytes of every backup's text.
+const TEXT_BEGIN: &[u8] = br#"{"header":{"format":"raidhall-backup","#;
 
 /// Damage of a backup file, and where it is.
 #[derive(Debug, thiserror::Error)]
-#[error("damaged backup: block {block}, at byte {offset}: {reason}")]
+#[error(
+    "{}: block {block}, at byte {offset}: {reason}",
+    if *is_backup { "damaged backup" } else { "not a Raidhall backup, or its beginning is damaged" }
+)]
 pub struct FileFault {
+    /// Whether the file begins as a backup does.
+    pub is_backup: bool,
     /// Number of the damaged block, from 1.
     pub block: u64,
     /// Offset of the block in the file, in bytes.
@@ -149,8 +156,10 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    fn fault(&self, why: impl ToString) -> FileFault {
+    /// Returns a fault of the current block.
+    pub(super) fn fault(&self, why: impl ToString) -> FileFault {
         FileFault {
+            is_backup: self.blocks > 1 || self.text.starts_with(TEXT_BEGIN),
             block: self.blocks,
             offset: self.offset,
             reason: why.to_string(),

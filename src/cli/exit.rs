@@ -16,8 +16,8 @@ pub enum Exit {
     /// The backup is damaged or invalid, or the database is not empty (EX_DATAERR). Nothing was
     /// imported.
     Data = 65,
-    /// A dependency is unavailable, such as the database at start, or the lease was lost for good
-    /// (EX_UNAVAILABLE).
+    /// A dependency is unavailable, such as the database or its schema at start, or the lease was lost
+    /// for good (EX_UNAVAILABLE).
     Unavailable = 69,
     /// A defect, or a state that an operator must look at (EX_SOFTWARE).
     Internal = 70,
@@ -29,7 +29,8 @@ pub enum Exit {
 impl From<&StartError> for Exit {
     fn from(error: &StartError) -> Self {
         match error {
-            StartError::Unavailable { .. } => Self::Unavailable,
+            StartError::Argument(_) => Self::Configuration,
+            StartError::Unavailable { .. } | StartError::NotMigrated(_) => Self::Unavailable,
             StartError::Backup(_) => Self::Data,
             StartError::AlreadyRunning(_) | StartError::OtherGeneration { .. } => {
                 Self::AlreadyRunning

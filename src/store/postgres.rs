@@ -31,7 +31,7 @@ pub use backup::{PostgresSource, PostgresTarget};
 use connections::{ConnectionPool, Connector};
 use leases::LeaseSession;
 use partitions::Partitions;
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
@@ -43,6 +43,11 @@ const SERVER_VERSION_MIN: i32 = 150_000;
 
 const SERVER_SETTINGS: &str = "
     SELECT current_setting('server_version_num')::integer, current_setting('synchronous_commit') <> 'off'";
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+const APPLIED_MIGRATIONS: &str =
+    "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 
 /// How long a migration waits for another process's migration, or for a lock.
 const MIGRATION_LOCK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -142,10 +147,15 @@ impl PostgresStore {
                 MIGRATION_LOCK_TIMEOUT.as_millis().to_string(),
             ),
             ("statement_timeout", "0".to_owned()),
+            // Not the notice that the table of migrations exists.
+            ("client_min_messages", "warning".to_owned()),
         ]);
         let mut connection = connector.connect(OPERATION).await?;
         leases::wait_for_other_generations(&mut connection, patience).await?;
-        let mut migrations = sqlx::migrate!("migrations/postgres");
+        let mut migrations = Migrator {
+            migrations: MIGRATIONS.migrations.clone(),
+            ..Migrator::DEFAULT
+        };
         migrations.set_ignore_missing(true);
         migrations
             .run(&mut connection)
@@ -165,6 +175,23 @@ impl PostgresStore {
 }
 
 impl PostgresStore {
+    /// Returns whether the database has every migration of this release.
+    pub async fn has_current_schema(&self) -> Result<bool> {
+        const OPERATION: &str = "read the schema's version";
+        let failed = |error| fault::from_sqlx(OPERATION, error);
+        let mut connection = self.connector.connect(OPERATION).await?;
+        let exists = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL");
+        if !exists.fetch_one(&mut connection).await.map_err(failed)? {
+            return Ok(false);
+        }
+        let applied = sqlx::query_scalar(APPLIED_MIGRATIONS);
+        let applied: Vec<i64> = applied.fetch_all(&mut connection).await.map_err(failed)?;
+        connection.close().await.map_err(failed)?;
+        Ok(MIGRATIONS
+            .iter()
+            .all(|migration| applied.contains(&migration.version)))
+    }
+
     /// Gives the database a new lineage: the last step of every restore. Returns `None` and changes
     /// nothing while an instance lives; if `forced`, live instances notice the change at their next
     /// renewal, disconnect their clients and exit.

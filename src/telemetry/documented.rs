@@ -51,3 +51,39 @@ fn metrics_are_documented() {
         );
     }
 }
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)
+}
+
+#[test]
+fn every_metric_is_on_a_panel_of_the_dashboard() {
+    let dashboard = read("config/grafana/raidhall.json");
+    let missing: Vec<_> = Metrics::descriptions()
+        .iter()
+        .map(|metric| metric.name)
+        .filter(|name| !dashboard.contains(name))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn every_metric_of_the_documented_alerts_is_in_a_rule() {
+    let document = read("docs/OPERATIONS.md");
+    let rules = read("config/prometheus/alerts.yaml");
+    let (_, alerts) = document
+        .split_once("\n| when | means | do |\n")
+        .expect("the table");
+    let mut checked = 0;
+    for row in alerts.lines().take_while(|line| line.starts_with('|')) {
+        let when = row.split(" | ").next().expect("a cell");
+        for metric in Metrics::descriptions()
+            .iter()
+            .filter(|metric| when.contains(metric.name))
+        {
+            assert!(rules.contains(metric.name), "no rule for: {when}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 15, "{checked} metrics");
+}

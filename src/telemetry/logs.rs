@@ -4,21 +4,28 @@
 use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::{EnvFilter, fmt, registry};
 
+use super::log_writer::{LogGuard, LogWriter};
 use super::options::{LogFormat, Options};
+use super::repeat_limit::RepeatLimit;
 
-/// Starts logging for the whole process, panics included. Does nothing if a subscriber is already
-/// installed.
+/// Starts logging for the whole process, panics included. Returns a guard that writes the last
+/// lines when it is dropped. Does nothing if a subscriber is already installed.
 ///
 /// In JSON, `spans` lists the spans in which the line was written, outermost first, with their
 /// fields (request, connection, raid), and `span` is the innermost.
-pub fn init_logging(config: &Options) {
+pub fn init_logging(config: &Options) -> Option<LogGuard> {
     let terminal = io::stderr().is_terminal();
-    if tracing::subscriber::set_global_default(subscriber(config, io::stderr, terminal)).is_ok() {
-        std::panic::set_hook(Box::new(log_panic));
-    }
+    let repeats = RepeatLimit::default();
+    let writer = LogWriter::start(io::stderr(), repeats.clone()).ok()?;
+    let guard = writer.guard();
+    let subscriber = subscriber(config, writer, repeats, terminal);
+    tracing::subscriber::set_global_default(subscriber).ok()?;
+    std::panic::set_hook(Box::new(log_panic));
+    Some(guard)
 }
 
 fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
@@ -28,30 +35,30 @@ fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
     tracing::error!(message, location, %backtrace, "panic");
 }
 
-fn subscriber<W>(config: &Options, writer: W, terminal: bool) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<W>(
+    config: &Options,
+    writer: W,
+    repeats: RepeatLimit,
+    terminal: bool,
+) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = EnvFilter::builder()
         .parse(&config.log)
         .expect("loading the configuration parsed it");
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
+    let logs = fmt::layer().with_writer(writer);
     let human = match config.log_format {
         LogFormat::Auto => terminal,
         LogFormat::Human => true,
         LogFormat::Json => false,
     };
     if human {
-        Box::new(logs.with_ansi(terminal).finish())
+        let logs = logs.with_ansi(terminal).with_filter(repeats);
+        Box::new(registry().with(filter).with(logs))
     } else {
-        Box::new(
-            logs.json()
-                .with_current_span(true)
-                .with_span_list(true)
-                .finish(),
-        )
+        let logs = logs.json().with_current_span(true).with_span_list(true);
+        Box::new(registry().with(filter).with(logs.with_filter(repeats)))
     }
 }
 
@@ -87,7 +94,12 @@ mod tests {
         };
         let writer = page.clone();
         tracing::subscriber::with_default(
-            subscriber(&config, move || writer.clone(), terminal),
+            subscriber(
+                &config,
+                move || writer.clone(),
+                RepeatLimit::default(),
+                terminal,
+            ),
             || {
                 let _connection = tracing::info_span!("connection", connection = "c1").entered();
                 let _raid = tracing::info_span!("raid", raid = 7).entered();

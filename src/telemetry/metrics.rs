@@ -143,6 +143,10 @@ declare! {
     webhook_seconds: Histogram = ("raidhall_webhook_seconds", Unit::Seconds),
     /// Attempts to deliver webhooks that stopped at an event in a form that only a newer release reads.
     webhooks_newer: Counter = ("raidhall_webhooks_newer_total", Unit::Count),
+    /// Log lines that were lost because standard error could not be written, or not fast enough.
+    log_lines_lost: Counter = ("raidhall_log_lines_lost_total", Unit::Count),
+    /// Warnings and errors left out of the log because the same place in the code had logged 20 within 10 s.
+    log_lines_repeated: Counter = ("raidhall_log_lines_repeated_total", Unit::Count),
     /// Passes over the raids of players who are being erased.
     erasures: CounterFamily<ErasureOutcome> = ("raidhall_erasures_total", "outcome"),
     /// Rate limits that this instance counted alone because Redis was not available.

@@ -58,6 +58,27 @@ async fn a_backup_with_bytes_after_its_end_is_refused() {
     assert!(fault.reason.contains("follows the end"), "{fault}");
 }
 
+#[tokio::test]
+async fn another_file_is_named_as_such_and_not_as_a_damaged_backup() {
+    let backup = small_file().await;
+    let fault = import_fault(&backup[..backup.len() - 1]).await;
+    let fault = fault.expect("a fault").to_string();
+    assert!(fault.starts_with("damaged backup: block "), "{fault}");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, b"{\"header\":{\"format\":\"other\"}}\n").expect("write");
+    let gzip = gzip.finish().expect("a file");
+    for other in [
+        &b""[..],
+        b"CREATE TABLE players",
+        &[0; 100],
+        &gzip,
+        &backup[10..],
+    ] {
+        let fault = import_fault(other).await.expect("a fault").to_string();
+        assert!(fault.starts_with("not a Raidhall backup"), "{fault}");
+    }
+}
+
 /// Blocks that are valid by themselves: one missing, one repeated, two swapped.
 #[tokio::test]
 async fn missing_repeated_or_swapped_backup_blocks_are_refused() {

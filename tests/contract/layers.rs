@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Every folder and file of `src`, from the lowest layer to the highest. Those of one line do not
 /// import each other.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "option_value", "raid", "redact"],
+    &["clock", "option_value", "private_file", "raid", "redact"],
     &["error", "http_client"],
     &["limits"],
     &["telemetry"],

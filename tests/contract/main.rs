@@ -17,6 +17,7 @@ mod layers;
 mod openapi;
 mod operation;
 mod operations;
+mod release_files;
 mod schemas;
 
 use std::path::Path;

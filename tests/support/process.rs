@@ -1,7 +1,7 @@
 //! Real server processes on the database of one test. Each is signalled by its own process id.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -230,22 +230,49 @@ impl TestDatabase {
         count: u64,
         settings: &[(&str, &str)],
     ) -> TestServer {
-        let script = format!("ulimit -n {count} && exec \"$0\" serve");
-        self.launch(self.command_of(
-            "/bin/sh",
-            &["-c", &script, env!("CARGO_BIN_EXE_raidhall")],
-            settings,
-        ))
-        .await
+        self.start_in_shell(&format!("ulimit -n {count}"), settings)
+            .await
     }
 
-    async fn launch(&self, mut command: Command) -> TestServer {
+    /// Starts a server that can write at most `kib` KiB to a file, as on a full disk.
+    pub async fn start_with_file_size_max(
+        &self,
+        kib: u64,
+        settings: &[(&str, &str)],
+    ) -> TestServer {
+        // In units of 512 bytes. By default the signal would kill the process.
+        self.start_in_shell(&format!("trap '' XFSZ && ulimit -f {}", kib * 2), settings)
+            .await
+    }
+
+    /// Starts a server from a shell that has run `preparation`.
+    async fn start_in_shell(&self, preparation: &str, settings: &[(&str, &str)]) -> TestServer {
+        let script = format!("{preparation} && exec \"$0\" serve");
+        let arguments = ["-c", &script, env!("CARGO_BIN_EXE_raidhall")];
+        self.launch(self.command_of("/bin/sh", &arguments, settings))
+            .await
+    }
+
+    /// Starts a server whose standard error is `log`.
+    pub async fn start_with_log(&self, log: Stdio, settings: &[(&str, &str)]) -> TestServer {
+        self.launch_with_log(self.command(&["serve"], settings), log)
+            .await
+    }
+
+    async fn launch(&self, command: Command) -> TestServer {
         let log = self
-            .directory
             .path()
             .join(format!("server-{}.log", self.logs.lock().len()));
+        let file = File::create(&log).expect("create the log");
         self.logs.lock().push(log.clone());
-        command.stderr(File::create(&log).expect("create the log"));
+        TestServer {
+            log,
+            ..self.launch_with_log(command, file.into()).await
+        }
+    }
+
+    async fn launch_with_log(&self, mut command: Command, log: Stdio) -> TestServer {
+        command.stderr(log);
         let mut child = command.spawn().expect("start a server");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output")).lines();
         let line = timeout(START_TIMEOUT, stdout.next_line())
@@ -253,8 +280,10 @@ impl TestDatabase {
             .expect("the server did not start in time");
         let Some(line) = line.expect("its output") else {
             let status = child.wait().await;
-            let log = std::fs::read_to_string(&log).unwrap_or_default();
-            panic!("a server ended before it served: {status:?}\n{log}");
+            panic!(
+                "a server ended before it served: {status:?}\n{}",
+                self.logs()
+            );
         };
         let url = line.split(' ').find(|word| word.starts_with("http://"));
         let target =
@@ -263,8 +292,13 @@ impl TestDatabase {
             child,
             stdout,
             target,
-            log,
+            log: PathBuf::new(),
         }
+    }
+
+    /// Returns the directory in which the servers run.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Returns a token that servers with [`SECRET`] accept. Its subject is the player, or `tests`.

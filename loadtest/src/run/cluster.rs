@@ -50,8 +50,8 @@ pub struct ClusterArgs {
 /// Load at an even pace from players who do not leave their raid.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SteadyLoadArgs {
-    /// Raids played at once
-    #[arg(long, default_value_t = 9)]
+    /// Raids played at once, 1 to 10000
+    #[arg(long, default_value_t = 9, value_parser = super::parse_raids)]
     pub raids: usize,
     /// Players per raid, spread over the nodes, 1 to 100
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -59,11 +59,11 @@ pub struct SteadyLoadArgs {
     /// Seconds to play, 1 to 3600
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Signals per second and player
-    #[arg(long, default_value_t = 1.0)]
+    /// Signals per second and player, 0 to 1000
+    #[arg(long, default_value_t = 1.0, value_parser = super::parse_rate)]
     pub signals_per_second: f64,
-    /// Commands per second and player
-    #[arg(long, default_value_t = 1.0)]
+    /// Commands per second and player, 0 to 1000
+    #[arg(long, default_value_t = 1.0, value_parser = super::parse_rate)]
     pub commands_per_second: f64,
     /// Codecs that the clients use
     #[arg(long, value_enum, default_value_t = Codecs::Both)]

@@ -28,8 +28,8 @@ const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 pub struct SmokeArgs {
     #[command(flatten)]
     pub host: RunServerArgs,
-    /// Raids played at once
-    #[arg(long, default_value_t = 10)]
+    /// Raids played at once, 1 to 10000
+    #[arg(long, default_value_t = 10, value_parser = super::parse_raids)]
     pub raids: usize,
     /// Players per raid, 1 to 100
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
@@ -37,11 +37,11 @@ pub struct SmokeArgs {
     /// Seconds to play, 1 to 3600
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub seconds: u64,
-    /// Signals per second and player
-    #[arg(long, default_value_t = 5.0)]
+    /// Signals per second and player, 0 to 1000
+    #[arg(long, default_value_t = 5.0, value_parser = super::parse_rate)]
     pub signals_per_second: f64,
-    /// Commands per second and player
-    #[arg(long, default_value_t = 1.0)]
+    /// Commands per second and player, 0 to 1000
+    #[arg(long, default_value_t = 1.0, value_parser = super::parse_rate)]
     pub commands_per_second: f64,
     /// Codecs that the clients use
     #[arg(long, value_enum, default_value_t = Codecs::Both)]

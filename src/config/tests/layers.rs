@@ -210,3 +210,26 @@ fn the_cluster_config_files_load_with_the_environment_set() {
         );
     }
 }
+
+#[test]
+fn platforms_override_the_settings_of_the_image() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/image.toml");
+    let load = |vars| {
+        EffectiveConfig::load(Some(&path), environment(vars))
+            .unwrap_or_else(|faults| panic!("{faults}"))
+            .config
+    };
+    let config = load(&[]);
+    assert_eq!(config.server.listen, ([0, 0, 0, 0], 8080).into());
+    assert_eq!(
+        config.database.url.expose(),
+        "sqlite:///var/lib/raidhall/raidhall.db"
+    );
+    let config = load(&[
+        ("PORT", "9000"),
+        ("DATABASE_URL", "postgres://u@db/x"),
+        ("RAIDHALL__AUTH__SECRET", RANDOM),
+    ]);
+    assert_eq!(config.server.listen, ([0, 0, 0, 0], 9000).into());
+    assert_eq!(config.database.url.kind(), DatabaseKind::Postgres);
+}

@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep};
 
 use super::connections::Connector;
 use super::leases::DATABASE_LOCK;
-use super::{MIGRATION_LOCK_TIMEOUT, PostgresStore, fault, partitions};
+use super::{
+    APPLIED_MIGRATIONS, MIGRATION_LOCK_TIMEOUT, MIGRATIONS, PostgresStore, fault, partitions,
+};
 use crate::store::Result;
 use crate::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
@@ -29,7 +31,6 @@ const WRITE: &str = "fill the database from a backup";
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-const SCHEMA: &str = "SELECT version FROM _sqlx_migrations WHERE success ORDER BY version";
 const LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 const LINEAGE: &str = "SELECT value FROM meta WHERE key = 'lineage'";
 
@@ -171,10 +172,15 @@ impl PostgresStore {
         let mut connection = without_timeouts(&self.connector).connect(READ).await?;
         execute(&mut connection, READ, BEGIN).await?;
         // The first read fixes the snapshot that all later reads see.
-        let applied = sqlx::query_scalar(SCHEMA).fetch_all(&mut connection).await;
+        let applied = sqlx::query_scalar(APPLIED_MIGRATIONS)
+            .fetch_all(&mut connection)
+            .await;
         let applied: Vec<i64> = applied.map_err(|error| fault::from_sqlx(READ, error))?;
-        let known = sqlx::migrate!("migrations/postgres");
-        if !known.iter().map(|migration| migration.version).eq(applied) {
+        if !MIGRATIONS
+            .iter()
+            .map(|migration| migration.version)
+            .eq(applied)
+        {
             let why = "its schema is not this release's: run `raidhall migrate` of the release that serves";
             return Err(fault::refused(READ, anyhow!(why)));
         }

@@ -146,7 +146,7 @@ async fn a_new_lineage_is_delivered_from_its_current_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_whose_next_event_is_of_a_newer_release_goes_to_another_instance() {
+async fn an_endpoint_with_an_event_of_a_newer_release_moves_on() {
     let store = Faulty::<MemoryStore>::default();
     for id in [INSTANCE, InstanceId(Uuid::from_u128(2))] {
         let record = InstanceRecord {
@@ -180,7 +180,7 @@ async fn an_endpoint_whose_next_event_is_of_a_newer_release_goes_to_another_inst
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_single_instance_waits_at_an_event_of_a_newer_release_and_goes_on_from_there() {
+async fn a_single_instance_waits_at_an_event_of_a_newer_release() {
     let store = Faulty::<MemoryStore>::default();
     let dispatcher = spawn_dispatcher(&store);
     sleep(POLL_INTERVAL / 2).await;
