@@ -26,7 +26,6 @@ use external::ExternalTokenVerifier;
 pub use external::{ExternalIdentity, IssuerOptions, JwksSource};
 pub use identity::{Identity, Scope};
 use raidhall_protocol::{PlayerId, UnixMillis};
-pub use refresh_token::REFRESH_GRACE;
 pub use revocation_poller::RevocationPoller;
 pub(crate) use revoked_sessions::BANNED;
 use revoked_sessions::RevocationList;
@@ -201,8 +200,20 @@ impl Auth {
         self.0.poll_requested.notified().await;
     }
 
-    fn apply_notices(&self, notices: impl IntoIterator<Item = Notice>, now: UnixMillis) {
-        self.0.revocations.apply(notices, now);
+    fn apply_notices(&self, notices: &[Notice], now: UnixMillis) {
+        let changed: HashSet<_> = notices
+            .iter()
+            .filter_map(|notice| match notice {
+                Notice::BanChanged { player, .. } => Some(*player),
+                _ => None,
+            })
+            .collect();
+        if !changed.is_empty() {
+            self.0
+                .external_tokens
+                .forget_players(|player| changed.contains(&player));
+        }
+        self.0.revocations.apply(notices.iter().copied(), now);
     }
 
     fn replace_revocations(
@@ -211,6 +222,7 @@ impl Auth {
         notices: Vec<Notice>,
         now: UnixMillis,
     ) {
+        self.0.external_tokens.forget_players(|_| true);
         self.0.revocations.apply(notices, now);
         self.0.revocations.replace_bans(banned);
     }

@@ -23,8 +23,8 @@ use keys::{KeySet, SignatureError};
 pub use options::IssuerOptions;
 use parking_lot::RwLock;
 use player_cache::PlayerCache;
-use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
@@ -84,6 +84,11 @@ impl ExternalTokenVerifier {
                 .collect(),
             player_cache: PlayerCache::default(),
         }
+    }
+
+    /// Reads these players from the store again when they are next seen.
+    pub(super) fn forget_players(&self, is_changed: impl Fn(PlayerId) -> bool) {
+        self.player_cache.forget(is_changed);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -172,11 +177,14 @@ impl ExternalTokenVerifier {
             .ok_or(TOKEN_NOT_VALID)?;
         let claims = match issuer.verify(&header, token) {
             Err(SignatureError::UnknownKey) => {
-                issuer.reload_keys_for_unknown_key().await;
-                if issuer.keys.read().is_none() {
-                    return Err(Error::Unavailable);
+                let are_keys_new = issuer.reload_keys_for_unknown_key().await;
+                match issuer.verify(&header, token) {
+                    // The issuer may have published the key since the last fetch.
+                    Err(SignatureError::UnknownKey) if !are_keys_new => {
+                        return Err(Error::Unavailable);
+                    }
+                    verified => verified.map_err(|_| TOKEN_NOT_VALID)?,
                 }
-                issuer.verify(&header, token).map_err(|_| TOKEN_NOT_VALID)?
             }
             verified => verified.map_err(|_| TOKEN_NOT_VALID)?,
         };
@@ -245,12 +253,16 @@ impl Issuer {
     }
 
     /// Fetches keys unless a fetch was just made: no number of tokens causes more frequent fetches.
-    async fn reload_keys_for_unknown_key(&self) {
+    /// Returns whether the keys are those that the issuer publishes now.
+    async fn reload_keys_for_unknown_key(&self) -> bool {
+        let asked_at = Instant::now();
         let mut requested_at = self.keys_requested_at.lock().await;
         if requested_at.is_none_or(|at| at.elapsed() >= UNKNOWN_KEY_RELOAD_INTERVAL) {
             *requested_at = Some(Instant::now());
             self.load_keys().await;
         }
+        // Another caller may have fetched them while this one waited.
+        self.keys_loaded_at.read().is_some_and(|at| at >= asked_at)
     }
 
     async fn reload_keys(&self) {

@@ -5,8 +5,6 @@
 //! replacement when it tries again, and only hashes are stored. Without the key a replacement
 //! cannot be derived.
 
-use std::time::Duration;
-
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use rand::TryRngCore;
@@ -16,9 +14,6 @@ use uuid::Uuid;
 
 use super::AuthSecret;
 use crate::store::{FamilyId, TokenHash};
-
-/// How long a used token may be presented again after its first use.
-pub const REFRESH_GRACE: Duration = Duration::from_secs(60);
 
 const FAMILY_CHARS: usize = 32;
 const SECRET_CHARS: usize = 64;

@@ -110,8 +110,7 @@ impl RevocationPoller {
             .into_iter()
             .filter(|(number, _)| !seen.contains(number));
         let fresh: Vec<Notice> = fresh.map(|(_, notice)| notice).collect();
-        self.auth
-            .apply_notices(fresh.iter().copied(), self.clock.now());
+        self.auth.apply_notices(&fresh, self.clock.now());
         Ok(RevokedSessions::from_notices(fresh))
     }
 

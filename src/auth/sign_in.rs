@@ -9,7 +9,7 @@ use raidhall_protocol::server::PlayerRef;
 use thiserror::Error;
 
 use super::Auth;
-use super::refresh_token::{REFRESH_GRACE, RefreshToken};
+use super::refresh_token::RefreshToken;
 use crate::store::{FamilyId, RotationOutcome, RotationRequest, Store, StoreError};
 
 /// How much longer than its token a connection may live, plus the difference between two clocks.
@@ -21,8 +21,8 @@ pub enum RefreshError {
     /// The text is not a refresh token, or its family is unknown, has expired or was revoked.
     #[error("refresh token is unknown")]
     Unknown,
-    /// The token was used before, longer ago than [`REFRESH_GRACE`]. It may have been stolen, so
-    /// its family is now revoked.
+    /// The token was used before, and its replacement too. It may have been stolen, so its family is
+    /// now revoked.
     #[error("refresh token of family {} was used again", .0.0.simple())]
     Reused(FamilyId),
     /// The player is banned.
@@ -52,9 +52,8 @@ impl Auth {
         Ok(self.token_pair(player, token, now))
     }
 
-    /// Returns the next pair and uses the presented token up. If the same token is presented again
-    /// within [`REFRESH_GRACE`], it yields the same refresh token, because the reply may have been
-    /// lost.
+    /// Returns the next pair. Until its refresh token is presented, the same token as now yields it
+    /// again: the reply may have been lost, or the client could not store it.
     ///
     /// # Errors
     ///
@@ -72,7 +71,6 @@ impl Auth {
             family,
             presented: presented.hash(),
             replacement: next.hash(),
-            grace_period: REFRESH_GRACE,
             ttl: self.0.refresh_ttl,
         };
         match store.rotate_refresh_token(presentation).await? {

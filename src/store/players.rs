@@ -50,8 +50,6 @@ pub struct RotationRequest {
     pub presented: TokenHash,
     /// The token that replaces `presented` if `presented` is the current one.
     pub replacement: TokenHash,
-    /// How long the previous token is still accepted after a rotation.
-    pub grace_period: Duration,
     /// How long the replacement is valid.
     pub ttl: Duration,
 }
@@ -60,7 +58,7 @@ pub struct RotationRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RotationOutcome {
     /// The token was the current one, and its replacement is current now; or it was the previous
-    /// one and within its grace period, and the replacement of the first rotation is returned
+    /// one, and the replacement of the first rotation, which has not been presented yet, is returned
     /// again.
     Rotated {
         /// The player who is signed in.
@@ -68,8 +66,8 @@ pub enum RotationOutcome {
         /// The token that is current now.
         current: TokenHash,
     },
-    /// The token was replaced before and its grace period is over, or it was never valid: the
-    /// family is revoked.
+    /// The token's replacement has been presented before, or the token was never valid: the family
+    /// is revoked.
     Reused,
     /// The family does not exist, has expired or was revoked.
     Unknown,

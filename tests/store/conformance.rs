@@ -123,8 +123,7 @@ macro_rules! conformance_suite {
             accounts: an_account_export_lists_the_renewable_sign_ins;
             accounts: raids_ever_joined_include_current_and_left_ones_in_pages;
             accounts: a_refresh_token_is_replaced;
-            accounts: a_repeat_within_the_grace_gets_the_same_next_refresh_token;
-            accounts: reuse_after_the_grace_revokes_the_family;
+            accounts: a_repeat_gets_the_same_next_refresh_token_until_that_is_used;
             accounts: reuse_of_an_older_token_revokes_the_family;
             accounts: a_forged_token_revokes_the_family;
             accounts: an_expired_family_is_unknown;

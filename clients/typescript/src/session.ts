@@ -93,21 +93,28 @@ export class Session {
  */
 export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>, key: string): Keeping {
   const memory = inMemory(); // used while the storage is full or forbidden
+  const stored = (): Kept | null => {
+    try {
+      return JSON.parse(storage.getItem(key) ?? 'null');
+    } catch {
+      return null;
+    }
+  };
+  // A token that cannot be stored must not be presented: the server would then take the stored one,
+  // which the page has after a reload, for a stolen one. The stored one stays valid until then.
+  const storedToken = (kept: Kept): string => {
+    const before = stored();
+    return before?.player.id === kept.player.id ? before.refresh_token : kept.refresh_token;
+  };
   return {
-    load() {
-      try {
-        return memory.load() ?? JSON.parse(storage.getItem(key) ?? 'null');
-      } catch {
-        return null;
-      }
-    },
+    load: () => memory.load() ?? stored(),
     save(kept) {
       memory.save(null);
       try {
         if (kept) storage.setItem(key, JSON.stringify(kept));
         else storage.removeItem(key);
       } catch {
-        memory.save(kept);
+        memory.save(kept && { ...kept, refresh_token: storedToken(kept) });
       }
     },
   };

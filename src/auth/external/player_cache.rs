@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
-use raidhall_protocol::UnixMillis;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 /// Entries per generation; there are two generations.
 const GENERATION_ENTRIES_MAX: usize = 32_768;
@@ -41,6 +41,15 @@ impl PlayerCache {
             generations.insert(external_id, cached.clone());
         }
         Some(cached.player)
+    }
+
+    /// Forgets players whose ban changed or who were erased: their identity may be another player's
+    /// now.
+    pub(super) fn forget(&self, is_changed: impl Fn(PlayerId) -> bool) {
+        let CacheGenerations { young, old } = &mut *self.0.lock();
+        for generation in [young, old] {
+            generation.retain(|_, cached| !is_changed(cached.player.id));
+        }
     }
 
     pub(super) fn insert(&self, external_id: &str, player: PlayerRef, now: UnixMillis) {

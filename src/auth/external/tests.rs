@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::auth::{Auth, AuthSecret, Options};
 use crate::config::Config;
+use crate::store::Notice;
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
 
@@ -155,6 +156,8 @@ impl IssuerFixture {
     }
 
     async fn assert_refused(&self, what: &str, token: &str) {
+        // Soon after a fetch, a token with an unknown key is not refused for good.
+        forget_last_fetch(&self.auth).await;
         assert_eq!(
             self.authenticate(token).await,
             Err(TOKEN_NOT_VALID),
@@ -165,6 +168,13 @@ impl IssuerFixture {
             0,
             "{what} creates no player"
         );
+    }
+}
+
+/// Allows a fetch of keys at once.
+async fn forget_last_fetch(auth: &Auth) {
+    for issuer in &auth.0.external_tokens.issuers {
+        *issuer.keys_requested_at.lock().await = None;
     }
 }
 
@@ -619,23 +629,27 @@ async fn unknown_key_ids_trigger_a_key_fetch_at_a_bounded_rate() {
     assert_eq!(publisher.request_count(), 1);
     for number in 0..50 {
         let token = sign(&EC, Some(&format!("unknown-{number}")), json!({}));
-        assert_eq!(ask(token).await, Err(TOKEN_NOT_VALID));
+        assert_eq!(ask(token).await, Err(Error::Unavailable));
     }
     assert_eq!(publisher.request_count(), 1, "not again so soon");
     publisher.publish(&all_keys());
     assert_eq!(
         ask(sign(&EC, Some("ec"), json!({}))).await,
-        Err(TOKEN_NOT_VALID)
+        Err(Error::Unavailable),
+        "a genuine token is good later"
     );
-    *auth.0.external_tokens.issuers[0]
-        .keys_requested_at
-        .lock()
-        .await = None;
+    forget_last_fetch(&auth).await;
     assert!(
         ask(sign(&EC, Some("ec"), json!({}))).await.is_ok(),
-        "a new key is had"
+        "the new key was fetched"
     );
     assert_eq!(publisher.request_count(), 2);
+    forget_last_fetch(&auth).await;
+    assert_eq!(
+        ask(sign(&EC, Some("unknown"), json!({}))).await,
+        Err(TOKEN_NOT_VALID),
+        "the issuer does not publish this key now"
+    );
 }
 
 #[tokio::test]
@@ -698,5 +712,24 @@ fn key_sources_must_be_https_loopback_or_a_file() {
         "https://",
     ] {
         assert!(bad.parse::<JwksSource>().is_err(), "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn a_player_whose_ban_changed_is_read_from_the_store_again() {
+    let host = IssuerFixture::new(&all_keys());
+    let token = sign(&ED, Some("ed"), json!({}));
+    let calls = || host.store.faults().call_count(Call::FindOrCreateByIdentity);
+    let identity = host.authenticate(&token).await.expect("valid");
+    let player = identity.player.expect("a player").id;
+    let other = PlayerId::try_from(player.get() + 1).expect("an id");
+    for (player, expected) in [(other, 1), (player, 2)] {
+        let notice = Notice::BanChanged {
+            player,
+            banned: false,
+        };
+        host.auth.apply_notices(&[notice], NOW);
+        host.authenticate(&token).await.expect("valid");
+        assert_eq!(calls(), expected);
     }
 }

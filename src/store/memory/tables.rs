@@ -66,7 +66,7 @@ pub(super) struct StoredRaid {
 pub(super) struct TokenFamily {
     pub(super) player: PlayerId,
     current: TokenHash,
-    previous: Option<(TokenHash, UnixMillis)>,
+    previous: Option<TokenHash>,
     renewed_at: UnixMillis,
     expires_at: UnixMillis,
 }
@@ -509,7 +509,6 @@ impl Tables {
             family,
             presented,
             replacement: successor,
-            grace_period: grace,
             ttl,
         } = presentation;
         let now = self.now();
@@ -529,7 +528,7 @@ impl Tables {
         };
         match found.previous {
             _ if found.current == presented => {
-                found.previous = Some((presented, now));
+                found.previous = Some(presented);
                 found.current = successor;
                 found.renewed_at = now;
                 found.expires_at = add_duration(now, ttl);
@@ -538,12 +537,10 @@ impl Tables {
                     current: successor,
                 }
             }
-            Some((previous, at)) if previous == presented && now < add_duration(at, grace) => {
-                RotationOutcome::Rotated {
-                    player,
-                    current: found.current,
-                }
-            }
+            Some(previous) if previous == presented => RotationOutcome::Rotated {
+                player,
+                current: found.current,
+            },
             _ => {
                 self.families.remove(&family);
                 RotationOutcome::Reused

@@ -44,10 +44,9 @@ const ROTATE_REFRESH_TOKEN: &str = "
         previous = CASE WHEN f.current = $2 THEN f.current ELSE f.previous END,
         current = CASE WHEN f.current = $2 THEN $3 ELSE f.current END,
         rotated_at = CASE WHEN f.current = $2 THEN clock_timestamp() ELSE f.rotated_at END,
-        expires_at = CASE WHEN f.current = $2 THEN clock_timestamp() + $5::bigint * interval '1 millisecond'
+        expires_at = CASE WHEN f.current = $2 THEN clock_timestamp() + $4::bigint * interval '1 millisecond'
                           ELSE f.expires_at END,
-        revoked = f.current <> $2 AND (
-            f.previous IS DISTINCT FROM $2 OR f.rotated_at + $4::bigint * interval '1 millisecond' <= clock_timestamp())
+        revoked = f.current <> $2 AND f.previous IS DISTINCT FROM $2
     FROM players p
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player
     RETURNING f.revoked, f.current, p.id, p.name";
@@ -127,14 +126,12 @@ impl Accounts for PostgresStore {
             family,
             presented,
             replacement,
-            grace_period,
             ttl,
         } = presentation;
         let statement = sqlx::query(ROTATE_REFRESH_TOKEN)
             .bind(family.0)
             .bind(presented.0)
             .bind(replacement.0)
-            .bind(millis(grace_period))
             .bind(millis(ttl));
         let rotated = self
             .general_pool

@@ -33,7 +33,7 @@ statements! {
         "INSERT INTO refresh_families (id, player, current, rotated_at, expires_at) ",
         "VALUES (?1, ?2, ?3, ", now!(), ", ", now!(), " + ?4)";
     FAMILY =
-        "SELECT player, name, current = ?2, previous = ?2 AND ", now!(), " < rotated_at + ?3, current ",
+        "SELECT player, name, current = ?2, previous = ?2, current ",
         "FROM refresh_families JOIN players ON players.id = player ",
         "WHERE refresh_families.id = ?1 AND expires_at > ", now!();
     ROTATE_REFRESH_TOKEN =
@@ -164,7 +164,7 @@ async fn create_token_family(
 }
 
 /// The player's id and name, whether the presented token is the current one, whether it is the
-/// previous one within the grace period, and the current token.
+/// previous one, and the current token.
 type FamilyColumns = (i64, String, bool, Option<bool>, Vec<u8>);
 
 async fn rotate_refresh_token(
@@ -175,14 +175,10 @@ async fn rotate_refresh_token(
         family,
         presented: token,
         replacement: successor,
-        grace_period: grace,
         ttl,
     } = presentation;
     let failed = failed("rotate refresh token");
-    let find = sqlx::query_as(FAMILY)
-        .bind(family.0)
-        .bind(token.0.to_vec())
-        .bind(millis(grace));
+    let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec());
     let found: Option<FamilyColumns> = find
         .fetch_optional(&mut *transaction)
         .await

@@ -52,13 +52,11 @@ pub(super) async fn rotate(
     family: FamilyId,
     from: u8,
     to: u8,
-    grace: Duration,
 ) -> RotationOutcome {
     let presentation = RotationRequest {
         family,
         presented: token_hash(from),
         replacement: token_hash(to),
-        grace_period: grace,
         ttl: LONG_TTL,
     };
     store
@@ -102,34 +100,28 @@ pub async fn a_refresh_token_is_replaced(store: &dyn Store) {
     let (family, rotated) = sign_in(store, LONG_TTL).await;
     for from in 1..5 {
         assert_eq!(
-            rotate(store, family, from, from + 1, LONG_TTL).await,
+            rotate(store, family, from, from + 1).await,
             rotated.rotated_to(from + 1)
         );
     }
 }
 
-pub async fn a_repeat_within_the_grace_gets_the_same_next_refresh_token(store: &dyn Store) {
+pub async fn a_repeat_gets_the_same_next_refresh_token_until_that_is_used(store: &dyn Store) {
     let (family, rotated) = sign_in(store, LONG_TTL).await;
     for _ in 0..3 {
-        assert_eq!(
-            rotate(store, family, 1, 2, LONG_TTL).await,
-            rotated.rotated_to(2)
-        );
+        assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
     }
     assert_eq!(
-        rotate(store, family, 1, 99, LONG_TTL).await,
+        rotate(store, family, 1, 99).await,
         rotated.rotated_to(2),
         "the first successor holds"
     );
     assert_eq!(
-        rotate(store, family, 2, 3, LONG_TTL).await,
+        rotate(store, family, 2, 3).await,
         rotated.rotated_to(3),
         "the successor is current"
     );
-    let again = tokio::join!(
-        rotate(store, family, 3, 4, LONG_TTL),
-        rotate(store, family, 3, 4, LONG_TTL)
-    );
+    let again = tokio::join!(rotate(store, family, 3, 4), rotate(store, family, 3, 4));
     assert_eq!(
         again,
         (rotated.rotated_to(4), rotated.rotated_to(4)),
@@ -137,67 +129,30 @@ pub async fn a_repeat_within_the_grace_gets_the_same_next_refresh_token(store: &
     );
 }
 
-pub async fn reuse_after_the_grace_revokes_the_family(store: &dyn Store) {
-    let (family, rotated) = sign_in(store, LONG_TTL).await;
-    assert_eq!(
-        rotate(store, family, 1, 2, SHORT_TTL).await,
-        rotated.rotated_to(2)
-    );
-    wait_until(store, database_now(store).await.plus(2)).await;
-    assert_eq!(
-        rotate(store, family, 1, 2, SHORT_TTL).await,
-        RotationOutcome::Reused
-    );
-    for stolen in [1, 2] {
-        assert_eq!(
-            rotate(store, family, stolen, 9, LONG_TTL).await,
-            RotationOutcome::Unknown
-        );
-    }
-}
-
 pub async fn reuse_of_an_older_token_revokes_the_family(store: &dyn Store) {
     let (family, rotated) = sign_in(store, LONG_TTL).await;
+    assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
+    assert_eq!(rotate(store, family, 2, 3).await, rotated.rotated_to(3));
     assert_eq!(
-        rotate(store, family, 1, 2, LONG_TTL).await,
-        rotated.rotated_to(2)
-    );
-    assert_eq!(
-        rotate(store, family, 2, 3, LONG_TTL).await,
-        rotated.rotated_to(3)
-    );
-    assert_eq!(
-        rotate(store, family, 1, 2, LONG_TTL).await,
+        rotate(store, family, 1, 2).await,
         RotationOutcome::Reused,
         "two generations back"
     );
-    assert_eq!(
-        rotate(store, family, 3, 4, LONG_TTL).await,
-        RotationOutcome::Unknown
-    );
+    assert_eq!(rotate(store, family, 3, 4).await, RotationOutcome::Unknown);
 }
 
 pub async fn a_forged_token_revokes_the_family(store: &dyn Store) {
     let (family, _) = sign_in(store, LONG_TTL).await;
-    assert_eq!(
-        rotate(store, family, 77, 78, LONG_TTL).await,
-        RotationOutcome::Reused
-    );
-    assert_eq!(
-        rotate(store, family, 1, 2, LONG_TTL).await,
-        RotationOutcome::Unknown
-    );
+    assert_eq!(rotate(store, family, 77, 78).await, RotationOutcome::Reused);
+    assert_eq!(rotate(store, family, 1, 2).await, RotationOutcome::Unknown);
 }
 
 pub async fn an_expired_family_is_unknown(store: &dyn Store) {
     let (family, _) = sign_in(store, SHORT_TTL).await;
     wait_until(store, database_now(store).await.plus(2)).await;
+    assert_eq!(rotate(store, family, 1, 2).await, RotationOutcome::Unknown);
     assert_eq!(
-        rotate(store, family, 1, 2, LONG_TTL).await,
-        RotationOutcome::Unknown
-    );
-    assert_eq!(
-        rotate(store, self::new_family(), 1, 2, LONG_TTL).await,
+        rotate(store, self::new_family(), 1, 2).await,
         RotationOutcome::Unknown
     );
 }
@@ -206,28 +161,16 @@ pub async fn rotating_prolongs_a_family(store: &dyn Store) {
     let ttl = Duration::from_millis(1_000);
     let (family, rotated) = sign_in(store, ttl).await;
     let begun = database_now(store).await;
-    assert_eq!(
-        rotate(store, family, 1, 2, LONG_TTL).await,
-        rotated.rotated_to(2)
-    );
+    assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
     wait_until(store, begun.plus(1_000)).await;
-    assert_eq!(
-        rotate(store, family, 2, 3, LONG_TTL).await,
-        rotated.rotated_to(3)
-    );
+    assert_eq!(rotate(store, family, 2, 3).await, rotated.rotated_to(3));
 }
 
 pub async fn families_are_independent(store: &dyn Store) {
     let (phone, ada) = sign_in(store, LONG_TTL).await;
     let (laptop, namesake) = sign_in(store, LONG_TTL).await;
-    assert_eq!(
-        rotate(store, phone, 77, 78, LONG_TTL).await,
-        RotationOutcome::Reused
-    );
-    assert_eq!(
-        rotate(store, laptop, 1, 2, LONG_TTL).await,
-        namesake.rotated_to(2)
-    );
+    assert_eq!(rotate(store, phone, 77, 78).await, RotationOutcome::Reused);
+    assert_eq!(rotate(store, laptop, 1, 2).await, namesake.rotated_to(2));
     assert_ne!(ada, namesake);
 }
 
@@ -248,10 +191,7 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
             .await
             .expect("begin");
         if token == TokenHash([4; 32]) {
-            assert_eq!(
-                rotate(store, family, 9, 4, LONG_TTL).await,
-                RotationOutcome::Reused
-            );
+            assert_eq!(rotate(store, family, 9, 4).await, RotationOutcome::Reused);
         }
     }
     assert_eq!(
