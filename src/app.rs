@@ -153,9 +153,16 @@ async fn run(
     metrics: Option<TcpListener>,
 ) -> Result<(), StartError> {
     // From here on a signal shuts the instance down instead of killing the process at once.
-    let stop_requested = signals::shutdown_signal();
+    let mut stop_requested = std::pin::pin!(signals::shutdown_signal());
     let base_url = parts.base_url.clone();
-    let instance = Instance::start(parts).await?;
+    // A start may wait for another instance's lease to end.
+    let instance = tokio::select! {
+        started = Instance::start(parts) => started?,
+        () = &mut stop_requested => {
+            info!("stopped before the start was complete");
+            return Ok(());
+        }
+    };
     instance.serve(listener);
     if let Some(listener) = metrics {
         instance.serve_metrics(listener);

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-use crate::redact::redact_url;
+use crate::redact::redact_http_url;
 
 /// Bytes of a body that are read only to reuse the connection.
 const DISCARDED_BYTES_MAX: usize = 16 * 1_024;
@@ -32,7 +32,7 @@ pub struct HttpUrl(Uri);
 /// Redacts what may be a credential in the query.
 impl fmt::Debug for HttpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", redact_url(&self.0.to_string()))
+        write!(f, "{:?}", redact_http_url(&self.0.to_string()))
     }
 }
 

@@ -38,6 +38,23 @@ pub fn redact_url(url: &str) -> String {
     shown
 }
 
+/// Returns scheme, host and port of an HTTP URL. Its path and query may hold a credential, as those
+/// of chat services do. Text without a scheme, such as a file's path, is returned as it is.
+pub fn redact_http_url(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    // A password that is not escaped may contain anything.
+    if rest.contains('@') {
+        return format!("{scheme}://{REDACTED}");
+    }
+    match path {
+        "" | "/" => url.to_owned(),
+        _ => format!("{scheme}://{host}/{REDACTED}"),
+    }
+}
+
 fn redact_parameter(pair: &str) -> String {
     let name = pair.split('=').next().unwrap_or_default();
     let lower = name.to_ascii_lowercase();
@@ -92,6 +109,27 @@ mod tests {
             ("local", "local"),
         ] {
             assert_eq!(super::redact_url(given), shown);
+        }
+    }
+
+    #[test]
+    fn only_scheme_and_host_of_http_urls_are_shown() {
+        for (given, shown) in [
+            (
+                "https://hooks.example/services/T0/B0/secret",
+                "https://hooks.example/[redacted]",
+            ),
+            (
+                "https://host:8443?key=secret",
+                "https://host:8443/[redacted]",
+            ),
+            ("https://ada:hunter2@host/x", "https://[redacted]"),
+            ("https://ada:hunt/er2@host", "https://[redacted]"),
+            ("http://collector:4318", "http://collector:4318"),
+            ("http://[::1]:4318/", "http://[::1]:4318/"),
+            ("/etc/jwks.json", "/etc/jwks.json"),
+        ] {
+            assert_eq!(super::redact_http_url(given), shown);
         }
     }
 }

@@ -45,6 +45,10 @@ const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
 /// The most open connections of the metrics listener.
 const METRICS_CONNECTIONS_MAX: u64 = 8;
+
+/// How long a connection to the metrics listener may be silent: eight mute ones must not keep
+/// Prometheus out.
+const METRICS_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Connections that one address may hold beyond twice its WebSockets.
 const EXTRA_CONNECTIONS_PER_ADDRESS: usize = 64;
 /// Open files reserved for connections to the bus, which may be one to each node of a Redis
@@ -268,7 +272,10 @@ impl Instance {
         let serving = http::server::serve(
             listener,
             metrics_router(),
-            self.config.connections.clone(),
+            http::server::Options {
+                header_timeout: METRICS_HEADER_TIMEOUT,
+                ..self.config.connections.clone()
+            },
             self.accept_limits(permits, METRICS_CONNECTIONS_MAX as usize),
             self.tasks.stop_background.clone(),
         );

@@ -10,7 +10,7 @@ use figment::value::Value;
 use super::fault::{ConfigError, ConfigErrors, ValueSource};
 use super::settings::{DEFAULTS, SectionError, Setting, Settings};
 use super::{Config, environment, production, ranges, relations};
-use crate::redact::{REDACTED, redact_url};
+use crate::redact::{REDACTED, redact_http_url, redact_url};
 
 /// A checked configuration and the source of each of its values.
 ///
@@ -165,13 +165,10 @@ const SECRETS_IN_LISTS: [&str; 2] = ["secret", "previous_secret"];
 
 /// The keys whose value is a URL, which may contain a credential. `url` is a sub-key of
 /// `webhooks.endpoints`, and `jwks` one of `auth.issuers`.
-const ADDRESSES: [&str; 5] = [
-    "database.url",
-    "bus.url",
-    "telemetry.otlp_endpoint",
-    "url",
-    "jwks",
-];
+const SERVICE_URLS: [&str; 2] = ["database.url", "bus.url"];
+
+/// Keys with an HTTP URL, whose path and query may hold a credential.
+const HTTP_URLS: [&str; 3] = ["telemetry.otlp_endpoint", "url", "jwks"];
 
 /// Whether the value of a key is a credential or contains one.
 pub(super) fn is_secret(key: &str) -> bool {
@@ -186,8 +183,11 @@ fn format_redacted(key: &str, value: &Value) -> String {
         {
             format!("{REDACTED:?}")
         }
-        (key, Value::String(_, url)) if ADDRESSES.contains(&key) => {
+        (key, Value::String(_, url)) if SERVICE_URLS.contains(&key) => {
             format!("{:?}", redact_url(url))
+        }
+        (key, Value::String(_, url)) if HTTP_URLS.contains(&key) => {
+            format!("{:?}", redact_http_url(url))
         }
         (_, Value::String(_, text)) => format!("{text:?}"),
         (_, Value::Bool(_, flag)) => flag.to_string(),

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::http_client::HttpUrl;
 use crate::option_value::optional_listen_address;
-use crate::redact::redact_url;
+use crate::redact::redact_http_url;
 
 /// Configuration of logs, metrics and traces.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,7 +53,7 @@ fn otlp_endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Ht
         return Ok(None);
     }
     let fault = |_| {
-        let shown = redact_url(&text);
+        let shown = redact_http_url(&text);
         D::Error::custom(format!(
             "must be http://HOST:PORT or https://…, without credentials, is {shown:?}"
         ))

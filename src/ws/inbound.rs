@@ -17,7 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, ReadHalf};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode as FrameCloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocketConfig};
 
 use super::receive_meter::{ReadDecision, ReceiveMeter, ReceiveRates};
 use crate::net::listener::ClientStream;
@@ -106,6 +107,14 @@ impl Inbound {
             }
             (Some(Ok(Message::Ping(payload))), _) => InboundItem::Ping(payload),
             (Some(Ok(Message::Pong(_))), _) => InboundItem::Pong,
+            // tungstenite has replaced a code that no client may send, such as 1006.
+            (
+                Some(Ok(Message::Close(Some(CloseFrame {
+                    code: FrameCloseCode::Protocol,
+                    ..
+                })))),
+                _,
+            ) => InboundItem::Violation(CloseCode::ProtocolError),
             (Some(Ok(Message::Close(_))) | None, _) => InboundItem::ClientGone,
             (Some(Err(error)), _) => classify_error(&error),
         }

@@ -14,14 +14,14 @@ use crate::with_timeout;
 /// copied into the database.
 const FILE_KIB_MAX: u64 = 2_048;
 
-struct Caller {
+struct RestCaller {
     server_url: String,
     client: reqwest::Client,
 }
 
-impl Caller {
-    fn new(server: &TestServer) -> Caller {
-        Caller {
+impl RestCaller {
+    fn new(server: &TestServer) -> RestCaller {
+        RestCaller {
             server_url: server.target().url("/api/v1"),
             client: reqwest::Client::new(),
         }
@@ -57,7 +57,7 @@ async fn a_full_disk_refuses_writes_and_loses_none_that_was_acknowledged() {
     with_timeout(async {
         let database = TestDatabase::sqlite().await;
         let server = database.start_with_file_size_max(FILE_KIB_MAX, &[]).await;
-        let caller = Caller::new(&server);
+        let caller = RestCaller::new(&server);
         let mut tokens = Vec::new();
         let mut failures = 0;
         let mut raids = Vec::new();
@@ -84,25 +84,16 @@ async fn a_full_disk_refuses_writes_and_loses_none_that_was_acknowledged() {
             "{} guests",
             tokens.len()
         );
-        let readyz = || async {
-            let response = reqwest::get(server.target().url("/readyz")).await;
-            let response = response.expect("a response");
-            (
-                response.status().as_u16(),
-                response.json::<Value>().await.expect("a body"),
-            )
-        };
-        while readyz().await.0 != 503 {
+        while server.health().await.ready {
             sleep(Duration::from_millis(50)).await;
         }
-        let (_, report) = readyz().await;
-        assert_ne!(report["store"], "ok", "{report}");
+        assert_ne!(server.health().await.store, "ok");
         let lines = server.logs().lines().count();
         assert!(lines < 300, "{lines} lines of log");
         server.kill().await;
 
         let mut server = database.start().await;
-        let caller = Caller::new(&server);
+        let caller = RestCaller::new(&server);
         for (number, token) in &tokens {
             assert_eq!(caller.name(token).await, format!("guest {number}"));
         }

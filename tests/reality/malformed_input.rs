@@ -105,6 +105,11 @@ async fn broken_frames_close_with_the_matching_code() {
                 "nothing follows a Close frame: {what}"
             );
         }
+        for code in [0_u16, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000] {
+            let mut raw = open_socket(&server, &token).await;
+            raw.send_frame(CLOSE, &code.to_be_bytes()).await;
+            assert_eq!(raw.close_code().await, 1002, "a client may not send {code}");
+        }
         let mut raw = RawSocket::open(server.target(), MSGPACK).await;
         raw.send_frame(TEXT, br#"{"t":"hello","token":"x"}"#).await;
         assert_eq!(

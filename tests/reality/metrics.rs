@@ -9,7 +9,7 @@ use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::{ClientMessage, Codec, Command};
 use serde_json::json;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::cluster::Cluster;
 use crate::process::{TestDatabase, TestServer};
@@ -174,6 +174,24 @@ async fn a_thousand_players_make_no_more_metric_series_than_fifty() {
         let more: Vec<_> = after.difference(&before).collect();
         assert!(more.is_empty(), "{more:?}");
         assert!(before.len() > 80, "{before:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn mute_connections_do_not_keep_prometheus_out() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with(&[METRICS_SETTING]).await;
+        let address = server.metrics_address().await;
+        let mut mute = Vec::new();
+        for _ in 0..8 {
+            let connection = tokio::net::TcpStream::connect(&address).await;
+            mute.push(connection.expect("connect"));
+        }
+        let page = timeout(Duration::from_secs(8), server.metrics_page()).await;
+        assert!(page.expect("in time").contains("raidhall_connections "));
+        drop(mute);
     })
     .await;
 }

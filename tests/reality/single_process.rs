@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use raidhall_protocol::Codec;
-use tokio::time::Instant;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::process::TestDatabase;
 use crate::raid_group::{RaidGroup, long_raid};
@@ -79,6 +81,40 @@ async fn a_migration_beside_a_server_on_a_sqlite_file_is_refused_with_75() {
             .expect("it runs");
         assert_eq!(migrate.status.code(), Some(75), "{migrate:?}");
         assert!(server.is_running());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_start_that_waits_for_another_instance() {
+    const LEASE_SESSIONS: &str =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'raidhall lease%'
+        AND datname = current_database()";
+    with_timeout(async {
+        let database = TestDatabase::postgres().await;
+        let long_lease = [("LEASE__TTL_MS", "60000")];
+        let first = database.start_with(&long_lease).await;
+        let mut waiting = database
+            .command(&["serve"], &long_lease)
+            .spawn()
+            .expect("it runs");
+        let mut session = PgConnection::connect(&database.url())
+            .await
+            .expect("connect");
+        let mut count_sessions = async || -> i64 {
+            let count = sqlx::query_scalar(LEASE_SESSIONS).fetch_one(&mut session);
+            count.await.expect("count")
+        };
+        while count_sessions().await < 2 {
+            sleep(Duration::from_millis(20)).await;
+        }
+        let pid = waiting
+            .id()
+            .and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        kill_process(pid.expect("its id"), Signal::TERM).expect("signal");
+        let ended = timeout(MARGIN, waiting.wait()).await.expect("in time");
+        assert_eq!(ended.expect("its status").code(), Some(0));
+        drop(first);
     })
     .await;
 }

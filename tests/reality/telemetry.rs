@@ -62,7 +62,7 @@ impl TestServer {
 
     /// Returns the metrics page. Needs [`METRICS_SETTING`].
     pub async fn metrics_page(&self) -> String {
-        let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address())).await;
+        let answer = reqwest::get(format!("http://{}/metrics", self.metrics_address().await)).await;
         answer
             .expect("the metrics")
             .text()
@@ -82,13 +82,10 @@ impl TestServer {
         page.lines().filter_map(value).sum()
     }
 
-    fn metrics_address(&self) -> String {
-        let logged = self.logs();
-        let line = logged
-            .lines()
-            .find(|line| line.contains("metrics are served"));
-        let line: Value =
-            serde_json::from_str(line.expect("metrics are served")).expect("a line of JSON");
+    /// Returns the address of the metrics listener, as logged. Needs [`METRICS_SETTING`].
+    pub async fn metrics_address(&self) -> String {
+        let line = self.logged_line("metrics are served").await;
+        let line: Value = serde_json::from_str(&line).expect("a line of JSON");
         line["fields"]["address"]
             .as_str()
             .expect("an address")

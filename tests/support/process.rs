@@ -20,7 +20,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::postgres::PostgresDatabase;
 use super::postgres_server::PostgresServer;
@@ -395,6 +395,16 @@ impl TestServer {
             lines.push(line);
         }
         lines
+    }
+
+    /// Waits until the log has a line with `text`, and returns the first one.
+    pub async fn logged_line(&self, text: &str) -> String {
+        loop {
+            if let Some(line) = self.logs().lines().find(|line| line.contains(text)) {
+                return line.to_owned();
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Returns the server's log so far.

@@ -119,9 +119,9 @@ fn a_bot_token_is_validated_and_not_shown() {
 }
 
 #[test]
-fn a_credential_in_a_url_query_is_not_shown() {
+fn only_scheme_and_host_of_http_urls_are_shown() {
     let issuer = "issuer = 'https://host.example'\naudience = 'raids'\njwks = 'https://host.example/jwks?token=hunter2&v=1'";
-    let endpoint = "name = 'app'\nurl = 'https://app.example/hooks?v=1&token=hunter2'";
+    let endpoint = "name = 'app'\nurl = 'https://app.example/services/hunter2'";
     let key = "secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'";
     let given = write_config_file(&format!(
         "[[auth.issuers]]\n{issuer}\n[[webhooks.endpoints]]\n{endpoint}\n{key}"
@@ -131,14 +131,14 @@ fn a_credential_in_a_url_query_is_not_shown() {
         effective.config.webhooks.endpoints[0]
             .url
             .uri()
-            .query()
-            .is_some_and(|all| all.ends_with("hunter2"))
+            .path()
+            .ends_with("hunter2")
     );
     for shown in [effective.to_string(), format!("{:?}", effective.config)] {
         assert!(!shown.contains("hunter2"), "{shown}");
         for address in [
-            "host.example/jwks?token=[redacted]&v=1",
-            "app.example/hooks?v=1&token=[redacted]",
+            "https://host.example/[redacted]",
+            "https://app.example/[redacted]",
         ] {
             assert!(shown.contains(address), "{shown}");
         }
@@ -152,7 +152,7 @@ fn a_credential_in_a_url_query_is_not_shown() {
         Err(faults) => faults.to_string(),
     };
     assert!(
-        shown.contains("4318/?token=[redacted]") && !shown.contains("hunter2"),
+        shown.contains("http://collector:4318/[redacted]") && !shown.contains("hunter2"),
         "{shown}"
     );
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::http::AppState;
 use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse};
 use crate::http::extract::{EndpointPath, JsonBody, Operator, Query};
-use crate::redact::redact_url;
+use crate::redact::redact_http_url;
 use crate::store::webhooks::{EndpointRow, ParkedDelivery, Replay};
 use crate::webhooks::{Endpoint, WebhookEventKind};
 
@@ -55,7 +55,7 @@ async fn list_endpoints(
         } = row.cloned().unwrap_or_else(unused_endpoint_row);
         WebhookView {
             name: endpoint.name.clone(),
-            url: redact_url(&endpoint.url.uri().to_string()),
+            url: redact_http_url(&endpoint.url.uri().to_string()),
             types: endpoint
                 .event_kinds
                 .iter()
