@@ -39,7 +39,7 @@ pub use ledger::{
 };
 pub use lookups::{InstanceRow, Lookups, PlayerLookup, PlayerRow, RaidLookup};
 pub use moderation::{BanRow, Moderation, Notice, NoticeBatch};
-pub use ownership::{ClaimOutcome, Epoch, Ownership, RaidHead};
+pub use ownership::{ClaimOutcome, DueRaid, Epoch, Ownership, RaidHead};
 pub use players::{
     Account, Accounts, FamilyId, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn, TokenHash,
 };

@@ -12,7 +12,8 @@ use crate::option_value::millis;
 use crate::session::Registry;
 use crate::store::{InstanceId, Store};
 
-/// Maximum number of raids that one scan makes live; the next scan continues.
+/// Maximum number of raids that one scan makes live; the next scan continues behind them, so that
+/// raids that cannot be served do not hold up the others.
 const RAIDS_PER_SCAN_MAX: u32 = 200;
 
 /// Timing of the scan.
@@ -45,6 +46,7 @@ impl DueScanner {
         let mut ticks = interval(self.options.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let ahead = i64::try_from(self.options.lead_time.as_millis()).unwrap_or(i64::MAX);
+        let mut after = None;
         loop {
             ticks.tick().await;
             self.sessions.release_idle().await;
@@ -52,15 +54,18 @@ impl DueScanner {
                 .store
                 .due_raids(
                     self.instance,
+                    after,
                     self.clock.now().plus(ahead),
                     RAIDS_PER_SCAN_MAX,
                 )
                 .await
             {
-                Ok(raids) => {
-                    for raid in raids {
-                        self.sessions.ensure_live(raid);
+                Ok(due) => {
+                    for due in &due {
+                        self.sessions.ensure_live(due.raid);
                     }
+                    let is_full_page = due.len() == RAIDS_PER_SCAN_MAX as usize;
+                    after = due.last().copied().filter(|_| is_full_page);
                 }
                 Err(error) => warn!(
                     ?error,

@@ -116,7 +116,7 @@ faulty! {
         Release => release(raids: &[(RaidId, Epoch)], instance: InstanceId) -> Result<()>;
         Heads => heads(raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>>;
         OwnedRaids => owned_raids(instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>>;
-        DueRaids => due_raids(instance: InstanceId, until: UnixMillis, limit: u32) -> Result<Vec<RaidId>>;
+        DueRaids => due_raids(instance: InstanceId, after: Option<DueRaid>, until: UnixMillis, limit: u32) -> Result<Vec<DueRaid>>;
     }
 }
 

@@ -21,9 +21,9 @@ use tables::Tables;
 use uuid::Uuid;
 
 use super::{
-    Append, Catalog, ClaimOutcome, CommitOutcome, Epoch, InstanceId, InstanceRecord, Leases,
-    Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidRow, RegisterError, Renewal, Result,
-    Store,
+    Append, Catalog, ClaimOutcome, CommitOutcome, DueRaid, Epoch, InstanceId, InstanceRecord,
+    Leases, Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidRow, RegisterError, Renewal,
+    Result, Store,
 };
 
 /// A database in memory. Clones are handles to the same database.
@@ -129,10 +129,11 @@ impl Ownership for MemoryStore {
     async fn due_raids(
         &self,
         instance: InstanceId,
+        after: Option<DueRaid>,
         until: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<RaidId>> {
-        Ok(self.0.lock().due_raids(instance, until, limit))
+    ) -> Result<Vec<DueRaid>> {
+        Ok(self.0.lock().due_raids(instance, after, until, limit))
     }
 }
 

@@ -39,6 +39,15 @@ pub struct RaidHead {
     pub last_seq: Seq,
 }
 
+/// A raid whose deadline is due, and its place in the order of deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueRaid {
+    /// The deadline, which orders due raids before their ids do.
+    pub deadline: UnixMillis,
+    /// The raid that the deadline belongs to.
+    pub raid: RaidId,
+}
+
 /// The owners of raids in the store.
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
@@ -63,12 +72,13 @@ pub trait Ownership: Send + Sync + 'static {
     async fn owned_raids(&self, instance: InstanceId) -> Result<Vec<(RaidId, Epoch)>>;
 
     /// Returns active raids whose deadline is at or before `until` and that no other live instance
-    /// owns, earliest deadline first. Raids that `instance` owns are included: one that it does not
-    /// serve, after a load that failed, must be found too.
+    /// owns, earliest deadline first, from the one behind `after` on. Raids that `instance` owns are
+    /// included: one that it does not serve, after a load that failed, must be found too.
     async fn due_raids(
         &self,
         instance: InstanceId,
+        after: Option<DueRaid>,
         until: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<RaidId>>;
+    ) -> Result<Vec<DueRaid>>;
 }

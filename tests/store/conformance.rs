@@ -73,6 +73,7 @@ macro_rules! conformance_suite {
             claims: a_claim_whose_caller_gave_up_leaves_the_store_usable;
             claims: due_raids_have_no_live_owner;
             claims: due_raids_come_most_urgent_first;
+            claims: due_raids_come_in_pages;
             claims: ended_raids_are_not_due;
             commits: a_creation_inserts_the_raid;
             commits: a_second_creation_with_the_same_key_exists;

@@ -22,7 +22,7 @@ mod one_process {
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
-    use raidhall::store::{ClaimOutcome, CommitOutcome, Epoch, RegisterError};
+    use raidhall::store::{ClaimOutcome, CommitOutcome, DueRaid, Epoch, RegisterError};
     use raidhall_protocol::{Seq, UnixMillis};
     use tempfile::TempDir;
 
@@ -90,10 +90,13 @@ mod one_process {
         assert_eq!(renewal.lineage, lineage);
         assert_eq!(
             store
-                .due_raids(instance().id, deadline, 10)
+                .due_raids(instance().id, None, deadline, 10)
                 .await
                 .expect("due"),
-            [raid(1)]
+            [DueRaid {
+                deadline,
+                raid: raid(1)
+            }]
         );
         assert_eq!(
             store.claim(&[raid(1)], successor.id).await.expect("claim"),

@@ -135,9 +135,31 @@ async fn a_raid_whose_load_failed_after_its_claim_is_found_when_due() {
     instance.store.faults().fail_calls(Call::Load, 0);
     let due = instance
         .store
-        .due_raids(instance.record().id, START_TIME.plus(3_600_000), 10)
-        .await;
-    assert_eq!(due.expect("due"), [raid]);
+        .due_raids(instance.record().id, None, START_TIME.plus(3_600_000), 10)
+        .await
+        .expect("due");
+    assert_eq!(due.iter().map(|due| due.raid).collect::<Vec<_>>(), [raid]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn due_raids_that_cannot_be_served_do_not_hold_up_others() {
+    let instance = TestInstance::start(options()).await;
+    let mut last = None;
+    // One more than a scan makes live.
+    for _ in 0..=200 {
+        last = Some(instance.create_raid(&[]).await);
+        sleep(Duration::from_millis(1)).await;
+    }
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(instance.sessions.live_count(), 0);
+    instance.store.faults().fail_calls(Call::Load, u64::MAX);
+    sleep(Duration::from_secs(3_600)).await;
+    let head = instance.store.head(last.expect("a raid")).await;
+    assert_eq!(
+        head.expect("a head").expect("a raid").owner,
+        Some(instance.record().id),
+        "claimed when it was due"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -366,9 +366,10 @@ impl Tables {
     pub(super) fn due_raids(
         &self,
         instance: InstanceId,
+        after: Option<DueRaid>,
         until: UnixMillis,
         limit: u32,
-    ) -> Vec<RaidId> {
+    ) -> Vec<DueRaid> {
         let now = self.now();
         let lives = |id| {
             id != instance
@@ -382,17 +383,16 @@ impl Tables {
                 raid.row.header.status == RaidStatus::Active && !raid.owner.is_some_and(lives)
             })
             .filter_map(|raid| {
-                Some((
-                    raid.row.header.deadline.filter(|at| *at <= until)?,
-                    raid.row.id,
-                ))
+                Some(DueRaid {
+                    deadline: raid.row.header.deadline.filter(|at| *at <= until)?,
+                    raid: raid.row.id,
+                })
             })
+            .filter(|due| after.is_none_or(|after| *due > after))
             .collect();
         due.sort_unstable();
-        due.into_iter()
-            .map(|(_, raid)| raid)
-            .take(limit as usize)
-            .collect()
+        due.truncate(limit as usize);
+        due
     }
 
     pub(super) fn raid_by_invite(&self, code: &str) -> Option<RaidId> {

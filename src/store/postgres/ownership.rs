@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::PostgresStore;
 use super::columns::{instance, number, raid, seq};
-use crate::store::{ClaimOutcome, Epoch, InstanceId, Ownership, RaidHead, Result};
+use crate::store::{ClaimOutcome, DueRaid, Epoch, InstanceId, Ownership, RaidHead, Result};
 
 /// Maximum number of attempts to claim raids whose rows other statements hold locked.
 const CLAIM_ATTEMPTS: u32 = 5;
@@ -66,9 +66,9 @@ const HEADS: &str = "SELECT id, owner, epoch, last_seq FROM raids WHERE id = ANY
 const OWNED_RAIDS: &str = "SELECT id, epoch FROM raids WHERE owner = $1";
 
 const DUE_RAIDS: &str = "
-    SELECT r.id
+    SELECT r.id, r.deadline
     FROM raids r LEFT JOIN instances i ON i.id = r.owner
-    WHERE r.deadline <= $1 AND r.status = 'active'
+    WHERE r.deadline <= $1 AND (r.deadline, r.id) > ($4, $5) AND r.status = 'active'
         AND (i.id IS NULL OR i.id = $3 OR i.lease_until < clock_timestamp())
     ORDER BY r.deadline, r.id
     LIMIT $2";
@@ -144,15 +144,24 @@ impl Ownership for PostgresStore {
     async fn due_raids(
         &self,
         instance: InstanceId,
+        after: Option<DueRaid>,
         until: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<RaidId>> {
+    ) -> Result<Vec<DueRaid>> {
         let statement = sqlx::query(DUE_RAIDS)
             .bind(until.0)
             .bind(i64::from(limit))
-            .bind(instance.0);
+            .bind(instance.0)
+            .bind(after.map_or(i64::MIN, |after| after.deadline.0))
+            .bind(after.map_or(0, |after| i64::from(after.raid)));
+        let due = |row: &PgRow| {
+            Ok(DueRaid {
+                deadline: UnixMillis(row.try_get("deadline")?),
+                raid: raid(row, "id")?,
+            })
+        };
         self.general_pool
-            .fetch_all("read due raids", statement, |row| raid(row, "id"))
+            .fetch_all("read due raids", statement, due)
             .await
     }
 }

@@ -11,7 +11,7 @@ use super::SqliteStore;
 use super::commit::{self, json_array};
 use super::fault::{failed, refused, unsigned};
 use super::statements::{now, statements};
-use crate::store::{ClaimOutcome, Epoch, InstanceId, Ownership, RaidHead, Result};
+use crate::store::{ClaimOutcome, DueRaid, Epoch, InstanceId, Ownership, RaidHead, Result};
 
 statements! {
     CLAIM =
@@ -27,7 +27,8 @@ statements! {
         "UPDATE raids SET owner = NULL FROM json_each(?1) AS given ",
         "WHERE raids.id = given.value ->> 0 AND raids.epoch = given.value ->> 1 AND raids.owner = ?2";
     DUE_RAIDS =
-        "SELECT id FROM raids WHERE deadline <= ?1 AND status = 'active' AND NOT EXISTS ",
+        "SELECT id, deadline FROM raids ",
+        "WHERE deadline <= ?1 AND (deadline, id) > (?4, ?5) AND status = 'active' AND NOT EXISTS ",
         "    (SELECT 1 FROM instances WHERE instances.id = raids.owner AND instances.id <> ?3 AND lease_until > ", now!(), ") ",
         "ORDER BY deadline, id LIMIT ?2";
 }
@@ -86,22 +87,28 @@ impl Ownership for SqliteStore {
     async fn due_raids(
         &self,
         instance: InstanceId,
+        after: Option<DueRaid>,
         until: UnixMillis,
         limit: u32,
-    ) -> Result<Vec<RaidId>> {
+    ) -> Result<Vec<DueRaid>> {
         const OPERATION: &str = "find due raids";
-        let due = sqlx::query_scalar(DUE_RAIDS)
+        let due = sqlx::query_as(DUE_RAIDS)
             .bind(until.0)
             .bind(limit)
-            .bind(instance.0);
-        let raids: Vec<i64> = due
+            .bind(instance.0)
+            .bind(after.map_or(i64::MIN, |after| after.deadline.0))
+            .bind(after.map_or(0, |after| i64::from(after.raid)));
+        let rows: Vec<(i64, i64)> = due
             .fetch_all(&self.readers)
             .await
             .map_err(failed(OPERATION))?;
-        raids
-            .into_iter()
-            .map(|raid| raid_id(OPERATION, raid))
-            .collect()
+        let due = |(raid, deadline)| {
+            Ok(DueRaid {
+                deadline: UnixMillis(deadline),
+                raid: raid_id(OPERATION, raid)?,
+            })
+        };
+        rows.into_iter().map(due).collect()
     }
 }
 

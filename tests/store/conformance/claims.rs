@@ -450,6 +450,11 @@ async fn create_active_raid(
     history
 }
 
+async fn due_raids(store: &dyn Store, until: UnixMillis, limit: u32) -> Vec<RaidId> {
+    let due = store.due_raids(instance().id, None, until, limit).await;
+    due.expect("due").iter().map(|due| due.raid).collect()
+}
+
 pub async fn due_raids_have_no_live_owner(store: &dyn Store) {
     let living = register_instance(store).await;
     let dying = register_instance(store).await;
@@ -463,34 +468,19 @@ pub async fn due_raids_have_no_live_owner(store: &dyn Store) {
         .release(&[(released.raid, released.epoch)], living.id)
         .await
         .expect("release");
-    assert_eq!(
-        store.due_raids(instance().id, at, 10).await.expect("due"),
-        [released.raid]
-    );
+    assert_eq!(due_raids(store, at, 10).await, [released.raid]);
 
     expire_lease(store, &dying).await;
+    assert_eq!(due_raids(store, at, 10).await, [orphan.raid, released.raid]);
+    assert_eq!(due_raids(store, at.plus(-1), 10).await, []);
     assert_eq!(
-        store.due_raids(instance().id, at, 10).await.expect("due"),
-        [orphan.raid, released.raid]
-    );
-    assert_eq!(
-        store
-            .due_raids(instance().id, at.plus(-1), 10)
-            .await
-            .expect("due"),
-        []
-    );
-    assert_eq!(
-        store
-            .due_raids(instance().id, at.plus(1), 10)
-            .await
-            .expect("due"),
+        due_raids(store, at.plus(1), 10).await,
         [orphan.raid, released.raid, later.raid]
     );
 
     expire_lease(store, &living).await;
     assert_eq!(
-        store.due_raids(instance().id, at, 10).await.expect("due"),
+        due_raids(store, at, 10).await,
         [held.raid, orphan.raid, released.raid]
     );
 }
@@ -500,26 +490,42 @@ pub async fn due_raids_come_most_urgent_first(store: &dyn Store) {
     for (id, offset) in [(1, 30), (2, 10), (3, 20), (4, 0)] {
         create_active_raid(store, id, &instance(), at.plus(offset)).await;
     }
-    let due = store
-        .due_raids(instance().id, at.plus(100), 3)
-        .await
-        .expect("due");
+    let due = due_raids(store, at.plus(100), 3).await;
     assert_eq!(due, [raid(4), raid(2), raid(3)]);
+}
+
+pub async fn due_raids_come_in_pages(store: &dyn Store) {
+    let at = UnixMillis(1_900_000_000_000);
+    for (id, offset) in [(5, 0), (1, 0), (3, 0), (2, 10), (4, 5)] {
+        create_active_raid(store, id, &instance(), at.plus(offset)).await;
+    }
+    for page in 1..=6 {
+        let mut found = Vec::new();
+        loop {
+            let after = found.last().copied();
+            let next = store
+                .due_raids(instance().id, after, at.plus(100), page)
+                .await
+                .expect("due");
+            let is_last = next.len() < page as usize;
+            found.extend(next);
+            if is_last {
+                break;
+            }
+        }
+        let raids: Vec<_> = found.iter().map(|due| due.raid.get()).collect();
+        assert_eq!(raids, [1, 3, 5, 4, 2], "pages of {page}");
+        assert_eq!(found[4].deadline, at.plus(10));
+    }
 }
 
 pub async fn ended_raids_are_not_due(store: &dyn Store) {
     let at = UnixMillis(1_900_000_000_000);
     let mut history = create_active_raid(store, 1, &instance(), at).await;
-    assert_eq!(
-        store.due_raids(instance().id, at, 10).await.expect("due"),
-        [history.raid]
-    );
+    assert_eq!(due_raids(store, at, 10).await, [history.raid]);
     assert_eq!(
         commit(store, &history.append([failed()])).await,
         CommitOutcome::Committed
     );
-    assert_eq!(
-        store.due_raids(instance().id, at, 10).await.expect("due"),
-        []
-    );
+    assert_eq!(due_raids(store, at, 10).await, []);
 }
