@@ -6,6 +6,7 @@
 //! here at the same time as in the database. But a database that is silent for this instance may be
 //! silent for all of them, so no lease expires here until the database has answered again.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,15 +160,17 @@ impl Membership {
             .is_some_and(|peer| !peer.draining)
     }
 
-    /// Returns the successor candidate for a raid. Raids are spread evenly over the candidates
-    /// (rendezvous hashing, Thaler and Ravishankar 1998).
-    pub fn successor_for(&self, raid: RaidId) -> Option<InstanceId> {
+    /// Returns the successor candidate for a raid, after `attempts` others that did not claim it.
+    /// Raids are spread evenly over the candidates (rendezvous hashing, Thaler and Ravishankar 1998).
+    pub fn successor_for(&self, raid: RaidId, attempts: usize) -> Option<InstanceId> {
         let peers = self.0.peers.read();
-        let candidates = peers
+        let mut candidates: Vec<_> = peers
             .iter()
             .filter(|(_, peer)| !peer.draining)
-            .map(|(id, _)| *id);
-        candidates.max_by_key(|id| rendezvous_weight(raid, *id))
+            .map(|(id, _)| *id)
+            .collect();
+        candidates.sort_unstable_by_key(|id| Reverse(rendezvous_weight(raid, *id)));
+        candidates.into_iter().cycle().nth(attempts)
     }
 
     /// Returns a receiver that changes when an instance joins, leaves or begins to drain.
@@ -258,6 +261,8 @@ fn rendezvous_weight(raid: RaidId, instance: InstanceId) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use tokio::time::{advance, sleep};
     use uuid::Uuid;
 
@@ -376,10 +381,15 @@ mod tests {
         peers.update(START, living, false);
         let mut counts = HashMap::new();
         for raid in 1..=3_000_u64 {
-            let successor = peers
-                .successor_for(RaidId::try_from(raid).expect("an id"))
-                .expect("there are candidates");
-            *counts.entry(successor).or_insert(0) += 1;
+            let successor = |attempts| {
+                peers
+                    .successor_for(RaidId::try_from(raid).expect("an id"), attempts)
+                    .expect("there are candidates")
+            };
+            *counts.entry(successor(0)).or_insert(0) += 1;
+            let all: BTreeSet<_> = (0..3).map(successor).collect();
+            assert_eq!(all.len(), 3, "each attempt goes to another candidate");
+            assert_eq!(successor(3), successor(0));
         }
         assert_eq!(counts.len(), 3);
         assert!(!counts.contains_key(&id(1)));

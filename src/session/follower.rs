@@ -77,6 +77,8 @@ pub(super) struct Follower {
     is_release_pending: bool,
     /// During a handover: when the raid is offered to a successor again.
     next_offer_at: Instant,
+    /// Number of successors that the raid was offered to.
+    offers: usize,
     /// Whether a request has arrived since this follower began; without one it ends as soon as it
     /// is not needed.
     has_been_requested: bool,
@@ -112,6 +114,7 @@ impl Follower {
             handover_guard: None,
             is_release_pending: false,
             next_offer_at: now,
+            offers: 0,
             has_been_requested: false,
             last_needed_at: now,
         }

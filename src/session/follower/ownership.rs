@@ -75,7 +75,7 @@ impl Follower {
         self.sessions
             .cluster
             .membership()
-            .successor_for(self.raid())
+            .successor_for(self.raid(), self.offers)
     }
 
     /// Releases the raid if that is still pending, and offers it to a successor. A failure is
@@ -100,10 +100,12 @@ impl Follower {
     }
 
     /// Offers the raid to a successor, which also receives the players who were online. Repeated
-    /// until an instance has claimed the raid, because the chosen one may be gone by now.
+    /// until an instance has claimed the raid, and each time to the next candidate: the last one may
+    /// be gone, cut off from the bus, or not allowed to own the raid.
     fn offer_to_successor(&mut self, preferred: Option<InstanceId>) {
         let cluster = &self.sessions.cluster;
-        match preferred.or_else(|| cluster.membership().successor_for(self.raid())) {
+        let candidate = || cluster.membership().successor_for(self.raid(), self.offers);
+        match preferred.or_else(candidate) {
             Some(successor) => {
                 debug!(successor = %successor.0, "offering the raid to a successor");
                 cluster.send(
@@ -114,6 +116,7 @@ impl Follower {
             }
             None => self.handover_guard = None,
         }
+        self.offers += 1;
         self.next_offer_at = Instant::now() + OFFER_INTERVAL;
     }
 

@@ -249,3 +249,29 @@ async fn a_handover_whose_release_fails_at_first_keeps_presence() {
     let (_second, _) = watch(cluster.node(1), raid, 2, Some(4)).await;
     assert_eq!(presence_within(&first, Duration::from_secs(30)).await, []);
 }
+
+#[tokio::test(start_paused = true)]
+async fn raids_are_offered_past_a_node_that_the_bus_does_not_reach() {
+    let cluster = TestCluster::start(3).await;
+    let mut raids = Vec::new();
+    let mut watchers = Vec::new();
+    for _ in 0..8 {
+        let raid = cluster.node(0).create_raid(&[2]).await;
+        watchers.push(watch(cluster.node(0), raid, 1, None).await);
+        raids.push(raid);
+    }
+    let cut_off = cluster.node(2).bus.as_ref().expect("a bus");
+    cut_off.set_disconnected(true);
+    let began = Instant::now();
+    cluster.node(0).sessions.hand_over_all().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+    for raid in raids {
+        let head = cluster.node(1).store.head(raid).await.expect("a head");
+        let owner = head.expect("a raid").owner;
+        assert_eq!(owner, Some(cluster.node(1).record().id));
+    }
+}
