@@ -42,7 +42,7 @@ use crate::telemetry::StorePool;
 const SERVER_VERSION_MIN: i32 = 150_000;
 
 const SERVER_SETTINGS: &str = "
-    SELECT current_setting('server_version_num')::integer, current_setting('synchronous_commit') <> 'off'";
+    SELECT current_setting('server_version_num')::integer, current_setting('synchronous_commit')";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -92,7 +92,7 @@ impl PostgresStore {
             .url
             .parse()
             .map_err(|error| fault::refused("read database url", anyhow!("{error}")))?;
-        let connector = Connector {
+        let mut connector = Connector {
             options: url
                 .disable_statement_logging()
                 .application_name("raidhall")
@@ -113,7 +113,11 @@ impl PostgresStore {
             connect_timeout: options.connect_timeout,
             response_timeout: options.statement_timeout + RESPONSE_MARGIN,
         };
-        check_server(&connector).await?;
+        let synchronous_commit = check_server(&connector).await?;
+        // Sessions that are opened later keep it, whatever an administrator sets.
+        connector.options = connector
+            .options
+            .options([("synchronous_commit", synchronous_commit)]);
         // Lookups join a few rows to their related rows by index. (A commit also joins its own
         // arrays, by hash.)
         let nested = ["enable_hashjoin", "enable_mergejoin"].map(|join| (join, "off"));
@@ -203,11 +207,12 @@ impl PostgresStore {
     }
 }
 
-/// Refuses a server that is too old, or one that confirms a commit before it is on disk.
-async fn check_server(connector: &Connector) -> Result<()> {
+/// Refuses a server that is too old, or one that confirms a commit before it is on disk. Returns its
+/// `synchronous_commit`.
+async fn check_server(connector: &Connector) -> Result<String> {
     const OPERATION: &str = "check the database server";
     let mut connection = connector.connect(OPERATION).await?;
-    let (version, durable): (i32, bool) = sqlx::query_as(SERVER_SETTINGS)
+    let (version, synchronous_commit): (i32, String) = sqlx::query_as(SERVER_SETTINGS)
         .fetch_one(&mut connection)
         .await
         .map_err(|error| fault::from_sqlx(OPERATION, error))?;
@@ -217,7 +222,7 @@ async fn check_server(connector: &Connector) -> Result<()> {
             anyhow!("Postgres 15 or newer is needed, this is {version}"),
         ));
     }
-    if !durable {
+    if synchronous_commit == "off" {
         return Err(fault::refused(
             OPERATION,
             anyhow!("synchronous_commit is off: a crash would take commits back"),
@@ -226,5 +231,6 @@ async fn check_server(connector: &Connector) -> Result<()> {
     connection
         .close()
         .await
-        .map_err(|error| fault::from_sqlx(OPERATION, error))
+        .map_err(|error| fault::from_sqlx(OPERATION, error))?;
+    Ok(synchronous_commit)
 }

@@ -1,5 +1,5 @@
-//! Checks that no statement scans a large table: each statement's plan, on a session with the
-//! store's settings, is examined on an empty database, with 100,000 raids, and at sizes between.
+//! Checks of sessions with the store's settings. No statement scans a large table: its plan is
+//! examined on an empty database, with 100,000 raids, and at sizes between.
 
 #[path = "../../../tests/support/postgres.rs"]
 #[allow(
@@ -111,6 +111,29 @@ async fn no_postgres_statement_scans_a_large_table() {
                 "{name}, at {size} raids, scans {scans:?}:\n{sql}\n{plan:#}"
             );
         }
+    }
+}
+
+#[tokio::test]
+async fn commits_stay_durable_when_the_server_changes_its_default() {
+    let database = PostgresDatabase::create().await;
+    let store = open_store(&database).await;
+    let mut session = store.general_pool.open_session().await;
+    let name: String = sqlx::query_scalar("SELECT current_database()::text")
+        .fetch_one(&mut session)
+        .await
+        .expect("the name");
+    let change = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+    session
+        .execute(AssertSqlSafe(change))
+        .await
+        .expect("change the default");
+    for pool in [&store.commit_pool, &store.general_pool] {
+        let setting: String = sqlx::query_scalar("SHOW synchronous_commit")
+            .fetch_one(&mut pool.open_session().await)
+            .await
+            .expect("the setting");
+        assert_eq!(setting, "on");
     }
 }
 

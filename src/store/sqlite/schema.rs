@@ -20,7 +20,7 @@ statements! {
 
 impl SqliteStore {
     /// Brings the schema up to this release. It takes the database's lock first, as
-    /// [`Leases::register`](super::Leases::register) does, and keeps it, so that a schema never
+    /// [`Leases::register`](crate::store::Leases::register) does, and keeps it, so that a schema never
     /// changes under a running server. A newer schema is left alone, since migrations only add.
     pub async fn migrate(&self, patience: Duration) -> Result<(), RegisterError> {
         self.acquire_lock(patience).await?;
