@@ -45,8 +45,9 @@ else
 	  npm --prefix $(sdk) test; npm --prefix $(app) test; npm --prefix $(browser) test'
 endif
 
-test-release: ## the long tests: a roll from the previous release, Schemathesis, slowhttptest, traces, Lighthouse
+test-release: ## the long tests: advisories, a roll from the previous release, Schemathesis, slowhttptest, traces, Lighthouse
 	scripts/setup release-test
+	scripts/check-advisories --required
 	$(MAKE) --silent app
 	previous=$$(scripts/previous-release $(oldest_beside)) && schemathesis=$$(scripts/schemathesis) && \
 	RAIDHALL_TEST_PREVIOUS=$$previous RAIDHALL_TEST_SCHEMATHESIS=$$schemathesis \
@@ -65,6 +66,7 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	promtool check rules config/prometheus/alerts.yaml
 	promtool test rules config/prometheus/tests.yaml
 	$(cargo) deny --log-level error --workspace check bans licenses sources
+	scripts/check-advisories
 	shellcheck $$(grep -lE '^#.*\bbash$$' scripts/*) .ci/run
 
 bench: app ## a short load test of the optimized server

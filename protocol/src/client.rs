@@ -26,7 +26,7 @@ pub enum ClientMessage {
     },
     /// Starts to watch a raid, or resumes after `since`.
     Watch {
-        /// Correlation number, echoed in an error.
+        /// Correlation number, echoed in the answer.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
@@ -39,7 +39,7 @@ pub enum ClientMessage {
     },
     /// Stops watching a raid.
     Unwatch {
-        /// Correlation number, echoed in an error.
+        /// Correlation number, echoed in the answer.
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,

@@ -33,6 +33,11 @@ pub enum ServerMessage {
     },
     /// Confirms a resumed watch: exactly the events after `since` follow, then live ones.
     Watching {
+        /// Correlation number of the message that is answered; absent if it had none, and if nothing
+        /// was asked.
+        #[ts(optional)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
         /// Id of the raid.
         raid: RaidId,
         /// Newest seq of the raid.
@@ -44,6 +49,11 @@ pub enum ServerMessage {
     },
     /// The whole state of a raid, which replaces what the client holds. Events after `seq` follow.
     Snapshot {
+        /// Correlation number of the message that is answered; absent if it had none, and if nothing
+        /// was asked.
+        #[ts(optional)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
         /// Id of the raid.
         raid: RaidId,
         /// Seq that the state is a function of.
@@ -57,6 +67,11 @@ pub enum ServerMessage {
     },
     /// Ends a watch: no more messages of this raid follow.
     Unwatched {
+        /// Correlation number of the message that is answered; absent if it had none, and if nothing
+        /// was asked.
+        #[ts(optional)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<u64>,
         /// Id of the raid.
         raid: RaidId,
         /// Why the watch ended.

@@ -50,6 +50,37 @@ pub fn encode(encoding: impl Into<Encoding>, message: &ServerMessage) -> Bytes {
     }
 }
 
+/// Returns a frame that answers a message with this `id`: the same message with the `id` behind its
+/// `t`. So a frame without an `id` is encoded once for all clients. An event stream has no requests.
+pub fn with_id(frame: Bytes, encoding: Encoding, id: Option<u64>) -> Bytes {
+    let (Encoding::WebSocket(codec), Some(id)) = (encoding, id) else {
+        return frame;
+    };
+    let message = frame_payload(&frame);
+    let mut echoed = Vec::with_capacity(message.len() + 24);
+    // Encoded messages begin with `t`, a short text without a comma, and have more fields.
+    match codec {
+        Codec::Json => {
+            let end_of_t = message.iter().position(|byte| *byte == b',');
+            let (t, rest) = message.split_at(end_of_t.expect("more fields"));
+            echoed.extend_from_slice(t);
+            echoed.extend_from_slice(format!(",\"id\":{id}").as_bytes());
+            echoed.extend_from_slice(rest);
+        }
+        Codec::MessagePack => {
+            // A map of fewer than 15 pairs; the first one is "t" and a text of fewer than 32 bytes.
+            let text_bytes = usize::from(message[3] & 0x1f);
+            let (t, rest) = message.split_at(4 + text_bytes);
+            echoed.push(t[0] + 1);
+            echoed.extend_from_slice(&t[1..]);
+            rmp_serde::encode::write(&mut echoed, "id").expect("a text is encoded");
+            rmp_serde::encode::write(&mut echoed, &id).expect("a number is encoded");
+            echoed.extend_from_slice(rest);
+        }
+    }
+    websocket_frame(frame[0] & 0x0f, &echoed)
+}
+
 /// Returns a ping frame without a payload.
 pub const fn ping() -> Bytes {
     Bytes::from_static(&[FIN | PING, 0])

@@ -85,6 +85,17 @@ impl State {
         &self.shown
     }
 
+    /// Returns the number of entries that the stored state has besides its fixed fields: what a
+    /// snapshot costs.
+    pub fn entry_count(&self) -> usize {
+        let shown = &self.shown;
+        shown.members.len()
+            + shown.tasks.len()
+            + shown.messages.len()
+            + self.reached.len()
+            + self.former.len()
+    }
+
     /// Returns whether the player is a member now.
     pub fn is_member(&self, player: PlayerId) -> bool {
         self.member(player).is_some()

@@ -117,6 +117,7 @@ impl SnapshotCache {
         let (cursor, replay_until, frame) = match start {
             WatchStart::Replay { since, seq } => {
                 let watching = ServerMessage::Watching {
+                    id: None,
                     raid: watch_id.raid,
                     seq,
                     recovered: true,
@@ -167,6 +168,7 @@ impl SnapshotCache {
         let raid = self.audience.raid();
         let state = Box::new(RaidState::clone(state));
         let message = ServerMessage::Snapshot {
+            id: None,
             raid,
             seq,
             recovered: false,

@@ -83,9 +83,10 @@ impl Connection {
             ClientMessage::Beat => {}
             ClientMessage::Hello { token, .. } => self.renew_token(token),
             ClientMessage::Watch { id, raid, since } => self.watch(id, raid, since),
-            ClientMessage::Unwatch { raid, .. } => {
+            ClientMessage::Unwatch { id, raid } => {
                 self.subscriber.watches.remove(raid);
                 self.reply(&ServerMessage::Unwatched {
+                    id,
                     raid,
                     reason: UnwatchReason::Asked,
                 });

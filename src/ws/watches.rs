@@ -33,7 +33,7 @@ const SNAPSHOT_RETRY_DELAY: Duration = Duration::from_millis(100);
 /// A connection's subscription to one raid.
 struct Watch {
     ticket: WatchId,
-    /// The `id` of the client's `watch` message, repeated in an error.
+    /// The `id` of the client's `watch` message, echoed in the answer.
     request_id: Option<u64>,
     phase: WatchPhase,
     /// Set once the watch is to end: the last event to send, and the reason for `unwatched`.
@@ -292,8 +292,9 @@ impl Watches {
             } => match self.find(ticket) {
                 Some(watch) => {
                     watch.phase = WatchPhase::Live(LiveWatch::new(audience, cursor, replay_until));
+                    let id = watch.request_id;
                     self.unanswered_requests -= 1;
-                    queue.push(frame);
+                    queue.push(frame::with_id(frame, self.outbox.encoding, id));
                 }
                 None => audience.leave(self.outbox.id, ticket),
             },
@@ -415,7 +416,11 @@ impl Watches {
         let raid = watch.ticket.raid;
         queue.push(frame::encode(
             self.outbox.encoding,
-            &ServerMessage::Unwatched { raid, reason },
+            &ServerMessage::Unwatched {
+                id: None,
+                raid,
+                reason,
+            },
         ));
         self.remove(raid);
         true

@@ -449,7 +449,7 @@ async fn a_watch_beyond_the_limit_is_refused_and_the_others_continue() {
             })
             .await;
         let reason = socket.wait_for(|message| match message {
-            ServerMessage::Unwatched { raid, reason } if *raid == raids[1] => Some(*reason),
+            ServerMessage::Unwatched { raid, reason, .. } if *raid == raids[1] => Some(*reason),
             _ => None,
         });
         assert_eq!(reason.await, UnwatchReason::Asked);

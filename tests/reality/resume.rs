@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raidhall_protocol::{Codec, Command, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{ClientMessage, Codec, Command, RaidId, Seq, ServerMessage};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -149,6 +149,47 @@ async fn a_resume_1025_events_behind_gets_a_snapshot_instead_of_a_replay() {
             (head, false),
             "a since beyond the head of the store"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_to_watch_and_unwatch_echo_the_id_of_the_request() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let server = database.start().await;
+        let group = RaidGroup::create(server.target(), 1, &long_raid(1)).await;
+        let raid = group.raid;
+        let token = group.add_member().await.access_token;
+        for codec in Codec::ALL {
+            let mut socket =
+                TestSocket::connect_authenticated(server.target(), codec, &token).await;
+            // The second time the snapshot's frame is shared.
+            for id in [Some(3), None, Some((1 << 53) - 1)] {
+                let since = None;
+                socket.send(ClientMessage::Watch { id, raid, since }).await;
+                let answer = socket.wait_for(|message| match message {
+                    ServerMessage::Snapshot { id, .. } => Some(*id),
+                    _ => None,
+                });
+                assert_eq!(answer.await, id, "{codec:?}");
+            }
+            let since = Some(socket.say(raid, "seen").await);
+            let id = Some(4);
+            socket.send(ClientMessage::Watch { id, raid, since }).await;
+            let answer = socket.wait_for(|message| match message {
+                ServerMessage::Watching { id, .. } => Some(*id),
+                _ => None,
+            });
+            assert_eq!(answer.await, id, "{codec:?}");
+            let id = Some(5);
+            socket.send(ClientMessage::Unwatch { id, raid }).await;
+            let answer = socket.wait_for(|message| match message {
+                ServerMessage::Unwatched { id, .. } => Some(*id),
+                _ => None,
+            });
+            assert_eq!(answer.await, id, "{codec:?}");
+        }
     })
     .await;
 }

@@ -30,7 +30,7 @@ export type ClientMessage =
   }
   | {
     t: "watch",
-    /** Correlation number, echoed in an error. */
+    /** Correlation number, echoed in the answer. */
     id?: number,
     /** Id of the raid. */
     raid: RaidId,
@@ -39,7 +39,7 @@ export type ClientMessage =
   }
   | {
     t: "unwatch",
-    /** Correlation number, echoed in an error. */
+    /** Correlation number, echoed in the answer. */
     id?: number,
     /** Id of the raid. */
     raid: RaidId,
@@ -108,6 +108,9 @@ export type ServerMessage =
   }
   | {
     t: "watching",
+    /** Correlation number of the message that is answered; absent if it had none, and if nothing
+ * was asked. */
+    id?: number,
     /** Id of the raid. */
     raid: RaidId,
     /** Newest seq of the raid. */
@@ -119,6 +122,9 @@ export type ServerMessage =
   }
   | {
     t: "snapshot",
+    /** Correlation number of the message that is answered; absent if it had none, and if nothing
+ * was asked. */
+    id?: number,
     /** Id of the raid. */
     raid: RaidId,
     /** Seq that the state is a function of. */
@@ -132,6 +138,9 @@ export type ServerMessage =
   }
   | {
     t: "unwatched",
+    /** Correlation number of the message that is answered; absent if it had none, and if nothing
+ * was asked. */
+    id?: number,
     /** Id of the raid. */
     raid: RaidId,
     /** Why the watch ended. */

@@ -275,6 +275,7 @@ mod tests {
         record(
             3,
             received(ServerMessage::Snapshot {
+                id: None,
                 raid: raid(),
                 seq,
                 recovered: false,

@@ -22,6 +22,7 @@ type TimedObservation = (u64, Observation);
 fn watching_entry(online: &[PlayerId]) -> Observation {
     let online = online.to_vec();
     received(ServerMessage::Watching {
+        id: None,
         raid: raid(),
         seq: Seq(3),
         recovered: true,
@@ -208,6 +209,7 @@ fn a_player_who_never_returns_may_be_shown_offline() {
 #[test]
 fn a_player_may_be_shown_offline_at_once_after_a_successful_leave() {
     let left = received(ServerMessage::Unwatched {
+        id: None,
         raid: raid(),
         reason: UnwatchReason::Left,
     });

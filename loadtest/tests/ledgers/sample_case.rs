@@ -145,6 +145,7 @@ pub(crate) fn both_players() -> Vec<PlayerId> {
 
 pub(crate) fn watching_entry(seq: u64) -> Observation {
     received(ServerMessage::Watching {
+        id: None,
         raid: raid(),
         seq: Seq(seq),
         recovered: true,
@@ -158,6 +159,7 @@ pub(crate) fn snapshot_entry(seq: u64) -> Observation {
         Fold::from_events(raid(), events.iter().take(usize::try_from(seq).unwrap())).unwrap();
     let state = Box::new(fold.state().unwrap().clone());
     received(ServerMessage::Snapshot {
+        id: None,
         raid: raid(),
         seq: Seq(seq),
         recovered: false,

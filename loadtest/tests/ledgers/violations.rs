@@ -356,6 +356,7 @@ fn a_snapshot_that_differs_from_the_folded_events_is_a_violation() {
         unreachable!()
     };
     let ServerMessage::Snapshot {
+        id: None,
         raid,
         seq,
         recovered,
@@ -369,6 +370,7 @@ fn a_snapshot_that_differs_from_the_folded_events_is_a_violation() {
     case.ada.insert(
         11,
         received(ServerMessage::Snapshot {
+            id: None,
             raid,
             seq,
             recovered,

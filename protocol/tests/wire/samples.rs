@@ -171,6 +171,7 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
     let raid = raid(7);
     let online = vec![player(5), player(6)];
     let snapshot = |seq, state| ServerMessage::Snapshot {
+        id: None,
         raid,
         seq: Seq(seq),
         recovered: false,
@@ -189,6 +190,7 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
         (
             "watching".to_owned(),
             ServerMessage::Watching {
+                id: None,
                 raid,
                 seq: Seq(123),
                 recovered: true,
@@ -204,6 +206,35 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
         (
             "snapshot_abandoned".to_owned(),
             snapshot(4, abandoned_state()),
+        ),
+        (
+            "watching_with_id".to_owned(),
+            ServerMessage::Watching {
+                id: Some(3),
+                raid,
+                seq: Seq(123),
+                recovered: true,
+                online: online.clone(),
+            },
+        ),
+        (
+            "snapshot_with_id".to_owned(),
+            ServerMessage::Snapshot {
+                id: Some(9_007_199_254_740_991),
+                raid,
+                seq: Seq(2),
+                recovered: false,
+                online: online.clone(),
+                state: Box::new(new_state()),
+            },
+        ),
+        (
+            "unwatched_with_id".to_owned(),
+            ServerMessage::Unwatched {
+                id: Some(4),
+                raid,
+                reason: UnwatchReason::Asked,
+            },
         ),
         (
             "presence".to_owned(),
@@ -270,7 +301,11 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
     ] {
         samples.push((
             format!("unwatched_{name}"),
-            ServerMessage::Unwatched { raid, reason },
+            ServerMessage::Unwatched {
+                id: None,
+                raid,
+                reason,
+            },
         ));
     }
     samples.extend(ErrorType::ALL.map(error));

@@ -1,5 +1,5 @@
 use raidhall_protocol::server::{ByeReason, UnwatchReason};
-use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 
 use super::*;
 
@@ -56,6 +56,7 @@ fn a_stream_end_carries_its_reason_and_the_reconnect_delay() {
     assert!(encode(Encoding::EventStream, &bye).starts_with(b"event: bye\nretry: 840\ndata: {"));
     let raid = RaidId::try_from(7_u64).expect("an id");
     let unwatched = ServerMessage::Unwatched {
+        id: None,
         raid,
         reason: UnwatchReason::Kicked,
     };
@@ -80,5 +81,50 @@ fn a_message_is_encoded_once_per_encoding() {
         assert_eq!(shared.get(encoding).as_ptr(), shared.get(encoding).as_ptr());
         assert_eq!(lazy.get(encoding).as_ptr(), lazy.get(encoding).as_ptr());
         assert_eq!(lazy.get(encoding), shared.get(encoding));
+    }
+}
+
+#[test]
+fn an_id_in_a_shared_frame_gives_the_frame_of_a_message_with_that_id() {
+    let raid = RaidId::try_from(7_u64).expect("an id");
+    let state = crate::raid::State::new(raid).shown().clone();
+    let messages = |id, online: usize| {
+        let online = vec![PlayerId::try_from(5_u64).expect("an id"); online];
+        [
+            ServerMessage::Watching {
+                id,
+                raid,
+                seq: Seq(123),
+                recovered: true,
+                online: online.clone(),
+            },
+            ServerMessage::Snapshot {
+                id,
+                raid,
+                seq: Seq(123),
+                recovered: false,
+                online,
+                state: Box::new(state.clone()),
+            },
+        ]
+    };
+    // The lengths have one, two and eight bytes in a frame's header.
+    for online in [1, 50, 40_000] {
+        for id in [None, Some(0), Some(127), Some(300), Some((1 << 53) - 1)] {
+            let expected = messages(id, online);
+            for (without, with) in messages(None, online).iter().zip(&expected) {
+                for codec in Codec::ALL {
+                    let shared = encode(codec, without);
+                    let echoed = with_id(shared, Encoding::WebSocket(codec), id);
+                    assert!(
+                        echoed == encode(codec, with),
+                        "{} {codec:?} {id:?}",
+                        with.t()
+                    );
+                }
+                let event = encode(Encoding::EventStream, without);
+                assert_eq!(with_id(event.clone(), Encoding::EventStream, id), event);
+            }
+        }
     }
 }

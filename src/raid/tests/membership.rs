@@ -1,6 +1,7 @@
 //! Joining, leaving, kicks, and joining again.
 
 use super::check;
+use super::script::run_script;
 
 #[test]
 fn a_player_with_the_invite_code_joins_a_recruiting_raid() {
@@ -231,5 +232,27 @@ fn a_returning_member_may_leave_and_be_kicked() {
          . ada kick player=ben
          ben join",
         "!forbidden",
+    );
+}
+
+#[test]
+fn what_is_kept_of_former_members_counts_in_the_size_of_the_state() {
+    let entries = |script: &str| {
+        let lines: Vec<_> = script.split(';').map(str::trim).collect();
+        run_script(&lines.join("\n")).entry_count()
+    };
+    assert_eq!(entries("ada create"), 1);
+    assert_eq!(entries("ada create; ben join; ben leave"), 2);
+    assert_eq!(entries("ada create; ben join; ada kick player=ben"), 2);
+    assert_eq!(
+        entries("ada create; ben join; ben leave; ben join"),
+        2,
+        "a member again"
+    );
+    let earned = "ada create target_xp=1000; ada start; host contribute player=ada xp=5 kind=habit";
+    assert_eq!(
+        entries(earned),
+        2,
+        "the member, and when they reached their XP"
     );
 }

@@ -126,9 +126,8 @@ impl Owner {
     fn save_snapshot_if_due(&mut self, new_events: u64, at_once: bool) {
         self.events_since_snapshot += new_events;
         let registry = self.sessions.clone();
-        let shown = self.state.shown();
-        let weight = (shown.tasks.len() + shown.members.len() + shown.messages.len()) as u64;
-        let due = registry.options.snapshot_min_events.max(weight);
+        let entries = self.state.entry_count() as u64;
+        let due = registry.options.snapshot_min_events.max(entries);
         if at_once || self.events_since_snapshot >= due {
             self.events_since_snapshot = 0;
             self.pending_snapshot = Some((self.state.seq(), raid::stored::encode(&self.state)));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use raidhall_protocol::{Command, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{Command, RaidId, Seq};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::PANIC_TEXT;
@@ -348,24 +348,6 @@ async fn a_pending_reply_is_given_in_time_when_the_lease_runs_out() {
         duplicate_ack_at(6)
     );
     assert_eq!(assert_contiguous_ledger(&instance, raid).await, 6);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_ahead_of_a_superseded_session_makes_it_reload() {
-    let instance = TestInstance::start(options()).await;
-    let raid = instance.create_raid(&[2]).await;
-    instance.store.fence(raid);
-    let mut watcher = instance.watch(raid, 2, Some(9));
-    let answer = loop {
-        match watcher.watch_answer().await {
-            Err(Error::Unavailable) => watcher = instance.watch(raid, 2, Some(9)),
-            answer => break answer,
-        }
-    };
-    assert!(matches!(
-        answer,
-        Ok(ServerMessage::Snapshot { seq: Seq(4), .. })
-    ));
 }
 
 #[tokio::test(start_paused = true)]

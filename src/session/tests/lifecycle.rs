@@ -269,6 +269,7 @@ async fn watchers_receive_presence_changes() {
     assert_eq!(
         answer,
         ServerMessage::Watching {
+            id: None,
             raid,
             seq: Seq(4),
             recovered: true,

@@ -57,6 +57,7 @@ impl TestClient {
 
     fn join(&self, ticket: WatchId, cursor: u64, replay_until: u64) {
         let watching = ServerMessage::Watching {
+            id: None,
             raid: raid(),
             seq: Seq(replay_until),
             recovered: true,
@@ -314,6 +315,7 @@ fn unwatched_is_sent_before_the_reply_to_a_later_watch() {
     let frame = encode(
         Codec::Json,
         &ServerMessage::Unwatched {
+            id: None,
             raid: raid(),
             reason,
         },

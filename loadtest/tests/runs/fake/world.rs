@@ -190,6 +190,7 @@ impl FakeWorld {
         let since = since.filter(|_| self.fault != FakeFault::NeverReplays);
         let first = match since {
             Some(_) => ServerMessage::Watching {
+                id: None,
                 raid: id,
                 seq,
                 recovered: true,
@@ -198,6 +199,7 @@ impl FakeWorld {
             None => {
                 let state = Box::new(raid.state().clone());
                 ServerMessage::Snapshot {
+                    id: None,
                     raid: id,
                     seq,
                     recovered: false,
@@ -310,6 +312,7 @@ impl FakeWorld {
         if matches!(command, Command::Leave) {
             raid.watchers.retain(|watcher| watcher.player != by);
             let left = ServerMessage::Unwatched {
+                id: None,
                 raid: raid_id,
                 reason: UnwatchReason::Left,
             };

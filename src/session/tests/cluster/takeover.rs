@@ -253,3 +253,26 @@ async fn a_raid_of_a_newer_release_moves_to_an_instance_that_can_own_it() {
         .expect("a raid");
     assert_eq!(head.owner, Some(cluster.node(1).record().id));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_client_ahead_of_a_superseded_owner_makes_it_reload() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    // The former owner does not learn that the raid has another one.
+    let bus = cluster.node(0).bus.as_ref().expect("a bus");
+    bus.set_disconnected(true);
+    cluster.node(0).store.fence(raid);
+    let ack = cluster.say(1, raid, "elsewhere", "a").await.expect("said");
+    assert_eq!(ack.seq, Seq(5));
+    let answer = loop {
+        let mut watcher = cluster.node(0).watch(raid, 2, Some(5));
+        match watcher.watch_answer().await {
+            Err(Error::Unavailable) => sleep(Duration::from_millis(10)).await,
+            answer => break answer,
+        }
+    };
+    assert!(
+        matches!(answer, Ok(ServerMessage::Watching { seq: Seq(5), .. })),
+        "{answer:?}"
+    );
+}
