@@ -30,8 +30,8 @@ COPY --from=build /usr/local/bin/raidhall /usr/local/bin/raidhall
 USER raidhall
 WORKDIR /var/lib/raidhall
 VOLUME /var/lib/raidhall
-# The image's defaults are in a file, so that PORT, DATABASE_URL and a file of your own override them.
-# The health check reads the same file and environment; with `--config` in the command it does not.
+# The image's defaults are in a file, so that PORT, DATABASE_URL and `--config FILE` override them. The
+# health check reads this file and the environment, not the file of `--config`.
 COPY config/image.toml /etc/raidhall/raidhall.toml
 ENV RAIDHALL_CONFIG=/etc/raidhall/raidhall.toml
 EXPOSE 8080

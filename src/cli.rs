@@ -34,8 +34,8 @@ Examples:
   raidhall export raids.backup                back up the database; `import` restores it into an empty one
 
 Configuration:
-  Later sources override earlier ones: built-in defaults, --config FILE (or RAIDHALL_CONFIG), PORT, DATABASE_URL, REDIS_URL
-  and RUST_LOG, RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and its source.
+  Later sources override earlier ones: built-in defaults, the file that RAIDHALL_CONFIG names,
+  --config FILE, PORT, DATABASE_URL, REDIS_URL and RUST_LOG, RAIDHALL__SECTION__KEY. `raidhall check-config` shows every key, its value and its source.
 
 Exit codes:
    0  success, or stopped by SIGTERM or SIGINT (130 after a second one)
@@ -94,21 +94,21 @@ pub enum CliCommand {
 /// The options that every command has.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
-    /// A TOML file with the settings that differ from the defaults [default: $RAIDHALL_CONFIG, if set]
+    /// A TOML file with the settings that differ from the defaults and from RAIDHALL_CONFIG's file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
 impl ConfigArgs {
-    /// Returns the file from the command line, or else from `RAIDHALL_CONFIG`. As with other
-    /// conventional variables, an empty one counts as not set.
-    pub fn file(&self) -> Option<PathBuf> {
-        let from_environment = || {
-            std::env::var_os("RAIDHALL_CONFIG")
-                .filter(|path| !path.is_empty())
-                .map(PathBuf::from)
-        };
-        self.config.clone().or_else(from_environment)
+    /// Returns the file that `RAIDHALL_CONFIG` names, if any, and then the one of the command line,
+    /// which overrides it. As with other conventional variables, an empty one counts as not set.
+    pub fn files(&self) -> Vec<PathBuf> {
+        std::env::var_os("RAIDHALL_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+            .into_iter()
+            .chain(self.config.clone())
+            .collect()
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -94,8 +95,11 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
 }
 
 fn load_config(args: &ConfigArgs) -> Result<EffectiveConfig, Exit> {
-    EffectiveConfig::load(args.file().as_deref(), config::process_environment())
-        .map_err(|faults| report_error(faults, Exit::Configuration))
+    EffectiveConfig::load(
+        args.files().iter().map(PathBuf::as_path),
+        config::process_environment(),
+    )
+    .map_err(|faults| report_error(faults, Exit::Configuration))
 }
 
 /// Logs the error of a command that logs.

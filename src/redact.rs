@@ -39,10 +39,10 @@ pub fn redact_url(url: &str) -> String {
 }
 
 /// Returns scheme, host and port of an HTTP URL. Its path and query may hold a credential, as those
-/// of chat services do. Text without a scheme, such as a file's path, is returned as it is.
+/// of chat services do. Text without a scheme, such as a file's path, is shown as by [`redact_url`].
 pub fn redact_http_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
+        return redact_url(url);
     };
     let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     // A password that is not escaped may contain anything.
@@ -128,6 +128,8 @@ mod tests {
             ("http://collector:4318", "http://collector:4318"),
             ("http://[::1]:4318/", "http://[::1]:4318/"),
             ("/etc/jwks.json", "/etc/jwks.json"),
+            ("ada:hunter2@host:4318", "ada:[redacted]@host:4318"),
+            ("host:4318/?token=hunter2", "host:4318/?token=[redacted]"),
         ] {
             assert_eq!(super::redact_http_url(given), shown);
         }

@@ -178,9 +178,14 @@ impl ExternalTokenVerifier {
         let claims = match issuer.verify(&header, token) {
             Err(SignatureError::UnknownKey) => {
                 let are_keys_new = issuer.reload_keys_for_unknown_key().await;
+                let keys_age = issuer.keys_age();
+                let may_have_new_key = keys_age.is_none_or(|age| {
+                    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+                    claims::may_have_new_key(token, now.plus(-age), now)
+                });
                 match issuer.verify(&header, token) {
                     // The issuer may have published the key since the last fetch.
-                    Err(SignatureError::UnknownKey) if !are_keys_new => {
+                    Err(SignatureError::UnknownKey) if !are_keys_new && may_have_new_key => {
                         return Err(Error::Unavailable);
                     }
                     verified => verified.map_err(|_| TOKEN_NOT_VALID)?,

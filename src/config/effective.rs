@@ -27,13 +27,13 @@ impl EffectiveConfig {
     /// # Errors
     ///
     /// Fails as [`Config::load`] does.
-    pub fn load(
-        file: Option<&Path>,
+    pub fn load<'a>(
+        files: impl IntoIterator<Item = &'a Path>,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Self, ConfigErrors> {
         let mut faults = ConfigErrors::default();
         let mut settings = Settings::defaults();
-        if let Some(file) = file {
+        for file in files {
             settings.merge_file(file, &mut faults);
         }
         environment::merge_environment(&mut settings, env, &mut faults);

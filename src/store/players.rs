@@ -94,7 +94,7 @@ pub trait Accounts: Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<()>;
 
-    /// Exchanges a refresh token, atomically: the current token is replaced; the previous one is
-    /// accepted within the grace period; any other token revokes the family.
+    /// Exchanges a refresh token, atomically: the current token is replaced; the previous one
+    /// gets the same replacement again; any other token revokes the family.
     async fn rotate_refresh_token(&self, presentation: RotationRequest) -> Result<RotationOutcome>;
 }

@@ -163,7 +163,14 @@ fn check_access(database: &Path, create: bool) -> anyhow::Result<()> {
         .with_context(|| format!("write to the directory {}", directory.display()))?;
     match std::fs::metadata(database) {
         Ok(file) if file.is_dir() => bail!("{} is a directory", database.display()),
-        Err(error) if create && error.kind() == ErrorKind::NotFound => Ok(()),
+        // SQLite would create what a link to nothing names.
+        Err(error)
+            if create
+                && error.kind() == ErrorKind::NotFound
+                && std::fs::symlink_metadata(database).is_err() =>
+        {
+            Ok(())
+        }
         Err(error) => Err(error).with_context(|| format!("open {}", database.display())),
         Ok(_) => rustix::fs::access(database, Access::READ_OK | Access::WRITE_OK)
             .with_context(|| format!("write to {}", database.display())),

@@ -53,9 +53,7 @@ pub struct LogGuard(LogWriter);
 
 impl Drop for LogGuard {
     fn drop(&mut self) {
-        let Shared { queue, changed } = &*self.0.0;
-        let is_unwritten = |queue: &mut LineQueue| queue.is_writing || !queue.waiting.is_empty();
-        changed.wait_while_for(&mut queue.lock(), is_unwritten, FLUSH_TIMEOUT);
+        self.0.flush_for(FLUSH_TIMEOUT);
     }
 }
 
@@ -71,6 +69,13 @@ impl LogWriter {
             .name("log".to_owned())
             .spawn(move || shared.write_lines(out, &repeats))?;
         Ok(writer)
+    }
+
+    /// Waits until the lines that wait have been written, for at most `timeout`.
+    pub(super) fn flush_for(&self, timeout: Duration) {
+        let Shared { queue, changed } = &*self.0;
+        let is_unwritten = |queue: &mut LineQueue| queue.is_writing || !queue.waiting.is_empty();
+        changed.wait_while_for(&mut queue.lock(), is_unwritten, timeout);
     }
 
     pub(super) fn guard(&self) -> LogGuard {

@@ -2,6 +2,7 @@
 //! standard output carries only the server's URL.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
@@ -11,6 +12,9 @@ use tracing_subscriber::{EnvFilter, fmt, registry};
 use super::log_writer::{LogGuard, LogWriter};
 use super::options::{LogFormat, Options};
 use super::repeat_limit::RepeatLimit;
+
+/// Longest time that a panic waits for its line to be written.
+const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Starts logging for the whole process, panics included. Returns a guard that writes the last
 /// lines when it is dropped. Does nothing if a subscriber is already installed.
@@ -22,9 +26,13 @@ pub fn init_logging(config: &Options) -> Option<LogGuard> {
     let repeats = RepeatLimit::default();
     let writer = LogWriter::start(io::stderr(), repeats.clone()).ok()?;
     let guard = writer.guard();
-    let subscriber = subscriber(config, writer, repeats, terminal);
+    let subscriber = subscriber(config, writer.clone(), repeats, terminal);
     tracing::subscriber::set_global_default(subscriber).ok()?;
-    std::panic::set_hook(Box::new(log_panic));
+    std::panic::set_hook(Box::new(move |info| {
+        log_panic(info);
+        // The process may abort after this.
+        writer.flush_for(PANIC_FLUSH_TIMEOUT);
+    }));
     Some(guard)
 }
 

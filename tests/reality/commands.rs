@@ -163,15 +163,16 @@ async fn files_are_private_and_no_planted_link_is_followed() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_planted_lock_file_is_not_followed() {
+async fn no_planted_link_to_nothing_is_followed() {
     with_timeout(async {
-        let database = TestDatabase::sqlite().await;
-        let target = database.path().join("elsewhere");
-        std::os::unix::fs::symlink(&target, database.path().join("raidhall.db.lock"))
-            .expect("a link");
-        let says = assert_fails(&database, &["migrate"], &[], 69).await;
-        assert!(says.contains("raidhall.db.lock"), "{says}");
-        assert!(!target.exists());
+        for name in ["raidhall.db", "raidhall.db.lock"] {
+            let database = TestDatabase::sqlite().await;
+            let target = database.path().join("elsewhere");
+            std::os::unix::fs::symlink(&target, database.path().join(name)).expect("a link");
+            let says = assert_fails(&database, &["migrate"], &[], 69).await;
+            assert!(says.contains(name), "{says}");
+            assert!(!target.exists());
+        }
     })
     .await;
 }

@@ -129,6 +129,7 @@ macro_rules! conformance_suite {
             accounts: a_forged_token_revokes_the_family;
             accounts: an_expired_family_is_unknown;
             accounts: rotating_prolongs_a_family;
+            accounts: a_repeat_prolongs_a_family;
             accounts: families_are_independent;
             moderation: a_ban_is_announced_listed_and_in_the_audit_log;
             moderation: a_lifted_ban_is_announced_as_lifted;

@@ -40,6 +40,7 @@ export class Session {
   /** Starts a session with a new pair of tokens. Without `keeping`, it ends with the page. */
   static begin(rest: Rest, pair: TokenPair, keeping: Keeping = inMemory(), clock: Clock = systemClock): Session {
     const kept = keptOf(pair, clock);
+    keeping.save(null); // nothing of a former sign-in may be used, even if the storage is full
     keeping.save(kept);
     return new Session(kept, rest, keeping, clock);
   }
@@ -102,19 +103,26 @@ export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem
   };
   // A token that cannot be stored must not be presented: the server would then take the stored one,
   // which the page has after a reload, for a stolen one. The stored one stays valid until then.
-  const storedToken = (kept: Kept): string => {
+  let usesStoredToken = false;
+  const withStoredToken = (kept: Kept): Kept => {
     const before = stored();
-    return before?.player.id === kept.player.id ? before.refresh_token : kept.refresh_token;
+    usesStoredToken = before?.player.id === kept.player.id;
+    return before && usesStoredToken ? { ...kept, refresh_token: before.refresh_token } : kept;
   };
   return {
-    load: () => memory.load() ?? stored(),
+    load() {
+      const kept = memory.load();
+      // Another tab has renewed or ended the session, since there is room again.
+      if (usesStoredToken && kept?.refresh_token !== stored()?.refresh_token) memory.save(null);
+      return memory.load() ?? stored();
+    },
     save(kept) {
       memory.save(null);
       try {
         if (kept) storage.setItem(key, JSON.stringify(kept));
         else storage.removeItem(key);
       } catch {
-        memory.save(kept && { ...kept, refresh_token: storedToken(kept) });
+        memory.save(kept && withStoredToken(kept));
       }
     },
   };

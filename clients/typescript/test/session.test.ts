@@ -68,6 +68,32 @@ test('a session presents the stored token for as long as the next one cannot be 
   assert.deepEqual(renewals.presented, ['1', '1', '1', '1', '2']);
 });
 
+test('a session that could not store its tokens adopts those that another tab stores', async () => {
+  const { renewals, clock } = play();
+  const items = new StoredItems();
+  const full = { getItem: items.getItem, removeItem: items.removeItem, setItem: items.setItem };
+  const first = Session.begin(renewals.rest, pair(1), sessionIn(full, 'session'), clock);
+  full.setItem = () => { throw new Error('full'); };
+  assert.equal(await first.getToken('renew'), 'access 2');
+  const second = Session.resume(renewals.rest, sessionIn(items, 'session'), clock);
+  for (const number of [2, 3]) assert.equal(await second?.getToken('renew'), `access ${number}`);
+  assert.equal(await first.getToken('refused'), 'access 3');
+  assert.deepEqual(renewals.presented, ['1', '1', '2']);
+  sessionIn(items, 'session').save(null);
+  await assert.rejects(first.getToken('connect'), (error: RaidhallError) => error.type === 'unauthenticated');
+});
+
+test('a new sign-in with a full storage presents no token of the one before', async () => {
+  const { renewals, clock } = play();
+  const items = new StoredItems();
+  const full = { getItem: items.getItem, removeItem: items.removeItem, setItem: items.setItem };
+  Session.begin(renewals.rest, pair(1), sessionIn(full, 'session'), clock);
+  full.setItem = () => { throw new Error('full'); };
+  const again = Session.begin(renewals.rest, pair(7), sessionIn(full, 'session'), clock);
+  assert.equal(await again.getToken('renew'), 'access 8');
+  assert.deepEqual(renewals.presented, ['7']);
+});
+
 test('a session without a storage presents each token once', async () => {
   const { renewals, clock } = play();
   const forbidden = () => { throw new Error('forbidden'); };

@@ -47,6 +47,29 @@ pub(super) fn unverified_issuer(token: &str) -> Option<String> {
         .map(|claims| claims.iss)
 }
 
+/// Returns whether a token with an unknown key may be genuine: it is not expired, and it was issued
+/// after the keys were loaded, as far as it says so.
+pub(super) fn may_have_new_key(token: &str, keys_loaded_at: UnixMillis, now: UnixMillis) -> bool {
+    #[derive(Deserialize)]
+    struct UnverifiedTimes {
+        iat: Option<f64>,
+        exp: Option<f64>,
+    }
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let payload = BASE64URL_NOPAD.decode(payload.as_bytes());
+    let times = payload
+        .ok()
+        .and_then(|json| serde_json::from_slice(&json).ok());
+    let Some(UnverifiedTimes { iat, exp }) = times else {
+        return false;
+    };
+    let seconds = |time: UnixMillis| time.0 as f64 / 1_000.0;
+    let leeway = LEEWAY.as_secs_f64();
+    let is_expired = exp.is_some_and(|exp| exp + leeway <= seconds(now));
+    let is_older = iat.is_some_and(|iat| iat + leeway < seconds(keys_loaded_at));
+    !is_expired && !is_older
+}
+
 /// Returns the subject of genuine claims and the time at which they expire.
 pub(super) fn validate_claims(
     claims: &ClaimsMap,

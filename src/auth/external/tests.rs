@@ -733,3 +733,24 @@ async fn a_player_whose_ban_changed_is_read_from_the_store_again() {
         assert_eq!(calls(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_token_that_cannot_have_a_new_key_is_refused_for_good() {
+    let host = IssuerFixture::new(std::slice::from_ref(&ED.public));
+    let ask = async |times: Value| {
+        let token = sign(&EC, Some("unknown"), times);
+        host.authenticate(&token).await
+    };
+    // The first token with an unknown key makes the issuer's keys be read.
+    assert_eq!(ask(json!({})).await, Err(TOKEN_NOT_VALID));
+    assert_eq!(ask(json!({})).await, Err(Error::Unavailable), "issued now");
+    for (what, times) in [
+        (
+            "issued before the keys were read",
+            json!({"iat": NOW.0 / 1_000 - 60}),
+        ),
+        ("expired", json!({"exp": NOW.0 / 1_000 - 60})),
+    ] {
+        assert_eq!(ask(times).await, Err(TOKEN_NOT_VALID), "{what}");
+    }
+}

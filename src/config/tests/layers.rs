@@ -190,7 +190,7 @@ fn the_cluster_config_files_load_with_the_environment_set() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("config")
             .join(name);
-        let effective = EffectiveConfig::load(Some(&path), environment(&shared))
+        let effective = EffectiveConfig::load(Some(path.as_path()), environment(&shared))
             .unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!(effective.config.bus.url.kind(), BusKind::Redis, "{name}");
         assert!(
@@ -215,7 +215,7 @@ fn the_cluster_config_files_load_with_the_environment_set() {
 fn platforms_override_the_settings_of_the_image() {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/image.toml");
     let load = |vars| {
-        EffectiveConfig::load(Some(&path), environment(vars))
+        EffectiveConfig::load(Some(path.as_path()), environment(vars))
             .unwrap_or_else(|faults| panic!("{faults}"))
             .config
     };
@@ -232,4 +232,17 @@ fn platforms_override_the_settings_of_the_image() {
     ]);
     assert_eq!(config.server.listen, ([0, 0, 0, 0], 9000).into());
     assert_eq!(config.database.url.kind(), DatabaseKind::Postgres);
+}
+
+#[test]
+fn a_later_file_overrides_single_keys_of_an_earlier_one() {
+    let image = write_config_file(
+        "[server]\nlisten = '0.0.0.0:8080'\n[database]\nurl = 'sqlite:///var/x.db'",
+    );
+    let own = write_config_file("[server]\nlisten = '127.0.0.1:9000'");
+    let config = EffectiveConfig::load([image.path(), own.path()], environment(&[]))
+        .unwrap_or_else(|faults| panic!("{faults}"))
+        .config;
+    assert_eq!(config.server.listen, ([127, 0, 0, 1], 9000).into());
+    assert_eq!(config.database.url.expose(), "sqlite:///var/x.db");
 }

@@ -537,10 +537,13 @@ impl Tables {
                     current: successor,
                 }
             }
-            Some(previous) if previous == presented => RotationOutcome::Rotated {
-                player,
-                current: found.current,
-            },
+            Some(previous) if previous == presented => {
+                found.expires_at = add_duration(now, ttl);
+                RotationOutcome::Rotated {
+                    player,
+                    current: found.current,
+                }
+            }
             _ => {
                 self.families.remove(&family);
                 RotationOutcome::Reused

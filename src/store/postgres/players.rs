@@ -44,8 +44,7 @@ const ROTATE_REFRESH_TOKEN: &str = "
         previous = CASE WHEN f.current = $2 THEN f.current ELSE f.previous END,
         current = CASE WHEN f.current = $2 THEN $3 ELSE f.current END,
         rotated_at = CASE WHEN f.current = $2 THEN clock_timestamp() ELSE f.rotated_at END,
-        expires_at = CASE WHEN f.current = $2 THEN clock_timestamp() + $4::bigint * interval '1 millisecond'
-                          ELSE f.expires_at END,
+        expires_at = clock_timestamp() + $4::bigint * interval '1 millisecond',
         revoked = f.current <> $2 AND f.previous IS DISTINCT FROM $2
     FROM players p
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player

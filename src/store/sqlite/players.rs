@@ -39,6 +39,7 @@ statements! {
     ROTATE_REFRESH_TOKEN =
         "UPDATE refresh_families SET current = ?2, previous = current, rotated_at = ", now!(), ", ",
         "    expires_at = ", now!(), " + ?3 WHERE id = ?1";
+    PROLONG = "UPDATE refresh_families SET expires_at = ", now!(), " + ?2 WHERE id = ?1";
     REVOKE = "DELETE FROM refresh_families WHERE id = ?1";
 }
 
@@ -201,6 +202,8 @@ async fn rotate_refresh_token(
             current: successor,
         }
     } else if is_previous == Some(true) {
+        let prolong = sqlx::query(PROLONG).bind(family.0).bind(millis(ttl));
+        prolong.execute(&mut *transaction).await.map_err(&failed)?;
         let current = <[u8; 32]>::try_from(current.as_slice());
         let current = TokenHash(current.map_err(|error| refused("rotate refresh token", error))?);
         RotationOutcome::Rotated {

@@ -5,6 +5,7 @@
 //! the job has begun, the job is skipped; a job that has begun runs to its end, so no transaction
 //! is left half-way.
 
+use anyhow::anyhow;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection};
@@ -135,14 +136,23 @@ impl WriterHandle {
         write.await
     }
 
-    /// Copies the write-ahead log into the database file and empties it.
+    /// Copies the write-ahead log into the database file and empties it. Fails if a reader that
+    /// began earlier still needs it.
     pub(super) async fn checkpoint(&self) -> Result<()> {
         const OPERATION: &str = "empty the write-ahead log";
         let checkpoint = self.run(OPERATION, Lane::General, |writer| {
             Box::pin(async {
-                let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
-                let done = checkpoint.execute(&mut writer.connection).await;
-                done.map(drop).map_err(failed(OPERATION))
+                let statement = "PRAGMA wal_checkpoint(TRUNCATE)";
+                let checkpoint = sqlx::query_as(statement).fetch_one(&mut writer.connection);
+                let (is_busy, _, _): (bool, i64, i64) =
+                    checkpoint.await.map_err(failed(OPERATION))?;
+                if is_busy {
+                    return Err(StoreError::Unavailable {
+                        operation: OPERATION,
+                        source: anyhow!("it is in use"),
+                    });
+                }
+                Ok(())
             })
         });
         checkpoint.await

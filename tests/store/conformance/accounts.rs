@@ -53,11 +53,21 @@ pub(super) async fn rotate(
     from: u8,
     to: u8,
 ) -> RotationOutcome {
+    rotate_for(store, family, from, to, LONG_TTL).await
+}
+
+async fn rotate_for(
+    store: &dyn Store,
+    family: FamilyId,
+    from: u8,
+    to: u8,
+    ttl: Duration,
+) -> RotationOutcome {
     let presentation = RotationRequest {
         family,
         presented: token_hash(from),
         replacement: token_hash(to),
-        ttl: LONG_TTL,
+        ttl,
     };
     store
         .rotate_refresh_token(presentation)
@@ -160,6 +170,17 @@ pub async fn an_expired_family_is_unknown(store: &dyn Store) {
 pub async fn rotating_prolongs_a_family(store: &dyn Store) {
     let ttl = Duration::from_millis(1_000);
     let (family, rotated) = sign_in(store, ttl).await;
+    let begun = database_now(store).await;
+    assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
+    wait_until(store, begun.plus(1_000)).await;
+    assert_eq!(rotate(store, family, 2, 3).await, rotated.rotated_to(3));
+}
+
+pub async fn a_repeat_prolongs_a_family(store: &dyn Store) {
+    let ttl = Duration::from_millis(1_000);
+    let (family, rotated) = sign_in(store, ttl).await;
+    let first = rotate_for(store, family, 1, 2, ttl).await;
+    assert_eq!(first, rotated.rotated_to(2));
     let begun = database_now(store).await;
     assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
     wait_until(store, begun.plus(1_000)).await;
