@@ -1,9 +1,12 @@
-//! Files of a release that nothing else reads: the changelog, and the supervisors' settings.
+//! Files that nothing else reads: the changelog, the list of tests that guard the promises, and the
+//! supervisors' settings.
+
+use std::path::Path;
 
 use raidhall::config::Config;
 
 fn read(path: &str) -> String {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -53,6 +56,44 @@ fn every_release_in_the_changelog_has_a_date_and_a_link() {
     );
     let current = version(env!("CARGO_PKG_VERSION"));
     assert!(current >= versions[0], "{current:?}, {versions:?}");
+}
+
+/// Adds the text of every Rust source below a directory.
+fn collect_sources(directory: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.ends_with("node_modules") {
+            collect_sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&std::fs::read_to_string(&path).expect("a source"));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_guards_a_promise_exists() {
+    let document = read("docs/architecture/tests.md");
+    let (_, promises) = document.split_once("\n## Promises").expect("the promises");
+    let mut sources = String::new();
+    for directory in ["src", "tests", "protocol", "loadtest"] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        collect_sources(&root.join(directory), &mut sources);
+    }
+    let is_test = |name: &&str| {
+        let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        name.bytes().all(is_part) && name.matches('_').count() > 2
+    };
+    let names: Vec<_> = promises
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(is_test)
+        .collect();
+    assert!(names.len() > 40, "{} names", names.len());
+    for name in names {
+        // A conformance check is a function that a macro makes a test of each store.
+        assert!(sources.contains(&format!("fn {name}(")), "{name}");
+    }
 }
 
 /// A supervisor that kills the process before its drain ends cuts clients off.
