@@ -107,24 +107,24 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
 /// See [`StartError`]; [`StartError::AlreadyRunning`] while an instance serves the database, unless
 /// it is Postgres and `force` is set.
 pub async fn new_lineage(config: &Config, force: bool) -> Result<String, StartError> {
-    let what = || format!("the database {}", config.database.url);
     let renamed = match config.database.url.kind() {
         DatabaseKind::Sqlite => {
             let store = SqliteStore::open_existing(config.database.url.expose(), 1).await;
-            let store = store.map_err(|error| StartError::from_store(what(), error))?;
+            let store =
+                store.map_err(|error| StartError::from_store(open::database(config), error))?;
             store.rename_lineage(open::register_timeout(config)).await
         }
         DatabaseKind::Postgres => {
             let store = open::postgres(config)
                 .await
-                .map_err(|error| StartError::from_store(what(), error))?;
+                .map_err(|error| StartError::from_store(open::database(config), error))?;
             match store.rename_lineage(force).await {
                 Ok(renamed) => renamed.ok_or(RegisterError::InUse),
                 Err(error) => Err(error.into()),
             }
         }
     };
-    renamed.map_err(|error| open::register_error(what(), error))
+    renamed.map_err(|error| open::register_error(open::database(config), error))
 }
 
 async fn open_source(config: &Config) -> Result<Box<dyn BackupSource>, BackupError> {
@@ -176,12 +176,13 @@ async fn export_to_file(
 }
 
 fn backup_error(config: &Config, error: BackupError) -> StartError {
-    let what = || format!("the database {}", config.database.url);
     match error {
         BackupError::Store(error) | BackupError::Target(OpenTargetError::Store(error)) => {
-            StartError::from_store(what(), error)
+            StartError::from_store(open::database(config), error)
         }
-        BackupError::Target(OpenTargetError::InUse) => StartError::AlreadyRunning(what()),
+        BackupError::Target(OpenTargetError::InUse) => {
+            StartError::AlreadyRunning(open::database(config))
+        }
         BackupError::Io { operation, source } => {
             StartError::unavailable(format!("the backup to {operation}"), source)
         }

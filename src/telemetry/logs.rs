@@ -1,7 +1,7 @@
 //! Logs: human-readable on a terminal and JSON lines otherwise, always on standard error, because
 //! standard output carries only the server's URL.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use tracing::Subscriber;
@@ -24,7 +24,12 @@ const PANIC_FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
 pub fn init_logging(config: &Options) -> Option<LogGuard> {
     let terminal = io::stderr().is_terminal();
     let repeats = RepeatLimit::default();
-    let writer = LogWriter::start(io::stderr(), repeats.clone()).ok()?;
+    let writer = LogWriter::start(io::stderr(), repeats.clone())
+        .inspect_err(|error| {
+            // Nothing is left to do if this cannot be written either.
+            let _ = writeln!(io::stderr(), "raidhall: nothing is logged: {error}");
+        })
+        .ok()?;
     let guard = writer.guard();
     let subscriber = subscriber(config, writer.clone(), repeats, terminal);
     tracing::subscriber::set_global_default(subscriber).ok()?;
@@ -72,7 +77,6 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::sync::Arc;
 
     use parking_lot::Mutex;
