@@ -24,6 +24,7 @@ mod ownership;
 pub mod players;
 pub mod postgres;
 pub mod sqlite;
+mod stale_leases;
 pub mod webhooks;
 
 pub use audit::{AuditLog, NewAuditEntry};
@@ -43,6 +44,7 @@ pub use ownership::{ClaimOutcome, DueRaid, Epoch, Ownership, RaidHead};
 pub use players::{
     Account, Accounts, FamilyId, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn, TokenHash,
 };
+pub use stale_leases::StaleLeases;
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;
 

@@ -20,6 +20,7 @@ pub use endpoint::{Endpoint, Options};
 pub use message::{WebhookEventKind, WebhookMessage};
 pub use signature::{SigningKey, SigningKeyError};
 
+use crate::clock::Clock;
 use crate::store::{InstanceId, Store};
 
 /// Creates one dispatcher for each endpoint.
@@ -27,8 +28,14 @@ pub fn dispatchers(
     endpoints: &[Endpoint],
     store: &Arc<dyn Store>,
     instance: InstanceId,
+    clock: &Arc<Clock>,
 ) -> impl Iterator<Item = WebhookDispatcher> {
-    endpoints
-        .iter()
-        .map(move |endpoint| WebhookDispatcher::new(endpoint.clone(), Arc::clone(store), instance))
+    endpoints.iter().map(move |endpoint| {
+        WebhookDispatcher::new(
+            endpoint.clone(),
+            Arc::clone(store),
+            instance,
+            Arc::clone(clock),
+        )
+    })
 }

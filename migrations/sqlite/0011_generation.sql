@@ -7,6 +7,8 @@ CREATE TABLE instances (
     ws_url      TEXT    NOT NULL,
     release     TEXT    NOT NULL,
     lease_until INTEGER NOT NULL,
+    -- How long the lease lasts from each renewal.
+    lease_ms    INTEGER NOT NULL,
     draining    INTEGER NOT NULL,
     generation  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

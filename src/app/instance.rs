@@ -420,18 +420,18 @@ fn spawn_jobs(
     let eraser = Eraser {
         store: Arc::clone(&store),
         sessions: sessions.clone(),
-        clock,
+        clock: Arc::clone(&clock),
         erasure_requested,
     };
     tasks.spawn("eraser", eraser.run());
-    for dispatcher in webhooks::dispatchers(&config.webhooks.endpoints, &store, instance) {
+    for dispatcher in webhooks::dispatchers(&config.webhooks.endpoints, &store, instance, &clock) {
         let span = info_span!("webhooks", endpoint = dispatcher.endpoint_name());
         let stop = tasks.stop_background.clone();
         tasks
             .background
             .spawn(dispatcher.run(stop).instrument(span));
     }
-    tasks.spawn("maintenance", maintain_store(store));
+    tasks.spawn("maintenance", maintain_store(store, clock));
     tasks.spawn("metrics", run_upkeep());
     tasks.spawn("runtime lag", measure_runtime_lag());
 }
@@ -446,12 +446,12 @@ async fn report_bus_health(mut is_healthy: watch::Receiver<bool>, readiness: Rea
     }
 }
 
-async fn maintain_store(store: Arc<dyn Store>) {
+async fn maintain_store(store: Arc<dyn Store>, clock: Arc<Clock>) {
     let mut ticks = interval(MAINTENANCE_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match store.maintain().await {
+        match store.maintain(clock.now()).await {
             Ok(report) => metrics()
                 .partition_default_rows
                 .set(report.default_partition_rows as f64),

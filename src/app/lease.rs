@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
-use crate::clock::Clock;
+use crate::clock::{BootInstant, Clock};
 use crate::cluster::lease::{self, Lease, LeaseRenewer};
 use crate::cluster::membership::Membership;
 use crate::http::Readiness;
@@ -199,8 +199,8 @@ impl LeaseSetup {
 
     /// Registers the instance in the store. Returns the moment from which the lease counts and the
     /// store's answer.
-    async fn register(&self) -> Result<(Instant, Renewal), RegisterError> {
-        let sent = Instant::now();
+    async fn register(&self) -> Result<(BootInstant, Renewal), RegisterError> {
+        let sent = BootInstant::now();
         let registered = self
             .store
             .register(&self.instance, self.options.ttl, self.register_timeout)
@@ -210,7 +210,7 @@ impl LeaseSetup {
         }
         // The registration may have waited long for a former instance. After a renewal the lease
         // counts from now.
-        let renewed = Instant::now();
+        let renewed = BootInstant::now();
         Ok(
             match self.store.renew(&self.instance, self.options.ttl).await {
                 Ok(renewal) => (renewed, renewal),

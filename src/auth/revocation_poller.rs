@@ -100,7 +100,10 @@ impl RevocationPoller {
             return self.load_all().await;
         }
         let began = Instant::now();
-        let found = self.store.notices(self.notice_cursor).await?;
+        let found = self
+            .store
+            .notices(self.notice_cursor, self.clock.now())
+            .await?;
         let seen = std::mem::take(&mut self.seen_notices);
         self.seen_notices = found.notices.iter().map(|(number, _)| *number).collect();
         self.notice_cursor = found.next;
@@ -117,7 +120,7 @@ impl RevocationPoller {
     /// Loads notices before bans: a change in between is among the next notices.
     async fn load_all(&mut self) -> Result<RevokedSessions, StoreError> {
         let began = Instant::now();
-        let found = self.store.notices(0).await?;
+        let found = self.store.notices(0, self.clock.now()).await?;
         let mut banned = HashSet::new();
         let mut after = None;
         loop {

@@ -47,7 +47,13 @@ impl Auth {
     ) -> Result<TokenPair, StoreError> {
         let token = RefreshToken::generate();
         store
-            .create_token_family(token.family, player.id, token.hash(), self.0.refresh_ttl)
+            .create_token_family(
+                token.family,
+                player.id,
+                token.hash(),
+                now,
+                self.0.refresh_ttl,
+            )
             .await?;
         Ok(self.token_pair(player, token, now))
     }
@@ -71,6 +77,7 @@ impl Auth {
             family,
             presented: presented.hash(),
             replacement: next.hash(),
+            now,
             ttl: self.0.refresh_ttl,
         };
         match store.rotate_refresh_token(presentation).await? {
@@ -88,7 +95,7 @@ impl Auth {
             }
             RotationOutcome::Reused => {
                 // The holder of the family's access token may be the thief.
-                self.sign_out(store, family).await?;
+                self.sign_out(store, family, now).await?;
                 Err(RefreshError::Reused(family))
             }
             RotationOutcome::Unknown => Err(RefreshError::Unknown),
@@ -101,9 +108,14 @@ impl Auth {
     /// # Errors
     ///
     /// When the store fails.
-    pub async fn sign_out(&self, store: &dyn Store, family: FamilyId) -> Result<(), StoreError> {
+    pub async fn sign_out(
+        &self,
+        store: &dyn Store,
+        family: FamilyId,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
         store
-            .sign_out(family, self.0.access_ttl + CONNECTION_GRACE)
+            .sign_out(family, now, self.0.access_ttl + CONNECTION_GRACE)
             .await?;
         self.request_revocation_poll();
         Ok(())

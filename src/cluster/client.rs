@@ -179,7 +179,7 @@ impl ClusterClient {
     ) -> Bytes {
         let MessageHeader { raid, epoch, seq } = header;
         let from = self.0.instance;
-        let at = self.0.clock.now();
+        let at = self.0.clock.database_time();
         sealed_bus.seal.seal(
             channel,
             Envelope {

@@ -18,9 +18,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::membership::Membership;
-use crate::clock::Clock;
+use crate::clock::{BootInstant, Clock};
 use crate::option_value::millis;
-use crate::store::{Epoch, InstanceRecord, Renewal, Store, StoreError};
+use crate::store::{Epoch, InstanceRecord, PeerInstance, Renewal, StaleLeases, Store, StoreError};
 use crate::telemetry::metrics;
 
 /// How long before its lease expires an instance stops relying on it: clocks drift, and replies
@@ -48,8 +48,9 @@ type OwnedRaids = Arc<HashMap<RaidId, Epoch>>;
 /// must not serve what it remembers: another instance may have claimed the raids.
 #[derive(Debug)]
 pub struct Lease {
-    /// `None`: the lease lasts until the process ends.
-    valid_until: RwLock<Option<Instant>>,
+    /// When the latest renewal was requested, and how long the lease is valid from then. `None`: the
+    /// lease lasts until the process ends.
+    renewed: RwLock<Option<(BootInstant, Duration)>>,
     /// Grows by one with each gap.
     term: AtomicU64,
     /// The latest term whose raids are confirmed, and those raids.
@@ -60,18 +61,18 @@ pub struct Lease {
 
 impl Lease {
     /// Creates a lease that was requested at `sent` and lasts for at least `ttl` from then.
-    pub fn new(sent: Instant, ttl: Duration) -> Self {
-        Self::with_expiry(Some(sent + ttl.saturating_sub(SAFETY_MARGIN)))
+    pub fn new(sent: BootInstant, ttl: Duration) -> Self {
+        Self::with_renewal(Some((sent, ttl.saturating_sub(SAFETY_MARGIN))))
     }
 
     /// Creates a lease that lasts until the process ends: a lock keeps all other instances out.
     pub fn unlimited() -> Self {
-        Self::with_expiry(None)
+        Self::with_renewal(None)
     }
 
-    fn with_expiry(until: Option<Instant>) -> Self {
+    fn with_renewal(renewed: Option<(BootInstant, Duration)>) -> Self {
         Self {
-            valid_until: RwLock::new(until),
+            renewed: RwLock::new(renewed),
             term: AtomicU64::new(0),
             confirmed_term: watch::Sender::new((0, OwnedRaids::default())),
             term_to_confirm: watch::Sender::new(0),
@@ -80,16 +81,16 @@ impl Lease {
 
     /// Returns whether the lease is valid now.
     pub fn is_valid(&self) -> bool {
-        self.valid_until
+        self.renewed
             .read()
-            .is_none_or(|until| Instant::now() < until)
+            .is_none_or(|(sent, valid_for)| sent.elapsed() < valid_for)
     }
 
     /// Returns how long the lease is still valid; `None` if it lasts until the process ends.
     pub fn remaining(&self) -> Option<Duration> {
-        self.valid_until
+        self.renewed
             .read()
-            .map(|until| until.saturating_duration_since(Instant::now()))
+            .map(|(sent, valid_for)| valid_for.saturating_sub(sent.elapsed()))
     }
 
     /// Returns the current term. Read before a claim, it is the term to which the claim belongs.
@@ -124,17 +125,17 @@ impl Lease {
     /// Records a renewal whose request was sent at `sent`. Returns whether there was a gap: by the
     /// database's clock (`lapsed`) or by this machine's, which may have stood still, as while the
     /// machine was suspended.
-    pub fn renew(&self, sent: Instant, ttl: Duration, lapsed: bool) -> bool {
-        let mut until = self.valid_until.write();
-        let Some(until) = &mut *until else {
+    pub fn renew(&self, sent: BootInstant, ttl: Duration, lapsed: bool) -> bool {
+        let mut renewed = self.renewed.write();
+        let Some(renewed) = &mut *renewed else {
             return false;
         };
-        let gap = lapsed || *until <= Instant::now();
+        let gap = lapsed || renewed.0.elapsed() >= renewed.1;
         if gap {
             let term = self.term.fetch_add(1, Ordering::AcqRel) + 1;
             self.term_to_confirm.send_replace(term);
         }
-        *until = sent + ttl.saturating_sub(SAFETY_MARGIN);
+        *renewed = (sent, ttl.saturating_sub(SAFETY_MARGIN));
         gap
     }
 
@@ -201,6 +202,7 @@ impl LeaseRenewer {
             self.options.renew_interval,
         );
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stale_leases = StaleLeases::default();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -210,7 +212,7 @@ impl LeaseRenewer {
             if let Some(remaining) = self.lease.remaining() {
                 metrics().lease_margin.set(remaining.as_secs_f64());
             }
-            let sent = Instant::now();
+            let sent = BootInstant::now();
             match timeout(
                 self.options.ttl,
                 self.store.renew(&self.instance, self.options.ttl),
@@ -226,8 +228,9 @@ impl LeaseRenewer {
                     if lineage != self.lineage {
                         return error!(lineage, "lease lost: the database has another lineage");
                     }
-                    self.clock.synchronize(now);
+                    self.clock.synchronize(now, sent);
                     let gap = self.lease.renew(sent, self.options.ttl, lapsed);
+                    self.end_stale_leases(stale_leases.observe(&peers)).await;
                     self.membership.update(now, peers, gap);
                     renewed();
                 }
@@ -241,22 +244,48 @@ impl LeaseRenewer {
     }
 }
 
+impl LeaseRenewer {
+    async fn end_stale_leases(&self, stale: Vec<PeerInstance>) {
+        for PeerInstance {
+            id, lease_until, ..
+        } in stale
+        {
+            match timeout(
+                self.options.ttl,
+                self.store.end_stale_lease(id, lease_until),
+            )
+            .await
+            {
+                Ok(Ok(())) => warn!(
+                    instance = %id.0,
+                    "ended the lease of an instance that died while the database's clock was ahead"
+                ),
+                failed => warn!(?failed, "ending a stale lease failed; retrying"),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::clock::suspension::suspend;
 
     const TTL: Duration = Duration::from_secs(3);
 
     #[tokio::test(start_paused = true)]
     async fn raids_owned_before_a_lease_gap_are_served_only_once_confirmed() {
         let raid = RaidId::try_from(7_u64).expect("an id");
-        let lease = Lease::new(Instant::now(), TTL);
+        let lease = Lease::new(BootInstant::now(), TTL);
         assert!(lease.is_valid_in_term(0));
         advance(TTL - SAFETY_MARGIN).await;
         assert!(!lease.is_valid_in_term(0));
-        assert!(lease.renew(Instant::now(), TTL, false), "there was a gap");
+        assert!(
+            lease.renew(BootInstant::now(), TTL, false),
+            "there was a gap"
+        );
         assert!(
             lease.is_valid() && !lease.is_valid_in_term(0) && lease.is_valid_in_term(1),
             "claims of the new term are good"
@@ -267,14 +296,26 @@ mod tests {
             .confirmed_term
             .send_replace((1, Arc::new(HashMap::from([(raid, Epoch(4))]))));
         assert_eq!(lease.wait_until_confirmed(raid).await, (1, Some(Epoch(4))));
-        assert!(!lease.renew(Instant::now(), TTL, false), "no gap");
+        assert!(!lease.renew(BootInstant::now(), TTL, false), "no gap");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_expires_while_the_machine_is_suspended() {
+        let lease = Lease::new(BootInstant::now(), TTL);
+        suspend(TTL);
+        assert!(!lease.is_valid(), "another instance may have the raids");
+        assert!(
+            lease.renew(BootInstant::now(), TTL, false),
+            "there was a gap"
+        );
+        assert!(lease.is_valid());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lease_gap_seen_only_by_the_database_counts() {
-        let lease = Lease::new(Instant::now(), TTL);
+        let lease = Lease::new(BootInstant::now(), TTL);
         assert!(
-            lease.renew(Instant::now(), TTL, true),
+            lease.renew(BootInstant::now(), TTL, true),
             "our own clock stood still"
         );
         assert!(

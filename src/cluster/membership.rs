@@ -79,15 +79,19 @@ impl Membership {
                          id,
                          ws_url,
                          draining,
+                         ttl,
                          lease_until,
                      }| {
                         let left = u64::try_from(lease_until.since(now)).unwrap_or(0);
+                        // More is left only of a lease that was written while the database's clock
+                        // was ahead.
+                        let left = Duration::from_millis(left).min(ttl);
                         (
                             id,
                             KnownPeer {
                                 ws_url,
                                 draining,
-                                expires_at: now_here + Duration::from_millis(left),
+                                expires_at: now_here + left,
                             },
                         )
                     },
@@ -280,6 +284,7 @@ mod tests {
             id: id(number),
             ws_url: format!("ws://{number}"),
             draining: false,
+            ttl: TTL,
             lease_until,
         }
     }

@@ -50,19 +50,18 @@ impl DueScanner {
         loop {
             ticks.tick().await;
             self.sessions.release_idle().await;
+            let now = self.clock.now();
             match self
                 .store
-                .due_raids(
-                    self.instance,
-                    after,
-                    self.clock.now().plus(ahead),
-                    RAIDS_PER_SCAN_MAX,
-                )
+                .due_raids(self.instance, after, now.plus(ahead), RAIDS_PER_SCAN_MAX)
                 .await
             {
                 Ok(due) => {
                     for due in &due {
                         self.sessions.ensure_live(due.raid);
+                        if due.deadline <= now {
+                            self.sessions.wake(due.raid);
+                        }
                     }
                     let is_full_page = due.len() == RAIDS_PER_SCAN_MAX as usize;
                     after = due.last().copied().filter(|_| is_full_page);

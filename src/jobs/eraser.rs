@@ -59,7 +59,7 @@ impl Eraser {
     /// Finishes pending erasures until dropped.
     pub async fn run(self) {
         loop {
-            match self.store.take_erasure(RETRY_DELAY).await {
+            match self.store.take_erasure(self.clock.now(), RETRY_DELAY).await {
                 Ok(Some(erasure)) => self.erase(erasure).await,
                 found => {
                     if let Err(error) = found {

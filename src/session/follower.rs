@@ -300,8 +300,7 @@ impl Follower {
                 }
             }
             SessionMessage::QueryStatus { reply } => reply.send(Err(Error::NotOwner)),
-            // `can_claim`, which every turn checks, already says no.
-            SessionMessage::MarkFollowOnly => {}
+            SessionMessage::Wake => {}
         }
     }
 

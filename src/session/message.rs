@@ -57,8 +57,9 @@ pub(super) enum SessionMessage {
     },
     /// Another instance asks for the raid's newest seq and its online players.
     QueryStatus { reply: Reply<OwnerStatus> },
-    /// A newer release has written this raid, so this instance must not own it.
-    MarkFollowOnly,
+    /// Wakes the session. Every turn checks whether the deadline is due and whether this instance
+    /// may own the raid.
+    Wake,
 }
 
 /// Request to execute a command.
@@ -118,7 +119,7 @@ impl SessionMessage {
             Self::WatcherReport { .. }
             | Self::RequestWatcherReport
             | Self::Handover { .. }
-            | Self::MarkFollowOnly => {}
+            | Self::Wake => {}
         }
     }
 }

@@ -389,8 +389,7 @@ impl Owner {
                     return Err(ReloadCause::Superseded);
                 }
             }
-            // The loop checks in every turn whether this instance may own the raid.
-            SessionMessage::MarkFollowOnly => {}
+            SessionMessage::Wake => {}
             SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
         }
         Ok(())

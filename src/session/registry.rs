@@ -100,6 +100,13 @@ pub(super) struct SessionHandle {
     audience: Arc<Audience>,
 }
 
+impl SessionHandle {
+    fn wake(&self) {
+        // A session with a full mailbox is awake.
+        let _ = self.mailbox.try_send(SessionMessage::Wake);
+    }
+}
+
 impl Deref for Registry {
     type Target = RegistryInner;
 
@@ -254,8 +261,7 @@ impl Registry {
         if self.follow_only.insert(raid)
             && let Some(session) = self.sessions.get(&raid)
         {
-            // The message only wakes the session; one with a full mailbox is awake.
-            let _ = session.mailbox.try_send(SessionMessage::MarkFollowOnly);
+            session.wake();
         }
     }
 
@@ -371,10 +377,18 @@ impl Registry {
         }
     }
 
-    /// Starts the raid's session if it has none, so that a due deadline takes effect.
+    /// Starts the raid's session if it has none, so that its deadline takes effect.
     pub fn ensure_live(&self, raid: RaidId) {
         if let Entry::Vacant(vacant) = self.sessions.entry(raid) {
             vacant.insert(self.start_session(raid, Origin::Stored));
+        }
+    }
+
+    /// Wakes the session of a raid whose deadline is due. Its own timer is late if time has jumped
+    /// ahead.
+    pub fn wake(&self, raid: RaidId) {
+        if let Some(session) = self.sessions.get(&raid) {
+            session.wake();
         }
     }
 

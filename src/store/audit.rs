@@ -9,6 +9,8 @@ use super::Result;
 /// An entry for the audit log: an action of an operator or of the host app's backend.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewAuditEntry {
+    /// When the action took place.
+    pub at: UnixMillis,
     /// Subject of the token that authorized the action.
     pub actor: String,
     /// Kind of action, such as `ban`.
@@ -24,6 +26,7 @@ impl NewAuditEntry {
     /// Creates the entry for a backend's command to a raid. It omits texts: audit entries are kept
     /// for good, while a player's texts in the ledger can be erased.
     pub fn from_command(
+        at: UnixMillis,
         actor: &str,
         request_id: &str,
         raid: RaidId,
@@ -39,6 +42,7 @@ impl NewAuditEntry {
         };
 
         NewAuditEntry {
+            at,
             actor: actor.to_owned(),
             action: "command",
             target: format!("raid {raid}"),
@@ -53,7 +57,7 @@ impl NewAuditEntry {
 pub struct AuditRow {
     /// Number of the entry; a later entry has a larger number.
     pub id: u64,
-    /// When the entry was written, by the database's clock.
+    /// When the action took place.
     pub at: UnixMillis,
     /// Subject of the token that authorized the action.
     pub actor: String,

@@ -32,7 +32,7 @@ pub trait Erasures: Send + Sync + 'static {
 
     /// Takes the erasure that has been due longest. Unless it is ended before, it is due again
     /// after `again`.
-    async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>>;
+    async fn take_erasure(&self, now: UnixMillis, again: Duration) -> Result<Option<Erasure>>;
 
     /// Replaces the raid's events of the same seqs. What derives from them (the raid's title in
     /// lists) is updated, and a snapshot of a seq below `before` is deleted. The events keep their

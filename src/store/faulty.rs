@@ -102,8 +102,9 @@ faulty! {
     Leases {
         Register => register(instance: &InstanceRecord, ttl: Duration, patience: Duration) -> Result<Renewal, RegisterError>;
         Renew => renew(instance: &InstanceRecord, ttl: Duration) -> Result<Renewal>;
+        EndStaleLease => end_stale_lease(instance: InstanceId, lease_until: UnixMillis) -> Result<()>;
         Deregister => deregister(instance: InstanceId) -> Result<()>;
-        Maintain => maintain() -> Result<MaintenanceReport>;
+        Maintain => maintain(now: UnixMillis) -> Result<MaintenanceReport>;
     }
     fn has_exclusive_lock(&self) -> bool {
         self.store.has_exclusive_lock()
@@ -151,8 +152,8 @@ faulty! {
     Accounts {
         CreatePlayer => create_player(name: &str) -> Result<Profile>;
         Player => player(player: PlayerId) -> Result<Option<Profile>>;
-        Account => account(player: PlayerId) -> Result<Option<Account>>;
-        CreateTokenFamily => create_token_family(family: FamilyId, player: PlayerId, token: TokenHash, ttl: Duration) -> Result<()>;
+        Account => account(player: PlayerId, now: UnixMillis) -> Result<Option<Account>>;
+        CreateTokenFamily => create_token_family(family: FamilyId, player: PlayerId, token: TokenHash, now: UnixMillis, ttl: Duration) -> Result<()>;
         RotateRefreshToken => rotate_refresh_token(presentation: RotationRequest) -> Result<RotationOutcome>;
     }
 }
@@ -162,7 +163,7 @@ faulty! {
         PlayerByIdentity => player_by_identity(external_id: &str) -> Result<Option<PlayerRef>>;
         FindOrCreateByIdentity => find_or_create_by_identity(external_id: &str, name: &str) -> Result<PlayerRef>;
         LinkIdentity => link_identity(player: PlayerId, external_id: &str) -> Result<LinkOutcome>;
-        ConsumeProof => consume_proof(proof: [u8; 32], ttl: Duration) -> Result<bool>;
+        ConsumeProof => consume_proof(proof: [u8; 32], now: UnixMillis, ttl: Duration) -> Result<bool>;
     }
 }
 
@@ -172,15 +173,15 @@ faulty! {
         Unban => unban(player: PlayerId, entry: &NewAuditEntry) -> Result<bool>;
         Disconnect => disconnect(player: PlayerId, entry: &NewAuditEntry) -> Result<bool>;
         Bans => bans(after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>>;
-        SignOut => sign_out(family: FamilyId, ttl: Duration) -> Result<()>;
-        Notices => notices(after: u64) -> Result<NoticeBatch>;
+        SignOut => sign_out(family: FamilyId, now: UnixMillis, ttl: Duration) -> Result<()>;
+        Notices => notices(after: u64, now: UnixMillis) -> Result<NoticeBatch>;
     }
 }
 
 faulty! {
     Erasures {
         BeginErasure => begin_erasure(player: PlayerId, name: &str, entry: &NewAuditEntry) -> Result<bool>;
-        TakeErasure => take_erasure(again: Duration) -> Result<Option<Erasure>>;
+        TakeErasure => take_erasure(now: UnixMillis, again: Duration) -> Result<Option<Erasure>>;
         RewriteEvents => rewrite_events(raid: RaidId, events: &[Event], before: Seq) -> Result<()>;
         EndErasure => end_erasure(player: PlayerId) -> Result<()>;
     }
@@ -213,7 +214,7 @@ faulty! {
         AcquireEndpoint => acquire_endpoint(name: &str, instance: InstanceId) -> Result<Option<EndpointProgress>>;
         ReleaseEndpoint => release_endpoint(name: &str, instance: InstanceId) -> Result<()>;
         SaveProgress => save_progress(name: &str, instance: InstanceId, progress: &ProgressUpdate) -> Result<bool>;
-        DueDeliveries => due_deliveries(name: &str, limit: u32) -> Result<Vec<ParkedDelivery>>;
+        DueDeliveries => due_deliveries(name: &str, now: UnixMillis, limit: u32) -> Result<Vec<ParkedDelivery>>;
         ParkedDeliveries => parked_deliveries(name: &str, dead: bool, after: u64, limit: u32) -> Result<Vec<ParkedDelivery>>;
         Endpoints => endpoints() -> Result<Vec<EndpointRow>>;
         ReplayDeliveries => replay_deliveries(name: &str, what: Replay, entry: &NewAuditEntry) -> Result<u64>;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 use super::Result;
 
@@ -34,6 +34,6 @@ pub trait Identities: Send + Sync + 'static {
     /// Links an identity to a player, unless the identity is taken or the player has one.
     async fn link_identity(&self, player: PlayerId, external_id: &str) -> Result<LinkOutcome>;
 
-    /// Consumes a single-use proof and remembers it for `ttl`. Returns false if it was used before.
-    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool>;
+    /// Consumes a single-use proof and remembers it for `ttl` from `now`. Returns false if it was used before.
+    async fn consume_proof(&self, proof: [u8; 32], now: UnixMillis, ttl: Duration) -> Result<bool>;
 }

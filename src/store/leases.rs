@@ -51,6 +51,8 @@ pub struct PeerInstance {
     pub ws_url: String,
     /// Whether the other instance is draining.
     pub draining: bool,
+    /// How long the lease lasts from each renewal.
+    pub ttl: Duration,
     /// When the lease runs out unless it is renewed, by the database's clock.
     pub lease_until: UnixMillis,
 }
@@ -107,13 +109,18 @@ pub trait Leases: Send + Sync + 'static {
     /// publishes what changed in `instance`.
     async fn renew(&self, instance: &InstanceRecord, ttl: Duration) -> Result<Renewal>;
 
+    /// Ends the lease of an instance that died, if it is still the one that was seen: a lease that
+    /// was written while the database's clock was ahead lasts too long.
+    async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()>;
+
     /// Ends the lease and releases every raid that the instance still owns, at a clean shutdown.
     async fn deregister(&self, instance: InstanceId) -> Result<()>;
 
     /// Runs the daily maintenance: creates the ledger's partitions for the coming months, and
-    /// deletes sign-ins and instances that expired long ago. What fails is tried again by the next
+    /// deletes sign-ins and instances that expired long before `now`. What fails is tried again by the next
     /// run.
-    async fn maintain(&self) -> Result<MaintenanceReport> {
+    async fn maintain(&self, now: UnixMillis) -> Result<MaintenanceReport> {
+        let _ = now;
         Ok(MaintenanceReport::default())
     }
 }

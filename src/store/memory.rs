@@ -96,6 +96,11 @@ impl Leases for MemoryStore {
         Ok(self.0.lock().renew(instance, ttl))
     }
 
+    async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()> {
+        self.0.lock().end_stale_lease(instance, lease_until);
+        Ok(())
+    }
+
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
         self.0.lock().deregister(instance);
         Ok(())

@@ -73,11 +73,11 @@ pub trait Moderation: Send + Sync + 'static {
     async fn bans(&self, after: Option<PlayerId>, limit: u32) -> Result<Vec<BanRow>>;
 
     /// Ends a sign-in: its refresh tokens become invalid, and every instance is notified. `ttl` is
-    /// how long one of its access tokens may still be valid. A sign-in that never existed can be
+    /// how long from `now` one of its access tokens may still be valid. A sign-in that never existed can be
     /// ended, too.
-    async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()>;
+    async fn sign_out(&self, family: FamilyId, now: UnixMillis, ttl: Duration) -> Result<()>;
 
     /// Returns the notices since the call that returned `after`, or all that are kept if `after` is
-    /// 0. Consecutive calls may return a notice more than once, under the same number.
-    async fn notices(&self, after: u64) -> Result<NoticeBatch>;
+    /// 0, without those that may be forgotten `now`. Consecutive calls may return a notice more than once, under the same number.
+    async fn notices(&self, after: u64, now: UnixMillis) -> Result<NoticeBatch>;
 }

@@ -50,6 +50,8 @@ pub struct RotationRequest {
     pub presented: TokenHash,
     /// The token that replaces `presented` if `presented` is the current one.
     pub replacement: TokenHash,
+    /// Time of the request, from which the replacement is valid.
+    pub now: UnixMillis,
     /// How long the replacement is valid.
     pub ttl: Duration,
 }
@@ -83,7 +85,7 @@ pub trait Accounts: Send + Sync + 'static {
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>>;
 
     /// Returns everything that the store keeps about a player outside of raids.
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>>;
+    async fn account(&self, player: PlayerId, now: UnixMillis) -> Result<Option<Account>>;
 
     /// Creates a token family, with `token` as its current refresh token.
     async fn create_token_family(
@@ -91,6 +93,7 @@ pub trait Accounts: Send + Sync + 'static {
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
+        now: UnixMillis,
         ttl: Duration,
     ) -> Result<()>;
 

@@ -3,8 +3,6 @@
 //! Bodies are not stored: they are made from the ledger, so a text that was erased there is not
 //! delivered either.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
 
@@ -50,10 +48,12 @@ pub struct FailedAttempt {
     pub raid: RaidId,
     /// The seq of the event.
     pub seq: Seq,
+    /// When the attempt failed.
+    pub at: UnixMillis,
     /// Number of attempts, including this one.
     pub attempts: u32,
-    /// Delay until the next attempt; `None` if the delivery is dead.
-    pub retry_after: Option<Duration>,
+    /// When the next attempt is due; `None` if the delivery is dead.
+    pub next_at: Option<UnixMillis>,
     /// Error of this attempt.
     pub error: String,
 }
@@ -123,8 +123,13 @@ pub trait WebhookDeliveries: Send + Sync + 'static {
         progress: &ProgressUpdate,
     ) -> Result<bool>;
 
-    /// Returns parked deliveries whose next attempt is due, the earliest first, at most `limit`.
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>>;
+    /// Returns parked deliveries whose next attempt is due `now`, the earliest first, at most `limit`.
+    async fn due_deliveries(
+        &self,
+        name: &str,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<ParkedDelivery>>;
 
     /// Returns parked deliveries, dead or waiting, with an id above `after`, at most `limit`.
     async fn parked_deliveries(

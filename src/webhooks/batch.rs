@@ -1,15 +1,15 @@
 //! A batch: deliveries that are posted together, and the progress to save afterwards.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use raidhall_protocol::{RaidId, Seq};
+use raidhall_protocol::{RaidId, Seq, UnixMillis};
 use tracing::warn;
 
 use super::delivery::DeliveryOutcome;
 use super::{Endpoint, WebhookMessage, schedule};
+use crate::clock::Clock;
 use crate::store::webhooks::{FailedAttempt, ProgressUpdate};
 use crate::telemetry::{WebhookOutcome, metrics};
 
@@ -39,7 +39,7 @@ pub(super) struct DeliveryBatch {
 impl DeliveryBatch {
     /// Posts the deliveries, several raids at once but each raid's in order, and adds their
     /// outcomes to the progress.
-    pub(super) async fn post_all(&mut self, endpoint: &Endpoint) {
+    pub(super) async fn post_all(&mut self, endpoint: &Endpoint, clock: &Clock) {
         let mut by_raid: BTreeMap<RaidId, Vec<&PendingDelivery>> = BTreeMap::new();
         for delivery in &self.deliveries {
             by_raid.entry(delivery.raid).or_default().push(delivery);
@@ -53,7 +53,7 @@ impl DeliveryBatch {
             .collect()
             .await;
         for (delivery, outcome) in outcomes.into_iter().flatten() {
-            delivery.record_outcome(outcome, endpoint, &mut self.progress);
+            delivery.record_outcome(outcome, endpoint, clock.now(), &mut self.progress);
         }
     }
 
@@ -81,6 +81,7 @@ impl PendingDelivery {
         &self,
         outcome: DeliveryOutcome,
         endpoint: &Endpoint,
+        now: UnixMillis,
         progress: &mut ProgressUpdate,
     ) {
         let PendingDelivery {
@@ -90,22 +91,21 @@ impl PendingDelivery {
             attempts,
             ..
         } = *self;
-        let failed = |attempts, retry_after, error| FailedAttempt {
+        let failed = |attempts, next_at, error| FailedAttempt {
             raid,
             seq,
+            at: now,
             attempts,
-            retry_after,
+            next_at,
             error,
         };
         match outcome {
             DeliveryOutcome::Delivered => progress.settled_ids.extend(parked_id),
             DeliveryOutcome::Gone => {
                 let error = "answered with 410 Gone".to_owned();
-                progress.failed_attempts.push(failed(
-                    attempts,
-                    Some(Duration::ZERO),
-                    error.clone(),
-                ));
+                progress
+                    .failed_attempts
+                    .push(failed(attempts, Some(now), error.clone()));
                 progress.pause_reason = Some(error);
             }
             DeliveryOutcome::Failed { error, retry_after } => {
@@ -115,9 +115,10 @@ impl PendingDelivery {
                     metrics().webhook_deliveries.increment(WebhookOutcome::Dead);
                     warn!(endpoint = endpoint.name, %raid, %seq, error, "webhook delivery failed for the last time; giving up");
                 }
+                let next_at = retry_after.map(|delay| now.plus(delay.as_millis() as i64));
                 progress
                     .failed_attempts
-                    .push(failed(attempts, retry_after, error));
+                    .push(failed(attempts, next_at, error));
             }
         }
     }

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::batch::{DeliveryBatch, PendingDelivery};
 use super::{Endpoint, WebhookEventKind, WebhookMessage, schedule};
+use crate::clock::Clock;
 use crate::store::webhooks::{EndpointProgress, ParkedDelivery, ProgressUpdate};
 use crate::store::{FeedCursor, InstanceId, Result, Store, StoreError};
 use crate::telemetry::metrics;
@@ -44,6 +45,7 @@ pub struct WebhookDispatcher {
     endpoint: Endpoint,
     store: Arc<dyn Store>,
     instance: InstanceId,
+    clock: Arc<Clock>,
 }
 
 /// State of the delivery: the position in the feed and the health of the endpoint.
@@ -63,11 +65,13 @@ impl WebhookDispatcher {
         endpoint: Endpoint,
         store: Arc<dyn Store>,
         instance: InstanceId,
+        clock: Arc<Clock>,
     ) -> WebhookDispatcher {
         WebhookDispatcher {
             endpoint,
             store,
             instance,
+            clock,
         }
     }
 
@@ -174,14 +178,14 @@ impl WebhookDispatcher {
             };
             let due = self
                 .store
-                .due_deliveries(self.endpoint_name(), limit)
+                .due_deliveries(self.endpoint_name(), self.clock.now(), limit)
                 .await?;
             let mut batch = if due.is_empty() {
                 self.next_feed_batch(&mut state, limit).await?
             } else {
                 self.next_retry_batch(&state, due).await?
             };
-            batch.post_all(&self.endpoint).await;
+            batch.post_all(&self.endpoint, &self.clock).await;
             let DeliveryBatch {
                 progress,
                 is_caught_up,

@@ -204,7 +204,9 @@ impl Connection {
     fn record_service_command(&mut self, wanted: ServiceCommand) {
         let subject = &self.subscriber.identity.subject;
         let session = self.connection_uuid.to_string();
-        let entry = NewAuditEntry::from_command(subject, &session, wanted.raid, &wanted.command);
+        let now = self.subscriber.service.0.clock.now();
+        let entry =
+            NewAuditEntry::from_command(now, subject, &session, wanted.raid, &wanted.command);
         let store = Arc::clone(&self.subscriber.service.0.store);
         self.pending_request = Some(Box::pin(async move {
             CompletedRequest::AuditRecorded(wanted, store.record_audit(&entry).await)

@@ -13,7 +13,7 @@ const COLUMNS: [&str; 16] = [
     "meta: key value",
     "raid_ids: reserved",
     // For the moment: the instances that serve now.
-    "instances: draining generation id lease_until release ws_url",
+    "instances: draining generation id lease_ms lease_until release ws_url",
     // Due erasures derive from `erased_at`.
     "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
     // Without its owner.

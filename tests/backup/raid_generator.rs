@@ -16,6 +16,9 @@ use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
 const LEASE_TTL: Duration = Duration::from_secs(3_600);
+
+/// The present time, for calls that take one.
+pub const NOW: UnixMillis = UnixMillis(1_767_225_600_000);
 const START_TIME: UnixMillis = UnixMillis(1_700_000_000_000);
 const DAY_MS: i64 = 86_400_000;
 
@@ -39,7 +42,7 @@ pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> 
         let family = FamilyId(Uuid::now_v7());
         let token = TokenHash([7; 32]);
         store
-            .create_token_family(family, player.id, token, LEASE_TTL)
+            .create_token_family(family, player.id, token, NOW, LEASE_TTL)
             .await
             .expect("sign in");
         players.push(PlayerRef {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::backup_contents::BackupContents;
 use crate::backup_database::{BackupDatabase, export_to_file};
-use crate::raid_generator::fill_store;
+use crate::raid_generator::{NOW, fill_store};
 
 /// Returns a file's contents without the lineage, in which files may differ.
 async fn comparable_contents(file: &[u8]) -> BackupContents {
@@ -48,6 +48,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     let players = fill_store(first.store().await.as_ref(), 40, 60, 1).await;
     for (round, player) in (0..).zip(&players) {
         let entry = NewAuditEntry {
+            at: NOW,
             actor: "admin:ops".into(),
             action: "ban",
             target: format!("player {}", player.id),
@@ -64,6 +65,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         );
     }
     let entry = NewAuditEntry {
+        at: NOW,
         actor: "5".into(),
         action: "erase",
         target: format!("player {}", players[2].id),
@@ -106,7 +108,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     ];
     for store in &stores {
         let due = store
-            .take_erasure(Duration::from_secs(60))
+            .take_erasure(NOW, Duration::from_secs(60))
             .await
             .expect("erasures")
             .expect("one is due");
@@ -125,7 +127,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
                 .expect("raids");
             assert!(visited.len() > raids.len(), "the player has left a raid");
             listed.push((
-                store.account(player.id).await.expect("an account"),
+                store.account(player.id, NOW).await.expect("an account"),
                 visited,
                 raids,
             ));

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 /// Every folder and file of `src`, from the lowest layer to the highest. Those of one line do not
 /// import each other.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "option_value", "private_file", "raid", "redact"],
+    &["option_value", "private_file", "raid", "redact"],
     &["error", "http_client"],
     &["limits"],
     &["telemetry"],
-    &["net"],
+    &["clock", "net"],
     &["store"],
     &["auth", "backup", "webhooks"],
     &["cluster"],

@@ -1,6 +1,8 @@
-//! Nodes whose own clocks are wrong: time comes from the database, whichever node owns a raid.
+//! Wrong clocks. Time comes from the database, whichever node owns a raid and whatever its own clock
+//! says; and a jump of the database's clock counts only if it lasts.
 
 use std::env;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use raidhall::auth::Scope;
@@ -8,11 +10,13 @@ use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::event::FailReason;
 use raidhall_protocol::{Codec, Event, EventData, Seq, ServerMessage, UnixMillis};
 use rustix::process::Signal;
+use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::cluster::Cluster;
 use crate::deadline::{AbandonedRaid, create_abandoned_raid};
 use crate::node_kill::now;
+use crate::postgres_server::PostgresServer;
 use crate::process::{TestDatabase, TestServer};
 use crate::raid_group::{RaidGroup, long_raid};
 use crate::test_socket::TestSocket;
@@ -24,10 +28,13 @@ const HOUR_SECS: i64 = 3_600;
 /// Frequent beats, because a beat carries the server's time.
 const SETTINGS: [(&str, &str); 1] = [("LIMITS__HEARTBEAT_MS", "500")];
 
+fn faketime_library() -> String {
+    env::var("RAIDHALL_TEST_FAKETIME").expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`")
+}
+
 /// Starts three nodes; the clock of the second is an hour ahead.
 async fn start_cluster_with_skewed_node() -> Cluster {
-    let library = env::var("RAIDHALL_TEST_FAKETIME")
-        .expect("RAIDHALL_TEST_FAKETIME is not set: run `make test`");
+    let library = faketime_library();
     let environment = [
         ("LD_PRELOAD", library.as_str()),
         ("FAKETIME", "+1h"),
@@ -239,4 +246,211 @@ fn failed_event(message: &ServerMessage) -> Option<Event> {
         }
         _ => None,
     }
+}
+
+/// A wall clock that a test sets, for the processes with its environment.
+struct FakeClock {
+    directory: TempDir,
+}
+
+impl FakeClock {
+    fn new() -> FakeClock {
+        let directory = tempfile::tempdir().expect("a directory");
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(directory.path(), readable).expect("readable by Postgres's user");
+        let clock = FakeClock { directory };
+        clock.set("+0");
+        clock
+    }
+
+    /// Sets the clock's difference from the time of day, such as `+10m`.
+    fn set(&self, difference: &str) {
+        let next = self.directory.path().join("next");
+        std::fs::write(&next, difference).expect("write the difference");
+        std::fs::rename(next, self.path()).expect("set the difference");
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("clock")
+    }
+
+    fn environment(&self) -> Vec<(String, String)> {
+        let path = self.path().display().to_string();
+        [
+            ("LD_PRELOAD", faketime_library()),
+            ("FAKETIME_TIMESTAMP_FILE", path),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .to_vec()
+    }
+}
+
+/// A database with a clock that the test sets, a server on it, and a raid of which a socket is
+/// told. With SQLite the server has the clock, too.
+struct RaidOnFakeClock {
+    clock: FakeClock,
+    socket: TestSocket,
+    deadline: UnixMillis,
+    server: TestServer,
+    _database: TestDatabase,
+    _postgres: Option<PostgresServer>,
+}
+
+impl RaidOnFakeClock {
+    /// Starts the server and a raid whose deadline is in so many milliseconds.
+    async fn start(is_sqlite: bool, deadline_in_ms: i64) -> RaidOnFakeClock {
+        let clock = FakeClock::new();
+        let environment = clock.environment();
+        let postgres = if is_sqlite {
+            None
+        } else {
+            Some(PostgresServer::start_in(environment.clone()).await)
+        };
+        let database = match &postgres {
+            Some(postgres) => TestDatabase::on_server(postgres).await,
+            None => TestDatabase::sqlite().await,
+        };
+        let store = database.migrated_store().await;
+        let began = now().plus(deadline_in_ms - 60_000);
+        let abandoned = create_abandoned_raid(&store, began).await;
+        store.deregister(abandoned.owner).await.expect("retire");
+        drop(store);
+        let environment: Vec<_> = environment
+            .iter()
+            .filter(|_| is_sqlite)
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let server = database
+            .start_with_environment(&SETTINGS, &environment)
+            .await;
+        let token = database.token(
+            Scope::Player,
+            Some(&abandoned.leader),
+            Duration::from_secs(600),
+        );
+        let mut socket =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, &token).await;
+        socket.watch(abandoned.raid, None).await;
+        RaidOnFakeClock {
+            clock,
+            socket,
+            deadline: abandoned.deadline,
+            server,
+            _database: database,
+            _postgres: postgres,
+        }
+    }
+}
+
+/// A jump and its end are both shorter than what confirms a jump.
+async fn assert_short_jump_changes_nothing(is_sqlite: bool, jump: &str) {
+    let mut raid = RaidOnFakeClock::start(is_sqlite, 15_000).await;
+    raid.clock.set(jump);
+    raid.server.logged_line("the database's clock jumped").await;
+    for _ in 0..8 {
+        let time = raid.socket.wait_for(server_time).await;
+        assert!(is_close_to(time, now()), "{time:?} at {:?}", now());
+    }
+    raid.clock.set("+0");
+    let end = raid.socket.wait_for(failed_event).await;
+    let late = now().since(raid.deadline);
+    assert!(
+        (0..APART_MAX_MS).contains(&late),
+        "{late} ms after the deadline"
+    );
+    assert_eq!(end.at, raid.deadline);
+}
+
+#[tokio::test]
+async fn a_short_jump_of_the_sqlite_clock_delays_no_deadline() {
+    with_timeout(async {
+        tokio::join!(
+            assert_short_jump_changes_nothing(true, "+10m"),
+            assert_short_jump_changes_nothing(true, "-10m"),
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_short_jump_of_the_postgres_clock_delays_no_deadline() {
+    with_timeout(async {
+        tokio::join!(
+            assert_short_jump_changes_nothing(false, "+10m"),
+            assert_short_jump_changes_nothing(false, "-10m"),
+        );
+    })
+    .await;
+}
+
+/// A jump ahead that lasts makes a deadline due. When it ends, time runs at half speed.
+async fn assert_lasting_jump_counts(is_sqlite: bool) {
+    const JUMP_MS: i64 = 600_000;
+    let mut raid = RaidOnFakeClock::start(is_sqlite, 300_000).await;
+    raid.clock.set("+10m");
+    let end = raid.socket.wait_for(failed_event).await;
+    assert_eq!(end.at, raid.deadline);
+    let time = raid.socket.wait_for(server_time).await;
+    assert!(is_close_to(time, now().plus(JUMP_MS)), "{time:?}");
+    raid.clock.set("+0");
+    let right_since = now();
+    let mut last = time;
+    while last.since(now()) > JUMP_MS - APART_MAX_MS {
+        let time = raid.socket.wait_for(server_time).await;
+        assert!(time > last, "{last:?}, then {time:?}");
+        last = time;
+    }
+    let passed = now().since(right_since);
+    assert!(
+        passed >= 10_000 + 2 * APART_MAX_MS - 1_000,
+        "time changed by 2 s within {passed} ms"
+    );
+}
+
+#[tokio::test]
+async fn a_lasting_jump_of_the_database_clock_counts_and_time_never_goes_back() {
+    with_timeout(async {
+        tokio::join!(
+            assert_lasting_jump_counts(true),
+            assert_lasting_jump_counts(false)
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lease_written_during_a_jump_does_not_delay_the_takeover() {
+    with_timeout(async {
+        let clock = FakeClock::new();
+        let postgres = PostgresServer::start_in(clock.environment()).await;
+        let database = TestDatabase::on_server(&postgres).await;
+        database.migrated_store().await;
+        let mut cluster = Cluster::start_on(database, 2, &[]).await;
+        let group = RaidGroup::create_on(&cluster.targets, 1, &long_raid(1)).await;
+        let token = group.add_member().await.access_token;
+        let rest = RestClient::new(cluster.servers[1].target())
+            .expect("a REST client")
+            .with_token(&token);
+        let mut socket = cluster.open_socket(0, group.raid, &token).await;
+        socket.say(group.raid, "hello").await;
+        assert_eq!(cluster.owner_of(&rest, group.raid).await, 0);
+        clock.set("+10m");
+        let store = cluster.database.shared_store().await;
+        let minutes_ahead = now().plus(540_000);
+        while !(store.instances().await.expect("instances").iter())
+            .all(|instance| instance.lease_until > minutes_ahead)
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+        cluster.kill(0).await;
+        clock.set("+0");
+        let begun = now();
+        let mut socket = cluster.open_socket(1, group.raid, &token).await;
+        socket.say(group.raid, "still here").await;
+        let waited = now().since(begun);
+        assert!(waited < 10_000, "taken over after {waited} ms");
+    })
+    .await;
 }

@@ -113,7 +113,7 @@ async fn an_unreachable_database_ends_the_start_with_69() {
 #[tokio::test]
 async fn a_live_instance_of_0_2_ends_the_start_with_75() {
     const LIVE: &str = "INSERT INTO instances
-        VALUES (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 hour', false, 2)";
+        VALUES (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 hour', false, 2, 3600000)";
     with_timeout(async {
         let database = TestDatabase::postgres().await;
         let mut session = PgConnection::connect(&database.url())

@@ -15,15 +15,16 @@ async fn operators_list_webhook_deliveries_and_replay_them() {
     let ada = server.guest_token("Ada").await;
     let raid = server.create_raid(&ada).await;
     let id = RaidId::try_from(raid["id"].as_u64().expect("an id")).expect("an id");
-    let failed = |seq, retry_after| FailedAttempt {
+    let dead = FailedAttempt {
         raid: id,
-        seq: Seq(seq),
+        seq: Seq(2),
+        at: server.clock.now(),
         attempts: 10,
-        retry_after,
+        next_at: None,
         error: "answered with 500".into(),
     };
     let progress = ProgressUpdate {
-        failed_attempts: vec![failed(2, None)],
+        failed_attempts: vec![dead],
         pause_reason: Some("410".into()),
         ..ProgressUpdate::default()
     };

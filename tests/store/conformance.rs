@@ -23,6 +23,8 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use crate::history::{History, instance, raid};
 
 /// Time to live of a lease or token that must outlive the test.
+/// The present time of the checks, for calls that take one.
+pub const NOW: UnixMillis = UnixMillis(1_767_225_600_000);
 pub const LONG_TTL: Duration = Duration::from_secs(3_600);
 /// Time to live of a lease or token that must expire at once.
 pub const SHORT_TTL: Duration = Duration::from_millis(1);
@@ -54,6 +56,7 @@ macro_rules! conformance_suite {
             leases: deregistering_releases_every_raid;
             leases: live_peers_are_listed_and_a_deregistered_one_is_not;
             leases: a_peer_whose_lease_has_run_out_is_gone_until_it_renews;
+            leases: a_stale_lease_is_ended_unless_it_was_renewed;
             leases: a_draining_peer_is_listed_as_draining;
             claims: a_raid_that_does_not_exist_is_missing;
             claims: a_raid_of_a_living_instance_is_held;

@@ -23,12 +23,18 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct PostgresServer {
     directory: TempDir,
     address: SocketAddr,
+    environment: Vec<(String, String)>,
     server: Child,
 }
 
 impl PostgresServer {
     /// Starts a server with an empty `postgres` database.
     pub async fn start() -> PostgresServer {
+        Self::start_in(Vec::new()).await
+    }
+
+    /// Starts a server with an empty `postgres` database, with these environment variables.
+    pub async fn start_in(environment: Vec<(String, String)>) -> PostgresServer {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::set_permissions(
             directory.path(),
@@ -36,7 +42,7 @@ impl PostgresServer {
         )
         .expect("make the directory accessible to the Postgres user");
         let data = directory.path().join("data");
-        let mut initdb = postgres_command("initdb");
+        let mut initdb = postgres_command("initdb", &[]);
         initdb.arg("-D").arg(&data).args([
             "-U",
             "raidhall",
@@ -55,10 +61,11 @@ impl PostgresServer {
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = free.local_addr().expect("its address");
         drop(free);
-        let server = serve(&data, address).await;
+        let server = serve(&data, address, &environment).await;
         PostgresServer {
             directory,
             address,
+            environment,
             server,
         }
     }
@@ -67,11 +74,16 @@ impl PostgresServer {
         self.address
     }
 
+    async fn serve_again(&self) -> Child {
+        let data = self.directory.path().join("data");
+        serve(&data, self.address, &self.environment).await
+    }
+
     /// Kills the postmaster with SIGKILL, which ends every database session, and starts a server on
     /// the same data directory.
     pub async fn crash_and_recover(&mut self) {
         self.server.kill().await.expect("kill the postmaster");
-        self.server = serve(&self.directory.path().join("data"), self.address).await;
+        self.server = self.serve_again().await;
     }
 
     /// Restarts the server as `pg_ctl restart -m immediate` does: every database session is ended
@@ -81,16 +93,16 @@ impl PostgresServer {
         let pid = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("a process id");
         kill_process(pid, Signal::QUIT).expect("signal the postmaster");
         self.server.wait().await.expect("the postmaster's status");
-        self.server = serve(&self.directory.path().join("data"), self.address).await;
+        self.server = self.serve_again().await;
     }
 }
 
 /// Starts a server on a data directory and waits until it accepts connections. Retries, because the
 /// backends of a killed postmaster may still be ending, and a new one does not start before that.
-async fn serve(data: &Path, address: SocketAddr) -> Child {
+async fn serve(data: &Path, address: SocketAddr, environment: &[(String, String)]) -> Child {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        let mut command = postgres_command("postgres");
+        let mut command = postgres_command("postgres", environment);
         command
             .arg("-D")
             .arg(data)
@@ -123,20 +135,25 @@ async fn serve(data: &Path, address: SocketAddr) -> Child {
     }
 }
 
-/// Returns a command that runs one of Postgres's programs as the user of [`USER_VARIABLE`], if set.
-fn postgres_command(program: &str) -> Command {
+/// Returns a command that runs one of Postgres's programs with these environment variables, as the
+/// user of [`USER_VARIABLE`], if set.
+fn postgres_command(program: &str, environment: &[(String, String)]) -> Command {
     let directory = env::var_os(BINARIES_VARIABLE).map(PathBuf::from);
     let directory =
         directory.unwrap_or_else(|| panic!("{BINARIES_VARIABLE} is not set: run `make test`"));
     let mut command = match env::var(USER_VARIABLE) {
         Ok(user) => {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "--"]);
-            command.arg(directory.join(program));
+            command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "env"]);
             command
         }
-        Err(_) => Command::new(directory.join(program)),
+        Err(_) => Command::new("env"),
     };
+    // `env` sets them, so that they do not apply to `setpriv`, which runs as another user.
+    let variables = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    command.args(variables).arg(directory.join(program));
     command.kill_on_drop(true);
     command
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Extension, FromRequestParts};
 use axum::http::request::Parts;
-use raidhall_protocol::{Command, RaidId};
+use raidhall_protocol::{Command, RaidId, UnixMillis};
 use serde_json::Value;
 
 use super::authenticated::Authenticated;
@@ -16,11 +16,12 @@ use crate::http::error_response::ErrorResponse;
 use crate::http::request_id::RequestId;
 use crate::store::{NewAuditEntry, Store};
 
-/// An authenticated caller and the request's id, for the audit log. A handler takes it instead of
+/// An authenticated caller, the request's id and its time, for the audit log. A handler takes it instead of
 /// [`Authenticated`], and records its action before it acts.
 pub(in crate::http) struct Audited {
     pub(in crate::http) authenticated: Authenticated,
     request_id: RequestId,
+    at: UnixMillis,
 }
 
 /// An operator: a caller with the `admin` scope.
@@ -39,6 +40,7 @@ impl Audited {
         details: Value,
     ) -> NewAuditEntry {
         NewAuditEntry {
+            at: self.at,
             actor: self.authenticated.0.subject.clone(),
             action,
             target,
@@ -54,6 +56,7 @@ impl Audited {
         command: &Command,
     ) -> NewAuditEntry {
         NewAuditEntry::from_command(
+            self.at,
             &self.authenticated.0.subject,
             self.request_id.as_str(),
             raid,
@@ -97,6 +100,7 @@ impl FromRequestParts<Arc<AppState>> for Audited {
         Ok(Audited {
             authenticated,
             request_id,
+            at: app.clock.now(),
         })
     }
 }

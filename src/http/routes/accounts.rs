@@ -78,7 +78,9 @@ async fn sign_out(
     let family = caller.0.family.ok_or(Error::Forbidden(
         "This token belongs to no sign-in; it ends by itself",
     ))?;
-    app.auth.sign_out(&*app.store, family).await?;
+    app.auth
+        .sign_out(&*app.store, family, app.clock.now())
+        .await?;
     Ok(Json(Data {
         data: SignedOut { signed_out: true },
     }))

@@ -34,7 +34,11 @@ async fn export(
     caller: Authenticated,
 ) -> Result<Response, ErrorResponse> {
     let player = caller.player()?.id;
-    let account = app.store.account(player).await?.ok_or(PLAYER_NOT_FOUND)?;
+    let account = app
+        .store
+        .account(player, app.clock.now())
+        .await?
+        .ok_or(PLAYER_NOT_FOUND)?;
     let download = Download {
         app,
         player,

@@ -107,11 +107,16 @@ async fn redeem_init_data(
     if !app.auth.can_telegram_users_sign_in() {
         return Err(Error::Forbidden("Users of Telegram cannot sign in here").into());
     }
+    let now = app.clock.now();
     let user = app
         .auth
-        .verify_init_data(init_data, app.clock.now())
+        .verify_init_data(init_data, now)
         .ok_or(INIT_DATA_NOT_VALID)?;
-    if !app.store.consume_proof(user.proof, user.proof_ttl).await? {
+    if !app
+        .store
+        .consume_proof(user.proof, now, user.proof_ttl)
+        .await?
+    {
         return Err(INIT_DATA_NOT_VALID.into());
     }
     Ok(user.identity)

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use raidhall_protocol::{Command, RaidId, Seq};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::PANIC_TEXT;
 use super::test_instance::{PendingAck, TestInstance, options};
+use crate::clock::BootInstant;
 use crate::error::Error;
 use crate::raid::Ack;
 use crate::session::{Caller, Options};
@@ -285,7 +286,7 @@ async fn an_owner_with_an_expired_lease_serves_nothing_from_memory() {
     instance.store.faults().hold_calls(Call::Renew);
     instance
         .lease()
-        .renew(tokio::time::Instant::now(), Duration::ZERO, false);
+        .renew(BootInstant::now(), Duration::ZERO, false);
     let mut watcher = instance.watch(raid, 2, None);
     assert_eq!(watcher.watch_answer().await.err(), Some(Error::Unavailable));
     assert_eq!(
@@ -296,11 +297,9 @@ async fn an_owner_with_an_expired_lease_serves_nothing_from_memory() {
         instance.say(raid, "hello?", None).await,
         Err(Error::Unavailable)
     );
-    instance.lease().renew(
-        tokio::time::Instant::now(),
-        Duration::from_secs(3_600),
-        false,
-    );
+    instance
+        .lease()
+        .renew(BootInstant::now(), Duration::from_secs(3_600), false);
     assert_eq!(instance.say(raid, "awake", None).await, ack_at(5));
 }
 
@@ -314,12 +313,12 @@ async fn a_pending_reply_is_given_in_time_when_the_lease_runs_out() {
     let expire_lease = || {
         instance
             .lease()
-            .renew(Instant::now(), Duration::ZERO, false)
+            .renew(BootInstant::now(), Duration::ZERO, false)
     };
     let renew_lease = || {
         instance
             .lease()
-            .renew(Instant::now(), Duration::from_secs(3_600), false)
+            .renew(BootInstant::now(), Duration::from_secs(3_600), false)
     };
 
     instance.store.faults().stall_commits(100);

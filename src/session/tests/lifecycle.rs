@@ -52,6 +52,23 @@ async fn a_deadline_of_a_raid_without_watchers_fires_once_on_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_deadline_takes_effect_when_the_database_clock_jumps_past_it() {
+    let instance = TestInstance::start(Options {
+        idle_timeout: Duration::from_secs(7_200),
+        ..options()
+    })
+    .await;
+    let raid = instance.create_raid(&[]).await;
+    instance.store.set_now(START_TIME.plus(7_200_000));
+    sleep(Duration::from_secs(13)).await;
+    let last = instance.ledger(raid).await.pop().expect("events");
+    assert!(
+        matches!(last.data, EventData::RaidFailed { .. }),
+        "{last:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
     let instance = TestInstance::start(options()).await;
     let raid = instance.create_raid(&[]).await;

@@ -18,6 +18,7 @@ use crate::store::{Append, CommitOutcome, Result, StoreError};
 pub enum Call {
     Register,
     Renew,
+    EndStaleLease,
     Deregister,
     Maintain,
     ReserveRaidIds,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::{Event, PlayerId, RaidId, Seq};
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 
 use super::MemoryStore;
 use super::tables::add_duration;
@@ -18,7 +18,6 @@ impl Erasures for MemoryStore {
         entry: &NewAuditEntry,
     ) -> Result<bool> {
         let mut tables = self.0.lock();
-        let now = tables.now();
         if tables.accounts.erased.contains_key(&player) {
             return Ok(true);
         }
@@ -27,12 +26,12 @@ impl Erasures for MemoryStore {
         };
         name.clone_into(&mut profile.name);
         tables.accounts.identities.remove(&player);
-        tables.accounts.erased.insert(player, now);
-        tables.accounts.erase_due.insert(player, now);
+        tables.accounts.erased.insert(player, entry.at);
+        tables.accounts.erase_due.insert(player, entry.at);
         tables
             .accounts
             .bans
-            .insert(player, ("erased".to_owned(), entry.actor.clone(), now));
+            .insert(player, ("erased".to_owned(), entry.actor.clone(), entry.at));
         tables.accounts.notices.push(Notice::BanChanged {
             player,
             banned: true,
@@ -42,9 +41,8 @@ impl Erasures for MemoryStore {
         Ok(true)
     }
 
-    async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
+    async fn take_erasure(&self, now: UnixMillis, again: Duration) -> Result<Option<Erasure>> {
         let mut tables = self.0.lock();
-        let now = tables.now();
         let due = tables
             .accounts
             .erase_due

@@ -15,6 +15,7 @@ use crate::store::*;
 impl Tables {
     pub(super) fn record_audit(&mut self, entry: &NewAuditEntry) {
         let NewAuditEntry {
+            at,
             actor,
             action,
             target,
@@ -22,7 +23,6 @@ impl Tables {
             details,
         } = entry.clone();
         let id = self.accounts.audit.len() as u64 + 1;
-        let at = self.now();
         self.accounts.audit.push(AuditRow {
             id,
             at,
@@ -66,7 +66,7 @@ impl Moderation for MemoryStore {
         if !tables.players.contains_key(&player) || tables.accounts.erased.contains_key(&player) {
             return Ok(false);
         }
-        let ban = (reason.to_owned(), entry.actor.clone(), tables.now());
+        let ban = (reason.to_owned(), entry.actor.clone(), entry.at);
         tables.accounts.bans.insert(player, ban);
         tables.accounts.notices.push(Notice::BanChanged {
             player,
@@ -121,10 +121,10 @@ impl Moderation for MemoryStore {
         Ok(beyond.filter_map(ban).take(limit as usize).collect())
     }
 
-    async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
+    async fn sign_out(&self, family: FamilyId, now: UnixMillis, ttl: Duration) -> Result<()> {
         let mut tables = self.0.lock();
         tables.families.remove(&family);
-        let until = add_duration(tables.now(), ttl);
+        let until = add_duration(now, ttl);
         tables
             .accounts
             .notices
@@ -132,9 +132,8 @@ impl Moderation for MemoryStore {
         Ok(())
     }
 
-    async fn notices(&self, after: u64) -> Result<NoticeBatch> {
+    async fn notices(&self, after: u64, now: UnixMillis) -> Result<NoticeBatch> {
         let tables = self.0.lock();
-        let now = tables.now();
         let numbered = (1..)
             .zip(&tables.accounts.notices)
             .filter(|(number, _)| *number > after);
@@ -266,9 +265,8 @@ impl Identities for MemoryStore {
         })
     }
 
-    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+    async fn consume_proof(&self, proof: [u8; 32], now: UnixMillis, ttl: Duration) -> Result<bool> {
         let mut tables = self.0.lock();
-        let now = tables.now();
         tables.accounts.proofs.retain(|_, until| *until > now);
         Ok(tables
             .accounts

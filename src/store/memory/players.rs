@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::rest::Profile;
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 use super::MemoryStore;
 use crate::store::*;
@@ -19,8 +19,8 @@ impl Accounts for MemoryStore {
         Ok(self.0.lock().player(player))
     }
 
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
-        Ok(self.0.lock().account(player))
+    async fn account(&self, player: PlayerId, now: UnixMillis) -> Result<Option<Account>> {
+        Ok(self.0.lock().account(player, now))
     }
 
     async fn create_token_family(
@@ -28,11 +28,12 @@ impl Accounts for MemoryStore {
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
+        now: UnixMillis,
         ttl: Duration,
     ) -> Result<()> {
         self.0
             .lock()
-            .create_token_family(family, player, token, ttl);
+            .create_token_family(family, player, token, now, ttl);
         Ok(())
     }
 

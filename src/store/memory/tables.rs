@@ -49,6 +49,7 @@ pub(super) struct InstanceLease {
     pub(super) ws_url: String,
     pub(super) release: String,
     pub(super) draining: bool,
+    pub(super) ttl: Duration,
     pub(super) until: UnixMillis,
 }
 
@@ -111,6 +112,7 @@ impl Tables {
                 ws_url,
                 release,
                 draining,
+                ttl,
                 until: add_duration(now, ttl),
             },
         );
@@ -123,6 +125,7 @@ impl Tables {
             id: *peer,
             ws_url: lease.ws_url.clone(),
             draining: lease.draining,
+            ttl: lease.ttl,
             lease_until: lease.until,
         });
         Renewal {
@@ -130,6 +133,13 @@ impl Tables {
             lineage: self.lineage.clone(),
             lapsed,
             peers: peers.collect(),
+        }
+    }
+
+    pub(super) fn end_stale_lease(&mut self, instance: InstanceId, lease_until: UnixMillis) {
+        let is_stale = |lease: &InstanceLease| lease.until == lease_until;
+        if self.instances.get(&instance).is_some_and(is_stale) {
+            self.instances.remove(&instance);
         }
     }
 
@@ -446,9 +456,8 @@ impl Tables {
         self.players.get(&player).cloned()
     }
 
-    pub(super) fn account(&self, player: PlayerId) -> Option<Account> {
+    pub(super) fn account(&self, player: PlayerId, now: UnixMillis) -> Option<Account> {
         let profile = self.players.get(&player)?.clone();
-        let now = self.now();
         let families = self.families.values();
         let living = families.filter(|family| family.player == player && family.expires_at > now);
         let mut sign_ins: Vec<_> = living
@@ -487,15 +496,15 @@ impl Tables {
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
+        now: UnixMillis,
         ttl: Duration,
     ) {
-        let renewed_at = self.now();
-        let expires_at = add_duration(renewed_at, ttl);
+        let expires_at = add_duration(now, ttl);
         let made = TokenFamily {
             player,
             current: token,
             previous: None,
-            renewed_at,
+            renewed_at: now,
             expires_at,
         };
         self.families.insert(family, made);
@@ -509,9 +518,9 @@ impl Tables {
             family,
             presented,
             replacement: successor,
+            now,
             ttl,
         } = presentation;
-        let now = self.now();
         let Some(found) = self
             .families
             .get_mut(&family)

@@ -1,12 +1,12 @@
 //! Webhook deliveries in the in-memory store.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
+use raidhall_protocol::UnixMillis;
 
 use super::MemoryStore;
-use super::tables::{Tables, add_duration};
+use super::tables::Tables;
 use crate::store::webhooks::{
     COUNT_MAX, EndpointProgress, EndpointRow, FailedAttempt, ParkedDelivery, ProgressUpdate,
     Replay, WebhookDeliveries,
@@ -29,15 +29,13 @@ pub(super) struct WebhookTables {
 
 impl Tables {
     fn park(&mut self, name: &str, failed: &FailedAttempt) {
-        let now = self.now();
-        let next_at = failed.retry_after.map(|again| add_duration(now, again));
         let hooks = &mut self.webhooks;
         let of = |(endpoint, parked): &&mut (String, ParkedDelivery)| {
             endpoint == name && parked.raid == failed.raid && parked.seq == failed.seq
         };
         if let Some((_, known)) = hooks.parked.values_mut().find(of) {
             known.attempts = failed.attempts;
-            known.next_at = next_at;
+            known.next_at = failed.next_at;
             known.error.clone_from(&failed.error);
             return;
         }
@@ -45,9 +43,10 @@ impl Tables {
         let FailedAttempt {
             raid,
             seq,
+            at: first_failed_at,
             attempts,
+            next_at,
             error,
-            ..
         } = failed.clone();
         let parked = ParkedDelivery {
             id: hooks.last_id,
@@ -56,7 +55,7 @@ impl Tables {
             attempts,
             next_at,
             error,
-            first_failed_at: now,
+            first_failed_at,
         };
         hooks
             .parked
@@ -148,9 +147,13 @@ impl WebhookDeliveries for MemoryStore {
         Ok(true)
     }
 
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
+    async fn due_deliveries(
+        &self,
+        name: &str,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<ParkedDelivery>> {
         let tables = self.0.lock();
-        let now = tables.now();
         let of = tables
             .webhooks
             .parked
@@ -213,13 +216,15 @@ impl WebhookDeliveries for MemoryStore {
         let mut tables = self.0.lock();
         tables.record_audit(entry);
         let error = "to be replayed".to_owned();
-        let retry_after = Some(Duration::ZERO);
+        let at = entry.at;
+        let next_at = Some(at);
         let failed = match what {
             Replay::Event(raid, seq) => vec![FailedAttempt {
                 raid,
                 seq,
+                at,
                 attempts: 0,
-                retry_after,
+                next_at,
                 error,
             }],
             Replay::Dead => {
@@ -238,8 +243,9 @@ impl WebhookDeliveries for MemoryStore {
                     FailedAttempt {
                         raid,
                         seq,
+                        at,
                         attempts: 0,
-                        retry_after,
+                        next_at,
                         error,
                     }
                 };

@@ -18,7 +18,7 @@ use crate::store::{
 
 const INSERT_AUDIT_ENTRY: &str = "
     INSERT INTO audit_log (at, actor, action, target, request_id, details)
-    VALUES (floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $1, $2, $3, $4, $5::text::jsonb)";
+    VALUES ($6, $1, $2, $3, $4, $5::text::jsonb)";
 
 const AUDIT_ENTRIES: &str = "
     SELECT id, at, actor, action, target, request_id, details::text AS details
@@ -118,6 +118,7 @@ pub(super) fn bind_audit_entry(statement: Statement, entry: &NewAuditEntry) -> S
         .bind(entry.target.clone())
         .bind(entry.request_id.clone())
         .bind(entry.details.to_string())
+        .bind(entry.at.0)
 }
 
 fn audit_row(row: &PgRow) -> sqlx::Result<AuditRow> {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use ::metrics::Gauge;
 use parking_lot::Mutex;
+use raidhall_protocol::UnixMillis;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::query::Query;
 use sqlx::{ConnectOptions, PgConnection, Postgres};
@@ -186,9 +187,14 @@ impl ConnectionPool {
     pub(super) async fn sweep(
         &self,
         operation: &'static str,
+        before: UnixMillis,
         statement: &'static str,
     ) -> Result<()> {
-        while self.fetch_count(operation, sqlx::query(statement)).await? > 0 {}
+        while self
+            .fetch_count(operation, sqlx::query(statement).bind(before.0))
+            .await?
+            > 0
+        {}
         Ok(())
     }
 

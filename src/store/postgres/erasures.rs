@@ -16,32 +16,30 @@ use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 /// Counts an account that is closed already, but changes nothing.
 const BEGIN_ERASURE: &str = "
     WITH closed AS (
-        UPDATE players SET name = $8, external_id = NULL,
-            erased_at = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint,
-            erase_due = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        UPDATE players SET name = $9, external_id = NULL, erased_at = $8, erase_due = $8
         WHERE id = $1 AND erased_at IS NULL
         RETURNING id
     ), signed_out AS (
         DELETE FROM refresh_families WHERE player = $1 AND EXISTS (SELECT FROM closed)
     ), banned AS (
         INSERT INTO bans (player, reason, by, at)
-        SELECT id, 'erased', $3, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM closed
+        SELECT id, 'erased', $3, $8 FROM closed
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
     ), noticed AS (
         INSERT INTO notices (kind, player, until)
-        SELECT 'player', id, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM closed
+        SELECT 'player', id, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond' FROM closed
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM closed
+        SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM closed
     )
     SELECT count(*) FROM players WHERE id = $1";
 
 /// Of two concurrent calls, each takes a different erasure, or one takes none.
 const TAKE_ERASURE: &str = "
-    UPDATE players SET erase_due = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1
+    UPDATE players SET erase_due = $2
     WHERE id = ANY (ARRAY(
         SELECT id FROM players
-        WHERE erase_due <= floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint
+        WHERE erase_due <= $1
         ORDER BY erase_due LIMIT 1
         FOR NO KEY UPDATE SKIP LOCKED))
     RETURNING id, erased_at";
@@ -76,7 +74,7 @@ impl Erasures for PostgresStore {
     ) -> Result<bool> {
         let statement = sqlx::query(BEGIN_ERASURE)
             .bind(i64::from(player))
-            .bind(millis(NOTICE_RETENTION));
+            .bind(entry.at.plus(millis(NOTICE_RETENTION)).0);
         let statement = bind_audit_entry(statement, entry).bind(name.to_owned());
         Ok(self
             .general_pool
@@ -85,8 +83,10 @@ impl Erasures for PostgresStore {
             > 0)
     }
 
-    async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
-        let statement = sqlx::query(TAKE_ERASURE).bind(millis(again));
+    async fn take_erasure(&self, now: UnixMillis, again: Duration) -> Result<Option<Erasure>> {
+        let statement = sqlx::query(TAKE_ERASURE)
+            .bind(now.0)
+            .bind(now.plus(millis(again)).0);
         let taken = self
             .general_pool
             .fetch_optional("take an erasure", statement, |row| {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -38,7 +38,7 @@ const LINK_IDENTITY: &str = "
 const CONSUME_PROOF: &str = "
     WITH used AS (
         INSERT INTO used_proofs (proof, until)
-        VALUES ($1, clock_timestamp() + $2::bigint * interval '1 millisecond')
+        VALUES ($1, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond')
         ON CONFLICT (proof) DO NOTHING
         RETURNING proof
     )
@@ -48,7 +48,7 @@ const CONSUME_PROOF: &str = "
 pub(super) const DELETE_EXPIRED_PROOFS: &str = "
     WITH gone AS (
         DELETE FROM used_proofs WHERE proof = ANY (ARRAY(
-            SELECT proof FROM used_proofs WHERE until < now() ORDER BY until LIMIT 1000))
+            SELECT proof FROM used_proofs WHERE until < 'epoch'::timestamptz + $1::bigint * interval '1 millisecond' ORDER BY until LIMIT 1000))
         RETURNING proof
     )
     SELECT count(*) FROM gone";
@@ -101,8 +101,10 @@ impl Identities for PostgresStore {
         }
     }
 
-    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
-        let statement = sqlx::query(CONSUME_PROOF).bind(proof).bind(millis(ttl));
+    async fn consume_proof(&self, proof: [u8; 32], now: UnixMillis, ttl: Duration) -> Result<bool> {
+        let statement = sqlx::query(CONSUME_PROOF)
+            .bind(proof)
+            .bind(now.plus(millis(ttl)).0);
         Ok(self
             .general_pool
             .fetch_count("consume a proof", statement)

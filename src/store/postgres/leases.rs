@@ -21,7 +21,7 @@ use super::connections::{ConnectionPool, Connector, Statement};
 use super::{PostgresStore, fault, identities, moderation, players};
 use crate::store::{
     GENERATION, InstanceId, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError,
-    Renewal, Result,
+    Renewal, Result, StaleLeases,
 };
 
 /// Advisory lock of this database.
@@ -32,6 +32,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the server may take to end this process's own lost session.
 const TERMINATION_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the row of an expired sign-in is kept.
+const EXPIRED_FAMILY_RETENTION_MS: i64 = 86_400_000;
 
 /// Minimum of the idle timeout of the lease's session.
 const IDLE_SESSION_MIN: Duration = Duration::from_secs(1);
@@ -63,8 +66,8 @@ const RENEW: &str = "
     WITH former AS (
         SELECT lease_until FROM instances WHERE id = $1
     ), renewed AS (
-        INSERT INTO instances (id, ws_url, release, lease_until, draining, generation)
-        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $5, $6)
+        INSERT INTO instances (id, ws_url, release, lease_until, lease_ms, draining, generation)
+        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $4, $5, $6)
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
             lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond', draining = excluded.draining
         RETURNING id
@@ -72,9 +75,17 @@ const RENEW: &str = "
     SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
         (SELECT value FROM meta WHERE key = 'lineage') AS lineage,
         COALESCE((SELECT lease_until FROM former) <= clock_timestamp(), true) AS lapsed,
-        p.id, p.ws_url, p.draining, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
+        p.id, p.ws_url, p.draining, p.lease_ms, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
+
+const OTHER_LEASES: &str = "
+    SELECT id, ws_url, draining, lease_ms, floor(extract(epoch FROM lease_until) * 1000)::bigint AS lease_until
+    FROM instances WHERE id <> $1 AND lease_until > clock_timestamp()";
+
+const END_STALE_LEASE: &str = "
+    DELETE FROM instances
+    WHERE id = $1 AND floor(extract(epoch FROM lease_until) * 1000)::bigint = $2";
 
 /// Returns nothing if a live instance would go on with states of the history that is renamed.
 /// Events that were restored from another server may carry transaction ids that this server has not
@@ -203,6 +214,7 @@ impl LeaseSession {
     ) -> Result<PgConnection, RegisterError> {
         const OPERATION: &str = "take the database's lock";
         let began = Instant::now();
+        let mut stale_leases = StaleLeases::default();
         loop {
             let acquire = sqlx::query(ACQUIRE_LOCK)
                 .bind(self.is_exclusive)
@@ -222,7 +234,34 @@ impl LeaseSession {
                 (_, Some(release)) => return Err(RegisterError::OtherGeneration { release }),
                 (false, None) => return Err(RegisterError::InUse),
             }
+            session = self
+                .end_stale_leases(session, instance, &mut stale_leases)
+                .await?;
         }
+    }
+
+    async fn end_stale_leases(
+        &self,
+        mut session: PgConnection,
+        instance: &InstanceRecord,
+        stale_leases: &mut StaleLeases,
+    ) -> Result<PgConnection> {
+        const OPERATION: &str = "end stale leases";
+        let read = sqlx::query(OTHER_LEASES).bind(instance.id.0);
+        let (rows, session_again) = self.fetch_rows(OPERATION, session, read).await?;
+        session = session_again;
+        let others = rows
+            .iter()
+            .filter_map(|row| peer(row).transpose())
+            .collect::<sqlx::Result<Vec<_>>>()
+            .map_err(|error| fault::from_sqlx(OPERATION, error))?;
+        for stale in stale_leases.observe(&others) {
+            let end = sqlx::query(END_STALE_LEASE)
+                .bind(stale.id.0)
+                .bind(stale.lease_until.0);
+            (_, session) = self.fetch_rows(OPERATION, session, end).await?;
+        }
+        Ok(session)
     }
 
     /// Renews the lease, and returns the session if it can still be used.
@@ -290,6 +329,16 @@ impl Leases for PostgresStore {
         self.lease.renew(instance, ttl).await
     }
 
+    async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()> {
+        let statement = sqlx::query(END_STALE_LEASE)
+            .bind(instance.0)
+            .bind(lease_until.0);
+        self.general_pool
+            .fetch_rows("end a stale lease", statement)
+            .await
+            .map(drop)
+    }
+
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
         self.general_pool
             .fetch_rows(
@@ -301,17 +350,22 @@ impl Leases for PostgresStore {
         Ok(())
     }
 
-    async fn maintain(&self) -> Result<MaintenanceReport> {
+    async fn maintain(&self, now: UnixMillis) -> Result<MaintenanceReport> {
+        let families_before = now.plus(-EXPIRED_FAMILY_RETENTION_MS);
         let found = self.partitions.create_missing().await?;
         delete_dead_instances(&self.general_pool).await?;
         self.general_pool
-            .sweep("delete expired sign-ins", players::DELETE_EXPIRED_FAMILIES)
+            .sweep(
+                "delete expired sign-ins",
+                families_before,
+                players::DELETE_EXPIRED_FAMILIES,
+            )
             .await?;
         self.general_pool
-            .sweep("delete notices", moderation::DELETE_EXPIRED_NOTICES)
+            .sweep("delete notices", now, moderation::DELETE_EXPIRED_NOTICES)
             .await?;
         self.general_pool
-            .sweep("delete used proofs", identities::DELETE_EXPIRED_PROOFS)
+            .sweep("delete used proofs", now, identities::DELETE_EXPIRED_PROOFS)
             .await?;
         Ok(found)
     }
@@ -389,6 +443,7 @@ fn peer(row: &PgRow) -> sqlx::Result<Option<PeerInstance>> {
         id,
         ws_url: row.try_get("ws_url")?,
         draining: row.try_get("draining")?,
+        ttl: Duration::from_millis(columns::number(row, "lease_ms")?),
         lease_until: UnixMillis(row.try_get("lease_until")?),
     }))
 }

@@ -19,16 +19,16 @@ use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBa
 const BAN: &str = "
     WITH changed AS (
         INSERT INTO bans (player, reason, by, at)
-        SELECT id, $8, $3, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint FROM players
+        SELECT id, $9, $3, $8 FROM players
         WHERE id = $1 AND erased_at IS NULL
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
         RETURNING player
     ), noticed AS (
         INSERT INTO notices (kind, player, until)
-        SELECT 'player', player, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM changed
+        SELECT 'player', player, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond' FROM changed
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM changed
+        SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM changed
     )
     SELECT count(*) FROM changed";
 
@@ -39,10 +39,10 @@ const UNBAN: &str = "
         RETURNING player
     ), noticed AS (
         INSERT INTO notices (kind, player, until)
-        SELECT 'player', player, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM changed
+        SELECT 'player', player, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond' FROM changed
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM changed
+        SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM changed
     )
     SELECT count(*) FROM changed";
 
@@ -51,10 +51,10 @@ const DISCONNECT: &str = "
         SELECT id FROM players WHERE id = $1
     ), noticed AS (
         INSERT INTO notices (kind, player, until)
-        SELECT 'disconnect', id, clock_timestamp() + $2::bigint * interval '1 millisecond' FROM found
+        SELECT 'disconnect', id, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond' FROM found
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb FROM found
+        SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM found
     )
     SELECT count(*) FROM found";
 
@@ -65,7 +65,7 @@ const BANS: &str = "
 const SIGN_OUT: &str = "
     WITH ended AS (UPDATE refresh_families SET revoked = true WHERE id = $1)
     INSERT INTO notices (kind, family, until)
-    VALUES ('family', $1, clock_timestamp() + $2::bigint * interval '1 millisecond')";
+    VALUES ('family', $1, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond')";
 
 /// `next` is the oldest transaction in flight: every notice below it has been returned or never
 /// will be committed. Notices above it that are committed already are returned again by the next
@@ -74,7 +74,7 @@ const NOTICES: &str = "
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS next, n.id, n.kind, n.player, n.family,
         floor(extract(epoch FROM n.until) * 1000)::bigint AS until, b.player IS NOT NULL AS banned
     FROM (SELECT) AS one
-    LEFT JOIN notices n ON n.tx >= $1::text::xid8 AND n.until > clock_timestamp()
+    LEFT JOIN notices n ON n.tx >= $1::text::xid8 AND n.until > 'epoch'::timestamptz + $2::bigint * interval '1 millisecond'
     LEFT JOIN bans b ON b.player = n.player
     ORDER BY n.tx, n.id";
 
@@ -82,7 +82,7 @@ const NOTICES: &str = "
 pub(super) const DELETE_EXPIRED_NOTICES: &str = "
     WITH gone AS (
         DELETE FROM notices WHERE id = ANY (ARRAY(
-            SELECT id FROM notices WHERE until < now() ORDER BY until LIMIT 1000))
+            SELECT id FROM notices WHERE until < 'epoch'::timestamptz + $1::bigint * interval '1 millisecond' ORDER BY until LIMIT 1000))
         RETURNING id
     )
     SELECT count(*) FROM gone";
@@ -129,16 +129,18 @@ impl Moderation for PostgresStore {
             .await
     }
 
-    async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
-        let statement = sqlx::query(SIGN_OUT).bind(family.0).bind(millis(ttl));
+    async fn sign_out(&self, family: FamilyId, now: UnixMillis, ttl: Duration) -> Result<()> {
+        let statement = sqlx::query(SIGN_OUT)
+            .bind(family.0)
+            .bind(now.plus(millis(ttl)).0);
         self.general_pool
             .fetch_rows("end a sign-in", statement)
             .await
             .map(drop)
     }
 
-    async fn notices(&self, after: u64) -> Result<NoticeBatch> {
-        let statement = sqlx::query(NOTICES).bind(after.to_string());
+    async fn notices(&self, after: u64, now: UnixMillis) -> Result<NoticeBatch> {
+        let statement = sqlx::query(NOTICES).bind(after.to_string()).bind(now.0);
         let rows = self
             .general_pool
             .fetch_all("read notices", statement, notice)
@@ -155,7 +157,7 @@ impl Moderation for PostgresStore {
 fn bind_moderation(statement: Statement, player: PlayerId, entry: &NewAuditEntry) -> Statement {
     let statement = statement
         .bind(i64::from(player))
-        .bind(millis(NOTICE_RETENTION));
+        .bind(entry.at.plus(millis(NOTICE_RETENTION)).0);
     bind_audit_entry(statement, entry)
 }
 

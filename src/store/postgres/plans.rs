@@ -60,7 +60,7 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
             SELECT 'app', n, 1, 1, CASE n % 2 WHEN 0 THEN n END, 'down', n FROM {numbers};
         INSERT INTO used_proofs SELECT sha256(n::text::bytea), now() FROM {numbers};
         INSERT INTO instances
-            SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour', false, 3
+            SELECT md5(n::text)::uuid, 'ws://host', '1', now() + interval '1 hour', false, 3, 3000
             FROM generate_series(1, 50, 2) AS n
             ON CONFLICT DO NOTHING;
         ANALYZE"
@@ -78,7 +78,10 @@ async fn open_store(database: &PostgresDatabase) -> PostgresStore {
     });
     let store = store.await.expect("connect");
     store.migrate(Duration::ZERO).await.expect("migrate");
-    store.maintain().await.expect("make partitions");
+    store
+        .maintain(raidhall_protocol::UnixMillis(0))
+        .await
+        .expect("make partitions");
     store
 }
 

@@ -28,13 +28,14 @@ const ACCOUNT: &str = "
         SELECT floor(extract(epoch FROM rotated_at) * 1000)::bigint AS renewed_at,
             floor(extract(epoch FROM expires_at) * 1000)::bigint AS expires_at
         FROM refresh_families
-        WHERE player = p.id AND NOT revoked AND expires_at > clock_timestamp() LIMIT $2
+        WHERE player = p.id AND NOT revoked AND expires_at > 'epoch'::timestamptz + $3::bigint * interval '1 millisecond' LIMIT $2
     ) f ON true
     WHERE p.id = $1";
 
 const CREATE_TOKEN_FAMILY: &str = "
     INSERT INTO refresh_families (id, player, current, rotated_at, expires_at)
-    VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp() + $4::bigint * interval '1 millisecond')";
+    VALUES ($1, $2, $3, 'epoch'::timestamptz + $4::bigint * interval '1 millisecond',
+        'epoch'::timestamptz + $5::bigint * interval '1 millisecond')";
 
 /// Of two concurrent calls with the same token, the second waits for the row and then finds its
 /// token to be the previous one: Postgres evaluates the conditions and the new values again on the
@@ -43,18 +44,18 @@ const ROTATE_REFRESH_TOKEN: &str = "
     UPDATE refresh_families f SET
         previous = CASE WHEN f.current = $2 THEN f.current ELSE f.previous END,
         current = CASE WHEN f.current = $2 THEN $3 ELSE f.current END,
-        rotated_at = CASE WHEN f.current = $2 THEN clock_timestamp() ELSE f.rotated_at END,
-        expires_at = clock_timestamp() + $4::bigint * interval '1 millisecond',
+        rotated_at = CASE WHEN f.current = $2 THEN 'epoch'::timestamptz + $4::bigint * interval '1 millisecond' ELSE f.rotated_at END,
+        expires_at = 'epoch'::timestamptz + $5::bigint * interval '1 millisecond',
         revoked = f.current <> $2 AND f.previous IS DISTINCT FROM $2
     FROM players p
-    WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > clock_timestamp() AND p.id = f.player
+    WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > 'epoch'::timestamptz + $4::bigint * interval '1 millisecond' AND p.id = f.player
     RETURNING f.revoked, f.current, p.id, p.name";
 
 /// Deletes a few rows at a time, so that no backlog makes a statement exceed its time limit.
 pub(super) const DELETE_EXPIRED_FAMILIES: &str = "
     WITH gone AS (
         DELETE FROM refresh_families WHERE id = ANY (ARRAY(
-            SELECT id FROM refresh_families WHERE expires_at < now() - interval '1 day'
+            SELECT id FROM refresh_families WHERE expires_at < 'epoch'::timestamptz + $1::bigint * interval '1 millisecond'
             ORDER BY expires_at LIMIT 1000))
         RETURNING id
     )
@@ -82,11 +83,12 @@ impl Accounts for PostgresStore {
             .await
     }
 
-    async fn account(&self, player: PlayerId) -> Result<Option<Account>> {
+    async fn account(&self, player: PlayerId, now: UnixMillis) -> Result<Option<Account>> {
         const OPERATION: &str = "read an account";
         let statement = sqlx::query(ACCOUNT)
             .bind(i64::from(player))
-            .bind(i64::from(SIGN_INS_MAX));
+            .bind(i64::from(SIGN_INS_MAX))
+            .bind(now.0);
         let rows = self
             .general_pool
             .fetch_all(OPERATION, statement, |row| {
@@ -107,13 +109,15 @@ impl Accounts for PostgresStore {
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
+        now: UnixMillis,
         ttl: Duration,
     ) -> Result<()> {
         let statement = sqlx::query(CREATE_TOKEN_FAMILY)
             .bind(family.0)
             .bind(i64::from(player))
             .bind(token.0)
-            .bind(millis(ttl));
+            .bind(now.0)
+            .bind(now.plus(millis(ttl)).0);
         self.general_pool
             .fetch_rows("create token family", statement)
             .await
@@ -125,13 +129,15 @@ impl Accounts for PostgresStore {
             family,
             presented,
             replacement,
+            now,
             ttl,
         } = presentation;
         let statement = sqlx::query(ROTATE_REFRESH_TOKEN)
             .bind(family.0)
             .bind(presented.0)
             .bind(replacement.0)
-            .bind(millis(ttl));
+            .bind(now.0)
+            .bind(now.plus(millis(ttl)).0);
         let rotated = self
             .general_pool
             .fetch_optional("rotate a refresh token", statement, rotation_outcome)

@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
 use super::audit::bind_audit_entry;
-use super::columns::{bigint, clamped, instance, millis, number, raid as raid_id, seq};
+use super::columns::{bigint, clamped, instance, number, raid as raid_id, seq};
 use crate::store::webhooks::{
     COUNT_MAX, EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay,
     WebhookDeliveries,
@@ -38,10 +38,9 @@ const SAVE_PROGRESS: &str = "
         DELETE FROM webhook_deliveries WHERE id = ANY ($8::bigint[]) AND EXISTS (SELECT FROM mine)
     ), parked AS (
         INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at)
-        SELECT $1, f.raid, f.seq, f.attempts, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + f.again,
-            f.error, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
-        FROM unnest($9::bigint[], $10::bigint[], $11::integer[], $12::bigint[], $13::text[])
-            AS f (raid, seq, attempts, again, error)
+        SELECT $1, f.raid, f.seq, f.attempts, f.next_at, f.error, f.at
+        FROM unnest($9::bigint[], $10::bigint[], $11::integer[], $12::bigint[], $13::text[], $14::bigint[])
+            AS f (raid, seq, attempts, next_at, error, at)
         WHERE EXISTS (SELECT FROM mine)
         ON CONFLICT (endpoint, raid_id, seq) DO UPDATE
         SET attempts = excluded.attempts, next_at = excluded.next_at, error = excluded.error
@@ -50,7 +49,7 @@ const SAVE_PROGRESS: &str = "
 
 const DUE_DELIVERIES: &str = "
     SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries
-    WHERE endpoint = $1 AND next_at <= floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint
+    WHERE endpoint = $1 AND next_at <= $3
     ORDER BY next_at LIMIT $2";
 
 const WAITING_DELIVERIES: &str = "
@@ -73,26 +72,25 @@ const ENDPOINTS: &str = "
 const REPLAY_ONE: &str = "
     WITH again AS (
         INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at)
-        SELECT $1, $2, $3, 0, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, 'to be replayed',
-            floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        SELECT $1, $2, $3, 0, $9, 'to be replayed', $9
         ON CONFLICT (endpoint, raid_id, seq) DO UPDATE SET attempts = 0, next_at = excluded.next_at
         RETURNING id
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $4, $5, $6, $7, $8::text::jsonb
+        SELECT $9, $4, $5, $6, $7, $8::text::jsonb
     )
     SELECT count(*) FROM again";
 
 const REPLAY_DEAD: &str = "
     WITH again AS (
         UPDATE webhook_deliveries
-        SET attempts = 0, next_at = floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint
+        SET attempts = 0, next_at = $8
         WHERE id = ANY (ARRAY(
             SELECT id FROM webhook_deliveries WHERE endpoint = $1 AND next_at IS NULL ORDER BY id LIMIT $2))
         RETURNING id
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $3, $4, $5, $6, $7::text::jsonb
+        SELECT $8, $3, $4, $5, $6, $7::text::jsonb
     )
     SELECT count(*) FROM again";
 
@@ -101,7 +99,7 @@ const RESUME_ENDPOINT: &str = "
         UPDATE webhook_endpoints SET paused = NULL WHERE name = $1 AND paused IS NOT NULL RETURNING name
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
-        SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, $2, $3, $4, $5, $6::text::jsonb FROM resumed
+        SELECT $7, $2, $3, $4, $5, $6::text::jsonb FROM resumed
     )
     SELECT count(*) FROM resumed";
 
@@ -193,13 +191,19 @@ impl WebhookDeliveries for PostgresStore {
             .bind(
                 failed_attempts
                     .iter()
-                    .map(|failed| failed.retry_after.map(millis))
+                    .map(|failed| failed.next_at.map(|at| at.0))
                     .collect::<Vec<_>>(),
             )
             .bind(
                 failed_attempts
                     .iter()
                     .map(|failed| failed.error.clone())
+                    .collect::<Vec<_>>(),
+            )
+            .bind(
+                failed_attempts
+                    .iter()
+                    .map(|failed| failed.at.0)
                     .collect::<Vec<_>>(),
             );
         Ok(self
@@ -209,10 +213,16 @@ impl WebhookDeliveries for PostgresStore {
             > 0)
     }
 
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
+    async fn due_deliveries(
+        &self,
+        name: &str,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<ParkedDelivery>> {
         let statement = sqlx::query(DUE_DELIVERIES)
             .bind(name.to_owned())
-            .bind(i64::from(limit));
+            .bind(i64::from(limit))
+            .bind(now.0);
         self.general_pool
             .fetch_all("read due webhook deliveries", statement, parked_delivery)
             .await

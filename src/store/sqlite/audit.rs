@@ -20,7 +20,7 @@ use crate::store::{
 statements! {
     INSERT_AUDIT_ENTRY =
         "INSERT INTO audit_log (at, actor, action, target, request_id, details) ",
-        "VALUES (", now!(), ", ?1, ?2, ?3, ?4, ?5)";
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     AUDIT_ENTRIES =
         "SELECT id, at, actor, action, target, request_id, details FROM audit_log ",
         "WHERE id > ?1 ORDER BY id LIMIT ?2";
@@ -140,6 +140,7 @@ pub(super) async fn insert_audit_entry(
     entry: &NewAuditEntry,
 ) -> Result<()> {
     let record = sqlx::query(INSERT_AUDIT_ENTRY)
+        .bind(entry.at.0)
         .bind(&entry.actor)
         .bind(entry.action)
         .bind(&entry.target)

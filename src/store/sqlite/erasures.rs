@@ -14,21 +14,21 @@ use super::fault::{failed, refused};
 use super::leases::millis;
 use super::moderation::insert_player_notice;
 use super::players::player_id;
-use super::statements::{now, statements};
+use super::statements::statements;
 use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
 statements! {
     CLOSE_ACCOUNT =
-        "UPDATE players SET name = ?2, external_id = NULL, erased_at = ", now!(), ", erase_due = ", now!(), " ",
+        "UPDATE players SET name = ?2, external_id = NULL, erased_at = ?3, erase_due = ?3 ",
         "WHERE id = ?1 AND erased_at IS NULL";
     EXISTS = "SELECT id FROM players WHERE id = ?1";
     SIGN_OUT = "DELETE FROM refresh_families WHERE player = ?1";
     BAN =
-        "INSERT INTO bans (player, reason, \"by\", at) VALUES (?1, 'erased', ?2, ", now!(), ") ",
+        "INSERT INTO bans (player, reason, \"by\", at) VALUES (?1, 'erased', ?2, ?3) ",
         "ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, \"by\" = excluded.\"by\", at = excluded.at";
     TAKE_ERASURE =
-        "UPDATE players SET erase_due = ", now!(), " + ?1 WHERE id IN ",
-        "    (SELECT id FROM players WHERE erase_due <= ", now!(), " ORDER BY erase_due LIMIT 1) ",
+        "UPDATE players SET erase_due = ?1 + ?2 WHERE id IN ",
+        "    (SELECT id FROM players WHERE erase_due <= ?1 ORDER BY erase_due LIMIT 1) ",
         "RETURNING id, erased_at";
     REWRITE_EVENTS =
         "UPDATE raid_events SET data = new.value ->> 1 FROM json_each(?2) AS new ",
@@ -37,8 +37,6 @@ statements! {
     DROP_SNAPSHOT = "DELETE FROM raid_snapshots WHERE raid_id = ?1 AND seq < ?2";
     END_ERASURE = "UPDATE players SET erase_due = NULL WHERE id = ?1";
 }
-
-/// Empties the write-ahead log, which still holds the texts that were overwritten.
 
 #[async_trait]
 impl Erasures for SqliteStore {
@@ -56,10 +54,11 @@ impl Erasures for SqliteStore {
         begin.await
     }
 
-    async fn take_erasure(&self, again: Duration) -> Result<Option<Erasure>> {
+    async fn take_erasure(&self, now: UnixMillis, again: Duration) -> Result<Option<Erasure>> {
         let take = self.writer.write("take an erasure", move |transaction| {
             Box::pin(async move {
                 let take = sqlx::query_as(TAKE_ERASURE)
+                    .bind(now.0)
                     .bind(millis(again))
                     .fetch_optional(&mut *transaction);
                 let row: Option<(i64, i64)> = take.await.map_err(failed("take an erasure"))?;
@@ -103,6 +102,7 @@ impl Erasures for SqliteStore {
             })
         });
         end.await?;
+        // The write-ahead log still holds the texts that were overwritten.
         self.writer.checkpoint().await
     }
 }
@@ -118,6 +118,7 @@ async fn begin_erasure(
     let close = sqlx::query(CLOSE_ACCOUNT)
         .bind(id)
         .bind(name)
+        .bind(entry.at.0)
         .execute(&mut *transaction);
     if close.await.map_err(&failed)?.rows_affected() == 0 {
         let found: Option<(i64,)> = sqlx::query_as(EXISTS)
@@ -132,9 +133,10 @@ async fn begin_erasure(
     let ban = sqlx::query(BAN)
         .bind(id)
         .bind(&entry.actor)
+        .bind(entry.at.0)
         .execute(&mut *transaction);
     ban.await.map_err(&failed)?;
-    insert_player_notice(transaction, "player", player).await?;
+    insert_player_notice(transaction, "player", player, entry.at).await?;
     insert_audit_entry(transaction, entry).await?;
     Ok(true)
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, UnixMillis};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
@@ -19,12 +19,12 @@ statements! {
     CREATE_WITH_IDENTITY = "INSERT INTO players (name, created_at, external_id) VALUES (?1, ", now!(), ", ?2) RETURNING id, name";
     IDENTITY = "SELECT external_id FROM players WHERE id = ?1";
     LINK = "UPDATE players SET external_id = ?2 WHERE id = ?1";
-    CONSUME_PROOF = "INSERT INTO used_proofs (proof, until) VALUES (?1, ", now!(), " + ?2) ON CONFLICT (proof) DO NOTHING";
+    CONSUME_PROOF = "INSERT INTO used_proofs (proof, until) VALUES (?1, ?2 + ?3) ON CONFLICT (proof) DO NOTHING";
     /// Deletes a few expired rows with each new one, so that they cannot pile up and no sweep is
     /// needed.
     DELETE_EXPIRED_PROOFS =
         "DELETE FROM used_proofs WHERE proof IN ",
-        "    (SELECT proof FROM used_proofs WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
+        "    (SELECT proof FROM used_proofs WHERE until <= ?1 ORDER BY until LIMIT 16)";
 }
 
 #[async_trait]
@@ -62,9 +62,9 @@ impl Identities for SqliteStore {
         link.await
     }
 
-    async fn consume_proof(&self, proof: [u8; 32], ttl: Duration) -> Result<bool> {
+    async fn consume_proof(&self, proof: [u8; 32], now: UnixMillis, ttl: Duration) -> Result<bool> {
         let consume = self.writer.write("consume a proof", move |transaction| {
-            Box::pin(consume_proof(transaction, proof, ttl))
+            Box::pin(consume_proof(transaction, proof, now, ttl))
         });
         consume.await
     }
@@ -134,15 +134,18 @@ async fn find_by_identity(
 async fn consume_proof(
     transaction: &mut SqliteConnection,
     proof: [u8; 32],
+    now: UnixMillis,
     ttl: Duration,
 ) -> Result<bool> {
     let failed = failed("consume a proof");
     sqlx::query(DELETE_EXPIRED_PROOFS)
+        .bind(now.0)
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
     let consume = sqlx::query(CONSUME_PROOF)
         .bind(proof.to_vec())
+        .bind(now.0)
         .bind(millis(ttl));
     let used = consume
         .execute(&mut *transaction)

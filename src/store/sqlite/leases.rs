@@ -23,15 +23,16 @@ const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(2);
 statements! {
     VOID_LEASES = "DELETE FROM instances";
     RENEW =
-        "INSERT INTO instances (id, ws_url, release, lease_until, draining, generation) ",
-        "VALUES (?1, ?2, ?3, ", now!(), " + ?4, ?5, ?6) ",
+        "INSERT INTO instances (id, ws_url, release, lease_until, lease_ms, draining, generation) ",
+        "VALUES (?1, ?2, ?3, ", now!(), " + ?4, ?4, ?5, ?6) ",
         "ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release, ",
         "    lease_until = excluded.lease_until, draining = excluded.draining ",
         "RETURNING lease_until - ?4, (SELECT value FROM meta WHERE key = 'lineage')";
     /// Needed although the lock excludes other processes: this process may run several instances.
     PEERS =
-        "SELECT id, ws_url, draining, lease_until FROM instances WHERE id <> ?1 AND lease_until > ?2 ORDER BY id";
+        "SELECT id, ws_url, draining, lease_ms, lease_until FROM instances WHERE id <> ?1 AND lease_until > ?2 ORDER BY id";
     END_LEASE = "DELETE FROM instances WHERE id = ?1";
+    END_STALE_LEASE = "DELETE FROM instances WHERE id = ?1 AND lease_until = ?2";
     RELEASE_ALL = "UPDATE raids SET owner = NULL WHERE owner = ?1";
     RENAME_LINEAGE = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE key = 'lineage' RETURNING value";
 }
@@ -76,6 +77,20 @@ impl Leases for SqliteStore {
         renew.await
     }
 
+    async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()> {
+        const OPERATION: &str = "end a stale lease";
+        let end = self.writer.write_first(OPERATION, move |transaction| {
+            Box::pin(async move {
+                let end = sqlx::query(END_STALE_LEASE)
+                    .bind(instance.0)
+                    .bind(lease_until.0);
+                let ended = end.execute(&mut *transaction).await;
+                ended.map(drop).map_err(failed(OPERATION))
+            })
+        });
+        end.await
+    }
+
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
         let deregister = self.writer.write_first("deregister", move |transaction| {
             Box::pin(deregister(transaction, instance))
@@ -114,11 +129,12 @@ async fn renew(
         .bind(now)
         .fetch_all(&mut *transaction)
         .await;
-    let peers: Vec<(Uuid, String, bool, i64)> = peers.map_err(failed)?;
-    let peer = |(id, ws_url, draining, lease_until)| PeerInstance {
+    let peers: Vec<(Uuid, String, bool, u32, i64)> = peers.map_err(failed)?;
+    let peer = |(id, ws_url, draining, lease_ms, lease_until)| PeerInstance {
         id: InstanceId(id),
         ws_url,
         draining,
+        ttl: Duration::from_millis(u64::from(lease_ms)),
         lease_until: UnixMillis(lease_until),
     };
     // The process holds the database's lock, so an expired lease costs it nothing.

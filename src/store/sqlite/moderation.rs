@@ -14,13 +14,13 @@ use super::audit::insert_audit_entry;
 use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::players::player_id;
-use super::statements::{now, statements};
+use super::statements::statements;
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBatch, Result};
 
 statements! {
     BAN =
-        "INSERT INTO bans (player, reason, \"by\", at) SELECT id, ?2, ?3, ", now!(), " FROM players ",
+        "INSERT INTO bans (player, reason, \"by\", at) SELECT id, ?2, ?3, ?4 FROM players ",
         "WHERE id = ?1 AND erased_at IS NULL ",
         "ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, \"by\" = excluded.\"by\", at = excluded.at";
     /// Lifts no ban of an erased account.
@@ -28,8 +28,8 @@ statements! {
         "DELETE FROM bans WHERE player = ?1 ",
         "    AND NOT EXISTS (SELECT 1 FROM players WHERE id = ?1 AND erased_at IS NOT NULL)";
     EXISTS = "SELECT id FROM players WHERE id = ?1";
-    INSERT_PLAYER_NOTICE = "INSERT INTO notices (kind, player, until) VALUES (?1, ?2, ", now!(), " + ?3)";
-    INSERT_FAMILY_NOTICE = "INSERT INTO notices (kind, family, until) VALUES ('family', ?1, ", now!(), " + ?2)";
+    INSERT_PLAYER_NOTICE = "INSERT INTO notices (kind, player, until) VALUES (?1, ?2, ?3 + ?4)";
+    INSERT_FAMILY_NOTICE = "INSERT INTO notices (kind, family, until) VALUES ('family', ?1, ?2 + ?3)";
     DELETE_FAMILY = "DELETE FROM refresh_families WHERE id = ?1";
     BANS =
         "SELECT bans.player, name, reason, \"by\", at FROM bans CROSS JOIN players ON players.id = bans.player ",
@@ -38,13 +38,13 @@ statements! {
     NOTICES =
         "SELECT notices.id, kind, notices.player, family, until, bans.player IS NOT NULL ",
         "FROM notices LEFT JOIN bans ON bans.player = notices.player ",
-        "WHERE notices.id > ?1 AND until > ", now!(), " ORDER BY notices.id";
+        "WHERE notices.id > ?1 AND until > ?2 ORDER BY notices.id";
     NEWEST_NOTICE = "SELECT coalesce(max(id), 0) FROM notices WHERE id >= ?1";
     /// Deletes a few expired rows with each new one, so that they cannot pile up and no sweep is
     /// needed. The newest row stays, so that ids never go back.
     DELETE_EXPIRED_NOTICES =
         "DELETE FROM notices WHERE id IN ",
-        "    (SELECT id FROM notices WHERE until <= ", now!(), " ORDER BY until LIMIT 16)";
+        "    (SELECT id FROM notices WHERE until <= ?1 ORDER BY until LIMIT 16)";
 }
 
 type NoticeColumns = (i64, String, Option<i64>, Option<Uuid>, i64, bool);
@@ -86,14 +86,14 @@ impl Moderation for SqliteStore {
         rows.into_iter().map(ban).collect()
     }
 
-    async fn sign_out(&self, family: FamilyId, ttl: Duration) -> Result<()> {
+    async fn sign_out(&self, family: FamilyId, now: UnixMillis, ttl: Duration) -> Result<()> {
         let sign_out = self.writer.write("end a sign-in", move |transaction| {
-            Box::pin(sign_out(transaction, family, ttl))
+            Box::pin(sign_out(transaction, family, now, ttl))
         });
         sign_out.await
     }
 
-    async fn notices(&self, after: u64) -> Result<NoticeBatch> {
+    async fn notices(&self, after: u64, now: UnixMillis) -> Result<NoticeBatch> {
         const OPERATION: &str = "read notices";
         let failed = failed(OPERATION);
         let from = i64::try_from(after).map_err(|error| refused(OPERATION, error))?;
@@ -101,6 +101,7 @@ impl Moderation for SqliteStore {
         let mut reading = self.readers.begin().await.map_err(&failed)?;
         let rows: Vec<NoticeColumns> = sqlx::query_as(NOTICES)
             .bind(from)
+            .bind(now.0)
             .fetch_all(&mut *reading)
             .await
             .map_err(&failed)?;
@@ -152,7 +153,11 @@ async fn apply_change(
     let id = i64::from(player);
     let (kind, found) = match change {
         ModerationChange::Ban(reason) => {
-            let ban = sqlx::query(BAN).bind(id).bind(reason).bind(&entry.actor);
+            let ban = sqlx::query(BAN)
+                .bind(id)
+                .bind(reason)
+                .bind(&entry.actor)
+                .bind(entry.at.0);
             (
                 "player",
                 ban.execute(&mut *transaction)
@@ -178,7 +183,7 @@ async fn apply_change(
     if !found {
         return Ok(false);
     }
-    insert_player_notice(transaction, kind, player).await?;
+    insert_player_notice(transaction, kind, player, entry.at).await?;
     insert_audit_entry(transaction, entry).await?;
     Ok(true)
 }
@@ -186,16 +191,18 @@ async fn apply_change(
 async fn sign_out(
     transaction: &mut SqliteConnection,
     family: FamilyId,
+    now: UnixMillis,
     ttl: Duration,
 ) -> Result<()> {
     let failed = failed("end a sign-in");
-    delete_expired_notices(transaction).await?;
+    delete_expired_notices(transaction, now).await?;
     let end = sqlx::query(DELETE_FAMILY)
         .bind(family.0)
         .execute(&mut *transaction);
     end.await.map_err(&failed)?;
     let notice = sqlx::query(INSERT_FAMILY_NOTICE)
         .bind(family.0)
+        .bind(now.0)
         .bind(millis(ttl));
     notice.execute(&mut *transaction).await.map_err(&failed)?;
     Ok(())
@@ -206,11 +213,13 @@ pub(super) async fn insert_player_notice(
     connection: &mut SqliteConnection,
     kind: &str,
     player: PlayerId,
+    now: UnixMillis,
 ) -> Result<()> {
-    delete_expired_notices(connection).await?;
+    delete_expired_notices(connection, now).await?;
     let notice = sqlx::query(INSERT_PLAYER_NOTICE)
         .bind(kind)
         .bind(i64::from(player))
+        .bind(now.0)
         .bind(millis(NOTICE_RETENTION));
     notice
         .execute(connection)
@@ -219,8 +228,9 @@ pub(super) async fn insert_player_notice(
         .map_err(failed("add a player notice"))
 }
 
-async fn delete_expired_notices(connection: &mut SqliteConnection) -> Result<()> {
+async fn delete_expired_notices(connection: &mut SqliteConnection, now: UnixMillis) -> Result<()> {
     let forget = sqlx::query(DELETE_EXPIRED_NOTICES)
+        .bind(now.0)
         .execute(connection)
         .await;
     forget.map(drop).map_err(failed("delete notices"))

@@ -23,23 +23,23 @@ statements! {
     EXTERNAL_ID = "SELECT external_id FROM players WHERE id = ?1";
     SIGN_INS =
         "SELECT rotated_at, expires_at FROM refresh_families ",
-        "WHERE player = ?1 AND expires_at > ", now!(), " LIMIT ?2";
+        "WHERE player = ?1 AND expires_at > ?3 LIMIT ?2";
     /// Deletes a few expired rows with each sign-in, so that they cannot pile up and no sweep is
     /// needed.
     DELETE_EXPIRED_FAMILIES =
         "DELETE FROM refresh_families WHERE id IN ",
-        "    (SELECT id FROM refresh_families WHERE expires_at <= ", now!(), " ORDER BY expires_at LIMIT 16)";
+        "    (SELECT id FROM refresh_families WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 16)";
     CREATE_TOKEN_FAMILY =
         "INSERT INTO refresh_families (id, player, current, rotated_at, expires_at) ",
-        "VALUES (?1, ?2, ?3, ", now!(), ", ", now!(), " + ?4)";
+        "VALUES (?1, ?2, ?3, ?4, ?4 + ?5)";
     FAMILY =
         "SELECT player, name, current = ?2, previous = ?2, current ",
         "FROM refresh_families JOIN players ON players.id = player ",
-        "WHERE refresh_families.id = ?1 AND expires_at > ", now!();
+        "WHERE refresh_families.id = ?1 AND expires_at > ?3";
     ROTATE_REFRESH_TOKEN =
-        "UPDATE refresh_families SET current = ?2, previous = current, rotated_at = ", now!(), ", ",
-        "    expires_at = ", now!(), " + ?3 WHERE id = ?1";
-    PROLONG = "UPDATE refresh_families SET expires_at = ", now!(), " + ?2 WHERE id = ?1";
+        "UPDATE refresh_families SET current = ?2, previous = current, rotated_at = ?3, ",
+        "    expires_at = ?3 + ?4 WHERE id = ?1";
+    PROLONG = "UPDATE refresh_families SET expires_at = ?2 + ?3 WHERE id = ?1";
     REVOKE = "DELETE FROM refresh_families WHERE id = ?1";
 }
 
@@ -72,7 +72,7 @@ impl Accounts for SqliteStore {
         }))
     }
 
-    async fn account(&self, id: PlayerId) -> Result<Option<Account>> {
+    async fn account(&self, id: PlayerId, now: UnixMillis) -> Result<Option<Account>> {
         let failed = failed("read account");
         let Some(profile) = self.player(id).await? else {
             return Ok(None);
@@ -84,6 +84,7 @@ impl Accounts for SqliteStore {
         let sign_ins = sqlx::query_as(SIGN_INS)
             .bind(i64::from(id))
             .bind(SIGN_INS_MAX)
+            .bind(now.0)
             .fetch_all(&self.readers)
             .await;
         let sign_ins: Vec<(i64, i64)> = sign_ins.map_err(&failed)?;
@@ -105,12 +106,20 @@ impl Accounts for SqliteStore {
         family: FamilyId,
         player: PlayerId,
         token: TokenHash,
+        now: UnixMillis,
         ttl: Duration,
     ) -> Result<()> {
         let begin = self
             .writer
             .write("create token family", move |transaction| {
-                Box::pin(create_token_family(transaction, family, player, token, ttl))
+                Box::pin(create_token_family(
+                    transaction,
+                    family,
+                    player,
+                    token,
+                    now,
+                    ttl,
+                ))
             });
         begin.await
     }
@@ -148,10 +157,12 @@ async fn create_token_family(
     family: FamilyId,
     player: PlayerId,
     token: TokenHash,
+    now: UnixMillis,
     ttl: Duration,
 ) -> Result<()> {
     let failed = failed("create token family");
     sqlx::query(DELETE_EXPIRED_FAMILIES)
+        .bind(now.0)
         .execute(&mut *transaction)
         .await
         .map_err(&failed)?;
@@ -159,6 +170,7 @@ async fn create_token_family(
         .bind(family.0)
         .bind(i64::from(player))
         .bind(token.0.to_vec())
+        .bind(now.0)
         .bind(millis(ttl));
     begin.execute(&mut *transaction).await.map_err(&failed)?;
     Ok(())
@@ -176,10 +188,14 @@ async fn rotate_refresh_token(
         family,
         presented: token,
         replacement: successor,
+        now,
         ttl,
     } = presentation;
     let failed = failed("rotate refresh token");
-    let find = sqlx::query_as(FAMILY).bind(family.0).bind(token.0.to_vec());
+    let find = sqlx::query_as(FAMILY)
+        .bind(family.0)
+        .bind(token.0.to_vec())
+        .bind(now.0);
     let found: Option<FamilyColumns> = find
         .fetch_optional(&mut *transaction)
         .await
@@ -192,6 +208,7 @@ async fn rotate_refresh_token(
         let rotate = sqlx::query(ROTATE_REFRESH_TOKEN)
             .bind(family.0)
             .bind(successor.0.to_vec())
+            .bind(now.0)
             .bind(millis(ttl));
         rotate.execute(&mut *transaction).await.map_err(&failed)?;
         RotationOutcome::Rotated {
@@ -202,7 +219,10 @@ async fn rotate_refresh_token(
             current: successor,
         }
     } else if is_previous == Some(true) {
-        let prolong = sqlx::query(PROLONG).bind(family.0).bind(millis(ttl));
+        let prolong = sqlx::query(PROLONG)
+            .bind(family.0)
+            .bind(now.0)
+            .bind(millis(ttl));
         prolong.execute(&mut *transaction).await.map_err(&failed)?;
         let current = <[u8; 32]>::try_from(current.as_slice());
         let current = TokenHash(current.map_err(|error| refused("rotate refresh token", error))?);

@@ -357,6 +357,7 @@ mod writing {
         }
         assert!(contains_secret());
         let entry = NewAuditEntry {
+            at: UnixMillis(0),
             actor: "1".into(),
             action: "erase",
             target: "player 1".into(),
@@ -418,6 +419,7 @@ mod writing {
     async fn the_sqlite_audit_log_refuses_updates_and_deletes() {
         let (store, _directory) = open_store().await;
         let entry = NewAuditEntry {
+            at: UnixMillis(0),
             actor: "admin:ops".into(),
             action: "ban",
             target: "player 1".into(),

@@ -8,7 +8,6 @@ use uuid::Uuid;
 use super::SqliteStore;
 use super::audit::insert_audit_entry;
 use super::fault::{failed, refused, unsigned};
-use super::leases::millis;
 use super::statements::{now, statements};
 use crate::store::webhooks::{
     COUNT_MAX, EndpointProgress, EndpointRow, FailedAttempt, ParkedDelivery, ProgressUpdate,
@@ -31,12 +30,12 @@ statements! {
     DELETE_SETTLED = "DELETE FROM webhook_deliveries WHERE id = ?1";
     PARK_DELIVERY =
         "INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at) ",
-        "VALUES (?1, ?2, ?3, ?4, ", now!(), " + ?5, ?6, ", now!(), ") ",
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ",
         "ON CONFLICT (endpoint, raid_id, seq) DO UPDATE ",
         "SET attempts = excluded.attempts, next_at = excluded.next_at, error = excluded.error";
     DUE_DELIVERIES =
         "SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries ",
-        "WHERE endpoint = ?1 AND next_at <= ", now!(), " ORDER BY next_at LIMIT ?2";
+        "WHERE endpoint = ?1 AND next_at <= ?3 ORDER BY next_at LIMIT ?2";
     WAITING_DELIVERIES =
         "SELECT id, raid_id, seq, attempts, next_at, error, first_failed_at FROM webhook_deliveries ",
         "WHERE endpoint = ?1 AND id > ?2 AND next_at IS NOT NULL ORDER BY id LIMIT ?3";
@@ -52,10 +51,10 @@ statements! {
         "FROM webhook_endpoints ORDER BY name";
     REPLAY_ONE =
         "INSERT INTO webhook_deliveries (endpoint, raid_id, seq, attempts, next_at, error, first_failed_at) ",
-        "VALUES (?1, ?2, ?3, 0, ", now!(), ", 'to be replayed', ", now!(), ") ",
+        "VALUES (?1, ?2, ?3, 0, ?4, 'to be replayed', ?4) ",
         "ON CONFLICT (endpoint, raid_id, seq) DO UPDATE SET attempts = 0, next_at = excluded.next_at";
     REPLAY_DEAD =
-        "UPDATE webhook_deliveries SET attempts = 0, next_at = ", now!(), " WHERE id IN ",
+        "UPDATE webhook_deliveries SET attempts = 0, next_at = ?3 WHERE id IN ",
         "    (SELECT id FROM webhook_deliveries WHERE endpoint = ?1 AND next_at IS NULL ORDER BY id LIMIT ?2)";
     RESUME_ENDPOINT = "UPDATE webhook_endpoints SET paused = NULL WHERE name = ?1 AND paused IS NOT NULL";
 }
@@ -137,10 +136,16 @@ impl WebhookDeliveries for SqliteStore {
         note.await
     }
 
-    async fn due_deliveries(&self, name: &str, limit: u32) -> Result<Vec<ParkedDelivery>> {
+    async fn due_deliveries(
+        &self,
+        name: &str,
+        now: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<ParkedDelivery>> {
         let due = sqlx::query_as(DUE_DELIVERIES)
             .bind(name)
             .bind(limit)
+            .bind(now.0)
             .fetch_all(&self.readers);
         parked_deliveries(due.await.map_err(failed("read due webhook deliveries"))?)
     }
@@ -281,8 +286,9 @@ async fn park_delivery(
     let FailedAttempt {
         raid,
         seq,
+        at,
         attempts,
-        retry_after: again,
+        next_at,
         error,
     } = failed_try;
     let seq = i64::try_from(seq.0).map_err(|error| refused(OPERATION, error))?;
@@ -290,8 +296,11 @@ async fn park_delivery(
         .bind(name)
         .bind(i64::from(*raid))
         .bind(seq)
-        .bind(attempts);
-    let park = park.bind(again.map(millis)).bind(error).execute(connection);
+        .bind(attempts)
+        .bind(next_at.map(|at| at.0))
+        .bind(error)
+        .bind(at.0)
+        .execute(connection);
     park.await.map(drop).map_err(failed(OPERATION))
 }
 
@@ -312,7 +321,8 @@ async fn replay_deliveries(
                 .bind(seq)
         }
         Replay::Dead => sqlx::query(REPLAY_DEAD).bind(name).bind(COUNT_MAX),
-    };
+    }
+    .bind(entry.at.0);
     let count = replay
         .execute(&mut *transaction)
         .await

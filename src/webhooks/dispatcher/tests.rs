@@ -36,7 +36,12 @@ fn spawn_dispatcher_of(store: &Faulty<MemoryStore>, instance: InstanceId) -> Joi
         previous_signing_key: None,
         event_kinds: WebhookEventKind::ALL.to_vec(),
     };
-    let dispatcher = WebhookDispatcher::new(endpoint, Arc::new(store.clone()), instance);
+    let dispatcher = WebhookDispatcher::new(
+        endpoint,
+        Arc::new(store.clone()),
+        instance,
+        Arc::new(Clock::new(UnixMillis(0))),
+    );
     TaskTracker::new().spawn(dispatcher.run(CancellationToken::new()))
 }
 

@@ -21,7 +21,7 @@ async fn sign_in(store: &dyn Store, ttl: Duration) -> (FamilyId, SignedInPlayer)
     let family = new_family();
     let id = create_player(store, "Ada").await;
     store
-        .create_token_family(family, id, token_hash(1), ttl)
+        .create_token_family(family, id, token_hash(1), NOW, ttl)
         .await
         .expect("begin");
     (
@@ -53,21 +53,23 @@ pub(super) async fn rotate(
     from: u8,
     to: u8,
 ) -> RotationOutcome {
-    rotate_for(store, family, from, to, LONG_TTL).await
+    rotate_at(store, family, from, to, NOW).await
 }
 
-async fn rotate_for(
+/// Rotates a token at `now`; the next one is valid for [`LONG_TTL`].
+async fn rotate_at(
     store: &dyn Store,
     family: FamilyId,
     from: u8,
     to: u8,
-    ttl: Duration,
+    now: UnixMillis,
 ) -> RotationOutcome {
     let presentation = RotationRequest {
         family,
         presented: token_hash(from),
         replacement: token_hash(to),
-        ttl,
+        now,
+        ttl: LONG_TTL,
     };
     store
         .rotate_refresh_token(presentation)
@@ -157,10 +159,15 @@ pub async fn a_forged_token_revokes_the_family(store: &dyn Store) {
     assert_eq!(rotate(store, family, 1, 2).await, RotationOutcome::Unknown);
 }
 
+/// The time at which a token that was issued at [`NOW`] for [`LONG_TTL`] expires.
+const EXPIRY: UnixMillis = NOW.plus(LONG_TTL.as_millis() as i64);
+
 pub async fn an_expired_family_is_unknown(store: &dyn Store) {
-    let (family, _) = sign_in(store, SHORT_TTL).await;
-    wait_until(store, database_now(store).await.plus(2)).await;
-    assert_eq!(rotate(store, family, 1, 2).await, RotationOutcome::Unknown);
+    let (family, _) = sign_in(store, LONG_TTL).await;
+    assert_eq!(
+        rotate_at(store, family, 1, 2, EXPIRY).await,
+        RotationOutcome::Unknown
+    );
     assert_eq!(
         rotate(store, self::new_family(), 1, 2).await,
         RotationOutcome::Unknown
@@ -168,23 +175,30 @@ pub async fn an_expired_family_is_unknown(store: &dyn Store) {
 }
 
 pub async fn rotating_prolongs_a_family(store: &dyn Store) {
-    let ttl = Duration::from_millis(1_000);
-    let (family, rotated) = sign_in(store, ttl).await;
-    let begun = database_now(store).await;
-    assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
-    wait_until(store, begun.plus(1_000)).await;
-    assert_eq!(rotate(store, family, 2, 3).await, rotated.rotated_to(3));
+    let (family, rotated) = sign_in(store, LONG_TTL).await;
+    let before = EXPIRY.plus(-1);
+    assert_eq!(
+        rotate_at(store, family, 1, 2, before).await,
+        rotated.rotated_to(2)
+    );
+    assert_eq!(
+        rotate_at(store, family, 2, 3, EXPIRY).await,
+        rotated.rotated_to(3)
+    );
 }
 
 pub async fn a_repeat_prolongs_a_family(store: &dyn Store) {
-    let ttl = Duration::from_millis(1_000);
-    let (family, rotated) = sign_in(store, ttl).await;
-    let first = rotate_for(store, family, 1, 2, ttl).await;
-    assert_eq!(first, rotated.rotated_to(2));
-    let begun = database_now(store).await;
+    let (family, rotated) = sign_in(store, LONG_TTL).await;
     assert_eq!(rotate(store, family, 1, 2).await, rotated.rotated_to(2));
-    wait_until(store, begun.plus(1_000)).await;
-    assert_eq!(rotate(store, family, 2, 3).await, rotated.rotated_to(3));
+    let before = EXPIRY.plus(-1);
+    assert_eq!(
+        rotate_at(store, family, 1, 2, before).await,
+        rotated.rotated_to(2)
+    );
+    assert_eq!(
+        rotate_at(store, family, 2, 3, EXPIRY).await,
+        rotated.rotated_to(3)
+    );
 }
 
 pub async fn families_are_independent(store: &dyn Store) {
@@ -208,7 +222,7 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
         let family = FamilyId(Uuid::now_v7());
         let token = TokenHash([token; 32]);
         store
-            .create_token_family(family, player, token, ttl)
+            .create_token_family(family, player, token, NOW, ttl)
             .await
             .expect("begin");
         if token == TokenHash([4; 32]) {
@@ -219,9 +233,9 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
         store.link_identity(ada, "host:7").await.expect("link"),
         LinkOutcome::Linked
     );
-    wait_until(store, database_now(store).await.plus(2)).await;
+    let now = NOW.plus(2);
     let account = store
-        .account(ada)
+        .account(ada, now)
         .await
         .expect("read account")
         .expect("an account");
@@ -233,7 +247,6 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
         (account.external_id.as_deref(), account.sign_ins.len()),
         (Some("host:7"), 2)
     );
-    let now = database_now(store).await;
     assert!(
         account
             .sign_ins
@@ -241,7 +254,10 @@ pub async fn an_account_export_lists_the_renewable_sign_ins(store: &dyn Store) {
             .all(|one| one.renewed_at <= now && one.expires_at > now)
     );
     assert_eq!(
-        store.account(player(12_345)).await.expect("read account"),
+        store
+            .account(player(12_345), NOW)
+            .await
+            .expect("read account"),
         None
     );
 }

@@ -10,6 +10,7 @@ pub async fn the_audit_log_keeps_every_entry_in_order(store: &dyn Store) {
     let details = json!({"reason": "it's \"that\" é🔥\\", "n": [1, null, {"deep": true}]});
     for target in ["raid 1", "raid 2", "raid 3"] {
         let entry = NewAuditEntry {
+            at: NOW,
             actor: "service:shop".into(),
             action: "end_raid",
             target: target.into(),

@@ -20,6 +20,7 @@ fn audit_entry(action: &'static str) -> NewAuditEntry {
     let target = "player 5".into();
     let request_id = "r-1".into();
     NewAuditEntry {
+        at: NOW,
         actor,
         action,
         target,
@@ -38,7 +39,7 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
     let family = FamilyId(Uuid::now_v7());
     let token = TokenHash([1; 32]);
     store
-        .create_token_family(family, ada, token, LONG_TTL)
+        .create_token_family(family, ada, token, NOW, LONG_TTL)
         .await
         .expect("signed in");
     assert!(
@@ -75,7 +76,7 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
     );
     assert_eq!(
         store
-            .account(ada)
+            .account(ada, NOW)
             .await
             .expect("account")
             .expect("a row")
@@ -103,7 +104,7 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
             .await
             .expect("ban")
     );
-    let notices = store.notices(0).await.expect("notices").notices;
+    let notices = store.notices(0, NOW).await.expect("notices").notices;
     let banned = Notice::BanChanged {
         player: ada,
         banned: true,
@@ -139,7 +140,10 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
 
 pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(store: &dyn Store) {
     assert_eq!(
-        store.take_erasure(LONG_TTL).await.expect("take erasure"),
+        store
+            .take_erasure(NOW, LONG_TTL)
+            .await
+            .expect("take erasure"),
         None
     );
     let ada = create_player(store, "Ada").await;
@@ -154,13 +158,16 @@ pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(s
         let Erasure {
             player: taken,
             begun_at,
-        } = take_erasure(store, again).await;
+        } = take_erasure(store, NOW, again).await;
         assert_eq!(taken, player);
-        assert!(begun_at <= database_now(store).await);
+        assert_eq!(begun_at, NOW);
         store.end_erasure(ada).await.expect("ended");
     }
     assert_eq!(
-        store.take_erasure(LONG_TTL).await.expect("take erasure"),
+        store
+            .take_erasure(NOW, LONG_TTL)
+            .await
+            .expect("take erasure"),
         None,
         "one is ended, another instance has taken the other"
     );
@@ -171,34 +178,29 @@ pub async fn an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time(s
             .await
             .expect("begun")
     );
-    for _ in 0..3 {
+    for later in 0..3 {
         assert_eq!(
-            take_erasure(store, SHORT_TTL).await.player,
+            take_erasure(store, NOW.plus(later), SHORT_TTL).await.player,
             cal,
             "the instance that took it may have died"
         );
-        sleep(Duration::from_millis(2)).await;
     }
-    let both = tokio::join!(store.take_erasure(LONG_TTL), store.take_erasure(LONG_TTL));
+    let now = NOW.plus(3);
+    let both = tokio::join!(
+        store.take_erasure(now, LONG_TTL),
+        store.take_erasure(now, LONG_TTL)
+    );
     let one = both.0.expect("take erasure");
     let other = both.1.expect("take erasure");
     assert!(one.is_some() != other.is_some(), "{one:?} {other:?}");
 }
 
-async fn take_erasure(store: &dyn Store, again: Duration) -> Erasure {
+async fn take_erasure(store: &dyn Store, now: UnixMillis, again: Duration) -> Erasure {
     store
-        .take_erasure(again)
+        .take_erasure(now, again)
         .await
         .expect("take erasure")
         .expect("one is due")
-}
-
-async fn database_now(store: &dyn Store) -> UnixMillis {
-    store
-        .renew(&register_instance(store).await, LONG_TTL)
-        .await
-        .expect("renew")
-        .now
 }
 
 pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn Store) {

@@ -98,15 +98,19 @@ pub async fn one_of_two_concurrent_links_of_an_identity_succeeds(store: &dyn Sto
 }
 
 pub async fn a_proof_is_accepted_once_until_it_expires(store: &dyn Store) {
-    let used = async |proof: u8, ttl| store.consume_proof([proof; 32], ttl).await.expect("use");
-    assert!(used(1, LONG_TTL).await);
-    assert!(!used(1, LONG_TTL).await);
-    assert!(used(2, LONG_TTL).await);
+    let used_at = async |proof: u8, now| {
+        let used = store.consume_proof([proof; 32], now, LONG_TTL).await;
+        used.expect("use")
+    };
+    let used = async |proof| used_at(proof, NOW).await;
+    assert!(used(1).await);
+    assert!(!used(1).await);
+    assert!(used(2).await);
     let both = tokio::join!(
-        store.consume_proof([3; 32], LONG_TTL),
-        store.consume_proof([3; 32], LONG_TTL)
+        store.consume_proof([3; 32], NOW, LONG_TTL),
+        store.consume_proof([3; 32], NOW, LONG_TTL)
     );
     let both = [both.0.expect("use"), both.1.expect("use")];
     assert!(both[0] != both[1], "one of two concurrent uses succeeds");
-    assert!(!used(1, LONG_TTL).await);
+    assert!(!used(1).await);
 }

@@ -154,6 +154,39 @@ pub async fn a_peer_whose_lease_has_run_out_is_gone_until_it_renews(store: &dyn 
     assert!(ids(&renew_and_list_peers(store, &watcher).await).contains(&sleeper.id));
 }
 
+pub async fn a_stale_lease_is_ended_unless_it_was_renewed(store: &dyn Store) {
+    let watcher = register_instance(store).await;
+    let dead = register_instance(store).await;
+    let raid = create_raid(store, 1, &dead, create_player(store, "Ada").await)
+        .await
+        .raid;
+    let seen = renew_and_list_peers(store, &watcher).await.remove(0);
+    assert_eq!((seen.id, seen.ttl), (dead.id, LONG_TTL));
+    let earlier = seen.lease_until.plus(-1);
+    let end = async |until| {
+        let end = store.end_stale_lease(dead.id, until).await;
+        end.expect("end a stale lease");
+    };
+    end(earlier).await;
+    assert_eq!(
+        ids(&renew_and_list_peers(store, &watcher).await),
+        [dead.id],
+        "it was renewed since"
+    );
+    end(seen.lease_until).await;
+    assert_eq!(renew_and_list_peers(store, &watcher).await, []);
+    let claims = store.claim(&[raid], watcher.id).await.expect("claim");
+    assert!(
+        matches!(claims[..], [ClaimOutcome::Acquired(_)]),
+        "{claims:?}"
+    );
+    let renewal = store.renew(&dead, LONG_TTL).await.expect("renew");
+    assert!(
+        renewal.lapsed || store.has_exclusive_lock(),
+        "an instance that was not dead learns of it"
+    );
+}
+
 pub async fn a_draining_peer_is_listed_as_draining(store: &dyn Store) {
     let watcher = register_instance(store).await;
     let leaving = register_instance(store).await;

@@ -10,6 +10,7 @@ use crate::history::player;
 
 fn audit_entry(action: &'static str) -> NewAuditEntry {
     NewAuditEntry {
+        at: NOW,
         actor: "admin:ops".into(),
         action,
         target: "player 1".into(),
@@ -20,7 +21,7 @@ fn audit_entry(action: &'static str) -> NewAuditEntry {
 
 /// Returns the notices after a cursor, and where the next poll continues.
 async fn read_notices(store: &dyn Store, after: u64) -> (Vec<Notice>, u64) {
-    let notices = store.notices(after).await.expect("notices");
+    let notices = store.notices(after, NOW).await.expect("notices");
     (
         notices
             .notices
@@ -151,8 +152,8 @@ pub async fn notices_resume_at_their_cursor(store: &dyn Store) {
     assert_eq!(first, [Notice::Disconnect(ada)]);
     // Other tests' transactions may hold the cursor back: a notice may be returned again, under the
     // same number.
-    let again = store.notices(next).await.expect("notices").notices;
-    let known = store.notices(start).await.expect("notices").notices;
+    let again = store.notices(next, NOW).await.expect("notices").notices;
+    let known = store.notices(start, NOW).await.expect("notices").notices;
     assert!(
         again.iter().all(|notice| known.contains(notice)),
         "{again:?}"
@@ -163,7 +164,7 @@ pub async fn notices_resume_at_their_cursor(store: &dyn Store) {
             .await
             .expect("disconnect")
     );
-    let later = store.notices(next).await.expect("notices").notices;
+    let later = store.notices(next, NOW).await.expect("notices").notices;
     let fresh = later
         .iter()
         .filter(|notice| !known.contains(notice))
@@ -177,12 +178,18 @@ pub async fn a_sign_out_ends_the_family_and_is_announced_until_tokens_expire(sto
     let id = create_player(store, "Ada").await;
     for family in [family, other] {
         store
-            .create_token_family(family, id, TokenHash([1; 32]), LONG_TTL)
+            .create_token_family(family, id, TokenHash([1; 32]), NOW, LONG_TTL)
             .await
             .expect("begin");
     }
-    store.sign_out(family, LONG_TTL).await.expect("sign out");
-    store.sign_out(family, LONG_TTL).await.expect("once more");
+    store
+        .sign_out(family, NOW, LONG_TTL)
+        .await
+        .expect("sign out");
+    store
+        .sign_out(family, NOW, LONG_TTL)
+        .await
+        .expect("once more");
     assert_eq!(rotate(store, family, 1, 2).await, RotationOutcome::Unknown);
     assert!(matches!(
         rotate(store, other, 1, 2).await,
@@ -194,13 +201,9 @@ pub async fn a_sign_out_ends_the_family_and_is_announced_until_tokens_expire(sto
         |notice: &Notice| matches!(notice, Notice::SignedOut { family: of, .. } if *of == family);
     assert!(notices.iter().all(of_family), "{notices:?}");
 
-    store.sign_out(other, SHORT_TTL).await.expect("sign out");
-    let now = store
-        .renew(&instance(), SHORT_TTL)
-        .await
-        .expect("renew")
-        .now;
-    wait_until(store, now.plus(5)).await;
+    let earlier = NOW.plus(-1);
+    let sign_out = store.sign_out(other, earlier, SHORT_TTL);
+    sign_out.await.expect("sign out");
     assert_eq!(
         read_notices(store, 0).await.0.len(),
         2,

@@ -17,6 +17,7 @@ fn audit_entry() -> NewAuditEntry {
     let target = "webhook app".into();
     let request_id = "r-1".into();
     NewAuditEntry {
+        at: NOW,
         actor,
         action: "replay_webhooks",
         target,
@@ -37,8 +38,9 @@ fn failed_attempt(of: u64, seq: u64, attempts: u32, again: Option<Duration>) -> 
     FailedAttempt {
         raid: raid(of),
         seq: Seq(seq),
+        at: NOW,
         attempts,
-        retry_after: again,
+        next_at: again.map(|delay| NOW.plus(delay.as_millis() as i64)),
         error: format!("try {attempts}"),
     }
 }
@@ -177,15 +179,16 @@ pub async fn a_failed_delivery_is_retried_when_due_and_finally_abandoned(store: 
         )
         .await
     );
-    sleep(SHORT_TTL * 5).await;
-    let due = store.due_deliveries(APP, 10).await.expect("due");
+    assert_eq!(store.due_deliveries(APP, NOW, 10).await.expect("due"), []);
+    let now = NOW.plus(1);
+    let due = store.due_deliveries(APP, now, 10).await.expect("due");
     assert_eq!(
         due.iter()
             .map(|one| (one.raid, one.seq, one.attempts))
             .collect::<Vec<_>>(),
         [(raid(1), Seq(2), 1)]
     );
-    assert_eq!(store.due_deliveries("crm", 10).await.expect("due"), []);
+    assert_eq!(store.due_deliveries("crm", now, 10).await.expect("due"), []);
     let dead = store
         .parked_deliveries(APP, true, 0, 10)
         .await
@@ -238,7 +241,7 @@ pub async fn a_failed_delivery_is_retried_when_due_and_finally_abandoned(store: 
         (2, 2, "try 2")
     );
     assert_eq!(waiting[1].first_failed_at, due[0].first_failed_at);
-    assert_eq!(store.due_deliveries(APP, 10).await.expect("due"), []);
+    assert_eq!(store.due_deliveries(APP, now, 10).await.expect("due"), []);
     assert!(
         save_progress(
             store,
@@ -296,7 +299,7 @@ pub async fn an_operator_replays_deliveries_and_resumes_a_paused_endpoint(store:
             1
         );
     }
-    let due = store.due_deliveries(APP, 10).await.expect("due");
+    let due = store.due_deliveries(APP, NOW, 10).await.expect("due");
     let mut places: Vec<_> = due
         .iter()
         .map(|one| (one.raid, one.seq, one.attempts))

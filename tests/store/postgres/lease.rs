@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{
     connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
 };
-use crate::conformance::{LONG_TTL, register_instance};
+use crate::conformance::{LONG_TTL, NOW, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::instance;
 
@@ -178,7 +178,7 @@ async fn a_live_instance_of_another_generation_is_waited_for() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let other = "INSERT INTO instances VALUES
-        (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 second', false, 2)";
+        (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 second', false, 2, 3000)";
     connect(&database).await.execute(other).await.expect(other);
     assert_other_generation(store.register(&instance(), LONG_TTL, SHORT).await);
     assert_other_generation(store.migrate(SHORT).await);
@@ -194,7 +194,7 @@ async fn an_exclusive_instance_waits_for_former_leases_to_run_out() {
     let mut session = connect(&database).await;
     let lease = format!(
         "INSERT INTO instances VALUES
-        (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second', false, {GENERATION})"
+        (gen_random_uuid(), '', '', clock_timestamp() + interval '1 second', false, {GENERATION}, 3000)"
     );
     session
         .execute(AssertSqlSafe(lease))
@@ -323,19 +323,19 @@ async fn maintenance_deletes_only_long_expired_rows() {
     let mut session = connect(&database).await;
     session
         .execute(
-            "INSERT INTO instances SELECT gen_random_uuid(), '', '', now() - n * interval '10 hours', false, 3
+            "INSERT INTO instances SELECT gen_random_uuid(), '', '', now() - n * interval '10 hours', false, 3, 3000
                 FROM generate_series(1, 4) AS n;
             INSERT INTO players (name, created_at) VALUES ('Ada', 0);
             INSERT INTO refresh_families
-                SELECT gen_random_uuid(), 1, '', NULL, now(), now() - n * interval '1 minute'
+                SELECT gen_random_uuid(), 1, '', NULL, now(), '2026-01-01Z'::timestamptz - n * interval '1 minute'
                 FROM generate_series(1, 5000) AS n",
         )
         .await
         .expect("insert");
-    store.maintain().await.expect("maintain");
+    store.maintain(NOW).await.expect("maintain");
     let left: (i64, i64) = sqlx::query_as(LEFT)
         .fetch_one(&mut session)
         .await
         .expect("count");
-    assert_eq!(left, (1 + 2, 1_439)); // rows that expired less than a day ago
+    assert_eq!(left, (1 + 2, 1_440)); // rows that expired less than a day ago
 }

@@ -5,7 +5,7 @@ use sqlx::Executor;
 use uuid::Uuid;
 
 use super::{connect, open, open_uncommitted};
-use crate::conformance::{LONG_TTL, SHORT_TTL, create_player};
+use crate::conformance::{LONG_TTL, NOW, SHORT_TTL, create_player};
 use crate::database::PostgresDatabase;
 
 #[tokio::test]
@@ -19,9 +19,12 @@ async fn a_notice_that_commits_late_is_not_missed() {
         late.0
     );
     let mut session = open_uncommitted(&database, &insert).await;
-    store.sign_out(early, LONG_TTL).await.expect("sign out");
+    store
+        .sign_out(early, NOW, LONG_TTL)
+        .await
+        .expect("sign out");
     let read_notices = async |after| {
-        let notices = store.notices(after).await.expect("notices");
+        let notices = store.notices(after, NOW).await.expect("notices");
         let families = notices
             .notices
             .into_iter()
@@ -54,6 +57,7 @@ async fn the_postgres_audit_log_refuses_updates_and_deletes() {
     let store = open(&database).await;
     let ada = create_player(store.as_ref(), "Ada").await;
     let entry = NewAuditEntry {
+        at: NOW,
         actor: "admin:ops".into(),
         action: "ban",
         target: format!("player {ada}"),

@@ -8,7 +8,7 @@ use raidhall_protocol::Seq;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
-use crate::conformance::{commit, create_player, register_instance};
+use crate::conformance::{NOW, commit, create_player, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::{History, joined, raid, raid_created, said};
 
@@ -50,7 +50,7 @@ async fn row_count(database: &PostgresDatabase, table: &str) -> i64 {
 async fn partitions_are_created_for_this_month_and_three_more() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    let made = store.maintain().await.expect("maintain");
+    let made = store.maintain(NOW).await.expect("maintain");
     assert_eq!(
         made,
         MaintenanceReport {
@@ -59,7 +59,7 @@ async fn partitions_are_created_for_this_month_and_three_more() {
         }
     );
     assert_eq!(
-        store.maintain().await.expect("maintain"),
+        store.maintain(NOW).await.expect("maintain"),
         MaintenanceReport::default()
     );
 
@@ -78,7 +78,7 @@ async fn registering_an_instance_creates_partitions() {
     let store = open(&database).await;
     register_instance(&*store).await;
     assert_eq!(
-        store.maintain().await.expect("maintain"),
+        store.maintain(NOW).await.expect("maintain"),
         MaintenanceReport::default()
     );
 }
@@ -88,7 +88,7 @@ async fn processes_that_start_together_create_each_partition_once() {
     let database = PostgresDatabase::create().await;
     let one = open(&database).await;
     let other = open(&database).await;
-    let (one, other) = tokio::join!(one.maintain(), other.maintain());
+    let (one, other) = tokio::join!(one.maintain(NOW), other.maintain(NOW));
     let one = one.expect("maintain");
     let other = other.expect("maintain");
     assert_eq!(one.partitions_created + other.partitions_created, 4);
@@ -103,7 +103,7 @@ async fn a_partition_has_every_index_of_the_ledger() {
             WHERE i.inhparent = p.indexrelid AND c.relname NOT LIKE '%default%')";
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
-    store.maintain().await.expect("maintain");
+    store.maintain(NOW).await.expect("maintain");
     let mut session = connect(&database).await;
     let difference: i64 = sqlx::query_scalar(DIFFERENCE)
         .fetch_one(&mut session)
@@ -125,7 +125,7 @@ async fn events_without_a_partition_are_kept_by_the_default_one_and_counted() {
         CommitOutcome::Committed
     );
 
-    let found = store.maintain().await.expect("maintain");
+    let found = store.maintain(NOW).await.expect("maintain");
     assert_eq!(
         found,
         MaintenanceReport {
@@ -150,7 +150,7 @@ async fn a_month_with_events_in_the_default_partition_stays_there() {
     let store = open(&database).await;
     let mut history = create_raid_in_month(&store, this_month(&database).await).await;
 
-    let found = store.maintain().await.expect("maintain");
+    let found = store.maintain(NOW).await.expect("maintain");
     assert_eq!(
         found,
         MaintenanceReport {
@@ -221,7 +221,7 @@ async fn commits_continue_while_attaching_a_partition_waits() {
     let reading = open_uncommitted(&database, "SELECT FROM raid_events_default").await;
     let maintaining = {
         let store = Arc::clone(&store);
-        tokio::spawn(async move { store.maintain().await })
+        tokio::spawn(async move { store.maintain(NOW).await })
     };
     let mut commits_meanwhile = 0;
     while !maintaining.is_finished() {
@@ -242,7 +242,11 @@ async fn commits_continue_while_attaching_a_partition_waits() {
 
     reading.close().await.expect("close");
     assert_eq!(
-        store.maintain().await.expect("maintain").partitions_created,
+        store
+            .maintain(NOW)
+            .await
+            .expect("maintain")
+            .partitions_created,
         4
     );
     assert_eq!(
