@@ -52,6 +52,9 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The origins whose pages may call the API, besides the server's own.
     pub allowed_origins: OriginPolicy,
+    /// The values of `Host` that are served; all if empty. The health checks of load balancers are
+    /// served under any.
+    pub hosts: Vec<String>,
     /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: TrustedProxies,
     /// Guest sign-ins from one client address; ten times as many token refreshes.

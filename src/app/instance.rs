@@ -193,7 +193,7 @@ impl Instance {
             erasure_requested: Arc::clone(&erasure_requested),
             webhook_endpoints: config.webhooks.endpoints.clone(),
             ws_url: record.ws_url.clone(),
-            rate_limits: RateLimits::new(&config.http, shared_limits),
+            rate_limits: RateLimits::new(&config.http, shared_limits, &held_lease.lineage),
             export_permits: ExportPermits::default(),
         };
         let router = http::build_router(state, &config.http, sockets.router());

@@ -39,6 +39,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("limits.write_stall_ms", 10..=600_000),
     ("limits.body_bytes", 1024..=16 * MIB),
     ("limits.header_timeout_ms", 10..=600_000),
+    ("limits.keep_alive_ms", 10..=600_000),
     ("limits.body_timeout_ms", 10..=600_000),
     ("limits.request_timeout_ms", 10..=600_000),
     ("raid.idle_timeout_ms", 1..=DAY_MS),

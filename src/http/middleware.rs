@@ -2,10 +2,11 @@
 //! a span; its response gets the common error body, the common headers, a metric and a log line.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, HOST, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -41,6 +42,10 @@ pub(super) fn apply_middleware(router: Router, options: &Options) -> Router {
         ))
         .layer(options.allowed_origins.cors_layer())
         .layer(from_fn_with_state(
+            Arc::<[String]>::from(options.hosts.clone()),
+            refuse_other_hosts,
+        ))
+        .layer(from_fn_with_state(
             options.trusted_proxies.clone(),
             process_request,
         ))
@@ -61,6 +66,25 @@ async fn enforce_request_timeout(
 ) -> Response {
     let answered = tokio::time::timeout(limit, next.run(request)).await;
     answered.unwrap_or_else(|_| ErrorResponse::from(Error::Unavailable).into_response())
+}
+
+/// Refuses requests to other hosts than those that are served: a page whose own name was made to
+/// lead to this address (DNS rebinding).
+async fn refuse_other_hosts(
+    State(hosts): State<Arc<[String]>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    let is_served = |host: &str| hosts.iter().any(|served| served.eq_ignore_ascii_case(host));
+    let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
+    if hosts.is_empty() || is_probe || host.is_some_and(is_served) {
+        return next.run(request).await;
+    }
+    ErrorResponse::malformed("The Host of this request is not in server.hosts").into_response()
 }
 
 async fn process_request(

@@ -35,21 +35,14 @@ impl OriginPolicy {
     }
 
     /// Whether a WebSocket may be opened: by a client without an `Origin`, which is not a page, by
-    /// the server's own pages, and by pages of allowed origins.
+    /// the server's own pages, and by pages of allowed origins. No browser sends several origins.
     pub fn is_allowed(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(ORIGIN) else {
-            return true;
+        let is_listed = || {
+            let mut origins = headers.get_all(ORIGIN).iter();
+            let origin = origins.next().and_then(|origin| origin.to_str().ok());
+            origins.next().is_none() && origin.is_some_and(|origin| self.allows(origin))
         };
-        let Ok(origin) = origin.to_str() else {
-            return false;
-        };
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-        // The scheme is not compared: behind a proxy that terminates TLS it is unknown here.
-        let own = origin
-            .split_once("://")
-            .zip(host)
-            .is_some_and(|((_, from), host)| from.eq_ignore_ascii_case(host));
-        own || self.allows(origin)
+        is_own_or_no_page(headers) || is_listed()
     }
 
     /// Returns the layer that answers preflight requests and adds CORS headers for allowed origins.
@@ -81,6 +74,21 @@ impl OriginPolicy {
             ])
             .max_age(PREFLIGHT_AGE_MAX)
     }
+}
+
+/// Whether a request comes from one of the server's own pages, or from no page: it has no `Origin`.
+/// The scheme is not compared: behind a proxy that terminates TLS it is unknown here.
+pub(super) fn is_own_or_no_page(headers: &HeaderMap) -> bool {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(origin) = origins.next() else {
+        return true;
+    };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    origins.next().is_none()
+        && origin
+            .zip(host)
+            .is_some_and(|((_, origin), host)| origin.eq_ignore_ascii_case(host))
 }
 
 impl<'de> Deserialize<'de> for OriginPolicy {
@@ -140,6 +148,22 @@ mod tests {
             exact: vec!["https://play.example".into()],
         };
         policy.is_allowed(&headers)
+    }
+
+    #[test]
+    fn a_request_with_several_origins_is_refused() {
+        let own = "https://raid.example";
+        for (first, second) in [(own, own), (own, "https://evil.example")] {
+            let mut headers = HeaderMap::new();
+            headers.append(ORIGIN, first.parse().expect("a header"));
+            headers.append(ORIGIN, second.parse().expect("a header"));
+            headers.insert(HOST, "raid.example".parse().expect("a header"));
+            let policy = OriginPolicy {
+                any: false,
+                exact: vec![own.into()],
+            };
+            assert!(!policy.is_allowed(&headers), "{first} {second}");
+        }
     }
 
     #[test]

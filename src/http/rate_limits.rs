@@ -63,14 +63,16 @@ impl RateLimitClass {
         }
     }
 
-    fn shared_key(&self, subject: RateLimitSubject) -> String {
-        format!("ratelimit:{{{subject}}}:{}", self.name)
+    /// Returns the key in Redis, which another cluster may use, too.
+    fn shared_key(&self, lineage: &str, subject: RateLimitSubject) -> String {
+        format!("ratelimit:{{{lineage}:{subject}}}:{}", self.name)
     }
 }
 
 /// The rate limits of the REST API.
 pub struct RateLimits {
     shared: Option<SharedLimits>,
+    lineage: String,
     reads: RateLimitClass,
     reads_per_address: RateLimitClass,
     writes: RateLimitClass,
@@ -83,9 +85,9 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// Creates the limits. They are charged in `shared`, if there is one, and locally while it
-    /// fails.
-    pub fn new(options: &Options, shared: Option<SharedLimits>) -> RateLimits {
+    /// Creates the limits of the cluster whose database has this lineage. They are charged in
+    /// `shared`, if there is one, and locally while it fails.
+    pub fn new(options: &Options, shared: Option<SharedLimits>, lineage: &str) -> RateLimits {
         let reads = options.rest_reads_per_minute;
         let writes = options.rest_writes_per_minute;
         let guests = options.guest_signins_per_minute;
@@ -95,6 +97,7 @@ impl RateLimits {
         };
         RateLimits {
             shared,
+            lineage: lineage.to_owned(),
             reads: minute("read", reads, 1),
             reads_per_address: minute("read", reads, PLAYERS_PER_ADDRESS),
             writes: minute("write", writes, 1),
@@ -237,7 +240,9 @@ impl RateLimits {
         subject: RateLimitSubject,
     ) -> Result<QuotaStatus, RateLimitExceeded> {
         if let Some(shared) = &self.shared
-            && let Some(answer) = shared.charge(&class.shared_key(subject), class.rate).await
+            && let Some(answer) = shared
+                .charge(&class.shared_key(&self.lineage, subject), class.rate)
+                .await
         {
             return answer;
         }
@@ -246,7 +251,9 @@ impl RateLimits {
 
     async fn refund(&self, class: &RateLimitClass, subject: RateLimitSubject) {
         if let Some(shared) = &self.shared {
-            shared.refund(&class.shared_key(subject), class.rate).await;
+            shared
+                .refund(&class.shared_key(&self.lineage, subject), class.rate)
+                .await;
         }
         class.local_limiter.refund(&subject);
     }

@@ -6,13 +6,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,7 +28,8 @@ use tracing::Instrument;
 
 use crate::net::client_address::PeerAddress;
 use crate::net::listener::{
-    ClientStream, ConnectionPermit, ConnectionPermits, Listener, PacedStream, PerAddressLimit,
+    ClientStream, ConnectionPermit, ConnectionPermits, Exchange, Listener, Pace, PacedStream,
+    PerAddressLimit,
 };
 use crate::option_value::millis;
 use crate::telemetry::{AcceptPauseCause, metrics};
@@ -46,10 +50,13 @@ const TOO_MANY_CONNECTIONS_RESPONSE: &[u8] =
 /// The timeouts of an HTTP connection.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Options {
-    /// How long a request's head may take to arrive, counted from the start of the connection or
-    /// from the last response. So it is also how long an idle connection is kept.
+    /// How long a request's head may take to arrive, from its first byte or from the start of the
+    /// connection.
     #[serde(rename = "header_timeout_ms", deserialize_with = "millis")]
     pub header_timeout: Duration,
+    /// How long a connection is kept after a response until the next request has arrived.
+    #[serde(rename = "keep_alive_ms", deserialize_with = "millis")]
+    pub keep_alive: Duration,
     /// How long a client may take nothing, or less than 1 KiB a second, of its response.
     #[serde(rename = "write_stall_ms", deserialize_with = "millis")]
     pub write_stall_timeout: Duration,
@@ -87,12 +94,16 @@ pub async fn serve<L: Listener>(
             refuse_connection(stream);
             continue;
         };
-        let stream = PacedStream::new(stream, Some(permit), options.write_stall_timeout);
+        let pace = Pace {
+            stall_timeout: options.write_stall_timeout,
+            head_timeout: options.header_timeout,
+        };
+        let stream = PacedStream::new(stream, Some(permit), pace);
         let connection = serve_connection(
             stream,
             peer,
             router.clone(),
-            options.header_timeout,
+            options.keep_alive,
             drain.clone(),
         );
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
@@ -158,17 +169,27 @@ async fn serve_connection(
     stream: PacedStream,
     peer: SocketAddr,
     router: Router,
-    header_timeout: Duration,
+    keep_alive: Duration,
     drain: CancellationToken,
 ) {
+    let exchange = stream.exchange();
     let service = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        exchange.end_head();
+        let body = |body| Body::new(RequestBody::new(body, exchange.clone()));
+        let mut request = request.map(body);
         request.extensions_mut().insert(PeerAddress(peer));
-        router.clone().oneshot(request)
+        let response = router.clone().oneshot(request);
+        let exchange = exchange.clone();
+        async move {
+            let response = response.await;
+            exchange.begin_response();
+            response
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        // Hyper counts the time between two requests as part of the later one's head.
+        .header_read_timeout(keep_alive)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service)
@@ -183,6 +204,45 @@ async fn serve_connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection failed");
+    }
+}
+
+/// The body of a request, which tells the connection when it has arrived.
+struct RequestBody {
+    body: Incoming,
+    exchange: Exchange,
+}
+
+impl RequestBody {
+    fn new(body: Incoming, exchange: Exchange) -> RequestBody {
+        if body.is_end_stream() {
+            exchange.end_request();
+        }
+        RequestBody { body, exchange }
+    }
+}
+
+impl hyper::body::Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if frame.is_none() || self.body.is_end_stream() {
+            self.exchange.end_request();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-pub use paced::{PacedStream, ReclaimedStream};
+pub use paced::{Exchange, Pace, PacedStream, ReclaimedStream};
 pub use permits::{ConnectionPermit, ConnectionPermits, PerAddressLimit};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};

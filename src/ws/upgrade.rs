@@ -123,7 +123,11 @@ async fn check_upgrade(
     })?;
     if !service.0.options.allowed_origins.is_allowed(headers) {
         return Err(Box::new(
-            ErrorResponse::from(Error::Forbidden("This origin may not connect")).into_response(),
+            ErrorResponse::from(Error::Forbidden(
+                "Pages of this Origin may not connect: it is not in server.allowed_origins, and is not \
+                 this server's own, the Host of this request, which a proxy must pass on with its port",
+            ))
+            .into_response(),
         ));
     }
     let offered = header_list_items(headers, &SEC_WEBSOCKET_PROTOCOL).collect::<Vec<_>>();

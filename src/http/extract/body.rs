@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
+use crate::http::origins::is_own_or_no_page;
 
 /// How long a request's body may take to arrive. In the extensions of every request.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +83,11 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// Whether the content type is JSON or missing.
+/// Whether the content type is JSON, or missing in a request that no other page can have sent: a
+/// browser asks before it lets a page send JSON to another server, but not if there is no type.
 fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else {
-        return true;
+        return is_own_or_no_page(headers);
     };
     let kind = value
         .to_str()

@@ -43,7 +43,7 @@ async fn too_often() -> ErrorResponse {
     .into()
 }
 
-fn app() -> Router {
+fn app(hosts: &[&str]) -> Router {
     let routes = Router::new()
         .route("/echo/{id}", post(echo))
         .route("/down", get(store_is_down))
@@ -60,6 +60,7 @@ fn app() -> Router {
     let options = Options {
         body_bytes_max: 1024,
         allowed_origins: serde_json::from_value(allowed_origins).expect("an origin"),
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
         trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]),
         ..Config::default().http
     };
@@ -72,12 +73,21 @@ async fn call(
     headers: &[(&str, &str)],
     body: impl Into<axum::body::Body>,
 ) -> (Response<()>, String) {
+    call_on(app(&[]), request, headers, body).await
+}
+
+async fn call_on(
+    app: Router,
+    request: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<axum::body::Body>,
+) -> (Response<()>, String) {
     let (method, path) = request.split_once(' ').expect("method and path");
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let response = app()
+    let response = app
         .oneshot(request.body(body.into()).expect("a request"))
         .await
         .expect("infallible");
@@ -131,6 +141,36 @@ fn error((response, body): (Response<()>, String), kind: &str, status: u16) -> V
         .map_or(String::new(), |ms| ms.div_ceil(1000).to_string());
     assert_eq!(header(&response, "retry-after"), seconds);
     error.take()
+}
+
+#[tokio::test]
+async fn another_sites_page_cannot_send_a_body_without_a_content_type() {
+    let own = [("host", "raid.example"), ("origin", "https://raid.example")];
+    for headers in [&own[..0], &own] {
+        let (response, _) = call("POST /echo/1", headers, "{\"a\":1}").await;
+        assert_eq!(response.status(), 200, "{headers:?}");
+    }
+    for origin in ["https://evil.example", "https://play.example", "null"] {
+        let headers = [("host", "raid.example"), ("origin", origin)];
+        error(call("POST /echo/1", &headers, "{}").await, "invalid", 400);
+    }
+}
+
+#[tokio::test]
+async fn only_configured_hosts_are_served() {
+    let app = app(&["raid.example", "127.0.0.1:8080"]);
+    let get =
+        async |path: &str, host: &str| call_on(app.clone(), path, &[("host", host)], "").await;
+    for host in ["raid.example", "RAID.example", "127.0.0.1:8080"] {
+        assert_eq!(get("GET /address", host).await.0.status(), 200, "{host}");
+    }
+    for host in ["raid.example:81", "evil.example", "127.0.0.1", ""] {
+        error(get("GET /address", host).await, "invalid", 400);
+    }
+    let without = call_on(app.clone(), "GET /address", &[], "").await;
+    error(without, "invalid", 400);
+    let (probe, _) = get("GET /healthz", "10.0.0.7").await;
+    assert_eq!(probe.status(), 200, "a load balancer names an address");
 }
 
 #[tokio::test]
@@ -302,7 +342,7 @@ async fn the_client_address_is_found_behind_a_trusted_proxy() {
         .uri("/address")
         .header("x-forwarded-for", "203.0.113.9");
     request = request.extension(PeerAddress("10.0.0.1:1234".parse().expect("an address")));
-    let response = app()
+    let response = app(&[])
         .oneshot(request.body(axum::body::Body::empty()).expect("a request"))
         .await
         .expect("infallible");

@@ -1,8 +1,8 @@
 //! Tests of the accept loop, over connections in memory with paused time, and over TCP.
 
 use axum::Extension;
-use axum::routing::get;
-use bytes::Bytes;
+use axum::routing::{get, post};
+use futures_util::{StreamExt, stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -16,6 +16,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 const OPTIONS: Options = Options {
     header_timeout: Duration::from_secs(10),
+    keep_alive: Duration::from_secs(75),
     write_stall_timeout: Duration::from_secs(10),
 };
 
@@ -55,6 +56,11 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
         .expect("a response")
 }
 
+async fn stream_without_end() -> Body {
+    let beat = stream::once(async { Ok::<_, io::Error>(Bytes::from("beat")) });
+    Body::from_stream(beat.chain(stream::pending()))
+}
+
 fn routes() -> Router {
     Router::new()
         .route(
@@ -62,6 +68,14 @@ fn routes() -> Router {
             get(|Extension(PeerAddress(peer)): Extension<PeerAddress>| async move { peer.to_string() }),
         )
         .route("/slow", get(|| async { sleep(SECOND * 5).await }))
+        .route(
+            "/length",
+            post(|body: Bytes| async move {
+                sleep(SECOND * 5).await;
+                body.len().to_string()
+            }),
+        )
+        .route("/stream", get(stream_without_end))
         .route("/large", get(|| async { "x".repeat(10_000_000) }))
         .route("/upgrade", get(upgrade))
 }
@@ -117,21 +131,75 @@ async fn a_connection_with_a_slow_request_head_is_closed() {
     let (connector, ..) = spawn_server();
     let begun = Instant::now();
     let mut silent = connect(&connector).await;
-    let mut slow = connect(&connector).await;
-    let mut idle = connect(&connector).await;
-    send_request(&mut idle, "/", "").await;
-    read_to(&mut idle, "192.0.2.7:4000").await;
-    let dribble = async {
-        slow.write_all(b"GET / HTTP/1.1\r\n")
-            .await
-            .expect("written");
-        while slow.write_all(b"x: y\r\n").await.is_ok() {
+    let mut first = connect(&connector).await;
+    let mut second = connect(&connector).await;
+    send_request(&mut second, "/", "").await;
+    read_to(&mut second, "192.0.2.7:4000").await;
+    let dribble = async |stream: &mut DuplexStream| {
+        let begin = stream.write_all(b"GET / HTTP/1.1\r\n").await;
+        begin.expect("written");
+        while stream.write_all(b"x: y\r\n").await.is_ok() {
             sleep(SECOND).await;
         }
     };
-    let (silent, (), idle) = tokio::join!(is_closed(&mut silent), dribble, is_closed(&mut idle));
-    assert!(silent && idle);
+    let (silent, ..) = tokio::join!(
+        is_closed(&mut silent),
+        dribble(&mut first),
+        dribble(&mut second)
+    );
+    assert!(silent);
     assert!(begun.elapsed() < SECOND * 12, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_for_longer_than_a_proxy_keeps_it() {
+    let (connector, ..) = spawn_server();
+    let mut stream = connect(&connector).await;
+    for _ in 0..2 {
+        send_request(&mut stream, "/", "").await;
+        read_to(&mut stream, "192.0.2.7:4000").await;
+        sleep(SECOND * 74).await;
+    }
+    assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ends_its_sending_gets_its_response() {
+    let (connector, ..) = spawn_server();
+    for request in [
+        "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n",
+        "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc",
+        "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let mut stream = connect(&connector).await;
+        stream.write_all(request.as_bytes()).await.expect("written");
+        stream.shutdown().await.expect("ended");
+        let begun = Instant::now();
+        let mut response = String::new();
+        let read = stream.read_to_string(&mut response).await;
+        read.expect("a response");
+        assert!(response.starts_with("HTTP/1.1 200"), "{response:?}");
+        assert_eq!(begun.elapsed(), SECOND * 5, "and then it is closed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ends_within_its_request_or_its_stream_is_given_up() {
+    let (connector, ..) = spawn_server();
+    let begun = Instant::now();
+    let mut cut = connect(&connector).await;
+    let part = "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nabc";
+    cut.write_all(part.as_bytes()).await.expect("written");
+    cut.shutdown().await.expect("ended");
+    let mut rest = String::new();
+    cut.read_to_string(&mut rest).await.expect("its end");
+    assert!(begun.elapsed() <= SECOND, "{:?}", begun.elapsed());
+    let mut stream = connect(&connector).await;
+    send_request(&mut stream, "/stream", "").await;
+    read_to(&mut stream, "beat").await;
+    stream.shutdown().await.expect("ended");
+    stream.read_to_string(&mut rest).await.expect("its end");
+    assert!(begun.elapsed() <= SECOND, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
