@@ -7,6 +7,7 @@ import { msgpack } from './codec.js';
 import type { GetToken, Socket, Status, Welcome } from './connection.js';
 import { Connection } from './connection.js';
 import { RaidhallError } from './errors.js';
+import type { Fetch } from './fetch.js';
 import { notifyAll } from './listeners.js';
 import type { Storage, Waiting } from './outbox.js';
 import { newOp } from './outbox.js';
@@ -32,6 +33,8 @@ export interface Options {
   readonly name?: string;
   /** WebSocket constructor, where none is built in (Node before 22). */
   readonly WebSocket?: new (url: string, subprotocol: string) => unknown;
+  /** `fetch` to find out with why no WebSocket can be opened, in place of the built-in one. */
+  readonly fetch?: Fetch;
   /** Clock and randomness, to be replaced in tests. */
   readonly clock?: Clock;
 }
@@ -47,8 +50,10 @@ export interface Settled extends Waiting {
 
 interface Pending {
   readonly waiting: Waiting;
-  readonly resolve: (ack: Ack) => void;
-  readonly reject: (error: RaidhallError) => void;
+  /** Settles the promise of the command, or reports the result of one from an earlier run. */
+  readonly settle: (result: Ack | RaidhallError) => void;
+  /** Rejects the promise of the command, if this run has one, although its result is unknown. */
+  readonly abandon: (error: RaidhallError) => void;
   tries: number;
   cancelRetry: (() => void) | null;
 }
@@ -86,12 +91,13 @@ export class Client {
         open: opener(options.WebSocket),
         name: options.name ?? '@raidhall/client',
         clock: this.clock,
+        fetch: options.fetch,
       },
       {
         up: welcome => this.up(welcome),
         message: message => this.receive(message),
         down: () => this.raids.forEach(raid => raid.down()),
-        status: () => notifyAll(this.statusListeners),
+        status: () => this.statusChanged(),
       },
     );
     this.stopWakeUp = wakeUp(() => this.connection.wake());
@@ -148,9 +154,12 @@ export class Client {
   }
 
   /** Connects immediately if the connection waits for its next attempt or has stopped. Call it when
-   * the player asks. */
+   * the player asks. Commands that were unanswered when it stopped are sent again from the storage,
+   * like those of an earlier run. */
   retryNow(): void {
+    const stopped = this.connection.status.state === 'stopped';
     this.connection.retry();
+    if (stopped) void this.loadStored();
   }
 
   /** Closes the client. Unanswered commands stay in the storage, and their promises reject with
@@ -158,44 +167,70 @@ export class Client {
   close(): void {
     this.stopWakeUp();
     this.connection.close();
-    const unanswered = [...this.pending.values()];
-    this.pending.clear(); // the storage keeps them for the next run
-    for (const { reject, cancelRetry } of unanswered) {
-      cancelRetry?.();
-      reject(new RaidhallError('closed', 'The client was closed before the command was answered'));
-    }
   }
 
   private async begin(): Promise<void> {
+    await this.loadStored();
+    if (this.connection.status.state !== 'closed') this.connection.start();
+  }
+
+  private async loadStored(): Promise<void> {
     const { storage } = this.options;
+    this.ready = false;
     try {
       const stored = (await storage?.load()) ?? [];
-      const issuedMeanwhile = [...this.pending.values()];
-      const ops = new Set(issuedMeanwhile.map(({ waiting }) => waiting.op));
+      if (this.ended()) return;
+      const issuedMeanwhile = [...this.pending];
+      const ops = new Set(issuedMeanwhile.map(([, { waiting }]) => waiting.op));
       this.pending.clear();
       for (const waiting of stored) {
         if (ops.has(waiting.op)) continue;
-        const settled = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
-        this.pending.set(++this.ids, { waiting, resolve: settled, reject: settled, tries: 0, cancelRetry: null });
+        const settle = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
+        this.pending.set(++this.ids, { waiting, settle, abandon: () => {}, tries: 0, cancelRetry: null });
         this.raid(waiting.raid).given(waiting);
       }
-      for (const pending of issuedMeanwhile) this.pending.set(++this.ids, pending);
+      for (const [id, pending] of issuedMeanwhile) this.pending.set(id, pending);
     } catch {
       // Stored commands that cannot be read cannot be sent.
     }
     this.ready = true;
     this.waitingChanged();
-    if (this.connection.status.state !== 'closed') this.connection.start();
+    this.transmitAll();
+  }
+
+  /** Returns the error of every command once there are no more attempts to connect. */
+  private ended(): RaidhallError | null {
+    const { status } = this.connection;
+    if (status.state === 'closed') return new RaidhallError('closed', 'The client is closed');
+    if (status.state === 'stopped') return new RaidhallError('stopped', status.message, { reason: status.reason });
+    return null;
+  }
+
+  private statusChanged(): void {
+    const error = this.ended();
+    if (error) this.abandonAll(error);
+    notifyAll(this.statusListeners);
+  }
+
+  /** Rejects the promises of all unanswered commands. The storage keeps the commands. */
+  private abandonAll(error: RaidhallError): void {
+    const unanswered = [...this.pending.values()];
+    this.pending.clear();
+    for (const { waiting, abandon, cancelRetry } of unanswered) {
+      cancelRetry?.();
+      this.raids.get(waiting.raid)?.settled(waiting.op, null);
+      abandon(error);
+    }
   }
 
   private execute(raid: RaidId, cmd: Command): Promise<Ack> {
     return new Promise((resolve, reject) => {
-      if (this.connection.status.state === 'closed') {
-        return reject(new RaidhallError('closed', 'The client is closed'));
-      }
+      const ended = this.ended();
+      if (ended) return reject(ended);
       const waiting: Waiting = { op: newOp(), raid, cmd, at: this.now() };
       const id = ++this.ids;
-      this.pending.set(id, { waiting, resolve, reject, tries: 0, cancelRetry: null });
+      const settle = (result: Ack | RaidhallError) => (result instanceof RaidhallError ? reject(result) : resolve(result));
+      this.pending.set(id, { waiting, settle, abandon: reject, tries: 0, cancelRetry: null });
       this.options.storage?.put(waiting);
       this.raid(raid).given(waiting);
       this.waitingChanged();
@@ -209,7 +244,7 @@ export class Client {
     pending.cancelRetry?.();
     pending.cancelRetry = null;
     const sent = this.connection.send(message(id, pending.waiting));
-    if (sent === 'too_large') this.settle(id, new RaidhallError('too_large', 'The command is larger than the server takes'));
+    if (sent instanceof RaidhallError) this.settle(id, sent);
     if (sent === 'sent') pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
   }
 
@@ -218,6 +253,10 @@ export class Client {
   private firstOf(raid: RaidId): number | undefined {
     for (const [id, { waiting }] of this.pending) if (waiting.raid === raid) return id;
     return undefined;
+  }
+
+  private transmitAll(): void {
+    new Set([...this.pending.values()].map(({ waiting }) => waiting.raid)).forEach(raid => this.transmitFirst(raid));
   }
 
   private transmitFirst(raid: RaidId): void {
@@ -234,15 +273,13 @@ export class Client {
   private settle(id: number, result: Ack | RaidhallError): void {
     const pending = this.pending.get(id);
     if (!pending) return;
-    const { waiting, resolve, reject, cancelRetry } = pending;
-    cancelRetry?.();
+    const { waiting } = pending;
+    pending.cancelRetry?.();
     this.pending.delete(id);
     this.options.storage?.drop(waiting.op);
-    const refused = result instanceof RaidhallError;
-    this.raids.get(waiting.raid)?.settled(waiting.op, refused ? null : result.seq);
+    this.raids.get(waiting.raid)?.settled(waiting.op, result instanceof RaidhallError ? null : result.seq);
     this.waitingChanged();
-    if (refused) reject(result);
-    else resolve(result);
+    pending.settle(result);
     this.transmitFirst(waiting.raid);
   }
 
@@ -256,7 +293,7 @@ export class Client {
     this.connectedPlayer = welcome.player;
     this.clockAhead = welcome.now - this.clock.now();
     this.raids.forEach(raid => raid.up(sameHistory));
-    new Set([...this.pending.values()].map(({ waiting }) => waiting.raid)).forEach(raid => this.transmitFirst(raid));
+    this.transmitAll();
   }
 
   private receive(message: ServerMessage): void {
@@ -288,6 +325,7 @@ export class Client {
 
   private failed({ re, id, raid, error }: Extract<ServerMessage, { t: 'error' }>): void {
     if (re === 'watch' && raid != null) return this.raids.get(raid)?.refused(error);
+    if (re === 'signal' && raid != null) return this.raids.get(raid)?.signalRefused(error);
     const pending = re === 'do' && id != null ? this.pending.get(id) : undefined;
     if (!pending || id == null) return;
     if (!error.retry) return this.settle(id, RaidhallError.of(error));
@@ -309,7 +347,9 @@ function fixed(token: string | undefined): GetToken {
 
 function opener(given: Options['WebSocket']): (url: string, subprotocol: string) => Socket {
   const Constructor = given ?? (globalThis as { WebSocket?: Options['WebSocket'] }).WebSocket;
-  if (!Constructor) throw new TypeError('there is no WebSocket here: give one, such as that of the package ws');
+  if (!Constructor) {
+    throw new TypeError("There is no WebSocket here (Node before 22): pass one, connect({ …, WebSocket }), such as that of the npm package ws");
+  }
   return (url, subprotocol) => new Constructor(url, subprotocol) as Socket;
 }
 

@@ -6,7 +6,7 @@ import type { ClientMessage, ServerMessage } from './protocol.js';
 /** A codec, which the WebSocket's subprotocol selects. */
 export interface Codec {
   readonly subprotocol: string;
-  encode(message: ClientMessage): string | Uint8Array<ArrayBuffer>;
+  encode(message: ClientMessage): string | Uint8Array;
   /** @throws if the frame is not of this codec. */
   decode(frame: string | ArrayBuffer): ServerMessage;
 }
@@ -14,7 +14,7 @@ export interface Codec {
 /** MessagePack in binary frames: smaller and faster to read. This is the default. */
 export const msgpack: Codec = {
   subprotocol: SUBPROTOCOL_MSGPACK,
-  encode: message => encode(message, { ignoreUndefined: true }) as Uint8Array<ArrayBuffer>,
+  encode: message => encode(message, { ignoreUndefined: true }),
   decode(frame) {
     if (typeof frame === 'string') throw new TypeError('a text frame where binary ones were agreed on');
     return decode(frame) as ServerMessage;

@@ -1,24 +1,36 @@
 // A connection that outlives its WebSockets: it sends hello, answers heartbeats, renews the token,
 // and reconnects as the close code says.
+import { findCause } from './cause.js';
+import type { Cause } from './cause.js';
 import type { Clock } from './clock.js';
 import { backoff } from './clock.js';
 import type { Codec } from './codec.js';
-import { RaidhallError } from './errors.js';
+import { messageOf, RaidhallError } from './errors.js';
+import type { Fetch } from './fetch.js';
 import { CLOSE_CODES } from './protocol.js';
 import type { ClientMessage, ServerMessage } from './protocol.js';
 
 /** Status of the connection. */
 export type Status =
-  | { readonly state: 'connecting' }
+  /** `cause` says why the attempt before failed, or the connection before ended, if there was one. */
+  | { readonly state: 'connecting'; readonly cause: Cause | null }
   | { readonly state: 'online' }
-  /** The connection was lost; the next attempt is at `until`, by `Date.now()`. */
-  | { readonly state: 'waiting'; readonly until: number }
-  /** There are no more attempts: sign in again, or show the player the reason. */
-  | { readonly state: 'stopped'; readonly reason: StopReason }
+  /** There is no connection; the next attempt is at `until`, by `Date.now()`. */
+  | { readonly state: 'waiting'; readonly until: number; readonly cause: Cause }
+  /** There are no more attempts: sign in again, or show the player the reason. `message` is for
+   * logs. */
+  | { readonly state: 'stopped'; readonly reason: StopReason; readonly message: string }
   /** The client was closed. */
   | { readonly state: 'closed' };
 
 export type StopReason = 'unauthenticated' | 'banned' | 'too_many_connections' | 'refused';
+
+const STOP_MESSAGES: Record<StopReason, string> = {
+  unauthenticated: 'The session has ended',
+  banned: 'The player is banned',
+  too_many_connections: 'The player has too many connections',
+  refused: 'The server does not accept this client',
+};
 
 /** Returns an access token: to connect with (`connect`), to replace one that is about to expire
  * (`renew`), or one that was `refused`. If it throws a [`RaidhallError`] without `retry`, the
@@ -33,9 +45,9 @@ export interface Socket {
   readonly readyState: number;
   onopen: (() => void) | null;
   onmessage: ((message: { data: string | ArrayBuffer }) => void) | null;
-  onclose: ((close: { code: number }) => void) | null;
-  onerror: (() => void) | null;
-  send(frame: string | Uint8Array<ArrayBuffer>): void;
+  onclose: ((close: { code: number; reason?: string }) => void) | null;
+  onerror: ((error: { message?: string }) => void) | null;
+  send(frame: string | Uint8Array): void;
   close(code?: number): void;
 }
 
@@ -46,6 +58,7 @@ export interface ConnectionOptions {
   readonly open: (url: string, subprotocol: string) => Socket;
   readonly name: string;
   readonly clock: Clock;
+  readonly fetch?: Fetch | undefined;
 }
 
 export interface ConnectionHandler {
@@ -64,10 +77,17 @@ const GOOD_MS = 5_000;
 /** The longest delay that a JavaScript timer accepts. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
 const OPEN = 1;
+/** WebSocket's own codes for a message that the server will never take. */
+const UNACCEPTABLE = [1002, 1003, 1007, 1009];
+const SILENT: Cause = { type: 'lost', message: 'The server was silent' };
 
 export class Connection {
   private socket: Socket | null = null;
-  private current: Status = { state: 'connecting' };
+  private opened = false;
+  private current: Status = { state: 'connecting', cause: null };
+  private cause: Cause | null = null;
+  private wasOnline = false;
+  private diagnosing = false;
   private welcome: Welcome | null = null;
   private welcomedAt = 0;
   /** Access token of the current connection. */
@@ -100,11 +120,16 @@ export class Connection {
     this.setStatus({ state: 'closed' });
   }
 
-  /** Sends a message, if the connection is established and the message is within the size limit of
-   * the server, if that is known. */
-  send(message: ClientMessage): 'sent' | 'away' | 'too_large' {
-    const frame = this.options.codec.encode(message);
-    if (size(frame) > this.messageBytesMax) return 'too_large';
+  /** Sends a message, if the connection is established. Returns an error if the message can never be
+   * sent: it has no encoding, or is larger than the server takes, if that is known. */
+  send(message: ClientMessage): 'sent' | 'away' | RaidhallError {
+    let frame: string | Uint8Array;
+    try {
+      frame = this.options.codec.encode(message);
+    } catch (error) {
+      return new RaidhallError('invalid', `The message cannot be encoded: ${messageOf(error)}`, { cause: error });
+    }
+    if (size(frame) > this.messageBytesMax) return new RaidhallError('too_large', 'The message is larger than the server takes');
     if (!this.welcome || this.socket?.readyState !== OPEN) return 'away';
     this.socket.send(frame);
     return 'sent';
@@ -120,7 +145,7 @@ export class Connection {
    * wait for the next attempt and drops a connection that has been silent. */
   wake(): void {
     if (this.current.state === 'waiting') void this.open();
-    else if (this.welcome && this.silence() > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout);
+    else if (this.welcome && this.silence() > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout, SILENT);
   }
 
   /** Returns for how long nothing has arrived. A clock that was set back counts as silence: one
@@ -137,8 +162,8 @@ export class Connection {
   private async open(): Promise<void> {
     this.hangUp();
     const attempt = ++this.attempt;
-    this.timer('opening', OPENING_MS, () => this.lost(0));
-    this.setStatus({ state: 'connecting' });
+    this.timer('opening', OPENING_MS, () => this.tooLate());
+    this.setStatus({ state: 'connecting', cause: this.cause });
     if (attempt !== this.attempt) return;
     let token: string;
     try {
@@ -152,31 +177,64 @@ export class Connection {
     let socket: Socket;
     try {
       socket = this.options.open(url, codec.subprotocol);
-    } catch {
-      return this.stop('refused'); // the page is not allowed to open it, or the URL is invalid
+    } catch (error) {
+      return this.stop('refused', messageOf(error)); // the page is not allowed to open it, or the URL is invalid
     }
     this.socket = socket;
     this.token = token;
     socket.binaryType = 'arraybuffer';
-    socket.onopen = () => socket.send(codec.encode({ t: 'hello', token, client: name }));
+    let detail = '';
+    this.opened = false;
+    socket.onopen = () => {
+      this.opened = true;
+      socket.send(codec.encode({ t: 'hello', token, client: name }));
+    };
     socket.onmessage = ({ data }) => {
       this.receivedAt = clock.now();
       let message: ServerMessage;
       try {
         message = codec.decode(data);
-      } catch {
-        return this.lost(0); // the peer is not a Raidhall server
+      } catch (error) {
+        return this.lost(0, { type: 'not_raidhall', message: `The peer does not speak Raidhall's protocol: ${messageOf(error)}` });
       }
       this.receive(message);
     };
-    socket.onclose = ({ code }) => this.lost(code);
-    socket.onerror = () => {}; // a close follows
+    socket.onclose = ({ code, reason }) => (this.opened ? this.lost(code, causeOf(code, reason)) : this.notOpened(detail));
+    socket.onerror = error => (detail = error?.message ?? ''); // a close follows
+  }
+
+  private tooLate(): void {
+    const within = `within ${OPENING_MS / 1_000} s`;
+    if (!this.socket) this.lost(0, { type: 'token', message: `There was no access token ${within}` });
+    else if (this.opened) this.lost(0, { type: 'not_raidhall', message: `The peer sent no welcome ${within}` });
+    else this.notOpened(`no answer ${within}`);
+  }
+
+  /** Handles a WebSocket that did not open. Before the first connection, the URL or the server's
+   * configuration may be wrong; later, a request more of each client would only delay a server that
+   * restarts. */
+  private notOpened(detail: string): void {
+    const { url } = this.options;
+    const unreachable: Cause = { type: 'unreachable', message: `${url} could not be opened${detail && `: ${detail}`}` };
+    this.lost(0, this.wasOnline ? unreachable : (this.cause ?? unreachable));
+    if (!this.wasOnline && !this.diagnosing) void this.diagnose(detail);
+  }
+
+  private async diagnose(detail: string): Promise<void> {
+    this.diagnosing = true;
+    const cause = await findCause(this.options.fetch, this.options.url, detail);
+    this.diagnosing = false;
+    const { current } = this;
+    if (this.wasOnline || (current.state !== 'waiting' && current.state !== 'connecting')) return;
+    this.cause = cause;
+    this.setStatus({ ...current, cause });
   }
 
   private noToken(error: unknown): void {
     this.timer('opening', null);
-    if (error instanceof RaidhallError && !error.retry) this.stop(error.type === 'forbidden' ? 'banned' : 'unauthenticated');
-    else this.retryAfter(backoff(this.tries++, this.options.clock.random()));
+    const detail = messageOf(error);
+    if (error instanceof RaidhallError && !error.retry) this.stop(error.type === 'forbidden' ? 'banned' : 'unauthenticated', detail);
+    else this.retryAfter(backoff(this.tries++, this.options.clock.random()), { type: 'token', message: `There is no access token: ${detail}` });
   }
 
   private receive(message: ServerMessage): void {
@@ -187,6 +245,8 @@ export class Connection {
         this.welcomedAt = this.options.clock.now();
         this.messageBytesMax = message.limits.message_bytes;
         this.refused = false;
+        this.wasOnline = true;
+        this.cause = null;
         this.renewInTime();
         if (!begins) return;
         this.timer('opening', null);
@@ -210,7 +270,7 @@ export class Connection {
   private beat(): void {
     const every = this.welcome?.heartbeat_ms ?? TIMER_MAX_MS;
     this.timer('heartbeat', every, () => {
-      if (this.silence() > 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout);
+      if (this.silence() > 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout, SILENT);
       else this.beat();
     });
   }
@@ -241,7 +301,7 @@ export class Connection {
     });
   }
 
-  private lost(code: number): void {
+  private lost(code: number, cause: Cause): void {
     const { clock } = this.options;
     if (this.welcome && clock.now() - this.upSince >= GOOD_MS) this.tries = 0;
     const tries = this.tries++;
@@ -251,29 +311,31 @@ export class Connection {
     const again = () => (tries === 0 ? 0 : backoff(tries, clock.random()));
     if (code === CLOSE_CODES.unauthenticated) {
       this.refused = true;
-      this.retryAfter(again());
-    } else if (code >= 4000 && code < 4100) {
+      this.retryAfter(again(), cause);
+    } else if ((code >= 4000 && code < 4100) || UNACCEPTABLE.includes(code)) {
       const reasons: Record<number, StopReason> = {
         [CLOSE_CODES.forbidden]: 'banned',
         [CLOSE_CODES.too_many_connections]: 'too_many_connections',
       };
-      this.stop(reasons[code] ?? 'refused');
+      this.stop(reasons[code] ?? 'refused', cause.message);
     } else if (code >= 4200 && code < 4300) {
-      this.retryAfter(reconnectAfter + again());
+      this.retryAfter(reconnectAfter + again(), cause);
     } else {
-      this.retryAfter(reconnectAfter + backoff(tries, clock.random()));
+      this.retryAfter(reconnectAfter + backoff(tries, clock.random()), cause);
     }
   }
 
-  private stop(reason: StopReason): void {
+  private stop(reason: StopReason, detail: string): void {
     this.hangUp();
     if (this.current.state === 'closed') return;
-    this.setStatus({ state: 'stopped', reason });
+    this.cause = null;
+    this.setStatus({ state: 'stopped', reason, message: `${STOP_MESSAGES[reason]}: ${detail}` });
   }
 
-  private retryAfter(wait: number): void {
+  private retryAfter(wait: number, cause: Cause): void {
     this.timer('retry', wait, () => void this.open());
-    this.setStatus({ state: 'waiting', until: this.options.clock.now() + wait });
+    this.cause = cause;
+    this.setStatus({ state: 'waiting', until: this.options.clock.now() + wait, cause });
   }
 
   private hangUp(code?: number): void {
@@ -296,6 +358,13 @@ export class Connection {
     delete this.timers[name];
     if (wait !== null && run) this.timers[name] = this.options.clock.after(Math.min(wait, TIMER_MAX_MS), run);
   }
+}
+
+/** Returns why an open WebSocket was closed. */
+function causeOf(code: number, reason = ''): Cause {
+  const closed = `The connection was closed with ${code}${reason && ` (${reason})`}`;
+  if (code === CLOSE_CODES.unauthenticated) return { type: 'token', message: closed };
+  return { type: code >= 4000 || UNACCEPTABLE.includes(code) ? 'closed' : 'lost', message: closed };
 }
 
 const size = (frame: string | Uint8Array): number => (typeof frame === 'string' ? new TextEncoder().encode(frame).length : frame.length);

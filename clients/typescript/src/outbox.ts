@@ -22,9 +22,18 @@ export interface Storage {
   drop(op: OpKey): void;
 }
 
+/** The part of `localStorage` that the client uses. */
+export interface WebStorage {
+  readonly length: number;
+  key(index: number): string | null;
+  getItem(key: string): string | null;
+  setItem(key: string, value: string): void;
+  removeItem(key: string): void;
+}
+
 /** Returns a storage in `localStorage`, or an object with its methods. Each command is one entry,
  * and all keys begin with `key`. */
-export function keptIn(storage: Pick<globalThis.Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>, key: string): Storage {
+export function keptIn(storage: WebStorage, key: string): Storage {
   let puts = 0;
   return {
     load() {

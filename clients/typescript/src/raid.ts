@@ -2,13 +2,14 @@
 // **If an event is missing, the raid is watched again from the last known seq**, or from a
 // snapshot.
 import type { Clock } from './clock.js';
+import { RaidhallError } from './errors.js';
 import { fold } from './fold.js';
 import { notifyAll } from './listeners.js';
 import type { Waiting } from './outbox.js';
 import type { ClientMessage, Command, ErrorBody, OpKey, PlayerId, RaidEvent, RaidId, RaidState, Seq, ServerMessage, UnwatchReason } from './protocol.js';
 
-/** Immutable view of a raid at one moment; the same object until something changes. */
-export interface RaidView {
+/** Immutable view of a watched raid at one moment; the same object until something changes. */
+export interface WatchedRaid {
   /** State of the raid; null until the first snapshot has arrived. */
   readonly state: RaidState | null;
   /** Seq that the state is a function of. */
@@ -55,9 +56,10 @@ const BEHIND_MS = 1_000;
 /** Time after which a watch without an answer is sent again. */
 const ANSWER_MS = 10_000;
 const NO_PLAYERS: ReadonlySet<PlayerId> = new Set();
+const SIGNAL_KIND = /^[a-z_]{1,32}$/;
 
 export class Raid {
-  private current: RaidView = { state: null, seq: 0, online: NO_PLAYERS, live: false, gone: null, pending: [] };
+  private current: WatchedRaid = { state: null, seq: 0, online: NO_PLAYERS, live: false, gone: null, pending: [] };
   /** Whether a watch has been sent. Messages before its answer belong to the previous watch. */
   private awaitingAnswer = false;
   /** Last seq of the replay. Listeners are notified once, at its end. */
@@ -67,8 +69,9 @@ export class Raid {
   /** Committed commands whose events have not all arrived: the last seq of each. */
   private readonly awaited = new Map<OpKey, Seq>();
   private readonly listeners = new Set<() => void>();
-  private readonly eventListeners = new Set<(event: RaidEvent, view: RaidView) => void>();
+  private readonly eventListeners = new Set<(event: RaidEvent, view: WatchedRaid) => void>();
   private readonly signalListeners = new Set<(signal: Signal) => void>();
+  private readonly refusalListeners = new Set<(error: RaidhallError) => void>();
   private cancelRetry: (() => void) | null = null;
   private cancelHeadCheck: (() => void) | null = null;
 
@@ -78,7 +81,7 @@ export class Raid {
   ) {}
 
   /** Returns the current view of the raid. */
-  readonly getView = (): RaidView => this.current;
+  readonly getView = (): WatchedRaid => this.current;
 
   /** Calls `listener` after each change. Returns an unsubscribe function. The raid is watched while
    * it has at least one subscriber. */
@@ -93,7 +96,7 @@ export class Raid {
 
   /** Calls `listener` with each event as it arrives and the view after it. Events covered by a
    * snapshot are not reported. Returns an unsubscribe function. */
-  onEvent(listener: (event: RaidEvent, view: RaidView) => void): () => void {
+  onEvent(listener: (event: RaidEvent, view: WatchedRaid) => void): () => void {
     this.eventListeners.add(listener);
     return () => this.eventListeners.delete(listener);
   }
@@ -111,9 +114,20 @@ export class Raid {
   }
 
   /** Sends a signal, which is never stored, to the other members: an emote, a cursor. It arrives at
-   * most once. Returns false if it could not be sent. */
+   * most once. `kind` is 1 to 32 characters of `a-z _`. Returns whether it was sent: not without a
+   * connection, and not if the server is sure to refuse it. Whether the server refused one that was
+   * sent, [`onSignalRefused`] tells. */
   signal(kind: string, data: unknown): boolean {
-    return this.carrier.send({ t: 'signal', raid: this.id, kind, data });
+    const { gone } = this.current;
+    const isMember = gone === null || gone === 'too_many';
+    return isMember && SIGNAL_KIND.test(kind) && this.carrier.send({ t: 'signal', raid: this.id, kind, data });
+  }
+
+  /** Calls `listener` with the error of each signal that the server refused: too large, too many, or
+   * the player is not a member. Returns an unsubscribe function. */
+  onSignalRefused(listener: (error: RaidhallError) => void): () => void {
+    this.refusalListeners.add(listener);
+    return () => this.refusalListeners.delete(listener);
   }
 
   /** Watches the raid again, even if it was `gone`: the player may have joined since. */
@@ -206,6 +220,11 @@ export class Raid {
     notifyAll(this.signalListeners, { from, kind, data });
   }
 
+  /** @internal */
+  signalRefused(error: ErrorBody): void {
+    notifyAll(this.refusalListeners, RaidhallError.of(error));
+  }
+
   /** @internal Compares the state with the newest seq of the server. */
   head(seq: Seq): void {
     if (seq <= this.current.seq || this.awaitingAnswer || this.cancelHeadCheck) return;
@@ -255,7 +274,7 @@ export class Raid {
     this.cancelHeadCheck = null;
   }
 
-  private end(gone: RaidView['gone']): void {
+  private end(gone: WatchedRaid['gone']): void {
     this.update({ live: false, gone, online: NO_PLAYERS, pending: this.pendingAt(Infinity) });
   }
 
@@ -267,7 +286,7 @@ export class Raid {
     return this.current.pending.filter(({ op }) => !shown.includes(op));
   }
 
-  private update(change: Partial<RaidView>): void {
+  private update(change: Partial<WatchedRaid>): void {
     this.current = { ...this.current, ...change };
     this.notify();
   }

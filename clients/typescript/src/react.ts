@@ -3,11 +3,11 @@ import { useMemo, useSyncExternalStore } from 'react';
 import type { Client } from './client.js';
 import type { Status } from './connection.js';
 import type { RaidId } from './protocol.js';
-import type { Raid, RaidView } from './raid.js';
+import type { Raid, WatchedRaid } from './raid.js';
 
 /** Returns the view of a raid, which is live while the component is mounted, and the raid itself
  * for commands. */
-export function useRaid(client: Client, id: RaidId): RaidView & { readonly raid: Raid } {
+export function useRaid(client: Client, id: RaidId): WatchedRaid & { readonly raid: Raid } {
   const raid = client.raid(id);
   const view = useSyncExternalStore(raid.subscribe, raid.getView, raid.getView);
   return useMemo(() => ({ ...view, raid }), [view, raid]);

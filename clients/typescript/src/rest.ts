@@ -1,17 +1,17 @@
 // The REST API: signing in, creating and finding raids.
-import { RaidhallError } from './errors.js';
-import type { Command, CommandResult, Contribution, ErrorBody, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
+import { errorIn, messageOf, RaidhallError } from './errors.js';
+import { fetchJson } from './fetch.js';
+import type { Fetch, JsonResponse } from './fetch.js';
+import type { Command, CommandResult, Contribution, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
 
 export interface RestOptions {
   /** URL of the server, as for `connect`. */
   readonly url: string;
   /** Returns the access token for `Authorization`; not needed to sign in. */
   readonly getToken?: (why: 'connect' | 'refused') => string | Promise<string>;
-  readonly fetch?: typeof globalThis.fetch;
+  /** `fetch` to use in place of the built-in one. */
+  readonly fetch?: Fetch;
 }
-
-/** Time after which a request without a response has failed. */
-const TIMEOUT_MS = 15_000;
 
 /** Client of the REST API. Each method returns the response's data, or throws a [`RaidhallError`];
  * its type is `network` if the server did not respond. */
@@ -65,20 +65,20 @@ export class Rest {
     if (key !== undefined) headers['idempotency-key'] = key;
     if (token !== null) headers['authorization'] = `Bearer ${token}`;
     const url = `${this.options.url.replace(/^ws/, 'http').replace(/\/+$/, '')}/api/v1${path}`;
-    const fetch = this.options.fetch ?? globalThis.fetch;
-    let response: Response;
-    let received: unknown;
+    let response: JsonResponse;
     try {
-      response = await fetch(url, { method, headers, signal: AbortSignal.timeout?.(TIMEOUT_MS), ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
-      received = await response.json();
+      response = await fetchJson(this.options.fetch, url, { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
     } catch (error) {
-      throw new RaidhallError('network', error instanceof Error ? error.message : String(error), { retry: true });
+      throw new RaidhallError('network', `${method} ${url} failed: ${messageOf(error)}`, { retry: true, cause: error });
     }
-    if (response.ok) return received;
-    const error = (received as { error?: ErrorBody }).error;
+    const received = response.body;
+    if (response.ok && 'data' in Object(received)) return received;
+    const error = errorIn(received);
     // A body without the server's error comes from a proxy in between and says nothing about the
     // request.
-    throw error ? RaidhallError.of(error) : new RaidhallError('network', `answered with ${response.status}`, { retry: true });
+    throw error
+      ? RaidhallError.of(error)
+      : new RaidhallError('network', `${method} ${url} was answered with ${response.status}, but not by Raidhall`, { retry: true });
   }
 }
 

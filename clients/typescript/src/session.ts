@@ -3,6 +3,7 @@
 import type { Clock } from './clock.js';
 import { systemClock } from './clock.js';
 import { RaidhallError } from './errors.js';
+import type { WebStorage } from './outbox.js';
 import type { PlayerRef, TokenPair } from './protocol.js';
 import type { Rest } from './rest.js';
 
@@ -92,7 +93,7 @@ export class Session {
 
 /** Returns a store of a session under one key of `localStorage`, or of an object with its methods.
  */
-export function sessionIn(storage: Pick<globalThis.Storage, 'getItem' | 'setItem' | 'removeItem'>, key: string): Keeping {
+export function sessionIn(storage: Pick<WebStorage, 'getItem' | 'setItem' | 'removeItem'>, key: string): Keeping {
   const memory = inMemory(); // used while the storage is full or forbidden
   const stored = (): Kept | null => {
     try {

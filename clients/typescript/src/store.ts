@@ -1,5 +1,5 @@
 // A raid as a store that is compatible with Zustand and React's useSyncExternalStore.
-import type { Raid, RaidView } from './raid.js';
+import type { Raid, WatchedRaid } from './raid.js';
 
 export interface Store<T> {
   getState(): T;
@@ -10,7 +10,7 @@ export interface Store<T> {
 }
 
 /** Returns a Zustand-compatible store of a raid's view. */
-export function storeOf(raid: Raid): Store<RaidView> {
+export function storeOf(raid: Raid): Store<WatchedRaid> {
   const initial = raid.getView();
   return {
     getState: raid.getView,

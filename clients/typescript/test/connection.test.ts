@@ -1,12 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Cause } from '../src/cause.js';
 import { backoff } from '../src/clock.js';
 import { connect } from '../src/client.js';
 import type { Client } from '../src/client.js';
 import type { GetToken, Socket } from '../src/connection.js';
 import { RaidhallError } from '../src/errors.js';
+import type { Fetch, FetchInit } from '../src/fetch.js';
+import { keptIn } from '../src/outbox.js';
+import type { Storage } from '../src/outbox.js';
 import type { ClientMessage, ServerMessage } from '../src/protocol.js';
-import { VirtualClock, codec } from './simulation.js';
+import { StoredItems, VirtualClock, codec } from './simulation.js';
 
 /** The server's end of a connection, controlled by the test. */
 class Peer {
@@ -14,7 +18,7 @@ class Peer {
   readonly sockets: (Socket & { readyState: number; received: ClientMessage[]; closed: boolean })[] = [];
   readonly client: Client;
 
-  constructor(getToken: GetToken = () => 'a token') {
+  constructor(getToken: GetToken = () => 'a token', options: { storage?: Storage; fetch?: Fetch } = {}) {
     const { sockets } = this;
     const WebSocket = class {
       constructor() {
@@ -27,7 +31,7 @@ class Peer {
         return socket;
       }
     };
-    this.client = connect({ url: 'https://server/sub/', getToken, WebSocket, codec, clock: this.clock });
+    this.client = connect({ url: 'https://server/sub/', getToken, WebSocket, codec, clock: this.clock, ...options });
   }
 
   get socket(): Peer['sockets'][number] {
@@ -60,8 +64,13 @@ async function wait(peer: Peer): Promise<number | null> {
   return status.state === 'waiting' ? status.until - peer.clock.now() : null;
 }
 
+function causeOf(peer: Peer): Cause | null {
+  const status = peer.client.getStatus();
+  return 'cause' in status ? status.cause : null;
+}
+
 test('each class of close codes leads to its own wait', async () => {
-  for (const [code, expected] of [[1006, 1_000], [1001, 1_000], [4100, 1_000], [4101, 1_000], [4200, 0], [4201, 0], [4299, 0], [4001, 0], [4003, null], [4004, null], [4000, null]] as const) {
+  for (const [code, expected] of [[1006, 1_000], [1001, 1_000], [4100, 1_000], [4101, 1_000], [4200, 0], [4201, 0], [4299, 0], [4001, 0], [4003, null], [4004, null], [4000, null], [1002, null], [1007, null], [1009, null]] as const) {
     const peer = new Peer();
     await peer.welcome();
     peer.lose(code);
@@ -135,7 +144,7 @@ test('a refused token is replaced, and the client stops without another', async 
   assert.deepEqual(peer.socket.received[0], { t: 'hello', token: 'token 2', client: '@raidhall/client' });
   peer.lose(4001);
   await peer.clock.pass(2_000);
-  assert.deepEqual([reasons, peer.client.getStatus()], [['connect', 'refused', 'refused'], { state: 'stopped', reason: 'unauthenticated' }]);
+  assert.deepEqual([reasons, peer.client.getStatus()], [['connect', 'refused', 'refused'], { state: 'stopped', reason: 'unauthenticated', message: 'The session has ended: over' }]);
 });
 
 test('a token is renewed on the same connection before it expires', async () => {
@@ -233,18 +242,19 @@ test('a token request that never resolves is abandoned', async () => {
   peer.client.close();
 });
 
-test('a too large command is refused after welcome and blocks no other', async () => {
+test('a command that can never be sent is refused and blocks no other', async () => {
   const peer = new Peer();
   const raid = peer.client.raid(7);
   const refused: string[] = [];
   raid.do({ type: 'say', text: 'x'.repeat(300) }).catch((error: RaidhallError) => refused.push(error.type));
+  raid.do({ type: 'say', text: 1n as unknown as string }).catch((error: RaidhallError) => refused.push(error.type));
   const good = raid.do({ type: 'say', text: 'short' });
   await peer.welcome();
   const sent = peer.socket.received.flatMap(message => (message.t === 'do' ? [message] : []));
   assert.deepEqual(sent.map(({ cmd }) => cmd), [{ type: 'say', text: 'short' }]);
   peer.say({ t: 'ack', id: sent[0]!.id, raid: 7, seq: 1, duplicate: false });
   assert.equal((await good).seq, 1);
-  assert.deepEqual(refused, ['too_large']);
+  assert.deepEqual(refused, ['too_large', 'invalid']);
   assert.equal(raid.signal('emote', { emoji: 'x'.repeat(300) }), false);
   peer.client.close();
 });
@@ -284,6 +294,104 @@ test('close and retryNow work inside a status listener', async () => {
   }
   assert.deepEqual([other.state, other.sockets.length], ['online', 2]);
   other.client.close();
+});
+
+test('every command settles once the connection has stopped', async () => {
+  for (const [code, reason] of [[4003, 'banned'], [4004, 'too_many_connections'], [4000, 'refused']] as const) {
+    const peer = new Peer();
+    const raid = peer.client.raid(7);
+    const sent = raid.do({ type: 'start' });
+    const unsent = raid.do({ type: 'say', text: 'one' });
+    await peer.welcome();
+    peer.lose(code);
+    for (const command of [sent, unsent, raid.do({ type: 'say', text: 'two' })]) {
+      await assert.rejects(command, (error: RaidhallError) => error.type === 'stopped' && error.reason === reason && error.message.includes(`${code}`));
+    }
+    assert.deepEqual([peer.client.getWaiting(), raid.getView().pending], [0, []]);
+    peer.client.close();
+    await assert.rejects(raid.do({ type: 'start' }), { type: 'closed' });
+  }
+});
+
+test('commands that a stop cut off are sent again from the storage', async () => {
+  const peer = new Peer(undefined, { storage: keptIn(new StoredItems(), 'commands') });
+  const settled: unknown[] = [];
+  peer.client.onSettled(({ cmd, result }) => settled.push(cmd.type, result));
+  const command = peer.client.raid(7).do({ type: 'start' });
+  await peer.welcome();
+  const sent = () => peer.socket.received.flatMap(message => (message.t === 'do' ? [message] : []));
+  const { op } = sent()[0]!;
+  peer.lose(4004);
+  await assert.rejects(command, { type: 'stopped' });
+  peer.client.retryNow();
+  await peer.welcome();
+  assert.equal(sent()[0]!.op, op);
+  peer.say({ t: 'ack', id: sent()[0]!.id, raid: 7, seq: 3, duplicate: true });
+  assert.deepEqual(settled, ['start', { seq: 3, duplicate: true }]);
+  peer.client.close();
+});
+
+test('a connection that cannot be made tells why, and retries', async () => {
+  const refused = new Response('{"error":{"type":"invalid","message":"no","retry":false}}', { status: 400 });
+  const failed = () => Promise.reject(new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') }));
+  const servers: [string, RegExp, (init: FetchInit) => Promise<Response>][] = [
+    ['unreachable', /^Nothing answers at https:\/\/server\/sub\/api\/v1\/ws: fetch failed: connect ECONNREFUSED$/, failed],
+    ['origin', /pages of this origin/, ({ mode }) => (mode === 'no-cors' ? Promise.resolve(new Response('')) : failed())],
+    ['not_raidhall', /answered with 404/, () => Promise.resolve(new Response('<p>no such page', { status: 404 }))],
+    ['upgrade', /: Unexpected server response: 403$/, () => Promise.resolve(refused)],
+  ];
+  for (const [type, message, fetch] of servers) {
+    const peer = new Peer(undefined, { fetch: (_, init) => fetch(init) });
+    await peer.clock.pass(0);
+    peer.socket.onerror?.({ message: 'Unexpected server response: 403' });
+    peer.lose(1006);
+    for (let turn = 0; turn < 100 && causeOf(peer)?.message.includes('could not be opened'); turn++) await peer.clock.pass(0);
+    assert.equal(causeOf(peer)?.type, type);
+    assert.match(causeOf(peer)!.message, message);
+    assert.equal(peer.state, 'waiting');
+    await peer.clock.pass(1_000);
+    assert.deepEqual([peer.state, causeOf(peer)?.type], ['connecting', type], 'the next attempt shows it, too');
+    await peer.welcome();
+    assert.deepEqual(peer.client.getStatus(), { state: 'online' });
+    peer.client.close();
+  }
+});
+
+test('a lost connection tells why, without a request of its own', async () => {
+  let requests = 0;
+  let token: () => string = () => 'a token';
+  const peer = new Peer(() => token(), { fetch: () => Promise.reject(new Error(`${++requests}`)) });
+  for (const [code, type] of [[1006, 'lost'], [4100, 'closed'], [4200, 'closed'], [4001, 'token']] as const) {
+    await peer.welcome();
+    peer.lose(code);
+    assert.equal(causeOf(peer)?.type, type, `${code}`);
+    await peer.clock.pass((await wait(peer))!);
+  }
+  peer.lose(1006);
+  assert.equal(causeOf(peer)?.type, 'unreachable');
+  token = () => { throw new RaidhallError('network', 'no answer', { retry: true }); };
+  await peer.clock.pass((await wait(peer))!);
+  assert.deepEqual([causeOf(peer)?.type, causeOf(peer)?.message, requests], ['token', 'There is no access token: no answer', 0]);
+  peer.client.close();
+});
+
+test('a signal that the server is sure to refuse is not sent', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  const raid = peer.client.raid(7);
+  const refusals: string[] = [];
+  raid.onSignalRefused(({ type }) => refusals.push(type));
+  for (const kind of ['', 'Emote', 'x'.repeat(33)]) assert.equal(raid.signal(kind, 1), false, kind);
+  assert.equal(raid.signal('emote', 1n), false, 'it has no encoding');
+  assert.equal(raid.signal('emote', 1), true);
+  const error = { type: 'rate_limited', message: 'slower', retry: true, retry_after_ms: 50, fields: null };
+  peer.say({ t: 'error', re: 'signal', id: null, raid: 7, error });
+  assert.deepEqual(refusals, ['rate_limited']);
+  raid.subscribe(() => {});
+  peer.say({ t: 'unwatched', raid: 7, reason: 'kicked' });
+  assert.equal(raid.signal('emote', 1), false, 'the player is no member any more');
+  assert.equal(peer.socket.received.filter(({ t }) => t === 'signal').length, 1);
+  peer.client.close();
 });
 
 test('retryNow restarts a stopped connection', async () => {

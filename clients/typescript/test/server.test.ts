@@ -13,7 +13,7 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import WebSocket from 'ws';
 import { connect, json, msgpack, Rest, Session, storeOf } from '../src/index.js';
-import type { Client, Codec, RaidView } from '../src/index.js';
+import type { Client, Codec, WatchedRaid } from '../src/index.js';
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 const built = process.env['RAIDHALL_BIN'] ?? path.join(process.env['CARGO_TARGET_DIR'] ?? path.join(root, 'target'), 'debug/raidhall');
@@ -98,7 +98,7 @@ test('two clients have the server\'s state after it is killed and restarted', as
     raid.subscribe(() => {});
     raid.onEvent(event => eventTypes[index]!.push(event.type));
   });
-  const states: RaidView[] = [];
+  const states: WatchedRaid[] = [];
   storeOf(raids[1]!).subscribe(state => states.push(state));
   await until('both watch and see each other', () => raids.every(raid => raid.getView().live && raid.getView().online.size === 2));
 

@@ -136,9 +136,24 @@ test('Rest renews a token once if it is refused early', async () => {
   assert.equal(refused, 1);
 });
 
-test('a response without the server\'s error is a network error', async () => {
-  const rest = new Rest({ url: 'http://server', fetch: async () => new Response('{}', { status: 403 }) });
-  await assert.rejects(rest.refresh('1'), (error: RaidhallError) => error.type === 'network' && error.retry);
+test('a response that is not the server\'s is a network error that says so', async () => {
+  for (const [body, status] of [['{}', 403], ['{"error":"no"}', 403], ['null', 404], ['<p>Welcome', 200], ['{}', 200]] as const) {
+    const rest = new Rest({ url: 'http://server', fetch: async () => new Response(body, { status }) });
+    await assert.rejects(rest.refresh('1'), {
+      type: 'network', retry: true, message: `POST http://server/api/v1/auth/refresh was answered with ${status}, but not by Raidhall`,
+    });
+  }
+});
+
+test('a request that fails or is never answered is a network error with its cause', async t => {
+  const unreachable = new Rest({
+    url: 'http://server',
+    fetch: () => Promise.reject(new TypeError('fetch failed', { cause: new Error('connect ECONNREFUSED') })),
+  });
+  await assert.rejects(unreachable.refresh('1'), { type: 'network', message: 'POST http://server/api/v1/auth/refresh failed: fetch failed: connect ECONNREFUSED' });
+  t.mock.method(globalThis, 'setTimeout', (run: () => void) => queueMicrotask(run));
+  const silent = new Rest({ url: 'http://server', fetch: () => new Promise(() => {}) });
+  await assert.rejects(silent.refresh('1'), { type: 'network', message: 'POST http://server/api/v1/auth/refresh failed: no response within 15 s' });
 });
 
 test('a session whose storage is forbidden lives as long as the page', async () => {

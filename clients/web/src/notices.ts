@@ -40,8 +40,8 @@ export function complainOfCode(error: unknown): void {
   else complain(error);
 }
 
-/** Shows an error to the player, except for commands that signing out cut off. */
+/** Shows an error to the player, except for commands that the end of the session cut off. */
 export function complain(error: unknown): void {
-  if (error instanceof RaidhallError && error.type === 'closed') return;
+  if (error instanceof RaidhallError && (error.type === 'closed' || error.reason === 'unauthenticated')) return;
   notify(explain(error));
 }

@@ -197,6 +197,7 @@ export const en = {
     unavailable: 'The server is unavailable. Try again.',
     internal: 'Something went wrong on the server.',
     closed: 'Signed out before it was sent.',
+    stopped: 'Not confirmed: you’ve been disconnected.',
     network: 'Can’t reach the server.',
   },
   checkFields: (fields: readonly string[]) => `Check ${fields.length === 1 ? 'this field' : 'these fields'}: ${fields.join(', ')}.`,

@@ -197,6 +197,7 @@ export const ru: Words = {
     unavailable: 'Сервер недоступен. Попробуйте ещё раз.',
     internal: 'На сервере что-то пошло не так.',
     closed: 'Вы вышли до отправки.',
+    stopped: 'Не подтверждено: соединение закрыто.',
     network: 'Нет связи с сервером.',
   },
   checkFields: fields => `Проверьте ${fields.length === 1 ? 'поле' : 'поля'}: ${fields.join(', ')}.`,

@@ -1,6 +1,6 @@
 // The raid on screen: own commands show at once, events of others at a rate that a slow phone can
 // draw.
-import type { PlayerId, RaidId, RaidView } from '@raidhall/client';
+import type { PlayerId, RaidId, WatchedRaid } from '@raidhall/client';
 import type { Client, Raid } from '@raidhall/client';
 import { startTransition, useEffect, useMemo, useState } from 'react';
 import { predict } from './predict';
@@ -8,7 +8,7 @@ import type { Shown } from './predict';
 
 export interface RaidOnScreen {
   readonly raid: Raid;
-  readonly view: RaidView;
+  readonly view: WatchedRaid;
   /** Null until the first snapshot has arrived. */
   readonly shown: Shown | null;
 }
@@ -24,7 +24,7 @@ export function useRaidOnScreen(client: Client, id: RaidId, me: PlayerId): RaidO
 /** Shortest time between two renders in a burst: a slow phone needs the rest for animations. */
 const BURST_MS = 150;
 
-function useView(raid: Raid): RaidView {
+function useView(raid: Raid): WatchedRaid {
   const [view, setView] = useState(raid.getView);
   useEffect(() => {
     let drawn = raid.getView();
