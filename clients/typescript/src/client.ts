@@ -27,6 +27,9 @@ export interface Options {
   /** Store of waiting commands between two runs of the page. Without it they are lost with the
    * page. */
   readonly storage?: Storage;
+  /** Age in milliseconds at which a command without an answer is given up, with the error `expired`;
+   * a day by default. */
+  readonly commandAgeMaxMs?: number;
   /** Codec of the messages; [`msgpack`] by default. */
   readonly codec?: Codec;
   /** Name and version of your program, for the server's logs. */
@@ -42,6 +45,10 @@ export interface Options {
 /** Time after which a command without an answer is sent again; its idempotency key makes that safe.
  */
 const ANSWER_MS = 15_000;
+const COMMAND_AGE_MAX_MS = 86_400_000;
+/** How often a command is sent that the server answers with `internal`, so that a fault which one
+ * command causes does not block those after it. */
+const INTERNAL_MAX = 5;
 
 /** The result of a command from an earlier run of the page. */
 export interface Settled extends Waiting {
@@ -55,7 +62,9 @@ interface Pending {
   /** Rejects the promise of the command, if this run has one, although its result is unknown. */
   readonly abandon: (error: RaidhallError) => void;
   tries: number;
+  internalErrors: number;
   cancelRetry: (() => void) | null;
+  cancelExpiry: (() => void) | null;
 }
 
 /** Starts to connect and stays connected. */
@@ -64,6 +73,7 @@ export const connect = (options: Options): Client => new Client(options);
 export class Client {
   private readonly clock: Clock;
   private readonly codec: Codec;
+  private readonly commandAgeMax: number;
   private readonly connection: Connection;
   private readonly raids = new Map<RaidId, Raid>();
   private readonly statusListeners = new Set<() => void>();
@@ -83,6 +93,7 @@ export class Client {
   constructor(private readonly options: Options) {
     this.clock = options.clock ?? systemClock;
     this.codec = options.codec ?? msgpack;
+    this.commandAgeMax = options.commandAgeMaxMs ?? COMMAND_AGE_MAX_MS;
     this.connection = new Connection(
       {
         url: `${options.url.replace(/^http/, 'ws').replace(/\/+$/, '')}${SOCKET_PATH}`,
@@ -186,7 +197,7 @@ export class Client {
       for (const waiting of stored) {
         if (ops.has(waiting.op)) continue;
         const settle = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
-        this.pending.set(++this.ids, { waiting, settle, abandon: () => {}, tries: 0, cancelRetry: null });
+        this.add(waiting, settle, () => {});
         this.raid(waiting.raid).given(waiting);
       }
       for (const [id, pending] of issuedMeanwhile) this.pending.set(id, pending);
@@ -216,8 +227,9 @@ export class Client {
   private abandonAll(error: RaidhallError): void {
     const unanswered = [...this.pending.values()];
     this.pending.clear();
-    for (const { waiting, abandon, cancelRetry } of unanswered) {
+    for (const { waiting, abandon, cancelRetry, cancelExpiry } of unanswered) {
       cancelRetry?.();
+      cancelExpiry?.();
       this.raids.get(waiting.raid)?.settled(waiting.op, null);
       abandon(error);
     }
@@ -228,9 +240,9 @@ export class Client {
       const ended = this.ended();
       if (ended) return reject(ended);
       const waiting: Waiting = { op: newOp(), raid, cmd, at: this.now() };
-      const id = ++this.ids;
       const settle = (result: Ack | RaidhallError) => (result instanceof RaidhallError ? reject(result) : resolve(result));
-      this.pending.set(id, { waiting, settle, abandon: reject, tries: 0, cancelRetry: null });
+      const id = this.add(waiting, settle, reject);
+      this.pending.get(id)!.cancelExpiry = this.clock.after(this.commandAgeMax, () => this.expire(id));
       this.options.storage?.put(waiting);
       this.raid(raid).given(waiting);
       this.waitingChanged();
@@ -238,9 +250,22 @@ export class Client {
     });
   }
 
+  private add(waiting: Waiting, settle: Pending['settle'], abandon: Pending['abandon']): number {
+    const id = ++this.ids;
+    this.pending.set(id, { waiting, settle, abandon, tries: 0, internalErrors: 0, cancelRetry: null, cancelExpiry: null });
+    return id;
+  }
+
+  private expire(id: number): void {
+    const hours = Math.round(this.commandAgeMax / 360_000) / 10;
+    this.settle(id, new RaidhallError('expired', `The command had no answer within ${hours} h and is not sent any more`));
+  }
+
   private transmit(id: number): void {
     const pending = this.pending.get(id);
     if (!pending || !this.ready || this.firstOf(pending.waiting.raid) !== id) return;
+    // The age of a command of an earlier run is only known once the server's time is.
+    if (this.lineage !== null && this.now() - pending.waiting.at > this.commandAgeMax) return this.expire(id);
     pending.cancelRetry?.();
     pending.cancelRetry = null;
     const sent = this.connection.send(message(id, pending.waiting));
@@ -275,6 +300,7 @@ export class Client {
     if (!pending) return;
     const { waiting } = pending;
     pending.cancelRetry?.();
+    pending.cancelExpiry?.();
     this.pending.delete(id);
     this.options.storage?.drop(waiting.op);
     this.raids.get(waiting.raid)?.settled(waiting.op, result instanceof RaidhallError ? null : result.seq);
@@ -328,7 +354,8 @@ export class Client {
     if (re === 'signal' && raid != null) return this.raids.get(raid)?.signalRefused(error);
     const pending = re === 'do' && id != null ? this.pending.get(id) : undefined;
     if (!pending || id == null) return;
-    if (!error.retry) return this.settle(id, RaidhallError.of(error));
+    const isFault = error.type === 'internal' && ++pending.internalErrors >= INTERNAL_MAX;
+    if (!error.retry || isFault) return this.settle(id, RaidhallError.of(error));
     pending.cancelRetry?.();
     const wait = Math.max(error.retry_after_ms ?? 0, backoff(pending.tries++, this.clock.random()));
     pending.cancelRetry = this.clock.after(wait, () => this.transmit(id));

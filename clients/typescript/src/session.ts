@@ -97,7 +97,8 @@ export function sessionIn(storage: Pick<WebStorage, 'getItem' | 'setItem' | 'rem
   const memory = inMemory(); // used while the storage is full or forbidden
   const stored = (): Kept | null => {
     try {
-      return JSON.parse(storage.getItem(key) ?? 'null');
+      const value: unknown = JSON.parse(storage.getItem(key) ?? 'null');
+      return isKept(value) ? value : null;
     } catch {
       return null;
     }
@@ -127,6 +128,15 @@ export function sessionIn(storage: Pick<WebStorage, 'getItem' | 'setItem' | 'rem
       }
     },
   };
+}
+
+/** Returns whether a value from a storage is a session; another program may have written it. */
+function isKept(value: unknown): value is Kept {
+  const { player, access_token, refresh_token, until } = Object(value) as Partial<Kept>;
+  return (
+    typeof player?.id === 'number' && typeof player.name === 'string' && typeof access_token === 'string' &&
+    typeof refresh_token === 'string' && typeof until === 'number'
+  );
 }
 
 function inMemory(): Keeping {

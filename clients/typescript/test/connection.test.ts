@@ -18,7 +18,7 @@ class Peer {
   readonly sockets: (Socket & { readyState: number; received: ClientMessage[]; closed: boolean })[] = [];
   readonly client: Client;
 
-  constructor(getToken: GetToken = () => 'a token', options: { storage?: Storage; fetch?: Fetch } = {}) {
+  constructor(getToken: GetToken = () => 'a token', options: { storage?: Storage; fetch?: Fetch; commandAgeMaxMs?: number } = {}) {
     const { sockets } = this;
     const WebSocket = class {
       constructor() {
@@ -330,6 +330,55 @@ test('commands that a stop cut off are sent again from the storage', async () =>
   assert.deepEqual(settled, ['start', { seq: 3, duplicate: true }]);
   peer.client.close();
 });
+
+test('a command that is too old is given up, and a stored one is not sent', async () => {
+  const storage = keptIn(new StoredItems(), 'commands');
+  const before = new Peer(undefined, { storage, commandAgeMaxMs: 5_000 });
+  const old = before.client.raid(7).do({ type: 'say', text: 'old' });
+  await before.clock.pass(4_000);
+  const young = before.client.raid(7).do({ type: 'say', text: 'young' });
+  const ended = [assert.rejects(old, { type: 'closed' }), assert.rejects(young, { type: 'closed' })];
+  before.client.close();
+  await Promise.all(ended);
+
+  const peer = new Peer(undefined, { storage, commandAgeMaxMs: 5_000 });
+  const settled: unknown[] = [];
+  peer.client.onSettled(({ cmd, result }) => settled.push(cmd.type === 'say' && cmd.text, (result as RaidhallError).type));
+  await peer.clock.pass(6_000);
+  await peer.welcome();
+  const sent = () => peer.socket.received.flatMap(message => (message.t === 'do' && message.cmd.type === 'say' ? [message.cmd.text] : []));
+  assert.deepEqual([settled, sent()], [['old', 'expired'], ['young']]);
+  const unanswered = assert.rejects(peer.client.raid(8).do({ type: 'start' }), { type: 'expired' });
+  peer.lose(1006);
+  await peer.clock.pass(5_000);
+  await unanswered;
+  peer.client.close();
+});
+
+test('a command that the server fails at is reported and blocks no other', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  const raid = peer.client.raid(7);
+  const broken = assert.rejects(raid.do({ type: 'start' }), { type: 'internal' });
+  const good = raid.do({ type: 'say', text: 'good' });
+  const sent = () => peer.socket.received.flatMap(message => (message.t === 'do' ? [message] : []));
+  const error = { type: 'internal', message: 'a fault', retry: true, retry_after_ms: null, fields: null };
+  for (let times = 1; times <= 5; times++) {
+    assert.deepEqual(sent().map(({ cmd }) => cmd.type), Array(times).fill('start'));
+    peer.say({ t: 'error', re: 'do', id: sent().at(-1)!.id, raid: 7, error });
+    if (times < 5) while (sent().length === times) await beat(peer);
+  }
+  await broken;
+  peer.say({ t: 'ack', id: sent().at(-1)!.id, raid: 7, seq: 1, duplicate: false });
+  assert.equal((await good).seq, 1);
+  peer.client.close();
+});
+
+/** Passes a second in which the server is heard. */
+async function beat(peer: Peer): Promise<void> {
+  await peer.clock.pass(1_000);
+  peer.say({ t: 'beat', now: peer.clock.now(), heads: {} });
+}
 
 test('a connection that cannot be made tells why, and retries', async () => {
   const refused = new Response('{"error":{"type":"invalid","message":"no","retry":false}}', { status: 400 });

@@ -156,6 +156,17 @@ test('a request that fails or is never answered is a network error with its caus
   await assert.rejects(silent.refresh('1'), { type: 'network', message: 'POST http://server/api/v1/auth/refresh failed: no response within 15 s' });
 });
 
+test('a storage with anything but a session counts as signed out', async () => {
+  const { renewals, clock } = play();
+  const items = new StoredItems();
+  const session = Session.begin(renewals.rest, pair(1), sessionIn(items, 'session'), clock);
+  for (const text of ['{}', 'true', '[]', 'null', '7', '""', '{', '{"player":null}', '{"player":{"id":5,"name":"Ada"}}']) {
+    items.setItem('session', text);
+    assert.equal(Session.resume(renewals.rest, sessionIn(items, 'session'), clock), null, text);
+    await assert.rejects(session.getToken('connect'), { type: 'unauthenticated' }, text);
+  }
+});
+
 test('a session whose storage is forbidden lives as long as the page', async () => {
   const { renewals, clock } = play();
   const forbidden = { getItem: () => null, setItem: () => { throw new Error('forbidden'); }, removeItem: () => {} };

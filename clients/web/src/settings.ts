@@ -21,7 +21,7 @@ const initial = (): Settings => {
   try {
     const old = JSON.parse(kept.getItem(KEY) ?? '{}') as Partial<Settings>;
     return {
-      language: old.language && old.language in languages ? old.language : usual.language,
+      language: old.language === 'en' || old.language === 'ru' ? old.language : usual.language,
       theme: old.theme === 'light' || old.theme === 'dark' ? old.theme : usual.theme,
       sound: typeof old.sound === 'boolean' ? old.sound : usual.sound,
     };

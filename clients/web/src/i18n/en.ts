@@ -40,7 +40,7 @@ export const en = {
     too_many_connections: 'You have Raidhall open in too many tabs. Close one and try again.',
     refused: 'This page can’t connect to the server. Reload it to update.',
   },
-  offlinePage: 'You’re offline. Your changes are saved on this device and sent when you reconnect.',
+  offlinePage: 'You’re offline. Your changes are saved on this device and sent if you reconnect within a day.',
 
   myRaids: 'My raids',
   noRaids: 'No raids yet. Create one or join a friend’s.',
@@ -198,6 +198,7 @@ export const en = {
     internal: 'Something went wrong on the server.',
     closed: 'Signed out before it was sent.',
     stopped: 'Not confirmed: you’ve been disconnected.',
+    expired: 'Not confirmed: it waited for more than a day.',
     network: 'Can’t reach the server.',
   },
   checkFields: (fields: readonly string[]) => `Check ${fields.length === 1 ? 'this field' : 'these fields'}: ${fields.join(', ')}.`,
