@@ -191,6 +191,36 @@ test('a page that cannot connect tells why: its origin, a wrong URL, or no serve
   }
 });
 
+test('a tab sends the commands of one that is closed', async t => {
+  const { url, server } = await serve(t, 'tabs');
+  await cp(path.join(installed, 'dist/raidhall.js'), path.join(project, 'tabs/raidhall.js'));
+  await write('tabs/index.html', '<!doctype html><title>tab</title>');
+  const open = await newPage(t);
+  await open.goto(url);
+  const closed = await open.context().newPage();
+  await closed.goto(url);
+  const begin = async ([url, isOffline]) => {
+    const { connect, keptIn, Rest, Session, sessionIn } = await import('./raidhall.js');
+    const rest = new Rest({ url });
+    const stored = sessionIn(localStorage, 'session');
+    const session = Session.resume(rest, stored) ?? Session.begin(rest, await rest.guest('Ada'), stored);
+    const offline = () => Promise.reject(new Error('offline'));
+    window.client = connect({ url, getToken: isOffline ? offline : session.getToken, storage: keptIn(localStorage, 'commands') });
+    window.settled = [];
+    window.client.onSettled(({ cmd }) => window.settled.push(cmd.type));
+    window.raids = rest.as(session);
+  };
+  await open.evaluate(begin, [server.url, false]);
+  await closed.evaluate(begin, [server.url, true]);
+  const { id } = await open.evaluate(() => window.raids.createRaid({ title: 'Ship it', target_xp: 100, target_tasks: 3 }));
+  await closed.evaluate(id => void window.client.raid(id).do({ type: 'start' }), id);
+  await closed.waitForFunction(() => Object.keys(localStorage).some(key => key.startsWith('commands/')));
+  await open.waitForFunction(() => window.client.getStatus().state === 'online');
+  await closed.close();
+  await open.waitForFunction(() => window.settled.length === 1);
+  assert.equal((await open.evaluate(id => window.raids.raid(id), id)).status, 'active');
+});
+
 test('examples and types pass under strict, from TypeScript 5.0, without DOM types', async () => {
   const api = await write('types/api.ts', `
     import * as client from '@raidhall/client';

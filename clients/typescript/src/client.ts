@@ -50,7 +50,7 @@ const COMMAND_AGE_MAX_MS = 86_400_000;
  * command causes does not block those after it. */
 const INTERNAL_MAX = 5;
 
-/** The result of a command from an earlier run of the page. */
+/** The result of a command from an earlier run of the page, or from another tab. */
 export interface Settled extends Waiting {
   readonly result: Ack | RaidhallError;
 }
@@ -89,6 +89,7 @@ export class Client {
   private ready = false;
   private connectedPlayer: PlayerRef | null = null;
   private readonly stopWakeUp: () => void;
+  private stopInheriting: (() => void) | undefined;
 
   constructor(private readonly options: Options) {
     this.clock = options.clock ?? systemClock;
@@ -156,8 +157,8 @@ export class Client {
     return raid;
   }
 
-  /** Calls `listener` with the result of each command from an earlier run of the page, including
-   * results that arrived before the first listener. Returns an unsubscribe function. */
+  /** Calls `listener` with the result of each command from an earlier run of the page or another
+   * tab, including results that arrived before the first listener. Returns an unsubscribe function. */
   onSettled(listener: (settled: Settled) => void): () => void {
     this.settledListeners.add(listener);
     for (const settled of this.unreported.splice(0)) this.reportSettled(settled);
@@ -185,6 +186,23 @@ export class Client {
     if (this.connection.status.state !== 'closed') this.connection.start();
   }
 
+  /** Sends the commands of a tab that was closed or has stopped. */
+  private inherit(commands: readonly Waiting[]): void {
+    const ids = this.restore(commands);
+    this.waitingChanged();
+    ids.forEach(id => this.transmit(id));
+  }
+
+  /** Adds commands whose promises this run does not have. Returns their correlation numbers. */
+  private restore(commands: readonly Waiting[]): number[] {
+    const known = new Set([...this.pending.values()].map(({ waiting }) => waiting.op));
+    return commands.filter(({ op }) => !known.has(op)).map(waiting => {
+      const settle = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
+      this.raid(waiting.raid).given(waiting);
+      return this.add(waiting, settle, () => {});
+    });
+  }
+
   private async loadStored(): Promise<void> {
     const { storage } = this.options;
     this.ready = false;
@@ -192,18 +210,15 @@ export class Client {
       const stored = (await storage?.load()) ?? [];
       if (this.ended()) return;
       const issuedMeanwhile = [...this.pending];
-      const ops = new Set(issuedMeanwhile.map(([, { waiting }]) => waiting.op));
-      this.pending.clear();
-      for (const waiting of stored) {
-        if (ops.has(waiting.op)) continue;
-        const settle = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
-        this.add(waiting, settle, () => {});
-        this.raid(waiting.raid).given(waiting);
+      this.restore(stored);
+      for (const [id, pending] of issuedMeanwhile) {
+        this.pending.delete(id);
+        this.pending.set(id, pending); // behind those that were stored
       }
-      for (const [id, pending] of issuedMeanwhile) this.pending.set(id, pending);
     } catch {
       // Stored commands that cannot be read cannot be sent.
     }
+    if (!this.ended()) this.stopInheriting ??= storage?.onInherited?.(commands => this.inherit(commands));
     this.ready = true;
     this.waitingChanged();
     this.transmitAll();
@@ -219,11 +234,16 @@ export class Client {
 
   private statusChanged(): void {
     const error = this.ended();
-    if (error) this.abandonAll(error);
+    if (error) {
+      this.abandonAll(error);
+      this.stopInheriting?.();
+      this.stopInheriting = undefined;
+    }
     notifyAll(this.statusListeners);
   }
 
-  /** Rejects the promises of all unanswered commands. The storage keeps the commands. */
+  /** Rejects the promises of all unanswered commands. The storage keeps the commands, for this client
+   * if it tries again, or for another tab. */
   private abandonAll(error: RaidhallError): void {
     const unanswered = [...this.pending.values()];
     this.pending.clear();

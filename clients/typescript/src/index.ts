@@ -10,7 +10,7 @@ export type { Fetch, FetchInit, FetchResponse } from './fetch.js';
 export { fold } from './fold.js';
 export { keptIn, newOp } from './outbox.js';
 export { LIMITS } from './protocol.js';
-export type { Storage, Waiting, WebStorage } from './outbox.js';
+export type { Storage, Waiting, WebLocks, WebStorage } from './outbox.js';
 export { Raid } from './raid.js';
 export type { Ack, Signal, WatchedRaid } from './raid.js';
 export { Rest } from './rest.js';

@@ -13,13 +13,17 @@ export interface Waiting {
 }
 
 /** A store of waiting commands between two runs of the page, for instance in `localStorage`. Each
- * player needs a storage of their own. The tabs of one player may share it: a command that two of
- * them send takes effect once. */
+ * player needs a storage of their own. */
 export interface Storage {
-  /** Returns the stored commands in the order in which they were put in. */
+  /** Returns the stored commands in the order in which they were put in, except those of other tabs
+   * that are still open, if the storage knows them. */
   load(): readonly Waiting[] | Promise<readonly Waiting[]>;
   put(waiting: Waiting): void;
   drop(op: OpKey): void;
+  /** Calls `listener` with the commands that another tab left unanswered when it was closed or
+   * stopped; they belong to this storage from then on. Returns a function that ends this and leaves
+   * the commands of this storage to other tabs. */
+  onInherited?(listener: (commands: readonly Waiting[]) => void): () => void;
 }
 
 /** The part of `localStorage` that the client uses. */
@@ -31,40 +35,153 @@ export interface WebStorage {
   removeItem(key: string): void;
 }
 
+/** The part of `navigator.locks` that the client uses. */
+export interface WebLocks {
+  request(name: string, options: { ifAvailable?: boolean; signal?: any }, run: (lock: unknown) => Promise<void>): Promise<unknown>;
+}
+
 /** Returns a storage in `localStorage`, or an object with its methods. Each command is one entry,
- * and all keys begin with `key`. */
-export function keptIn(storage: WebStorage, key: string): Storage {
-  let puts = 0;
-  return {
-    load() {
-      const kept: { turn: number; waiting: Waiting }[] = [];
-      for (let index = 0; index < storage.length; index++) {
-        const name = storage.key(index);
-        if (!name?.startsWith(`${key}/`)) continue;
-        try {
-          const entry = JSON.parse(storage.getItem(name) ?? '');
-          if (entry.waiting.op && entry.waiting.cmd) kept.push(entry);
-        } catch {
-          // An unreadable entry cannot be sent.
-        }
-      }
-      return kept.sort((one, other) => one.waiting.at - other.waiting.at || one.turn - other.turn).map(({ waiting }) => waiting);
-    },
-    put(waiting) {
-      try {
-        storage.setItem(`${key}/${waiting.op}`, JSON.stringify({ turn: puts++, waiting }));
-      } catch {
-        // The storage is full or forbidden, so the command is lost with the page.
-      }
-    },
-    drop(op) {
-      try {
-        storage.removeItem(`${key}/${op}`);
-      } catch {
-        // A later run sends the command again; it still takes effect once.
-      }
-    },
-  };
+ * and all keys begin with `key`. The tabs of one player may share it: each command is sent by the
+ * tab that it was given in, and by one of the others once that is closed. Without Web Locks (pages
+ * over plain HTTP) a tab also sends the commands that it finds when it is opened; each still takes
+ * effect once. */
+export function keptIn(storage: WebStorage, key: string, locks: WebLocks | undefined = webLocks()): Storage {
+  return locks ? new SharedOutbox(storage, key, locks) : new Outbox(storage, key);
+}
+
+function webLocks(): WebLocks | undefined {
+  return (globalThis as { navigator?: { locks?: WebLocks } }).navigator?.locks;
+}
+
+/** A stored command. `run` is the run of the page that it belongs to, and `turn` its place there. */
+interface Entry {
+  readonly run: string;
+  readonly turn: number;
+  readonly waiting: Waiting;
+}
+
+class Outbox implements Storage {
+  protected readonly run = newOp();
+  private puts = 0;
+
+  constructor(
+    private readonly storage: WebStorage,
+    protected readonly key: string,
+  ) {}
+
+  load(): readonly Waiting[] | Promise<readonly Waiting[]> {
+    return this.entries().map(({ waiting }) => waiting);
+  }
+
+  put(waiting: Waiting): void {
+    try {
+      this.storage.setItem(`${this.key}/${waiting.op}`, JSON.stringify({ run: this.run, turn: this.puts++, waiting }));
+    } catch {
+      // The storage is full or forbidden, so the command is lost with the page.
+    }
+  }
+
+  drop(op: OpKey): void {
+    try {
+      this.storage.removeItem(`${this.key}/${op}`);
+    } catch {
+      // A later run sends the command again; it still takes effect once.
+    }
+  }
+
+  /** Returns all stored commands in their order. */
+  protected entries(): Entry[] {
+    const names = Array.from({ length: this.storage.length }, (_, index) => this.storage.key(index));
+    return names
+      .filter(name => name?.startsWith(`${this.key}/`))
+      .map(name => entryOf(this.storage.getItem(name!)))
+      .filter(entry => entry !== null)
+      .sort((one, other) => one.waiting.at - other.waiting.at || one.turn - other.turn);
+  }
+}
+
+/** Returns a stored command, or null if another program has written something else. */
+function entryOf(text: string | null): Entry | null {
+  try {
+    const { run = '', turn, waiting } = JSON.parse(text ?? '') as Partial<Entry>;
+    const { op, raid, cmd, at } = Object(waiting) as Partial<Waiting>;
+    const isCommand = typeof op === 'string' && typeof raid === 'number' && typeof cmd?.type === 'string' && typeof at === 'number';
+    return isCommand && typeof run === 'string' && typeof turn === 'number' ? { run, turn, waiting: waiting! } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** An outbox that shares its storage with those of other tabs. **Each run of the page holds a lock
+ * of its name for as long as it lives**, so the run that gets the lock of another one knows that
+ * this has ended, and is the only one to take over its commands. */
+class SharedOutbox extends Outbox {
+  private readonly followed = new Set<string>();
+  private listener: ((commands: readonly Waiting[]) => void) | null = null;
+  private ended = new AbortController();
+
+  constructor(storage: WebStorage, key: string, private readonly locks: WebLocks) {
+    super(storage, key);
+  }
+
+  override async load(): Promise<readonly Waiting[]> {
+    const runs = new Set(this.entries().map(({ run }) => run));
+    runs.delete(this.run);
+    try {
+      for (const run of runs) await this.lock(run, { ifAvailable: true }, () => void this.inherit(run));
+    } catch {
+      return super.load(); // this page may not use locks
+    }
+    return this.of(this.run);
+  }
+
+  onInherited(listener: (commands: readonly Waiting[]) => void): () => void {
+    const ended = (this.ended = new AbortController());
+    const { signal } = ended;
+    this.listener = listener;
+    void this.lock(this.run, { signal }, () => new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))).catch(() => {});
+    for (const { run } of this.entries()) this.follow(run);
+    const stored = ({ key, newValue }: { key: string | null; newValue: string | null }): void => {
+      const entry = key?.startsWith(`${this.key}/`) ? entryOf(newValue) : null;
+      if (entry) this.follow(entry.run);
+    };
+    const page = globalThis as { addEventListener?(type: string, listener: unknown): void; removeEventListener?(type: string, listener: unknown): void };
+    page.addEventListener?.('storage', stored); // what other tabs store
+    return () => {
+      page.removeEventListener?.('storage', stored);
+      this.listener = null;
+      this.followed.clear();
+      ended.abort();
+    };
+  }
+
+  /** Waits for the end of another run, and takes over its commands. */
+  private follow(run: string): void {
+    if (run === this.run || this.followed.has(run)) return;
+    this.followed.add(run);
+    const { signal } = this.ended;
+    void this.lock(run, { signal }, () => {
+      this.followed.delete(run);
+      const commands = this.inherit(run);
+      if (commands.length > 0) this.listener?.(commands);
+    }).catch(() => {});
+  }
+
+  private inherit(run: string): readonly Waiting[] {
+    const commands = this.of(run);
+    commands.forEach(waiting => this.put(waiting));
+    return commands;
+  }
+
+  private of(run: string): Waiting[] {
+    return this.entries().filter(entry => entry.run === run).map(({ waiting }) => waiting);
+  }
+
+  private lock(run: string, options: { ifAvailable?: boolean; signal?: AbortSignal }, held: () => void | Promise<void>): Promise<unknown> {
+    return this.locks.request(`${this.key}/${run}`, options, async lock => {
+      if (lock) await held();
+    });
+  }
 }
 
 /** Returns a new random idempotency key. */

@@ -8,7 +8,7 @@ import { RaidhallError } from '../src/errors.js';
 import { keptIn } from '../src/outbox.js';
 import type { Storage } from '../src/outbox.js';
 import type { Ack } from '../src/raid.js';
-import { CALM, RAID, SimulatedServer, StoredItems, VirtualClock, chance, codec } from './simulation.js';
+import { CALM, HeldLocks, RAID, SimulatedServer, StoredItems, VirtualClock, chance, codec } from './simulation.js';
 
 const RUNS = Number(process.env['RUNS'] ?? 150);
 
@@ -128,6 +128,46 @@ test('a command that two tabs send from one storage takes effect once', async ()
   assert.deepEqual([items.length, first.getWaiting(), second.getWaiting()], [0, 0, 0]);
   first.close();
   second.close();
+});
+
+test('a tab sends the commands of one that was closed or stopped, no other', async () => {
+  const server = new SimulatedServer(new VirtualClock(chance(4)));
+  const items = new StoredItems();
+  const locks = new HeldLocks();
+  const tab = (getToken: () => Promise<string>): Client =>
+    connect({ url: 'http://server', getToken, WebSocket: server.WebSocket, codec, clock: server.clock, storage: keptIn(items, 'commands', locks) });
+  const offline = () => tab(() => Promise.reject(new Error('no network')));
+  const said = () => server.taken.map(({ event }) => event.type === 'said' && event.data.text);
+  let stop = (): void => {};
+  const closed = [offline(), tab(() => new Promise((_, reject) => (stop = () => reject(new RaidhallError('forbidden', 'banned')))))];
+  await server.clock.pass(100);
+  closed.forEach((client, index) => give(client, `of tab ${index}`, []));
+  const open = [tab(async () => 'a token'), tab(async () => 'a token')];
+  const settled: unknown[][] = [[], []];
+  open.forEach((client, index) => client.onSettled(({ cmd }) => settled[index]!.push(cmd)));
+  await server.clock.pass(20_000);
+  assert.deepEqual([said(), open.map(client => client.getWaiting())], [[], [0, 0]], 'both tabs are still open');
+  for (const [index, end] of [() => closed[0]!.close(), () => stop()].entries()) {
+    end();
+    await server.clock.pass(20_000);
+    assert.deepEqual(said(), ['of tab 0', 'of tab 1'].slice(0, index + 1));
+  }
+  assert.deepEqual([settled.flat().length, items.length], [2, 0], 'one tab has sent and reported each');
+  for (const client of [...closed, ...open]) client.close();
+});
+
+test('a new tab sends the commands of a closed one, in their order', async () => {
+  const server = new SimulatedServer(new VirtualClock(chance(5)));
+  const items = new StoredItems();
+  const locks = new HeldLocks();
+  const stored = keptIn(items, 'commands'); // of a run that holds no lock
+  for (const text of ['one', 'two']) stored.put({ op: text, raid: RAID, cmd: { type: 'say', text }, at: server.clock.now() });
+  for (const text of ['{}', 'true', '[]', '{"run":"x","turn":1,"waiting":{"op":"x","cmd":{}}}']) items.setItem(`commands/${text}`, text);
+  const client = begin(server, keptIn(items, 'commands', locks));
+  give(client, 'three', []);
+  await server.clock.pass(20_000);
+  assert.deepEqual(server.taken.map(({ event }) => event.type === 'said' && event.data.text), ['one', 'two', 'three']);
+  client.close();
 });
 
 test('a command is pending from its creation until the state shows it', async () => {

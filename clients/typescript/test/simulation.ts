@@ -3,6 +3,7 @@ import { json } from '../src/codec.js';
 import type { Clock } from '../src/clock.js';
 import type { Socket } from '../src/connection.js';
 import { fold } from '../src/fold.js';
+import type { WebLocks } from '../src/outbox.js';
 import type { ClientMessage, ErrorType, RaidEvent, RaidState, ServerMessage } from '../src/protocol.js';
 
 /** Returns a generator of numbers from 0 to 1, the same ones for the same seed (mulberry32). */
@@ -257,6 +258,24 @@ class Link {
 }
 
 export const codec = json;
+
+/** In-memory stand-in for `navigator.locks`. */
+export class HeldLocks implements WebLocks {
+  private readonly queues = new Map<string, Promise<unknown>>();
+
+  request: WebLocks['request'] = (name, { ifAvailable, signal }, run) => {
+    const before = this.queues.get(name);
+    if (before && ifAvailable) return run(null);
+    const turn = (async () => {
+      await before;
+      if (!signal?.aborted) await run({ name });
+    })();
+    this.queues.set(name, turn);
+    return turn.finally(() => {
+      if (this.queues.get(name) === turn) this.queues.delete(name);
+    });
+  };
+}
 
 /** In-memory stand-in for `localStorage`. */
 export class StoredItems {
