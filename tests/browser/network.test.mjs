@@ -134,6 +134,19 @@ test('two tabs share one player, including signing out', async t => {
   assert.equal(await one.evaluate(() => localStorage.getItem('raidhall.session')), null);
 });
 
+test('a browser storage with anything else shows the sign-in page', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  for (const text of ['{}', 'true', '[]', '{"language":"constructor"}']) {
+    await page.evaluate(text => {
+      for (const key of ['raidhall.session', 'raidhall.settings']) localStorage.setItem(key, text);
+    }, text);
+    await page.reload();
+    await page.getByLabel('Your name').waitFor();
+  }
+});
+
 test('the app is installable, and its files are compressed and cached', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
