@@ -1,7 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run app cluster release test test-release check bench bench-store setup clean
+.PHONY: help run app cluster release test test-release check bench bench-decode bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
@@ -72,6 +72,9 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 bench: app ## a short load test of the optimized server
 	$(cargo) build --release --locked --workspace --bins
 	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
+
+bench-decode: ## what the dearest message costs to decode, in both codecs
+	$(cargo) bench --locked -p raidhall-protocol --bench decode
 
 bench-store: ## the commit rate of both stores: SQLite, and a real PostgreSQL
 	scripts/setup test

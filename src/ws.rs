@@ -11,6 +11,7 @@ mod connection_registry;
 mod handshake;
 mod handshake_limiter;
 mod inbound;
+mod message_meter;
 mod outbound;
 mod receive_meter;
 mod replay_reader;

@@ -4,7 +4,7 @@
 //! is undecodable and the server closes the connection. The second stage reads the fields; every
 //! fault there becomes part of an error reply that names each faulty field. The same holds for
 //! values that are not plain data (binary data, NaN, half a surrogate pair, nesting deeper than
-//! [`DEPTH_MAX`](crate::limits::DEPTH_MAX)): they are faults of the field that holds them, and are
+//! [`DEPTH_MAX`]): they are faults of the field that holds them, and are
 //! ignored in a field that is not read.
 //!
 //! Memory is bounded by a constant times the frame's length, and the stack by that depth, whatever
@@ -74,6 +74,9 @@ pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> 
     })
 }
 
+/// Error for bytes that are not exactly one value of the codec.
+struct Broken;
+
 /// A value with null in place of everything that JSON cannot represent, and where that was.
 struct Parsed {
     value: Value,
@@ -93,18 +96,20 @@ impl Parsed {
         }
     }
 
-    /// Collects a list. One foreign item makes the list foreign.
-    fn list<E>(items: impl IntoIterator<Item = Result<Parsed, E>>) -> Result<Parsed, E> {
+    /// Collects a list. One foreign item makes the list foreign as a whole.
+    fn list(items: impl IntoIterator<Item = Result<Parsed, Broken>>) -> Result<Parsed, Broken> {
         let mut values = Vec::new();
         let mut foreign = None;
         for item in items {
             let item = item?;
-            values.push(item.value);
-            foreign = foreign.or(item.foreign);
+            foreign = foreign.or(item.foreign.map(|foreign| foreign.reason()));
+            if foreign.is_none() {
+                values.push(item.value);
+            }
         }
-        Ok(Parsed {
-            value: Value::Array(values),
-            foreign,
+        Ok(match foreign {
+            Some(reason) => Parsed::foreign(reason),
+            None => Value::Array(values).into(),
         })
     }
 }

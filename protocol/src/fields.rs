@@ -28,7 +28,7 @@ pub(crate) enum Foreign {
 }
 
 impl Foreign {
-    fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         match self {
             Self::Whole(reason) => reason,
             Self::Within(fields) => fields

@@ -77,23 +77,18 @@ impl Rate {
         }
     }
 
-    /// Charges one at `now` to an allowance that is full again at `full_at`. Returns the time at
-    /// which it will now be full again. If the allowance is exhausted, nothing is charged.
-    pub fn charge(self, full_at: Instant, now: Instant) -> Result<Instant, RateLimitExceeded> {
-        self.reserve(full_at, now, Duration::ZERO)
-            .map(|(full_at, _)| full_at)
-    }
-
-    /// Charges one for a caller that waits for its turn, up to `wait_max`. Returns the time at
-    /// which the allowance will be full again, and the wait.
+    /// Charges `count` at `now` to an allowance that is full again at `full_at`, for a caller that
+    /// waits for its turn, up to `wait_max`. Returns the time at which the allowance will now be
+    /// full again, and the wait. If the wait would be longer, nothing is charged.
     pub fn reserve(
         self,
         full_at: Instant,
         now: Instant,
+        count: u32,
         wait_max: Duration,
     ) -> Result<(Instant, Duration), RateLimitExceeded> {
         let full_at = full_at.max(now);
-        let charged = full_at + self.interval;
+        let charged = full_at + self.interval * count;
         let used = charged - now;
         let wait = used.saturating_sub(self.interval * self.limit);
         if wait > wait_max {

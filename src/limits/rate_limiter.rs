@@ -66,7 +66,7 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         let now = Instant::now();
         let mut keys = self.state.lock();
         let full_at = keys.full_at.get(key).copied().unwrap_or(now);
-        let (charged, wait) = self.rate.reserve(full_at, now, wait_max)?;
+        let (charged, wait) = self.rate.reserve(full_at, now, 1, wait_max)?;
         keys.full_at.insert(key.clone(), charged);
         keys.sweep(now);
         Ok((charged - now, wait))

@@ -8,15 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use raidhall_protocol::decode::{DecodeError, decode};
+use raidhall_protocol::decode::{DecodeError, InvalidMessage, decode};
 use raidhall_protocol::server::WelcomeLimits;
 use raidhall_protocol::{ClientMessage, CloseCode, Codec, ServerMessage};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{sleep, sleep_until};
 use tracing::debug;
 use uuid::Uuid;
 
 use super::ConnectionService;
 use super::inbound::{Inbound, InboundItem};
+use super::message_meter::MessageMeter;
 use super::outbound::Outbound;
 use super::requests::{CompletedRequest, excess_error_frame};
 use super::subscriber::{DisconnectCause, Subscriber};
@@ -24,7 +25,6 @@ use crate::auth::Identity;
 use crate::error::Error;
 use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
-use crate::limits::rate::Rate;
 use crate::raid::Refusal;
 
 /// Heartbeats in a row without a byte from the client before the client counts as gone.
@@ -37,9 +37,7 @@ pub(super) struct Connection {
     codec: Codec,
     /// The connection's id in `welcome`, in the logs and in the audit log.
     pub(super) connection_uuid: Uuid,
-    rate: Rate,
-    /// When the client has its full allowance of `rate` again.
-    rate_full_at: Instant,
+    meter: MessageMeter,
     over_limit_messages: u32,
     silent_heartbeats: u32,
     last_bytes_received: u64,
@@ -57,20 +55,13 @@ impl Connection {
         id: ConnectionId,
         codec: Codec,
         identity: Identity,
+        meter: MessageMeter,
     ) -> Self {
-        // The sustained rate is the limit; a burst may use what two seconds allow.
-        let commands = service
-            .0
-            .options
-            .commands_per_second
-            .get()
-            .saturating_mul(2);
         Self {
             subscriber: Subscriber::new(service, id, codec, identity),
             codec,
             connection_uuid: Uuid::now_v7(),
-            rate: Rate::new(commands, Duration::from_secs(2)),
-            rate_full_at: Instant::now(),
+            meter,
             over_limit_messages: 0,
             silent_heartbeats: 0,
             last_bytes_received: 0,
@@ -147,7 +138,9 @@ impl Connection {
                 }
                 done = await_pending_request(&mut self.pending_request), if self.pending_request.is_some() => {
                     self.pending_request = None;
-                    self.on_request_completed(done);
+                    if let Err(ending) = self.on_request_completed(done) {
+                        return ending;
+                    }
                 }
                 received = inbound.next(), if reads => {
                     if let Err(ending) = self.on_inbound_item(received) {
@@ -191,7 +184,7 @@ impl Connection {
 
     fn on_inbound_item(&mut self, received: InboundItem) -> Result<(), DisconnectCause> {
         match received {
-            InboundItem::Message(message) => self.on_message(&message),
+            InboundItem::Message(message) => self.on_message(message),
             InboundItem::Ping(payload) => {
                 self.pending_pong = Some(frame::pong(&payload));
                 Ok(())
@@ -206,45 +199,62 @@ impl Connection {
         }
     }
 
-    fn on_message(&mut self, frame: &Bytes) -> Result<(), DisconnectCause> {
-        let decoded = decode(self.codec, frame);
-        if matches!(decoded, Ok(ClientMessage::Beat)) {
-            return Ok(());
-        }
-        if let Err(DecodeError::Undecodable(reason)) = decoded {
-            debug!(reason, "undecodable frame");
-            return Err(DisconnectCause::Close(CloseCode::BadMessage));
-        }
-        match self.rate.charge(self.rate_full_at, Instant::now()) {
-            Ok(full_at) => self.rate_full_at = full_at,
-            Err(exceeded) => return self.on_over_limit(decoded, exceeded.retry_after),
-        }
-        self.over_limit_messages = 0;
-        match decoded {
-            Ok(message) => self.handle_message(message),
-            Err(DecodeError::Invalid(invalid)) => {
-                let error = Error::Refused(Refusal::Invalid(invalid.fields));
-                self.reply_error(&invalid.re, invalid.id, invalid.raid, &error);
+    fn on_message(&mut self, frame: Bytes) -> Result<(), DisconnectCause> {
+        match self.meter.charge(frame.len()) {
+            Ok(Duration::ZERO) => self.on_charged_message(&frame),
+            Ok(wait) => {
+                self.pending_request = Some(Box::pin(async move {
+                    sleep(wait).await;
+                    CompletedRequest::MessageDue(frame)
+                }));
                 Ok(())
             }
-            Err(DecodeError::Undecodable(_)) => Ok(()),
+            Err(exceeded) => self.on_over_limit(&frame, exceeded.retry_after),
         }
     }
 
-    fn on_over_limit(
-        &mut self,
-        decoded: Result<ClientMessage, DecodeError>,
-        wait: Duration,
-    ) -> Result<(), DisconnectCause> {
+    pub(super) fn on_charged_message(&mut self, frame: &[u8]) -> Result<(), DisconnectCause> {
+        match self.decode(frame)? {
+            Ok(ClientMessage::Beat) => {
+                self.meter.refund();
+                return Ok(());
+            }
+            Ok(message) => self.handle_message(message),
+            Err(invalid) => {
+                let error = Error::Refused(Refusal::Invalid(invalid.fields));
+                self.reply_error(&invalid.re, invalid.id, invalid.raid, &error);
+            }
+        }
+        self.over_limit_messages = 0;
+        Ok(())
+    }
+
+    /// Decodes a message. The message may be invalid; an undecodable one ends the connection.
+    fn decode(
+        &self,
+        frame: &[u8],
+    ) -> Result<Result<ClientMessage, InvalidMessage>, DisconnectCause> {
+        match decode(self.codec, frame) {
+            Ok(message) => Ok(Ok(message)),
+            Err(DecodeError::Invalid(invalid)) => Ok(Err(invalid)),
+            Err(DecodeError::Undecodable(reason)) => {
+                debug!(reason, "undecodable frame");
+                Err(DisconnectCause::Close(CloseCode::BadMessage))
+            }
+        }
+    }
+
+    /// Refuses a small message beyond the allowance. It is decoded because the error names its id.
+    fn on_over_limit(&mut self, frame: &[u8], wait: Duration) -> Result<(), DisconnectCause> {
+        let (re, id, raid) = match self.decode(frame)? {
+            Ok(ClientMessage::Beat) => return Ok(()),
+            Ok(message) => (message.t().to_owned(), message.id(), message.raid()),
+            Err(invalid) => (invalid.re, invalid.id, invalid.raid),
+        };
         self.over_limit_messages += 1;
         if self.over_limit_messages > OVER_LIMIT_MESSAGES_MAX {
             return Err(DisconnectCause::Close(CloseCode::RateLimited));
         }
-        let (re, id, raid) = match decoded {
-            Ok(message) => (message.t().to_owned(), message.id(), message.raid()),
-            Err(DecodeError::Invalid(invalid)) => (invalid.re, invalid.id, invalid.raid),
-            Err(DecodeError::Undecodable(_)) => return Ok(()),
-        };
         let wait = wait.max(Duration::from_millis(1));
         self.reply_error(&re, id, raid, &Error::RateLimited(wait));
         Ok(())

@@ -6,12 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use raidhall_protocol::decode::{DecodeError, decode};
 use raidhall_protocol::{ClientMessage, CloseCode, Codec};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::connection::Connection;
 use super::connection_registry::Admission;
 use super::inbound::{Inbound, InboundItem};
+use super::message_meter::MessageMeter;
 use super::outbound::Outbound;
 use super::requests::{error_frame, excess_error_frame};
 use super::subscriber::DisconnectCause;
@@ -35,6 +36,7 @@ pub(super) struct Handshake {
     codec: Codec,
     inbound: Inbound,
     outbound: Outbound,
+    meter: MessageMeter,
 }
 
 impl Handshake {
@@ -55,12 +57,14 @@ impl Handshake {
             options.receive_rates(),
         )
         .await;
+        let meter = MessageMeter::new(options.commands_per_second.get(), options.message_bytes_max);
         Self {
             service,
             id,
             codec,
             inbound,
             outbound: Outbound::new(write),
+            meter,
         }
     }
 
@@ -81,6 +85,7 @@ impl Handshake {
             codec,
             inbound,
             outbound,
+            meter,
         } = &mut self;
         let ending = match hello {
             Err(ending) => ending,
@@ -92,7 +97,7 @@ impl Handshake {
                 if let Some(None) = player_permit {
                     DisconnectCause::Close(CloseCode::TooManyConnections)
                 } else {
-                    Connection::new(service.clone(), *id, *codec, identity)
+                    Connection::new(service.clone(), *id, *codec, identity, *meter)
                         .run(inbound, outbound)
                         .await
                 }
@@ -113,7 +118,9 @@ impl Handshake {
         close_connection(inbound, outbound, code).await;
     }
 
+    /// Waits for a valid `hello`. One with faulty fields is answered and may be sent again, once.
     async fn receive_hello(&mut self) -> Result<Identity, DisconnectCause> {
+        let mut was_faulty = false;
         loop {
             let received = self.inbound.next().await;
             let frame = match received {
@@ -131,6 +138,11 @@ impl Handshake {
                 InboundItem::Violation(code) => return Err(DisconnectCause::Close(code)),
                 InboundItem::ClientGone => return Err(DisconnectCause::ClientGone),
             };
+            // No message is refused here, since at most two are decoded.
+            let wait = self.meter.charge(frame.len()).unwrap_or_default();
+            if !wait.is_zero() {
+                sleep(wait).await;
+            }
             match decode(self.codec, &frame) {
                 Ok(ClientMessage::Hello { token, client }) => {
                     debug!(client, "hello");
@@ -142,6 +154,10 @@ impl Handshake {
                     return Err(DisconnectCause::Close(CloseCode::BadMessage));
                 }
                 Err(DecodeError::Invalid(invalid)) if invalid.re == "hello" => {
+                    if was_faulty {
+                        return Err(DisconnectCause::Close(CloseCode::BadMessage));
+                    }
+                    was_faulty = true;
                     let error = Error::Refused(Refusal::Invalid(invalid.fields));
                     self.send(error_frame(
                         self.codec,

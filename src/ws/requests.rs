@@ -29,6 +29,8 @@ pub(super) enum CompletedRequest {
     TokenChecked(Result<Identity, Error>),
     /// The audit entry of a backend's command was written, or could not be.
     AuditRecorded(ServiceCommand, store::Result<()>),
+    /// It is the turn of a large message, which had to wait for the allowance.
+    MessageDue(Bytes),
 }
 
 /// A command of the host app's backend, which is audited before it is carried out.
@@ -78,7 +80,7 @@ fn invalid_field_error(field: &str, message: impl Into<String>) -> Error {
 }
 
 impl Connection {
-    pub(super) fn handle_message(&mut self, message: ClientMessage) -> Result<(), DisconnectCause> {
+    pub(super) fn handle_message(&mut self, message: ClientMessage) {
         match message {
             ClientMessage::Beat => {}
             ClientMessage::Hello { token, .. } => self.renew_token(token),
@@ -99,7 +101,6 @@ impl Connection {
                 data,
             } => self.send_signal(id, raid, &kind, data),
         }
-        Ok(())
     }
 
     /// Checks a new token for the connection: at once if Raidhall issued it, otherwise as a pending
@@ -117,8 +118,12 @@ impl Connection {
     }
 
     /// Acts on the outcome of the pending request.
-    pub(super) fn on_request_completed(&mut self, done: CompletedRequest) {
+    pub(super) fn on_request_completed(
+        &mut self,
+        done: CompletedRequest,
+    ) -> Result<(), DisconnectCause> {
         match done {
+            CompletedRequest::MessageDue(frame) => return self.on_charged_message(&frame),
             CompletedRequest::TokenChecked(token) => self.apply_renewal(token),
             CompletedRequest::AuditRecorded(
                 ServiceCommand {
@@ -139,6 +144,7 @@ impl Connection {
                 self.reply_error("do", Some(id), Some(raid), &Error::Unavailable);
             }
         }
+        Ok(())
     }
 
     fn apply_renewal(&mut self, token: Result<Identity, Error>) {

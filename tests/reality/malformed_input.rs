@@ -158,6 +158,12 @@ async fn a_first_message_other_than_a_valid_hello_closes_the_connection() {
         )
         .await;
         assert_eq!(next_message(&mut raw).await["t"], "welcome");
+        let mut raw = RawSocket::open(server.target(), JSON).await;
+        for _ in 0..2 {
+            raw.send_frame(TEXT, br#"{"t":"hello"}"#).await;
+        }
+        assert_eq!(next_message(&mut raw).await["error"]["type"], "invalid");
+        assert_eq!(raw.close_code().await, 4000, "a second faulty hello");
         let expired = database.token(
             raidhall::auth::Scope::Admin,
             None,
@@ -366,6 +372,30 @@ async fn too_many_messages_are_refused_and_a_flood_is_closed_with_4101() {
             raw.send_frame(TEXT, message.as_bytes()).await;
         }
         assert_eq!(raw.close_code().await, 4101);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn large_messages_are_charged_by_their_bytes_and_are_not_refused() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let (server, group, token) =
+            start_raid(&database, &[("LIMITS__COMMANDS_PER_SECOND", "5")]).await;
+        let mut raw = open_socket(&server, &token).await;
+        let large = json!({"t": "unwatch", "raid": group.raid, "x": "x".repeat(16_000)});
+        let small = json!({"t": "unwatch", "raid": group.raid});
+        for message in [&large, &large, &small, &small, &small, &small] {
+            raw.send_frame(TEXT, message.to_string().as_bytes()).await;
+        }
+        let mut answers = Vec::new();
+        for _ in 0..6 {
+            answers.push(next_message(&mut raw).await);
+        }
+        assert_eq!(answers[0]["t"], "unwatched");
+        assert_eq!(answers[1]["t"], "unwatched");
+        let limited = |answer: &Value| answer["error"]["type"] == "rate_limited";
+        assert!(answers[2..].iter().any(limited), "{answers:?}");
     })
     .await;
 }

@@ -1,106 +1,217 @@
-//! Parser for untrusted JSON. Each level is first split into raw pieces, so that a piece which is
-//! valid by JSON's grammar but cannot be represented (`1e999`, half a surrogate pair) invalidates
-//! only itself and not the frame.
+//! Parser for untrusted JSON, in one pass that counts the depth. A text or a number which is valid
+//! by JSON's grammar but cannot be represented (`1e999`, half a surrogate pair) invalidates only
+//! itself and not the frame.
 
-use std::fmt;
+use std::iter;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-use serde_json::{Number, Value};
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::{Deserializer, Number, Value};
 
-use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
+use super::{Broken, Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
 use crate::limits::DEPTH_MAX;
 
 /// Parses a frame. Fails if it is not exactly one JSON value.
 pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {
-    let raw: &RawValue = serde_json::from_slice(frame).map_err(|error| error.to_string())?;
-    parse_raw(raw, DEPTH_MAX)
+    let text = str::from_utf8(frame).map_err(|error| error.to_string())?;
+    let mut reader = JsonReader { rest: text };
+    match reader.value(DEPTH_MAX) {
+        Ok(parsed) if reader.next_byte().is_none() => Ok(parsed),
+        _ => Err(serde_json::from_str::<IgnoredAny>(text)
+            .map_or_else(|error| error.to_string(), |_| "no JSON".to_owned())),
+    }
 }
 
-/// Parses a value that may nest `depth` levels deep. Its grammar has been checked.
-fn parse_raw(raw: &RawValue, depth: usize) -> Result<Parsed, String> {
-    let text = raw.get();
-    let parsed = match text.as_bytes().first() {
-        Some(b'{' | b'[') if depth == 0 => Parsed::foreign(TOO_DEEP),
-        Some(b'{') => {
-            let Pieces(pieces) = from_str(text)?;
-            let mut entries = Entries::default();
-            for (key, piece) in pieces {
-                entries.insert(key, parse_raw(piece, depth - 1)?);
+struct JsonReader<'a> {
+    rest: &'a str,
+}
+
+impl<'a> JsonReader<'a> {
+    /// Reads a value that may nest `depth` levels deep.
+    fn value(&mut self, depth: usize) -> Result<Parsed, Broken> {
+        Ok(match self.next_byte().ok_or(Broken)? {
+            b'{' | b'[' if depth == 0 => self.skip()?,
+            b'{' => self.map(depth - 1)?,
+            b'[' => self.list(depth - 1)?,
+            b'"' => match self.text()? {
+                Some(text) => Value::String(text).into(),
+                None => Parsed::foreign(NOT_UNICODE),
+            },
+            b'-' | b'0'..=b'9' => match self.number()? {
+                Some(number) => Value::Number(number).into(),
+                None => Parsed::foreign(NOT_FINITE),
+            },
+            _ => self.literal()?.into(),
+        })
+    }
+
+    fn map(&mut self, depth: usize) -> Result<Parsed, Broken> {
+        let mut entries = Entries::default();
+        self.take("{");
+        let mut ended = self.take("}");
+        while !ended {
+            if self.next_byte() != Some(b'"') {
+                return Err(Broken);
             }
-            entries.finish()
+            let key = self.text()?;
+            if !self.take(":") {
+                return Err(Broken);
+            }
+            entries.insert(key, self.value(depth)?);
+            ended = self.ends("}")?;
         }
-        Some(b'[') => {
-            let pieces: Vec<&RawValue> = from_str(text)?;
-            Parsed::list(pieces.into_iter().map(|piece| parse_raw(piece, depth - 1)))?
+        Ok(entries.finish())
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Parsed, Broken> {
+        self.take("[");
+        let mut ended = self.take("]");
+        Parsed::list(iter::from_fn(|| {
+            (!ended).then(|| {
+                let item = self.value(depth)?;
+                ended = self.ends("]")?;
+                Ok(item)
+            })
+        }))
+    }
+
+    /// Reads what follows a part of a list or map: a comma, or the end.
+    fn ends(&mut self, end: &str) -> Result<bool, Broken> {
+        if self.take(",") {
+            Ok(false)
+        } else if self.take(end) {
+            Ok(true)
+        } else {
+            Err(Broken)
         }
-        Some(b'"') => match serde_json::from_str::<String>(text) {
-            Ok(text) => Value::String(text).into(),
-            Err(_) => Parsed::foreign(NOT_UNICODE),
-        },
-        Some(b'-' | b'0'..=b'9') => match serde_json::from_str::<Number>(text) {
-            Ok(number) => Value::Number(number).into(),
-            Err(_) => Parsed::foreign(NOT_FINITE),
-        },
-        _ => from_str::<Value>(text)?.into(),
-    };
-    Ok(parsed)
-}
-
-fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
-}
-
-/// Raw entries of a map. A key that is not valid Unicode is `None`.
-struct Pieces<'a>(Vec<(Option<String>, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Pieces<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PiecesVisitor)
-    }
-}
-
-struct PiecesVisitor;
-
-impl<'de> Visitor<'de> for PiecesVisitor {
-    type Value = Pieces<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut pieces = Vec::new();
-        while let Some((Key(key), piece)) = access.next_entry()? {
-            pieces.push((key, piece));
+    /// Reads a text; `None` if it is not valid Unicode.
+    fn text(&mut self) -> Result<Option<String>, Broken> {
+        let bytes = self.rest.as_bytes();
+        let mut end = 1;
+        while *bytes.get(end).ok_or(Broken)? != b'"' {
+            end += if bytes[end] == b'\\' { 2 } else { 1 };
         }
-        Ok(Pieces(pieces))
+        self.leaf(end + 1)
+    }
+
+    /// Reads a number; `None` if it is out of range.
+    fn number(&mut self) -> Result<Option<Number>, Broken> {
+        let is_part = |byte: u8| byte.is_ascii_digit() || b"+-.eE".contains(&byte);
+        let end = self.rest.bytes().position(|byte| !is_part(byte));
+        self.leaf(end.unwrap_or(self.rest.len()))
+    }
+
+    fn literal(&mut self) -> Result<Value, Broken> {
+        let literals = [
+            ("null", Value::Null),
+            ("true", Value::Bool(true)),
+            ("false", Value::Bool(false)),
+        ];
+        for (literal, value) in literals {
+            if self.take(literal) {
+                return Ok(value);
+            }
+        }
+        Err(Broken)
+    }
+
+    /// Reads a leaf of this many bytes; `None` if only its value cannot be represented.
+    fn leaf<T: DeserializeOwned>(&mut self, bytes: usize) -> Result<Option<T>, Broken> {
+        let (leaf, rest) = self.rest.split_at(bytes);
+        self.rest = rest;
+        if let Ok(value) = serde_json::from_str(leaf) {
+            return Ok(Some(value));
+        }
+        match serde_json::from_str::<IgnoredAny>(leaf) {
+            Ok(_) => Ok(None),
+            Err(_) => Err(Broken),
+        }
+    }
+
+    /// Skips a value, however deep it nests.
+    fn skip(&mut self) -> Result<Parsed, Broken> {
+        let mut values = Deserializer::from_str(self.rest).into_iter::<IgnoredAny>();
+        let Some(Ok(_)) = values.next() else {
+            return Err(Broken);
+        };
+        self.rest = &self.rest[values.byte_offset()..];
+        Ok(Parsed::foreign(TOO_DEEP))
+    }
+
+    /// Returns the first byte after white space.
+    fn next_byte(&mut self) -> Option<u8> {
+        self.rest = self.rest.trim_start_matches([' ', '\t', '\n', '\r']);
+        self.rest.bytes().next()
+    }
+
+    /// Skips white space, then `token` if it is there, and returns whether it was.
+    fn take(&mut self, token: &str) -> bool {
+        self.next_byte();
+        let rest = self.rest.strip_prefix(token);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
     }
 }
 
-struct Key(Option<String>);
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Keys are read as bytes, because half a surrogate pair is not valid UTF-8.
-        deserializer.deserialize_bytes(KeyVisitor)
-    }
-}
+    use super::*;
 
-struct KeyVisitor;
+    const TOKENS: &[&str] = &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        " ",
+        "\n",
+        "\"\"",
+        "\"a\"",
+        "\"\\\"\"",
+        "\"",
+        "\\",
+        "\\u12",
+        "\"\\ud83d\"",
+        "\"\\é\"",
+        "é",
+        "\u{1}",
+        "0",
+        "-",
+        "1",
+        ".5",
+        "e9",
+        "1e999",
+        "01",
+        "true",
+        "false",
+        "null",
+        "nul",
+        "[[",
+        "]]",
+        "{\"a\":",
+        "\"b\":0,",
+    ];
 
-impl Visitor<'_> for KeyVisitor {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(Key(Some(key.to_owned())))
-    }
-
-    fn visit_bytes<E>(self, key: &[u8]) -> Result<Key, E> {
-        Ok(Key(str::from_utf8(key).ok().map(str::to_owned)))
+    proptest! {
+        #[test]
+        fn the_parser_accepts_what_serde_json_accepts(
+            tokens in proptest::collection::vec(proptest::sample::select(TOKENS), 0..12),
+            depth in 0..40_usize,
+        ) {
+            let inner = tokens.concat();
+            for text in [
+                inner.clone(),
+                format!("[{inner}]"),
+                format!("{{\"a\":{inner}}}"),
+                format!("{}{inner}{}", "[".repeat(depth), "]".repeat(depth)),
+            ] {
+                let expected = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+                prop_assert_eq!(parse(text.as_bytes()).is_ok(), expected, "{}", text);
+            }
+        }
     }
 }

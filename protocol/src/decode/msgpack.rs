@@ -4,21 +4,18 @@
 
 use serde_json::{Number, Value};
 
-use super::{Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
+use super::{Broken, Entries, NOT_FINITE, NOT_UNICODE, Parsed, TOO_DEEP};
 use crate::limits::DEPTH_MAX;
 
 /// Parses a frame. Fails if it is not exactly one MessagePack value.
 pub(super) fn parse(frame: &[u8]) -> Result<Parsed, String> {
-    let mut reader = Reader { rest: frame };
+    let mut reader = MsgpackReader { rest: frame };
     match reader.value(DEPTH_MAX) {
         Ok(parsed) if reader.rest.is_empty() => Ok(parsed),
         Ok(_) => Err("bytes after the first value".to_owned()),
         Err(Broken) => Err("no MessagePack".to_owned()),
     }
 }
-
-/// Error for bytes that end too early, or contain the one byte that MessagePack never uses.
-struct Broken;
 
 /// Start of a value. The parts of a list or map follow it.
 enum Head<'a> {
@@ -34,11 +31,11 @@ enum Head<'a> {
     Map(u64),
 }
 
-struct Reader<'a> {
+struct MsgpackReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MsgpackReader<'a> {
     /// Reads a value that may nest `depth` levels deep.
     fn value(&mut self, depth: usize) -> Result<Parsed, Broken> {
         let parsed = match self.head()? {
