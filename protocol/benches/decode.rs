@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use raidhall_protocol::Codec;
 use raidhall_protocol::decode::decode;
 
-/// The server's allocator.
+/// The allocator that the server uses too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

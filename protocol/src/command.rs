@@ -11,8 +11,9 @@ use crate::fields::Fields;
 use crate::ids::{PlayerId, TaskId};
 use crate::limits::{
     CHAT_CHARS_MAX, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX, TASK_MINUTES,
-    TASK_TITLE_CHARS_MAX, TASK_XP, TEXT, TEXT_OR_NONE,
+    TASK_TITLE_CHARS_MAX, TASK_XP,
 };
+use crate::text::{NAME, TEXT, TEXT_OR_NONE};
 
 /// A command (`cmd`), tagged by `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -34,7 +35,7 @@ pub enum Command {
     Cancel,
     /// Adds a task that earns `xp` and should take `minutes`.
     AddTask {
-        #[schemars(length(min = 1, max = TASK_TITLE_CHARS_MAX), regex(pattern = TEXT))]
+        #[schemars(length(min = 1, max = TASK_TITLE_CHARS_MAX), regex(pattern = NAME))]
         title: String,
         #[schemars(range(min = *TASK_XP.start(), max = *TASK_XP.end()))]
         xp: i64,

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod rest;
 pub mod server;
 pub mod state;
+pub mod text;
 
 pub use client::ClientMessage;
 pub use close::CloseCode;

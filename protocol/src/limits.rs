@@ -43,10 +43,6 @@ pub const NOTE_CHARS_MAX: usize = 200;
 pub const CHAT_CHARS_MAX: usize = 500;
 /// Maximum characters of the reason for a ban.
 pub const REASON_CHARS_MAX: usize = 500;
-/// Pattern of required text: no control characters, and not only white space.
-pub const TEXT: &str = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$";
-/// Pattern of text that may be empty: no control characters.
-pub const TEXT_OR_NONE: &str = r"^[^\x00-\x1f\x7f-\x9f]*$";
 /// Number of chat messages that a raid's state holds.
 pub const MESSAGES_SHOWN: usize = 50;
 /// Maximum characters of a signal's kind.

@@ -11,11 +11,11 @@ use crate::event::Event;
 use crate::fields::Fields;
 use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use crate::limits::{
-    DESCRIPTION_CHARS_MAX, MEMBERS, TARGET_TASKS, TARGET_XP, TEXT, TEXT_OR_NONE, TIME_LIMIT_SECS,
-    TITLE_CHARS_MAX,
+    DESCRIPTION_CHARS_MAX, MEMBERS, TARGET_TASKS, TARGET_XP, TIME_LIMIT_SECS, TITLE_CHARS_MAX,
 };
 use crate::server::PlayerRef;
 use crate::state::{RaidState, RaidStatus};
+use crate::text::{NAME, TEXT_OR_NONE};
 
 /// Body of a successful response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -162,7 +162,7 @@ pub struct Contribution {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct NewRaid {
     /// Title of the raid, 1–80 characters.
-    #[schemars(length(min = 1, max = TITLE_CHARS_MAX), regex(pattern = TEXT))]
+    #[schemars(length(min = 1, max = TITLE_CHARS_MAX), regex(pattern = NAME))]
     pub title: String,
     /// Description of the raid, at most 500 characters.
     #[ts(optional)]

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use raidhall_protocol::UnixMillis;
 use raidhall_protocol::limits::NAME_CHARS_MAX;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{UnixMillis, text};
 use thiserror::Error;
 
 use super::Auth;
@@ -131,22 +131,18 @@ impl Auth {
     }
 }
 
-/// Returns `text` without surrounding whitespace, if it is a valid name of a guest.
+/// Returns `text` without surrounding whitespace, if it is a valid name of a new player.
 ///
 /// # Errors
 ///
-/// When the name is empty, too long or holds control characters. The error says what a name must
-/// be.
+/// When the name is empty or too long, or [`text::check_name`] refuses it. The error says what a
+/// name must be.
 pub fn validate_player_name(text: &str) -> Result<&str, &'static str> {
     let name = text.trim();
     if !(1..=NAME_CHARS_MAX).contains(&name.chars().count()) {
         return Err("must have 1 to 40 characters");
     }
-    if name.chars().any(char::is_control) {
-        Err("must not hold control characters")
-    } else {
-        Ok(name)
-    }
+    text::check_name(name).map(|()| name)
 }
 
 #[cfg(test)]
@@ -157,7 +153,16 @@ mod tests {
     fn a_guest_name_is_short_visible_text() {
         assert_eq!(validate_player_name("  Ada Lovelace\n"), Ok("Ada Lovelace"));
         assert_eq!(validate_player_name(&"ö".repeat(40)).map(str::len), Ok(80));
-        for bad in ["", "   ", "a\0b", "a\u{85}b", "a\nb", &"ö".repeat(41)] {
+        for bad in [
+            "",
+            "   ",
+            "a\0b",
+            "a\u{85}b",
+            "a\nb",
+            "\u{200b}",
+            "a\u{202e}b",
+            &"ö".repeat(41),
+        ] {
             assert!(validate_player_name(bad).is_err(), "{bad:?}");
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use raidhall_protocol::UnixMillis;
+use raidhall_protocol::{UnixMillis, text};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -151,10 +151,10 @@ fn external_identity(user: InitDataUser) -> ExternalIdentity {
         .flatten()
         .collect::<Vec<_>>()
         .join(" ");
-    let name = if whole.trim().is_empty() {
-        username.unwrap_or_default()
-    } else {
+    let name = if whole.chars().any(text::is_visible) {
         whole
+    } else {
+        username.unwrap_or_default()
     };
     let name = super::external::player_name(Some(&Value::String(name)));
     ExternalIdentity {
@@ -321,6 +321,10 @@ mod tests {
         };
         assert_eq!(name(r#"{"id":5,"first_name":"Ada"}"#), "Ada");
         assert_eq!(name(r#"{"id":5,"first_name":" ","username":"ada"}"#), "ada");
+        assert_eq!(
+            name("{\"id\":5,\"first_name\":\"\u{200b}\",\"username\":\"ada\"}"),
+            "ada"
+        );
         assert_eq!(name(r#"{"id":5}"#), "Player");
         assert_eq!(
             name(&format!(

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use raidhall_protocol::FieldFault;
+use raidhall_protocol::{FieldFault, text};
 
 use super::Refusal;
 
@@ -29,27 +29,42 @@ impl Values {
         }
     }
 
-    /// Checks a text and returns it trimmed: no control characters, and a length in characters
-    /// within `chars`.
-    pub(super) fn text(&mut self, field: &str, text: &str, chars: RangeInclusive<usize>) -> String {
-        let text = text.trim();
-        if text.chars().any(char::is_control) {
-            self.fault(field, "must not contain control characters");
-        } else if !chars.contains(&text.chars().count()) {
-            self.fault(field, between(&chars) + " characters");
-        }
-        text.to_owned()
+    /// Checks a name or title of at most `chars_max` characters and returns it trimmed.
+    pub(super) fn name(&mut self, field: &str, name: &str, chars_max: usize) -> String {
+        self.checked(field, name, 1..=chars_max, text::check_name)
     }
 
-    /// Checks an optional text like [`Values::text`]; an empty text becomes `None`.
+    /// Checks a text of at most `chars_max` characters and returns it trimmed.
+    pub(super) fn text(&mut self, field: &str, text: &str, chars_max: usize) -> String {
+        self.checked(field, text, 1..=chars_max, text::check_text)
+    }
+
+    /// Checks a text of at most `chars_max` characters, which may be empty, and returns it trimmed;
+    /// an empty text becomes `None`.
     pub(super) fn optional_text(
         &mut self,
         field: &str,
         text: Option<&str>,
         chars_max: usize,
     ) -> Option<String> {
-        text.map(|text| self.text(field, text, 0..=chars_max))
+        text.map(|text| self.checked(field, text, 0..=chars_max, text::check_characters))
             .filter(|text| !text.is_empty())
+    }
+
+    fn checked(
+        &mut self,
+        field: &str,
+        text: &str,
+        chars: RangeInclusive<usize>,
+        check: fn(&str) -> Result<(), &'static str>,
+    ) -> String {
+        let text = text.trim();
+        if !chars.contains(&text.chars().count()) {
+            self.fault(field, between(&chars) + " characters");
+        } else if let Err(fault) = check(text) {
+            self.fault(field, fault);
+        }
+        text.to_owned()
     }
 
     /// Checks that a number is in a range.

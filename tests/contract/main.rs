@@ -19,6 +19,7 @@ mod operation;
 mod operations;
 mod release_files;
 mod schemas;
+mod texts;
 
 use std::path::Path;
 

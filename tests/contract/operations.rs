@@ -10,13 +10,12 @@ use raidhall_protocol::admin::{
     SignedOut, Standing, WebhookDelivery, WebhookView,
 };
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
-use raidhall_protocol::limits::{
-    EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX, REASON_CHARS_MAX, TEXT, TEXT_OR_NONE,
-};
+use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX, REASON_CHARS_MAX};
 use raidhall_protocol::rest::{
     CommandResult, Contribution, LedgerRow, NewRaid, Profile, RaidSummary, RaidView, TokenPair,
 };
 use raidhall_protocol::state::RaidStatus;
+use raidhall_protocol::text::{NAME, TEXT, TEXT_OR_NONE};
 use raidhall_protocol::{Command, OpKey, PlayerId};
 use serde_json::{Value, json};
 
@@ -38,8 +37,8 @@ pub fn all_operations(schemas: &mut Schemas) -> Vec<Operation> {
     .collect()
 }
 
-fn text(chars_max: usize) -> Value {
-    json!({"type": "string", "minLength": 1, "maxLength": chars_max, "pattern": TEXT})
+fn player_name() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": NAME_CHARS_MAX, "pattern": NAME})
 }
 
 fn seq() -> Value {
@@ -90,10 +89,7 @@ fn sign_in_operations(schemas: &mut Schemas) -> Vec<Operation> {
                  token is needed. Returns `forbidden` if guest sign-in is turned off. Sign-ins \
                  are limited per client address.",
             )
-            .body(
-                object(&[("name", text(NAME_CHARS_MAX))]),
-                json!({"name": "Ada"}),
-            )
+            .body(object(&[("name", player_name())]), json!({"name": "Ada"}))
             .fails_with(&[Forbidden])
             .rate_limited()
             .returns::<TokenPair>(201, schemas),
@@ -394,7 +390,7 @@ fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
                  `service`.",
             )
             .body(
-                object(&[("external_id", external_id), ("name", text(NAME_CHARS_MAX))]),
+                object(&[("external_id", external_id), ("name", player_name())]),
                 json!({"external_id": "u-17", "name": "Ada"}),
             )
             .returns::<HostPlayer>(200, schemas),
@@ -488,7 +484,10 @@ fn operator_operations(schemas: &mut Schemas) -> Vec<Operation> {
                  `admin`.",
             )
             .body(
-                object(&[("reason", text(REASON_CHARS_MAX))]),
+                object(&[(
+                    "reason",
+                    json!({"type": "string", "minLength": 1, "maxLength": REASON_CHARS_MAX, "pattern": TEXT}),
+                )]),
                 json!({"reason": "spam"}),
             )
             .fails_with(&[NotFound])

@@ -4,6 +4,7 @@
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::{RestClient, RestClientError};
 use raidhall_protocol::rest::NewRaid;
+use raidhall_protocol::text::is_bidi_control;
 use raidhall_protocol::{
     ClientMessage, Codec, Command, ErrorType, EventData, OpKey, Seq, ServerMessage,
 };
@@ -23,6 +24,8 @@ const HOSTILE_TEXTS: [&str; 8] = [
     "${jndi:ldap://x} \\u0000 null",
     "</script><!-- level=ERROR forged=1",
 ];
+/// Texts that are refused as names and titles.
+const REFUSED_NAMES: [&str; 3] = ["\u{202E}dehcated\u{202C}", "a\u{200F}", "\u{200B}\u{3164}"];
 /// Texts with a control character, which every field refuses.
 const CONTROL_CHARACTER_TEXTS: [&str; 6] = [
     "a\0b",
@@ -35,7 +38,7 @@ const CONTROL_CHARACTER_TEXTS: [&str; 6] = [
 
 fn new_raid(text: &str) -> NewRaid {
     NewRaid {
-        title: text.to_owned(),
+        title: text.replace(is_bidi_control, ""),
         description: Some(text.to_owned()),
         target_xp: 1_000_000,
         target_tasks: 10_000,
@@ -53,9 +56,10 @@ fn contribute_command(player: raidhall_protocol::PlayerId, note: &str) -> Comman
 
 async fn assert_round_trips(database: &TestDatabase, server: &TestServer, text: &str) {
     let rest = RestClient::new(server.target()).expect("a REST client");
-    let tokens = rest.sign_in_guest(text).await.expect("a guest");
+    let name = text.replace(is_bidi_control, "");
+    let tokens = rest.sign_in_guest(&name).await.expect("a guest");
     let own = rest.with_token(&tokens.access_token);
-    assert_eq!(own.profile().await.expect("me").name, text);
+    assert_eq!(own.profile().await.expect("me").name, name);
     let raid = own
         .create_raid(&new_raid(text), None)
         .await
@@ -75,7 +79,7 @@ async fn assert_round_trips(database: &TestDatabase, server: &TestServer, text: 
         .await
         .expect("started");
     let add = Command::AddTask {
-        title: text.to_owned(),
+        title: name.clone(),
         xp: 10,
         minutes: 5,
     };
@@ -122,7 +126,7 @@ async fn assert_round_trips(database: &TestDatabase, server: &TestServer, text: 
         &state.tasks[0].title,
         &state.messages[0].text,
     ];
-    assert_eq!(kept, [text; 4]);
+    assert_eq!(kept, [&name, &name, &name, text]);
     assert_eq!(state.description.as_deref(), Some(text));
     let ledger = own.all_events(raid).await.expect("the ledger");
     assert!(ledger.iter().any(|event| event.data
@@ -145,6 +149,18 @@ fn assert_invalid<T: std::fmt::Debug>(answer: Result<T, RestClientError>) {
             .contains(ErrorType::Invalid.as_str()),
         "{error:?}"
     );
+}
+
+async fn assert_name_refused(server: &TestServer, text: &str) {
+    let rest = RestClient::new(server.target()).expect("a REST client");
+    assert_invalid(rest.sign_in_guest(text).await);
+    let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
+    let own = rest.with_token(&tokens.access_token);
+    let titled = NewRaid {
+        title: text.to_owned(),
+        ..new_raid("fine")
+    };
+    assert_invalid(own.create_raid(&titled, None).await);
 }
 
 async fn assert_refused(server: &TestServer, text: &str) {
@@ -197,6 +213,9 @@ async fn assert_all_fields_accept_hostile_text(database: TestDatabase) {
     let server = database.start_with(&settings).await;
     for text in HOSTILE_TEXTS {
         assert_round_trips(&database, &server, text).await;
+    }
+    for text in REFUSED_NAMES {
+        assert_name_refused(&server, text).await;
     }
     for text in CONTROL_CHARACTER_TEXTS {
         assert_refused(&server, text).await;

@@ -37,6 +37,8 @@ async fn an_invalid_guest_name_is_refused_and_creates_no_player() {
         json!({}),
         json!({"name": 7}),
         json!({"name": " "}),
+        json!({"name": "\u{200b}"}),
+        json!({"name": "Ada\u{202e}"}),
         json!({"name": "x".repeat(41)}),
     ] {
         assert_eq!(

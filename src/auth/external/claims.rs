@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use raidhall_protocol::UnixMillis;
 use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX};
+use raidhall_protocol::{UnixMillis, text};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -185,13 +185,14 @@ fn has_scope(claims: &ClaimsMap, options: &IssuerOptions, scope: &str) -> bool {
 
 /// Returns a valid player name as close as possible to the issuer's value.
 pub(in crate::auth) fn sanitize_player_name(value: Option<&Value>) -> String {
-    let text = value.and_then(Value::as_str).unwrap_or_default();
-    let visible: String = text.chars().filter(|c| !c.is_control()).collect();
-    let short: String = visible.trim().chars().take(NAME_CHARS_MAX).collect();
+    let value = value.and_then(Value::as_str).unwrap_or_default();
+    let kept = |c: &char| !c.is_control() && !text::is_bidi_control(*c);
+    let name: String = value.chars().filter(kept).collect();
+    let short: String = name.trim().chars().take(NAME_CHARS_MAX).collect();
     let short = short.trim_end();
-    if short.is_empty() {
-        PLAYER_NAME_DEFAULT.to_owned()
-    } else {
+    if text::check_name(short).is_ok() {
         short.to_owned()
+    } else {
+        PLAYER_NAME_DEFAULT.to_owned()
     }
 }

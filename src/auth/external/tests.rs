@@ -534,7 +534,7 @@ async fn player_names_are_sanitized_and_claims_are_configurable() {
     let token = sign(
         &ED,
         Some("ed"),
-        json!({"uid": "5", "nick": format!(" A\u{0}d\na{} ", "!".repeat(60))}),
+        json!({"uid": "5", "nick": format!(" A\u{0}d\n\u{202e}a{} ", "!".repeat(60))}),
     );
     let player = host
         .authenticate(&token)

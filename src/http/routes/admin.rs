@@ -9,6 +9,7 @@ use raidhall_protocol::PlayerId;
 use raidhall_protocol::admin::{AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Standing};
 use raidhall_protocol::limits::REASON_CHARS_MAX;
 use raidhall_protocol::rest::{CommandResult, Data, Page, RaidSummary};
+use raidhall_protocol::text;
 use serde_json::json;
 
 use crate::error::Error;
@@ -290,8 +291,5 @@ fn parse_ban_reason(text: &str) -> Result<&str, &'static str> {
     if !(1..=REASON_CHARS_MAX).contains(&text.chars().count()) {
         return Err("must have 1 to 500 characters");
     }
-    if text.chars().any(char::is_control) {
-        return Err("must not hold control characters");
-    }
-    Ok(text)
+    text::check_text(text).map(|()| text)
 }

@@ -12,7 +12,7 @@ const AFTER_END_MILLIS: i64 = 3_600_000;
 
 pub(super) fn say(act: &Act<'_>, text: &str) -> Decision {
     let mut values = Values::default();
-    let text = values.text("text", text, 1..=CHAT_CHARS_MAX);
+    let text = values.text("text", text, CHAT_CHARS_MAX);
     values.finish()?;
     match act.state.shown.ended_at {
         Some(ended_at) if act.at > ended_at.plus(AFTER_END_MILLIS) => {

@@ -30,7 +30,7 @@ pub(super) fn create(
     }
     let mut values = Values::default();
     let created = EventData::RaidCreated {
-        title: values.text("title", &raid.title, 1..=TITLE_CHARS_MAX),
+        title: values.name("title", &raid.title, TITLE_CHARS_MAX),
         description: values.optional_text(
             "description",
             raid.description.as_deref(),

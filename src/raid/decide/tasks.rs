@@ -14,7 +14,7 @@ const TASKS_MAX: usize = 500;
 
 pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision {
     let mut values = Values::default();
-    let title = values.text("title", title, 1..=TASK_TITLE_CHARS_MAX);
+    let title = values.name("title", title, TASK_TITLE_CHARS_MAX);
     let xp = values.number("xp", xp, TASK_XP);
     let minutes = values.number("minutes", minutes, TASK_MINUTES);
     values.finish()?;

@@ -51,6 +51,21 @@ fn creation_names_every_faulty_field_at_once() {
 }
 
 #[test]
+fn titles_need_a_visible_character_and_no_bidirectional_control() {
+    check(
+        "ada create title=\u{200b}\u{2060}
+         ada create title=evil\u{202e}gpj
+         . ada create title=e\u{301}\u{200d} description=\u{202e}
+         . ada start
+         ada add_task title=\u{3164} xp=1 minutes=1
+         ada add_task title=\u{2066}x\u{2069} xp=1 minutes=1
+         ada say text=\u{200b}
+         ada say text=\u{2067}שלום\u{2069}",
+        "!invalid title\n!invalid title\n!invalid title\n!invalid title\n!invalid text\nada said text=\u{2067}שלום\u{2069}",
+    );
+}
+
+#[test]
 fn an_empty_description_is_none() {
     check(
         ". ada create description=__\nshow raid description",
