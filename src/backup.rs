@@ -6,6 +6,8 @@
 //! raid's state and one page of rows in memory. The format is described in `docs/BACKUP.md`.
 
 mod blocks;
+mod checks;
+mod event_checks;
 mod exporter;
 pub mod format;
 mod importer;

@@ -20,6 +20,7 @@ use std::collections::BTreeSet;
 
 pub use apply::apply;
 pub use decide::decide;
+pub(crate) use energy::FULL as ENERGY_MAX;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as PlayerCommand, PlayerId, Seq, UnixMillis};

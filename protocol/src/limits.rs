@@ -27,6 +27,8 @@ pub const TARGET_TASKS: RangeInclusive<i64> = 0..=10_000;
 pub const TIME_LIMIT_SECS: RangeInclusive<i64> = 60..=604_800;
 /// Range of a raid's maximum number of members.
 pub const MEMBERS: RangeInclusive<i64> = 2..=100;
+/// Maximum number of tasks of a raid.
+pub const TASKS_MAX: usize = 500;
 /// Maximum characters of a task's title.
 pub const TASK_TITLE_CHARS_MAX: usize = 120;
 /// Range of the XP that a task earns.

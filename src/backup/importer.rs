@@ -3,10 +3,12 @@
 
 use std::io::Read;
 
+use super::checks::{check_header, check_line};
 use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
 use super::reader::LineReader;
 use super::verify::{RaidVerifier, with_earnings};
 use super::{BackupError, PAGE_ROWS};
+use crate::store::StoreError;
 use crate::store::backup::{
     AuditLine, BackupTarget, BanLine, EventLine, IdsLine, PlayerLine, SignInLine,
 };
@@ -31,14 +33,32 @@ pub async fn import(
     target: Box<dyn BackupTarget>,
     keep_lineage: bool,
 ) -> Result<ImportReport, BackupError> {
+    let imported = import_lines(input, target, keep_lineage).await;
+    imported.map_err(|error| match error {
+        // Such as two raids with the same invite code.
+        BackupError::Store(StoreError::Refused { source, .. }) => {
+            BackupError::invalid("the database refuses a line", format!("{source:#}"))
+        }
+        other => other,
+    })
+}
+
+async fn import_lines(
+    input: impl Read + Send,
+    target: Box<dyn BackupTarget>,
+    keep_lineage: bool,
+) -> Result<ImportReport, BackupError> {
     let mut lines = LineReader::new(input);
     let header = match lines.next_line()? {
         BackupLine::Header(header) if header.format == FORMAT => check_version(header)?,
         _ => return Err(lines.fault("a header must come first").into()),
     };
+    check_header(&header).map_err(|why| BackupError::invalid("header", why))?;
     let mut import = Importer::new(target);
     let footer = loop {
         let entry = lines.next_line()?;
+        check_line(&entry)
+            .map_err(|why| BackupError::invalid(name_line(&entry, &lines.location()), why))?;
         let part = Section::from_line(&entry);
         if part < import.section
             || part == Section::Header
@@ -79,6 +99,16 @@ fn check_version(header: HeaderLine) -> Result<HeaderLine, BackupError> {
         return Err(BackupError::invalid("header", why));
     }
     Ok(header)
+}
+
+/// Names a line for an error: by what it is about, or by its location.
+fn name_line(entry: &BackupLine, location: &str) -> String {
+    match entry {
+        BackupLine::Player(player) => format!("player {}", player.id),
+        BackupLine::Raid(raid) => format!("raid {}", raid.id),
+        BackupLine::Event(event) => format!("raid {}: event {}", event.raid, event.seq),
+        _ => location.to_owned(),
+    }
 }
 
 /// The sections of a file, in their order.

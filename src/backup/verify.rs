@@ -8,6 +8,7 @@ use raidhall_protocol::event::EVENT_VERSION;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use serde_json::json;
 
+use super::event_checks::{check_data, check_stored_form};
 use super::format::hex;
 use crate::raid::{self, State, stored};
 use crate::store::backup::{EventLine, EventWithEarnings, RaidLine, SnapshotLine};
@@ -32,11 +33,6 @@ pub(super) struct VerifiedRaid {
 impl RaidVerifier {
     pub(super) fn new(row: RaidLine) -> Result<RaidVerifier, String> {
         let id = RaidId::try_from(row.id).map_err(|error| format!("id: {error}"))?;
-        let year = row.born / 100;
-        let month = row.born % 100;
-        if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) {
-            return Err(format!("born: {} is no month", row.born));
-        }
         Ok(RaidVerifier {
             row,
             id,
@@ -70,6 +66,9 @@ impl RaidVerifier {
                 "the ledger goes on with event {found} instead of {next}"
             ));
         }
+        check_stored_form(&line.data, &event.data)
+            .and_then(|()| check_data(&event.data, self.state.shown()))
+            .map_err(|why| format!("event {found}: {why}"))?;
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));
         catch_unwind(apply).map_err(|_| format!("event {found} contradicts those before it"))?;
         if let EventData::MemberJoined { player, .. } = event.data {

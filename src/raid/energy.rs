@@ -7,7 +7,7 @@ use raidhall_protocol::UnixMillis;
 use raidhall_protocol::state::Member;
 
 /// Energy of a new member, and the maximum.
-pub(super) const FULL: u32 = 100;
+pub(crate) const FULL: u32 = 100;
 /// Energy that claiming a task costs.
 pub(super) const CLAIM: u32 = 10;
 /// Energy that completing a task gives back.

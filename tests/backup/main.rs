@@ -21,5 +21,6 @@ mod raid_generator;
 mod coverage;
 mod damage;
 mod invalid_contents;
+mod invalid_fields;
 mod killed;
 mod transfers;

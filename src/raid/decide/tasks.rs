@@ -1,6 +1,6 @@
 //! Decides commands on tasks: add, claim, release, complete and fail.
 
-use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP};
+use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP, TASKS_MAX};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{EventData, TaskId};
 
@@ -9,8 +9,6 @@ use super::{Act, Decision};
 use crate::raid::state::State;
 use crate::raid::values::Values;
 use crate::raid::{Refusal, energy};
-
-const TASKS_MAX: usize = 500;
 
 pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision {
     let mut values = Values::default();
