@@ -208,7 +208,7 @@ fn check_details(details: &Value) -> Checked {
     }
 }
 
-/// Checks an id.
+/// Checks the id of a player or raid.
 pub(super) fn id(field: &str, id: impl TryInto<i64>) -> Checked {
     number(field, id, 1..=NUMBER_MAX)
 }
