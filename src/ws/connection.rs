@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use raidhall_protocol::decode::{DecodeError, InvalidMessage, decode};
+use raidhall_protocol::decode::{DecodeError, decode};
 use raidhall_protocol::server::WelcomeLimits;
 use raidhall_protocol::{ClientMessage, CloseCode, Codec, ServerMessage};
 use tokio::time::{sleep, sleep_until};
@@ -214,13 +214,14 @@ impl Connection {
     }
 
     pub(super) fn on_charged_message(&mut self, frame: &[u8]) -> Result<(), DisconnectCause> {
-        match self.decode(frame)? {
+        match decode(self.codec, frame) {
             Ok(ClientMessage::Beat) => {
                 self.meter.refund();
                 return Ok(());
             }
             Ok(message) => self.handle_message(message),
-            Err(invalid) => {
+            Err(DecodeError::Undecodable(reason)) => return Err(undecodable(&reason)),
+            Err(DecodeError::Invalid(invalid)) => {
                 let error = Error::Refused(Refusal::Invalid(invalid.fields));
                 self.reply_error(&invalid.re, invalid.id, invalid.raid, &error);
             }
@@ -229,27 +230,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Decodes a message. The message may be invalid; an undecodable one ends the connection.
-    fn decode(
-        &self,
-        frame: &[u8],
-    ) -> Result<Result<ClientMessage, InvalidMessage>, DisconnectCause> {
-        match decode(self.codec, frame) {
-            Ok(message) => Ok(Ok(message)),
-            Err(DecodeError::Invalid(invalid)) => Ok(Err(invalid)),
-            Err(DecodeError::Undecodable(reason)) => {
-                debug!(reason, "undecodable frame");
-                Err(DisconnectCause::Close(CloseCode::BadMessage))
-            }
-        }
-    }
-
     /// Refuses a small message beyond the allowance. It is decoded because the error names its id.
     fn on_over_limit(&mut self, frame: &[u8], wait: Duration) -> Result<(), DisconnectCause> {
-        let (re, id, raid) = match self.decode(frame)? {
+        let (re, id, raid) = match decode(self.codec, frame) {
             Ok(ClientMessage::Beat) => return Ok(()),
             Ok(message) => (message.t().to_owned(), message.id(), message.raid()),
-            Err(invalid) => (invalid.re, invalid.id, invalid.raid),
+            Err(DecodeError::Undecodable(reason)) => return Err(undecodable(&reason)),
+            Err(DecodeError::Invalid(invalid)) => (invalid.re, invalid.id, invalid.raid),
         };
         self.over_limit_messages += 1;
         if self.over_limit_messages > OVER_LIMIT_MESSAGES_MAX {
@@ -304,6 +291,11 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn undecodable(reason: &str) -> DisconnectCause {
+    debug!(reason, "undecodable frame");
+    DisconnectCause::Close(CloseCode::BadMessage)
 }
 
 async fn await_pending_request(
