@@ -22,6 +22,7 @@ use crate::codec::Codec;
 use crate::error::FieldFault;
 use crate::fields::{Fields, Foreign, natural};
 use crate::ids::RaidId;
+use crate::limits::DEPTH_MAX;
 
 /// Reason why a frame is not a valid message.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -137,11 +138,20 @@ impl Entries {
         self.values.insert(key, value);
     }
 
-    fn finish(self) -> Parsed {
-        let foreign = (!self.foreign.is_empty()).then_some(Foreign::Within(self.foreign));
-        Parsed {
-            value: Value::Object(self.values),
-            foreign,
+    /// Returns the map, in which values may nest `depth` levels deep. Only the fields of a message
+    /// and of its command are read one by one; a deeper map with a foreign entry is foreign as a
+    /// whole.
+    fn finish(self, depth: usize) -> Parsed {
+        if depth >= DEPTH_MAX - 2 {
+            let foreign = (!self.foreign.is_empty()).then_some(Foreign::Within(self.foreign));
+            return Parsed {
+                value: Value::Object(self.values),
+                foreign,
+            };
+        }
+        match self.foreign.values().next() {
+            Some(foreign) => Parsed::foreign(foreign.reason()),
+            None => Value::Object(self.values).into(),
         }
     }
 }

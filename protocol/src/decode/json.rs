@@ -59,7 +59,7 @@ impl<'a> JsonReader<'a> {
             entries.insert(key, self.value(depth)?);
             ended = self.ends("}")?;
         }
-        Ok(entries.finish())
+        Ok(entries.finish(depth))
     }
 
     fn list(&mut self, depth: usize) -> Result<Parsed, Broken> {

@@ -68,7 +68,7 @@ impl<'a> MsgpackReader<'a> {
                     };
                     entries.insert(key, self.value(depth - 1)?);
                 }
-                entries.finish()
+                entries.finish(depth - 1)
             }
         };
         Ok(parsed)
