@@ -73,6 +73,35 @@ test('two players win a raid together although the server crashes', async t => {
   assert.ok(await ben.evaluate(() => document.documentElement.scrollWidth <= 360), 'it scrolls sideways at 360 px');
 });
 
+test('a double click acts on one task, and a completion can be undone', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Twice', xp: 1_000, tasks: 9 });
+  for (const title of ['First', 'Second', 'Third']) await addTask(page, title, 40);
+  await page.getByRole('button', { name: 'Start raid' }).click();
+  const button = (title, name) => card(page, title).getByRole('button', { name });
+  await button('First', /^Claim/).dblclick();
+  await page.locator('.task.mine:not(.unsure)', { hasText: 'First' }).waitFor();
+  assert.equal(await page.locator('.column.open .task').count(), 2);
+
+  await claim(page, 'Second');
+  await page.locator('.task.mine:not(.unsure)', { hasText: 'Second' }).waitFor();
+  await button('First', 'Complete').dblclick();
+  await button('First', 'Undo').dblclick();
+  await button('First', 'Complete').and(page.locator(':not([aria-disabled])')).waitFor();
+  await press(page, 'Second', 'Complete');
+  await page.locator('.task.completed:not(.unsure)', { hasText: 'Second' }).waitFor();
+  await sees(page, '#task-gauge', '1 of 9 tasks');
+  await page.locator('.task.mine:not(.unsure)', { hasText: 'First' }).waitFor();
+
+  // A completion that is not sent yet is sent when the page is left.
+  await press(page, 'First', 'Complete');
+  await page.reload();
+  await page.locator('.task.completed:not(.unsure)', { hasText: 'First' }).waitFor();
+  await same(server, page);
+});
+
 test('XP rises and a failed task shakes the page for both players', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Effects', xp: 1_000 });

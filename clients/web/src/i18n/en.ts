@@ -118,6 +118,8 @@ export const en = {
   columns: { open: 'Open', claimed: 'In progress', completed: 'Done' },
   claim: 'Claim',
   complete: 'Complete',
+  undo: 'Undo',
+  undoable: 'done, not sent yet',
   fail: (energy: number) => `Give up (−${energy} energy)`,
   release: 'Unclaim',
   releaseOf: (name: string) => `Unassign ${name}`,

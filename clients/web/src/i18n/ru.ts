@@ -118,6 +118,8 @@ export const ru: Words = {
   columns: { open: 'Свободные', claimed: 'В работе', completed: 'Готовые' },
   claim: 'Взять',
   complete: 'Готово',
+  undo: 'Отменить',
+  undoable: 'готово, ещё не отправлено',
   fail: energy => `Сдаться (−${energy} энергии)`,
   release: 'Освободить',
   releaseOf: name => `Снять с игрока ${name}`,

@@ -1,42 +1,56 @@
 // The task board: tasks in progress, open and done.
 import { LIMITS } from '@raidhall/client';
 import type { Task } from '@raidhall/client';
-import { memo, useRef, useState } from 'react';
+import { memo, useCallback, useEffect, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
 import { complain } from '../notices';
 import { focusSoon } from '../parts/focus';
+import { arrange, COLUMNS } from '../play/arrange';
+import type { ColumnName } from '../play/arrange';
+import { Holds, UNDO_MS } from '../play/holds';
+import type { Hold, Press } from '../play/holds';
 import { CLAIM_COST, energyAt, FAILURE_COST } from '../play/predict';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
+import { useValue } from '../value';
 import { give, usePlay, useScene } from './play';
 
-const COLUMNS = ['claimed', 'open', 'completed'] as const;
+/** With less time left, a completion is sent at once. */
+const URGENT_MS = 10_000 + UNDO_MS;
 
 export function Board() {
   const words = useWords();
-  const { account, me } = usePlay();
+  const { account, raid, me } = usePlay();
   const { shown, names } = useScene();
   const { tasks, members, unsure, leader, status } = shown;
+  const [holds] = useState(() => new Holds(command => give(raid, command), id => focusSoon(`[data-task="${id}"]`)));
+  const held = useValue(holds.held);
+  useEffect(() => holds.check(tasks, me), [holds, tasks, me]);
+  useEffect(() => {
+    addEventListener('pagehide', holds.flush);
+    return () => {
+      removeEventListener('pagehide', holds.flush);
+      holds.flush();
+    };
+  }, [holds]);
+  const press = useCallback((task: Task, index: number, press: Press) => {
+    const deadline = raid.getView().state?.deadline ?? Infinity;
+    holds.press(task, index, press, deadline - account.client.now() < URGENT_MS);
+  }, [holds, raid, account.client]);
   const own = members.find(({ player }) => player === me);
   const now = useNow(account.client, 10_000);
   const tired = !own || energyAt(own, now) < CLAIM_COST;
   if (tasks.length === 0) return <p className="panel dim">{words.noTasks}</p>;
   return (
     <div className="board">
-      {COLUMNS.map(column => {
-        const there = tasks.filter(task => task.status === column);
-        // Own tasks come first, and the latest completed task is on top.
-        if (column === 'claimed') there.sort((one, other) => Number(other.assignee === me) - Number(one.assignee === me));
-        if (column === 'completed') there.reverse();
-        return (
-          <Column key={column} name={column} tasks={there} card={task => (
-            <TaskCard key={task.id} task={task} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me} tired={tired && status === 'active'}
-              active={status === 'active'} over={status === 'completed' || status === 'failed'}
-              who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} />
-          )} />
-        );
-      })}
+      {COLUMNS.map(column => (
+        <Column key={column} name={column} tasks={arrange(column, tasks, me, held)} card={(task, index) => (
+          <TaskCard key={task.id} task={task} index={index} hold={held.get(task.id)?.phase ?? null} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me}
+            tired={tired && status === 'active'} active={status === 'active'} over={status === 'completed' || status === 'failed'}
+            who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} />
+        )} />
+      ))}
     </div>
   );
 }
@@ -47,7 +61,7 @@ export function Board() {
  */
 const BEGINNING = 30;
 
-function Column({ name, tasks, card }: { name: (typeof COLUMNS)[number]; tasks: readonly Task[]; card: (task: Task) => ReactNode }) {
+function Column({ name, tasks, card }: { name: ColumnName; tasks: readonly Task[]; card: (task: Task, index: number) => ReactNode }) {
   const words = useWords();
   const [whole, setWhole] = useState(false);
   const cut = !whole && tasks.length > BEGINNING;
@@ -62,6 +76,9 @@ function Column({ name, tasks, card }: { name: (typeof COLUMNS)[number]; tasks: 
 
 interface CardProps {
   task: Task;
+  index: number;
+  /** Phase of the card's hold, if one of its buttons has just been pressed. */
+  hold: Hold['phase'] | null;
   /** Whether a command for this task is pending. */
   unsure: boolean;
   mine: boolean;
@@ -71,36 +88,34 @@ interface CardProps {
   active: boolean;
   over: boolean;
   who: string | null;
+  onPress: (task: Task, index: number, press: Press) => void;
 }
 
-const TaskCard = memo(function TaskCard({ task, unsure, mine, leads, tired, active, over, who }: CardProps) {
+const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads, tired, active, over, who, onPress }: CardProps) {
   const words = useWords();
-  const { raid } = usePlay();
   const { id, title, xp, minutes, status } = task;
   const claimed = status === 'claimed';
-  const act = (type: 'claim_task' | 'complete_task' | 'fail_task' | 'release_task'): void => {
-    give(raid, { type, task: id });
-    focusSoon(`[data-task="${id}"]`);
-  };
+  const completing = hold === 'completing' || hold === 'undoable';
+  const button = (press: Press, text: string, className: string, more = {}) => (
+    <button type="button" className={className} aria-disabled={hold === 'settling' || hold === 'completing' || undefined} {...more} onClick={() => onPress(task, index, press)}>{text}</button>
+  );
   return (
-    <li className={`task ${status}${mine ? ' mine' : ''}${unsure ? ' unsure' : ''}`} data-task={id} tabIndex={-1}>
+    <li className={`task ${status}${mine ? ' mine' : ''}${unsure || hold ? ' unsure' : ''}`} data-task={id} tabIndex={-1}>
       <p className="task-title">{title}</p>
       <p className="task-meta">
         <span className="xp-chip">{words.taskMeta(xp, minutes)}</span>
         {claimed && !mine && who && <span>{words.inWorkBy(who)}</span>}
         {status === 'completed' && who && <span>{words.doneBy(who)}</span>}
-        {unsure && <span className="sending">{words.sending}</span>}
+        {(unsure || hold) && <span className="sending">{completing ? words.undoable : words.sending}</span>}
       </p>
       {claimed && mine && <Focus task={task} />}
       {!over && id > 0 && (
         <div className="row">
-          {status === 'open' && active && (
-            <button type="button" className={tired ? 'tired' : ''} aria-label={`${words.claim}: ${title}`} title={tired ? words.errors.not_enough_energy : undefined} onClick={() => act('claim_task')}>{words.claim}</button>
-          )}
-          {claimed && mine && active && <button type="button" className="primary" onClick={() => act('complete_task')}>{words.complete}</button>}
-          {claimed && mine && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.release}</button>}
-          {claimed && mine && active && <button type="button" className="quiet" onClick={() => act('fail_task')}>{words.fail(FAILURE_COST)}</button>}
-          {claimed && !mine && leads && <button type="button" className="quiet" onClick={() => act('release_task')}>{words.releaseOf(who ?? words.someone)}</button>}
+          {status === 'open' && active && button('claim_task', words.claim, tired ? 'tired' : '', { 'aria-label': `${words.claim}: ${title}`, title: tired ? words.errors.not_enough_energy : undefined })}
+          {claimed && mine && active && (hold === 'undoable' ? button('undo', words.undo, '') : button('complete_task', words.complete, 'primary'))}
+          {claimed && mine && hold !== 'undoable' && button('release_task', words.release, 'quiet')}
+          {claimed && mine && hold !== 'undoable' && active && button('fail_task', words.fail(FAILURE_COST), 'quiet')}
+          {claimed && !mine && leads && button('release_task', words.releaseOf(who ?? words.someone), 'quiet')}
         </div>
       )}
     </li>
