@@ -110,6 +110,46 @@ test('a raid can be created, played and won by keyboard alone', async t => {
   await sees(page, '.outcome', 'Victory!');
 });
 
+test('connection and countdown stay in view in a header of one row', async t => {
+  const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '1000' });
+  const page = await open(t, server, phone);
+  await signIn(page, 'W'.repeat(40));
+  await create(page, { title: 'Long', xp: 500 });
+  for (let number = 0; number < 6; number++) await addTask(page, `Task ${number}`, 10);
+  await page.getByRole('button', { name: 'Start raid' }).click();
+  await sees(page, '#raid-status', 'In progress');
+  await page.evaluate(() => scrollTo(0, document.documentElement.scrollHeight));
+  const rows = () => page.evaluate(() => ['.top', '.connection', '.countdown'].map(selector => {
+    const { top, bottom } = document.querySelector(selector).getBoundingClientRect();
+    return top >= 0 && bottom <= 48;
+  }));
+  assert.deepEqual(await rows(), [true, true, true]);
+  await page.context().setOffline(true);
+  await claim(page, 'Task 5');
+  await sees(page, '.connection', 'Reconnecting');
+  await sees(page, '.connection', '1 change waiting to send');
+  assert.deepEqual(await rows(), [true, true, true]);
+  await page.getByRole('button', { name: 'Menu' }).click();
+  await page.getByRole('button', { name: 'Sign out' }).waitFor();
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360), 'it scrolls sideways at 360 px');
+});
+
+test('a new screen takes the focus without a ring around the page', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  const ringless = async () => {
+    await page.waitForFunction(() => document.activeElement.id === 'content');
+    assert.equal(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), 'none');
+  };
+  await page.getByLabel('Your name').fill('Ada');
+  await page.keyboard.press('Enter');
+  await ringless();
+  await create(page, { title: 'There and back' });
+  await page.goBack();
+  await sees(page, 'h1', 'My raids');
+  await ringless();
+});
+
 test('the live region announces the events of others, not one\'s own', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);

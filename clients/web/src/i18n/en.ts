@@ -25,6 +25,7 @@ export const en = {
   theme: { system: 'Theme: system', light: 'Theme: light', dark: 'Theme: dark' },
   sound: (on: boolean): string => (on ? 'Sound is on' : 'Sound is off'),
   skip: 'Skip to content',
+  menu: 'Menu',
   back: 'My raids',
   close: 'Close',
 

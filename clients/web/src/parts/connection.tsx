@@ -29,8 +29,8 @@ export function ConnectionState({ client }: { client: Client }) {
       <span className="lamp" aria-hidden="true" />
       <span role="status">{text}{waiting > 0 && (late || status.state !== 'online') && <b> {words.waiting(waiting)}</b>}</span>
       {/* Hidden from screen readers, which would announce it each second. */}
-      {counting && <span aria-hidden="true">{words.inSeconds(Math.max(1, Math.ceil((status.until - now) / 1_000)))}</span>}
-      {(counting || status.state === 'stopped') && <button type="button" className="quiet" onClick={() => client.retryNow()}>{words.retryNow}</button>}
+      {counting && <span className="retry-in" aria-hidden="true">{words.inSeconds(Math.max(1, Math.ceil((status.until - now) / 1_000)))}</span>}
+      {(counting || status.state === 'stopped') && <button type="button" className="quiet icon" aria-label={words.retryNow} title={words.retryNow} onClick={() => client.retryNow()}>↻</button>}
     </div>
   );
 }

@@ -1,11 +1,16 @@
+// The page's header: one row that stays in view. On a narrow screen the tools are in a menu.
 import { useState } from 'react';
 import { signOut, useAccount } from '../account';
 import { complain } from '../notices';
 import { goToLobby } from '../route';
 import { set, useSettings, useWords } from '../settings';
 import type { Theme } from '../settings';
+import { value } from '../value';
 import { ConnectionState } from './connection';
 import { Confirm } from './dialog';
+
+/** The place in the header for the raid's countdown. */
+export const headerSlot = value<HTMLElement | null>(null);
 
 const NEXT: Record<Theme, Theme> = { system: 'dark', dark: 'light', light: 'system' };
 const FACES: Record<Theme, string> = { system: '◐', dark: '☾', light: '☀' };
@@ -22,7 +27,9 @@ export function Header() {
         <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
       </button>
       {account && <ConnectionState client={account.client} />}
-      <div className="tools">
+      <div className="slot" ref={headerSlot.set} />
+      <button type="button" className="quiet icon menu" popoverTarget="tools" aria-label={words.menu} title={words.menu}>☰</button>
+      <div className="tools" id="tools" popover="auto">
         <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => set({ language: language === 'en' ? 'ru' : 'en' })}>
           {words.languageCode.toUpperCase()} <span className="unseen">{words.language}</span>
         </button>
@@ -32,10 +39,10 @@ export function Header() {
           <>
             <span className="me" title={account.player.name}>{account.player.name}</span>
             <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>
-            {leaving && <Confirm question={words.signOutConfirm(account.player.name)} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
           </>
         )}
       </div>
+      {account && leaving && <Confirm question={words.signOutConfirm(account.player.name)} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
     </header>
   );
 }

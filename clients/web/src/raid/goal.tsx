@@ -1,13 +1,16 @@
-// The raid's title, progress, countdown and buttons, always visible.
+// The raid's title, progress, countdown and buttons.
 import { useEffect, useState } from 'react';
+import { createPortal } from 'react-dom';
 import { comboAt, tensionAt } from '../effects/moments';
 import { play as sound } from '../effects/sound';
 import { Bar } from '../parts/bar';
 import { Confirm } from '../parts/dialog';
 import { focusSoon } from '../parts/focus';
+import { headerSlot } from '../parts/header';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
+import { useValue } from '../value';
 import { Invite } from './invite';
 import { give, usePlay, useScene } from './play';
 
@@ -61,29 +64,30 @@ export function Goal() {
   );
 }
 
+/** The time left is in the header, where it stays in view. */
 function Countdown() {
   const words = useWords();
   const { account } = usePlay();
   const { shown } = useScene();
   const now = useNow(account.client);
+  const slot = useValue(headerSlot);
   const { status, deadline, time_limit_secs, started_at, ended_at } = shown;
   const tension = tensionAt(shown, now);
   const limit = time_limit_secs * 1_000;
-  const left = status === 'active' && deadline !== null ? Math.min(deadline - now, limit) : limit;
+  const left = deadline === null ? limit : Math.min(deadline - now, limit);
   const seconds = Math.ceil(left / 1_000);
   useEffect(() => {
     if (tension === 'critical') sound('tick');
   }, [tension, seconds]);
-  if (status === 'completed' || status === 'failed') {
-    const duration = started_at === null || ended_at === null ? '—' : clock(ended_at - started_at);
-    return <div className="countdown"><small>{words.took[status]}</small><b>{duration}</b></div>;
+  const time = (label: string, text: string, className = '') => <div className={`countdown ${className}`}><small>{label}</small><b>{text}</b></div>;
+  switch (status) {
+    case 'recruiting':
+      return time(words.timeLimit, clock(limit));
+    case 'active':
+      return slot && createPortal(<div role="timer">{time(words.timeLeft, clock(left), tension)}</div>, slot);
+    default:
+      return time(words.took[status], started_at === null || ended_at === null ? '—' : clock(ended_at - started_at));
   }
-  return (
-    <div className={`countdown ${tension}`} role="timer">
-      <small>{status === 'active' ? words.timeLeft : words.timeLimit}</small>
-      <b>{clock(left)}</b>
-    </div>
-  );
 }
 
 /** Shows how many tasks were completed in quick succession. */
