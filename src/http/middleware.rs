@@ -29,9 +29,6 @@ use crate::telemetry::{TraceSpan, metrics};
 /// pass through [`process_request`], which renders them.
 pub(super) fn apply_middleware(router: Router, options: &Options) -> Router {
     router
-        .fallback(|| async {
-            ErrorResponse::from(Error::NotFound("There is nothing at this path"))
-        })
         .method_not_allowed_fallback(|| async { ErrorResponse::from(Error::MethodNotAllowed) })
         .layer(CatchPanicLayer::custom(panic_response))
         .layer(DefaultBodyLimit::max(options.body_bytes_max))

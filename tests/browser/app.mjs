@@ -57,7 +57,7 @@ export async function create(page, { title, xp = 100, tasks = 2, minutes = 60, p
     await form.getByLabel(label).fill(String(value));
   }
   await form.getByRole('button', { name: 'Create raid' }).click();
-  await sees(page, '#raid-title', title);
+  await sees(page, '#raid-title', title.trim());
   await page.getByRole('button', { name: 'Invite' }).click();
   const code = await page.locator('[data-invite]').getAttribute('data-invite');
   await page.keyboard.press('Escape');
@@ -104,15 +104,16 @@ export async function same(server, ...pages) {
     }));
     const answer = await fetch(`${server.url}/api/v1/raids/${id}`, { headers: { authorization: `Bearer ${token}` } });
     const { data: raid } = await answer.json();
-    const one = (number, word) => `${number} ${word}${number === 1 ? '' : 's'}`;
+    const grouped = number => number.toLocaleString('en-US');
+    const one = (number, word) => `${grouped(number)} ${word}${number === 1 ? '' : 's'}`;
     const narrow = await page.locator('.parts').isVisible();
     const tasks = {
-      xp: `${raid.current_xp} of ${raid.target_xp} XP`,
+      xp: `${grouped(raid.current_xp)} of ${grouped(raid.target_xp)} XP`,
       tasks: `${raid.current_tasks} of ${one(raid.target_tasks, 'task')}`,
       board: raid.tasks.map(({ id, title, status }) => `${id} ${status} ${title}`).sort(),
     };
     const party = {
-      party: raid.members.map(({ player, name, xp, tasks }) => `${player} ${name} ${xp} XP · ${tasks} done`),
+      party: raid.members.map(({ player, name, xp, tasks }) => `${player} ${name} ${grouped(xp)} XP · ${tasks} done`),
       online: raid.online.sort((one, other) => one - other),
     };
     for (const [name, expected] of [['Party', party], ['Tasks', tasks]]) {

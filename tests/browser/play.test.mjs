@@ -184,12 +184,19 @@ test('the app shows refusals: wrong code, full raid, task already taken', async 
 test('a raid not won by its deadline shows defeat to every player', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Too much', xp: 1_000, minutes: 1 }, { colorScheme: 'dark' }, phone);
+  for (const title of ['Done in time', 'In progress at the end', 'Never begun']) await addTask(ada, title, 40);
   await ada.getByRole('button', { name: 'Start raid' }).click();
+  await claim(ada, 'Done in time');
+  await press(ada, 'Done in time', 'Complete');
+  await claim(ben, 'In progress at the end');
   await ada.locator('.countdown.tense').waitFor({ timeout: 60_000 });
   await ada.locator('.countdown.critical').waitFor();
   for (const page of [ada, ben]) {
     await sees(page, '.outcome', 'Time ran out.');
     await sees(page, '#raid-status', 'Defeat');
+    assert.deepEqual(await page.locator('.outcome li').allTextContents(), ['Ada 40 XP · 1 done', 'Ben 0 XP · 0 done']);
+    assert.deepEqual(await page.locator('.column h2').allTextContents(), ['Done 1', 'Not done 2']);
+    assert.equal(await page.locator('.task button').count(), 0);
   }
   await shot(ada, 'defeat');
 });

@@ -105,7 +105,7 @@ test('a raid can be created, played and won by keyboard alone', async t => {
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Complete' }).waitFor();
   await page.waitForFunction(() => document.activeElement.matches('.task.claimed'));
-  await to('Complete');
+  await to('Complete: Type');
   await page.keyboard.press('Enter');
   await sees(page, '.outcome', 'Victory!');
 });
@@ -187,6 +187,31 @@ test('language, theme and sound settings survive a reload', async t => {
   assert.notEqual(await ground(), light);
   await page.getByRole('button', { name: 'Theme: dark' }).waitFor();
   await page.getByRole('button', { name: 'Sound is off' }).waitFor();
+});
+
+test('an unknown address shows that there is no such page', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  const answer = await page.goto(`${server.url}/raid/5`);
+  assert.equal(answer.status(), 404);
+  await sees(page, 'h1', 'Page not found');
+  await page.getByRole('button', { name: 'Home page' }).click();
+  await signIn(page, 'Ada');
+  await page.goto(`${server.url}/#/lost`);
+  await sees(page, 'h1', 'Page not found');
+  await page.getByRole('button', { name: 'Home page' }).click();
+  await sees(page, 'h1', 'My raids');
+});
+
+test('texts may have as many characters as the server takes, emoji too', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, '🐉'.repeat(40));
+  const title = page.getByRole('form', { name: 'Create a raid' }).getByLabel('Title');
+  await title.fill('🐉'.repeat(81));
+  assert.equal(await title.evaluate(field => field.validationMessage), 'At most 80 characters; this has 81.');
+  await create(page, { title: ` ${'🐉'.repeat(80)} ` });
+  await addTask(page, '🐉'.repeat(120), 10);
 });
 
 test('no screen scrolls sideways at 360 px with the longest texts', async t => {

@@ -52,7 +52,7 @@ function close(why: StopReason | null): void {
   if (keeping.load()?.player.id === current.player.id) keeping.save(null);
   current.client.close();
   // The next player to sign in is not a member of this raid.
-  if (parse(location.hash).at === 'raid') goToLobby('replace');
+  if (parse(location.pathname, location.hash).at === 'raid') goToLobby('replace');
 }
 
 /** Resumes the stored session, and follows sign-ins and sign-outs of other tabs. */

@@ -6,6 +6,7 @@ import { Notices } from './parts/notices';
 import { useRoute } from './route';
 import { Invited } from './screens/invited';
 import { Lobby } from './screens/lobby';
+import { NotFound } from './screens/not-found';
 import { RaidScreen } from './screens/raid';
 import { SignIn } from './screens/sign-in';
 
@@ -31,6 +32,7 @@ function Screen() {
     if (shown.current !== place) document.getElementById('content')?.focus({ preventScroll: true });
     shown.current = place;
   }, [place]);
+  if (route.at === 'nowhere') return <NotFound />;
   if (!account) return <SignIn />;
   const { id } = account.player;
   switch (route.at) {

@@ -1,7 +1,7 @@
 import type { Command } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { arrange } from '../src/play/arrange';
+import { arrange, columnsOf } from '../src/play/arrange';
 import { Holds, SETTLE_MS, UNDO_MS } from '../src/play/holds';
 import { ADA, BEN, NOW, task } from './states';
 
@@ -81,6 +81,12 @@ test('a completion is dropped if the task is taken from the player meanwhile', (
     pass(UNDO_MS);
   });
   assert.deepEqual(commands, [{ type: 'complete_task', task: 2 }]);
+});
+
+test('after the end the board has no open column', () => {
+  const done = task(1, { status: 'completed', assignee: ADA });
+  assert.deepEqual([columnsOf(true, [done]), columnsOf(true, [done, mine(2), task(3)])], [['completed'], ['completed', 'unfinished']]);
+  assert.deepEqual(arrange('unfinished', [done, mine(2), task(3)], ADA, new Map()), [mine(2), task(3)]);
 });
 
 test('own tasks come first, the latest completed on top, and a held task stays where it was', () => {

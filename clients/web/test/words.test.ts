@@ -68,12 +68,23 @@ test('the feed names the players who acted, those who have left too', () => {
   assert.equal(lineOf(event(1, 'of_a_newer_server', {}), names, state, en), null);
 });
 
-test('a clock rounds seconds up and shows hours only if there are any', () => {
-  assert.deepEqual([0, 1, 59_999, 60_000, 3_600_000, 604_800_000, -5].map(clock), ['00:00', '00:01', '01:00', '01:00', '1:00:00', '168:00:00', '00:00']);
+test('a clock rounds seconds up and shows hours and days only if there are any', () => {
+  const texts = (words: typeof en, times: number[]) => times.map(time => clock(time, words));
+  assert.deepEqual(texts(en, [0, 1, 59_999, 60_000, 3_600_000, 86_399_000, -5]), ['00:00', '00:01', '01:00', '01:00', '1:00:00', '23:59:59', '00:00']);
+  assert.deepEqual(texts(en, [86_399_001, 604_790_000, 604_800_000]), ['1 d 0 h', '6 d 23 h', '7 d 0 h']);
+  assert.deepEqual(texts(ru, [604_790_000]), ['6 д 23 ч']);
 });
 
-test('a URL fragment leads to the lobby, a raid or an invite', () => {
-  assert.deepEqual(parse('#/raid/7'), { at: 'raid', id: 7 });
-  assert.deepEqual(parse('#abcd2345'), { at: 'invite', code: 'ABCD2345' });
-  for (const other of ['', '#', '#/', '#/raid/x', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse(other), { at: 'lobby' });
+test('digits are grouped as the language groups them', () => {
+  assert.deepEqual([en.xpOf(5_050, 100_000), en.gain(1_000), en.tasksOf(0, 10_000)], ['5,050 of 100,000 XP', '+1,000 XP', '0 of 10,000 tasks']);
+  assert.equal(ru.xpOf(5_050, 100_000), '5\u00a0050 из 100\u00a0000 XP');
+  assert.equal(ru.tooLong(80, 81), 'Не больше 80 символов, а здесь 81.');
+});
+
+test('a URL leads to the lobby, a raid, an invite or nowhere', () => {
+  assert.deepEqual(parse('/', '#/raid/7'), { at: 'raid', id: 7 });
+  assert.deepEqual(parse('/', '#abcd2345'), { at: 'invite', code: 'ABCD2345' });
+  for (const hash of ['', '#', '#/']) assert.deepEqual(parse('/', hash), { at: 'lobby' });
+  for (const hash of ['#/raid/x', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse('/', hash), { at: 'nowhere' });
+  assert.deepEqual(parse('/raid/7', ''), { at: 'nowhere' });
 });

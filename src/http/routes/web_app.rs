@@ -1,18 +1,20 @@
 //! The web app (`clients/web`), served from this binary. A binary that was built without the app
-//! says so at `/`.
+//! says so at `/`. A browser that opens an unknown path gets the app, too, which says that there is
+//! no such page.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Path;
-use axum::http::header::CACHE_CONTROL;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::extract::{Path, Request};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use crate::error::Error;
 use crate::http::error_response::ErrorResponse;
+use crate::http::header_list::header_list_items;
 use crate::http::static_files::{CSS, HTML, JAVASCRIPT, StaticFile};
 
 /// A file of the app: its path on this server and its content, also compressed if that is smaller.
@@ -29,8 +31,11 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_app.rs"));
 /// The folder of files whose names contain a hash of their content, so that they never change.
 const HASHED_DIR: &str = "/assets/";
 
-/// Returns the routes of the app. Its page may open WebSockets to the origin of `ws_url` besides
-/// its own.
+/// The folder of the API, whose errors are always JSON.
+const API_DIR: &str = "/api/";
+
+/// Returns the routes of the app, and the fallback for all paths that have no route. The app's page
+/// may open WebSockets to the origin of `ws_url` besides its own.
 pub(in crate::http) fn routes(ws_url: &str) -> Router {
     app_routes(FILES, ws_url)
 }
@@ -38,25 +43,37 @@ pub(in crate::http) fn routes(ws_url: &str) -> Router {
 fn app_routes(files: &'static [File], ws_url: &str) -> Router {
     let policy =
         HeaderValue::try_from(content_security_policy(ws_url)).expect("a URL is plain text");
-    let page = |file: StaticFile| file.with_page_policy(policy).into_router("/");
     let (hashed, others): (Vec<_>, Vec<_>) = files
         .iter()
         .partition(|file| file.path.starts_with(HASHED_DIR));
     let (indexes, others): (Vec<_>, Vec<_>) = others
         .into_iter()
         .partition(|file| file.path == "/index.html");
-    let index = match indexes.first() {
-        Some(index) => page(static_file(index)),
-        None => page(StaticFile::new(
-            HTML,
-            include_bytes!("../../page/no-app.html"),
-        )),
+    let page = match indexes.first() {
+        Some(index) => static_file(index),
+        None => StaticFile::new(HTML, include_bytes!("../../page/no-app.html")),
     };
+    let page = page.with_page_policy(policy);
     let others = others
         .into_iter()
         .map(|file| static_file(file).into_router(file.path))
-        .fold(index, Router::merge);
-    others.route("/assets/{name}", immutable_files(&hashed))
+        .fold(page.clone().into_router("/"), Router::merge);
+    others
+        .route("/assets/{name}", immutable_files(&hashed))
+        .fallback(async move |request: Request| respond_not_found(&page, &request))
+}
+
+/// Returns the 404: the app's page if a browser navigates to the path, and JSON otherwise.
+fn respond_not_found(page: &StaticFile, request: &Request) -> Response {
+    let mut media_types = header_list_items(request.headers(), &ACCEPT);
+    let navigates = media_types.any(|item| item.split(';').next() == Some("text/html"));
+    if !navigates || request.uri().path().starts_with(API_DIR) {
+        return ErrorResponse::from(Error::NotFound("There is nothing at this path"))
+            .into_response();
+    }
+    let mut headers = request.headers().clone();
+    headers.remove(IF_NONE_MATCH);
+    (StatusCode::NOT_FOUND, page.respond(&headers)).into_response()
 }
 
 fn immutable_files(files: &[&File]) -> MethodRouter {
@@ -124,8 +141,7 @@ fn url_origin(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
-    use axum::http::header::CONTENT_SECURITY_POLICY;
-    use axum::http::{Request, StatusCode};
+    use axum::http::header::{CONTENT_SECURITY_POLICY, ETAG};
     use tower::ServiceExt;
 
     use super::*;
@@ -226,6 +242,31 @@ mod tests {
         }
         for missing in ["/assets/x-2.js", "/index.html"] {
             assert_eq!(get_path(&APP, missing).await.0, StatusCode::NOT_FOUND);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_browser_gets_the_page_for_an_unknown_path_and_a_program_json() {
+        let etag = get_path(&[], "/").await.1[ETAG].clone();
+        let respond = async |path: &str, accept: &str| {
+            let request = Request::get(path)
+                .header(ACCEPT, accept)
+                .header(IF_NONE_MATCH, &etag);
+            let request = request.body(Body::empty()).expect("a request");
+            let answer = app_routes(&[], "ws://a").oneshot(request).await;
+            let answer = answer.expect("an answer");
+            let is_page = answer.headers().contains_key(CONTENT_SECURITY_POLICY);
+            (answer.status(), is_page)
+        };
+        let browser = "text/html,application/xhtml+xml,*/*;q=0.8";
+        for (path, accept, is_page) in [
+            ("/raid/5", browser, true),
+            ("/raid/5", "application/xml, text/html;q=0.9", true),
+            ("/raid/5", "*/*", false),
+            ("/api/v1/nowhere", browser, false),
+        ] {
+            let expected = (StatusCode::NOT_FOUND, is_page);
+            assert_eq!(respond(path, accept).await, expected, "{path} {accept}");
         }
     }
 

@@ -1,6 +1,9 @@
 // Every text of the app, in English. The other languages have the same shape, which the compiler
 // checks.
-const many = (count: number, one: string, other: string): string => `${count} ${count === 1 ? one : other}`;
+import { grouped } from './numbers';
+
+const n = grouped('en');
+const many = (count: number, one: string, other: string): string => `${n(count)} ${count === 1 ? one : other}`;
 
 const ordinals = new Intl.PluralRules('en', { type: 'ordinal' });
 const suffixes: Partial<Record<Intl.LDMLPluralRule, string>> = { one: 'st', two: 'nd', few: 'rd' };
@@ -28,6 +31,10 @@ export const en = {
   menu: 'Menu',
   back: 'My raids',
   close: 'Close',
+  notFound: 'Page not found',
+  notFoundText: 'Check the address, or go back to the home page.',
+  home: 'Home page',
+  tooLong: (most: number, count: number) => `At most ${n(most)} characters; this has ${n(count)}.`,
 
   online: 'Live',
   connecting: 'Connecting…',
@@ -65,15 +72,16 @@ export const en = {
   lateJoin: 'Allow joining after the start',
   create: 'Create raid',
   statusOf: { recruiting: 'In lobby', active: 'In progress', completed: 'Victory', failed: 'Defeat' },
-  xpOf: (now: number, goal: number) => `${now} of ${goal} XP`,
-  tasksOf: (now: number, goal: number) => `${now} of ${many(goal, 'task', 'tasks')}`,
+  xpOf: (now: number, goal: number) => `${n(now)} of ${n(goal)} XP`,
+  tasksOf: (now: number, goal: number) => `${n(now)} of ${many(goal, 'task', 'tasks')}`,
   open: (title: string) => `Open ${title}`,
 
   xp: 'XP',
   tasks: 'Tasks',
-  gain: (xp: number) => `+${xp} XP`,
+  gain: (xp: number) => `+${n(xp)} XP`,
   timeLeft: 'Time left',
   timeLimit: 'Time limit',
+  days: (days: number, hours: number) => `${days} d ${hours} h`,
   took: { completed: 'Finished in', failed: 'Lasted' },
   start: 'Start raid',
   startHint: 'Starts the timer for everyone',
@@ -103,7 +111,7 @@ export const en = {
   notKnown: 'status unknown',
   energy: 'Energy',
   energyOf: (energy: number) => `Energy ${energy} of 100`,
-  memberXp: (xp: number, tasks: number) => `${xp} XP · ${tasks} done`,
+  memberXp: (xp: number, tasks: number) => `${n(xp)} XP · ${n(tasks)} done`,
   promote: (name: string) => `Make ${name} the leader`,
   kick: (name: string) => `Remove ${name}`,
   kickConfirm: (name: string) => ({ title: `Remove ${name}?`, text: 'They won’t be able to rejoin.', yes: 'Remove', no: 'Cancel' }),
@@ -116,7 +124,7 @@ export const en = {
   add: 'Add',
   showAll: (count: number) => `Show all ${count}`,
   noTasks: 'No tasks yet. Add the first one.',
-  columns: { open: 'Open', claimed: 'In progress', completed: 'Done' },
+  columns: { open: 'Open', claimed: 'In progress', completed: 'Done', unfinished: 'Not done' },
   claim: 'Claim',
   complete: 'Complete',
   undo: 'Undo',
@@ -128,7 +136,7 @@ export const en = {
   focusOver: 'overtime',
   inWorkBy: (name: string) => `${name} is on it`,
   doneBy: (name: string) => `by ${name}`,
-  taskMeta: (xp: number, minutes: number) => (minutes > 0 ? `${xp} XP · ${minutes} min` : `${xp} XP`),
+  taskMeta: (xp: number, minutes: number) => (minutes > 0 ? `${n(xp)} XP · ${minutes} min` : `${n(xp)} XP`),
   sending: 'sending…',
   combo: (count: number) => `Combo ×${count}`,
 
@@ -152,9 +160,9 @@ export const en = {
     task_added: (who: string, task: string) => `${who} added “${task}”`,
     task_claimed: (who: string, task: string) => `${who} took “${task}”`,
     task_released: (task: string) => `“${task}” is open again`,
-    task_completed: (who: string, task: string, xp: number) => `${who} finished “${task}”: +${xp} XP`,
+    task_completed: (who: string, task: string, xp: number) => `${who} finished “${task}”: +${n(xp)} XP`,
     task_failed: (who: string, task: string) => `${who} gave up “${task}”`,
-    contributed: (who: string, xp: number, kind: string) => `${who}: +${xp} XP (${kind.replaceAll('_', ' ')})`,
+    contributed: (who: string, xp: number, kind: string) => `${who}: +${n(xp)} XP (${kind.replaceAll('_', ' ')})`,
     said: (who: string, text: string) => `${who}: ${text}`,
     raid_completed: 'Victory!',
     raid_failed: 'Raid failed.',
@@ -166,6 +174,7 @@ export const en = {
   victoryText: (alone: boolean): string => (alone ? 'Goal reached. Well played!' : 'Goal reached. Well played, everyone!'),
   mvp: 'MVP',
   ranking: 'Ranking',
+  contributions: 'Contributions',
   rank: (place: number) => `${ordinal(place)} place`,
   defeat: 'Defeat',
   defeatText: { deadline: 'Time ran out.', cancelled: 'The raid was ended early.', abandoned: 'Everyone left.' },

@@ -1,9 +1,11 @@
 import type { Words } from './en';
+import { grouped } from './numbers';
 
+const n = grouped('ru');
 const rules = new Intl.PluralRules('ru');
 const many = (count: number, one: string, few: string, other: string): string => {
   const form = rules.select(count);
-  return `${count} ${form === 'one' ? one : form === 'few' ? few : other}`;
+  return `${n(count)} ${form === 'one' ? one : form === 'few' ? few : other}`;
 };
 
 export const ru: Words = {
@@ -28,6 +30,10 @@ export const ru: Words = {
   menu: 'Меню',
   back: 'Мои рейды',
   close: 'Закрыть',
+  notFound: 'Страница не найдена',
+  notFoundText: 'Проверьте адрес или вернитесь на главную.',
+  home: 'На главную',
+  tooLong: (most, count) => `Не больше ${many(most, 'символа', 'символов', 'символов')}, а здесь ${n(count)}.`,
 
   online: 'На связи',
   connecting: 'Подключение…',
@@ -65,15 +71,16 @@ export const ru: Words = {
   lateJoin: 'Можно присоединиться после старта',
   create: 'Создать рейд',
   statusOf: { recruiting: 'Сбор', active: 'Идёт', completed: 'Победа', failed: 'Поражение' },
-  xpOf: (now, goal) => `${now} из ${goal} XP`,
-  tasksOf: (now, goal) => `${now} из ${many(goal, 'задачи', 'задач', 'задач')}`,
+  xpOf: (now, goal) => `${n(now)} из ${n(goal)} XP`,
+  tasksOf: (now, goal) => `${n(now)} из ${many(goal, 'задачи', 'задач', 'задач')}`,
   open: title => `Открыть «${title}»`,
 
   xp: 'XP',
   tasks: 'Задачи',
-  gain: xp => `+${xp} XP`,
+  gain: xp => `+${n(xp)} XP`,
   timeLeft: 'Осталось',
   timeLimit: 'Лимит времени',
+  days: (days, hours) => `${days} д ${hours} ч`,
   took: { completed: 'Время', failed: 'Время' },
   start: 'Старт',
   startHint: 'Таймер запустится для всех',
@@ -103,7 +110,7 @@ export const ru: Words = {
   notKnown: 'статус неизвестен',
   energy: 'Энергия',
   energyOf: energy => `Энергия ${energy} из 100`,
-  memberXp: (xp, tasks) => `${xp} XP · готово: ${tasks}`,
+  memberXp: (xp, tasks) => `${n(xp)} XP · готово: ${n(tasks)}`,
   promote: name => `Сделать лидером: ${name}`,
   kick: name => `Исключить: ${name}`,
   kickConfirm: name => ({ title: `Исключить игрока ${name}?`, text: 'Вернуться в рейд не получится.', yes: 'Исключить', no: 'Отмена' }),
@@ -116,7 +123,7 @@ export const ru: Words = {
   add: 'Добавить',
   showAll: count => `Показать все: ${count}`,
   noTasks: 'Задач пока нет. Добавьте первую.',
-  columns: { open: 'Свободные', claimed: 'В работе', completed: 'Готовые' },
+  columns: { open: 'Свободные', claimed: 'В работе', completed: 'Готовые', unfinished: 'Не сделано' },
   claim: 'Взять',
   complete: 'Готово',
   undo: 'Отменить',
@@ -128,7 +135,7 @@ export const ru: Words = {
   focusOver: 'сверх срока',
   inWorkBy: name => `в работе: ${name}`,
   doneBy: name => `готово: ${name}`,
-  taskMeta: (xp, minutes) => (minutes > 0 ? `${xp} XP · ${minutes} мин` : `${xp} XP`),
+  taskMeta: (xp, minutes) => (minutes > 0 ? `${n(xp)} XP · ${minutes} мин` : `${n(xp)} XP`),
   sending: 'отправляется…',
   combo: count => `Комбо ×${count}`,
 
@@ -152,9 +159,9 @@ export const ru: Words = {
     task_added: (who, task) => `${who} добавляет «${task}»`,
     task_claimed: (who, task) => `${who} берёт «${task}»`,
     task_released: task => `«${task}» снова свободна`,
-    task_completed: (who, task, xp) => `${who} завершает «${task}»: +${xp} XP`,
+    task_completed: (who, task, xp) => `${who} завершает «${task}»: +${n(xp)} XP`,
     task_failed: (who, task) => `${who} бросает «${task}»`,
-    contributed: (who, xp, kind) => `${who}: +${xp} XP (${kind.replaceAll('_', ' ')})`,
+    contributed: (who, xp, kind) => `${who}: +${n(xp)} XP (${kind.replaceAll('_', ' ')})`,
     said: (who, text) => `${who}: ${text}`,
     raid_completed: 'Победа!',
     raid_failed: 'Рейд провален.',
@@ -166,6 +173,7 @@ export const ru: Words = {
   victoryText: alone => (alone ? 'Цель достигнута. Отлично сыграно!' : 'Цель достигнута. Отлично сыграно, команда!'),
   mvp: 'MVP',
   ranking: 'Итоги',
+  contributions: 'Вклад',
   rank: place => `${place}-е место`,
   defeat: 'Поражение',
   defeatText: { deadline: 'Время вышло.', cancelled: 'Рейд завершён досрочно.', abandoned: 'Все участники ушли.' },

@@ -5,7 +5,8 @@ import { memo, useCallback, useEffect, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
 import { complain } from '../notices';
 import { focusSoon } from '../parts/focus';
-import { arrange, COLUMNS } from '../play/arrange';
+import { TextInput } from '../parts/text-input';
+import { arrange, columnsOf } from '../play/arrange';
 import type { ColumnName } from '../play/arrange';
 import { Holds, UNDO_MS } from '../play/holds';
 import type { Hold, Press } from '../play/holds';
@@ -41,13 +42,14 @@ export function Board() {
   const own = members.find(({ player }) => player === me);
   const now = useNow(account.client, 10_000);
   const tired = !own || energyAt(own, now) < CLAIM_COST;
-  if (tasks.length === 0) return <p className="panel dim">{words.noTasks}</p>;
+  const over = status === 'completed' || status === 'failed';
+  if (tasks.length === 0) return over ? null : <p className="panel dim">{words.noTasks}</p>;
   return (
     <div className="board">
-      {COLUMNS.map(column => (
+      {columnsOf(over, tasks).map(column => (
         <Column key={column} name={column} tasks={arrange(column, tasks, me, held)} card={(task, index) => (
           <TaskCard key={task.id} task={task} index={index} hold={held.get(task.id)?.phase ?? null} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me}
-            tired={tired && status === 'active'} active={status === 'active'} over={status === 'completed' || status === 'failed'}
+            tired={tired && status === 'active'} active={status === 'active'} over={over}
             who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} />
         )} />
       ))}
@@ -97,21 +99,21 @@ const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads
   const claimed = status === 'claimed';
   const completing = hold === 'completing' || hold === 'undoable';
   const button = (press: Press, text: string, className: string, more = {}) => (
-    <button type="button" className={className} aria-disabled={hold === 'settling' || hold === 'completing' || undefined} {...more} onClick={() => onPress(task, index, press)}>{text}</button>
+    <button type="button" className={className} aria-label={`${text}: ${title}`} aria-disabled={hold === 'settling' || hold === 'completing' || undefined} {...more} onClick={() => onPress(task, index, press)}>{text}</button>
   );
   return (
     <li className={`task ${status}${mine ? ' mine' : ''}${unsure || hold ? ' unsure' : ''}`} data-task={id} tabIndex={-1}>
       <p className="task-title">{title}</p>
       <p className="task-meta">
         <span className="xp-chip">{words.taskMeta(xp, minutes)}</span>
-        {claimed && !mine && who && <span>{words.inWorkBy(who)}</span>}
+        {claimed && !over && !mine && who && <span>{words.inWorkBy(who)}</span>}
         {status === 'completed' && who && <span>{words.doneBy(who)}</span>}
         {(unsure || hold) && <span className="sending">{completing ? words.undoable : words.sending}</span>}
       </p>
-      {claimed && mine && <Focus task={task} />}
+      {claimed && !over && mine && <Focus task={task} />}
       {!over && id > 0 && (
         <div className="row">
-          {status === 'open' && active && button('claim_task', words.claim, tired ? 'tired' : '', { 'aria-label': `${words.claim}: ${title}`, title: tired ? words.errors.not_enough_energy : undefined })}
+          {status === 'open' && active && button('claim_task', words.claim, tired ? 'tired' : '', { title: tired ? words.errors.not_enough_energy : undefined })}
           {claimed && mine && active && (hold === 'undoable' ? button('undo', words.undo, '') : button('complete_task', words.complete, 'primary'))}
           {claimed && mine && hold !== 'undoable' && button('release_task', words.release, 'quiet')}
           {claimed && mine && hold !== 'undoable' && active && button('fail_task', words.fail(FAILURE_COST), 'quiet')}
@@ -136,7 +138,7 @@ function Focus({ task: { minutes, claimed_at } }: { task: Task }) {
       <svg viewBox="0 0 36 36" aria-hidden="true">
         <circle cx="18" cy="18" r="15" /><circle className="spent" cx="18" cy="18" r="15" pathLength="1" strokeDasharray={`${whole > 0 ? Math.min(1, spent / whole) : 1} 1`} />
       </svg>
-      <b>{clock(over ? spent - whole : whole - spent)}</b>
+      <b>{clock(over ? spent - whole : whole - spent, words)}</b>
       <small>{over && whole > 0 ? words.focusOver : words.focus}</small>
     </div>
   );
@@ -162,7 +164,7 @@ export function AddTask() {
       if (title.current) title.current.value = '';
       title.current?.focus();
     }}>
-      <input ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskPlaceholder} maxLength={LIMITS.task_title_chars} required autoComplete="off" />
+      <TextInput ref={title} className="grow" name="title" aria-label={words.taskTitle} placeholder={words.taskPlaceholder} chars={LIMITS.task_title_chars} required autoComplete="off" />
       <label>{words.taskXp}<input name="xp" type="number" inputMode="numeric" {...LIMITS.task_xp} defaultValue={40} required /></label>
       <label>{words.taskMinutes}<input name="minutes" type="number" inputMode="numeric" {...LIMITS.task_minutes} defaultValue={25} required /></label>
       <button className="primary">{words.add}</button>

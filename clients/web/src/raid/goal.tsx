@@ -82,11 +82,11 @@ function Countdown() {
   const time = (label: string, text: string, className = '') => <div className={`countdown ${className}`}><small>{label}</small><b>{text}</b></div>;
   switch (status) {
     case 'recruiting':
-      return time(words.timeLimit, clock(limit));
+      return time(words.timeLimit, clock(limit, words));
     case 'active':
-      return slot && createPortal(<div role="timer">{time(words.timeLeft, clock(left), tension)}</div>, slot);
+      return slot && createPortal(<div role="timer">{time(words.timeLeft, clock(left, words), tension)}</div>, slot);
     default:
-      return time(words.took[status], started_at === null || ended_at === null ? '—' : clock(ended_at - started_at));
+      return time(words.took[status], started_at === null || ended_at === null ? '—' : clock(ended_at - started_at, words));
   }
 }
 

@@ -1,36 +1,38 @@
-// The result of an ended raid: the ranking, or why it was lost.
+// The result of an ended raid: the ranking, or why it was lost and who contributed what.
+import type { Member } from '@raidhall/client';
 import { goToLobby } from '../route';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
 
 export function Outcome() {
   const words = useWords();
-  const { me } = usePlay();
   const { shown } = useScene();
-  if (shown.status === 'failed') {
-    return (
-      <section className="outcome panel defeat" aria-labelledby="outcome">
-        <h2 id="outcome">{words.defeat}</h2>
-        <p>{shown.reason && words.defeatText[shown.reason]}</p>
-        <button type="button" className="primary" onClick={() => goToLobby()}>{words.backToRaids}</button>
-      </section>
-    );
-  }
-  if (shown.status !== 'completed') return null;
+  const { status, reason, ranking, members } = shown;
+  if (status !== 'completed' && status !== 'failed') return null;
+  const won = status === 'completed';
   return (
-    <section className="outcome panel victory" aria-labelledby="outcome">
-      <h2 id="outcome">{words.victory}</h2>
-      <p>{words.victoryText(shown.ranking?.length === 1)}</p>
-      <ol className="ranking" aria-label={words.ranking}>
-        {shown.ranking?.map(({ player, name, xp, tasks, rank }) => (
-          <li key={player} className={`place-${rank}${player === me ? ' own' : ''}`}>
-            <span className="place" aria-label={words.rank(rank)}>{rank}</span>
-            <span className="grow">{name} {rank === 1 && <b className="mvp">{words.mvp}</b>}</span>
-            <small>{words.memberXp(xp, tasks)}</small>
-          </li>
-        ))}
-      </ol>
+    <section className={`outcome panel ${won ? 'victory' : 'defeat'}`} aria-labelledby="outcome">
+      <h2 id="outcome">{won ? words.victory : words.defeat}</h2>
+      <p>{won ? words.victoryText(ranking?.length === 1) : reason && words.defeatText[reason]}</p>
+      {won
+        ? <ol className="ranking" aria-label={words.ranking}>{ranking?.map(entry => <Contribution key={entry.player} {...entry} />)}</ol>
+        : <ul className="ranking" aria-label={words.contributions}>{byXp(members).map(member => <Contribution key={member.player} {...member} />)}</ul>}
       <button type="button" className="primary" onClick={() => goToLobby()}>{words.backToRaids}</button>
     </section>
+  );
+}
+
+const byXp = (members: readonly Member[]): readonly Member[] => [...members].sort((one, other) => other.xp - one.xp || other.tasks - one.tasks);
+
+/** A player's XP and tasks; `rank` is their place after a victory. */
+function Contribution({ player, name, xp, tasks, rank }: Pick<Member, 'player' | 'name' | 'xp' | 'tasks'> & { rank?: number }) {
+  const words = useWords();
+  const { me } = usePlay();
+  return (
+    <li className={`${rank === 1 ? 'place-1' : ''}${player === me ? ' own' : ''}`}>
+      {rank !== undefined && <span className="place" aria-label={words.rank(rank)}>{rank}</span>}
+      <span className="grow">{name} {rank === 1 && <b className="mvp">{words.mvp}</b>}</span>
+      <small>{words.memberXp(xp, tasks)}</small>
+    </li>
   );
 }

@@ -2,7 +2,9 @@
 import { LIMITS } from '@raidhall/client';
 import type { ChatMessage, RaidState } from '@raidhall/client';
 import { memo, useLayoutEffect, useRef, useState } from 'react';
+import { localeOf } from '../i18n/numbers';
 import { complain } from '../notices';
+import { TextInput } from '../parts/text-input';
 import { lineOf, namesIn } from '../play/history';
 import type { Names } from '../play/history';
 import { useHistory } from '../play/use-history';
@@ -87,9 +89,7 @@ function formatOf(language: string, today: boolean): Intl.DateTimeFormat {
   const key = `${language} ${today}`;
   let format = formats.get(key);
   if (!format) {
-    // The browser's region matters too: en-GB and en-US format times differently.
-    const own = navigator.languages.find(name => name.startsWith(language)) ?? language;
-    format = new Intl.DateTimeFormat(own, { hour: '2-digit', minute: '2-digit', ...(today ? {} : { weekday: 'short' }) });
+    format = new Intl.DateTimeFormat(localeOf(language), { hour: '2-digit', minute: '2-digit', ...(today ? {} : { weekday: 'short' }) });
     formats.set(key, format);
   }
   return format;
@@ -118,7 +118,7 @@ function Say() {
         if (input.current && !input.current.value) input.current.value = text;
       });
     }}>
-      <input ref={input} className="grow" name="text" aria-label={words.say} placeholder={words.say} maxLength={LIMITS.chat_chars} autoComplete="off" enterKeyHint="send" />
+      <TextInput ref={input} className="grow" name="text" aria-label={words.say} placeholder={words.say} chars={LIMITS.chat_chars} autoComplete="off" enterKeyHint="send" />
       <button className="primary" aria-label={words.send}>➤</button>
     </form>
   );

@@ -5,6 +5,7 @@ import type { Account } from '../account';
 import { complain, complainOfCode } from '../notices';
 import { Bar } from '../parts/bar';
 import { useForm } from '../parts/form';
+import { TextInput } from '../parts/text-input';
 import { goToRaid } from '../route';
 import { useWords } from '../settings';
 
@@ -81,7 +82,7 @@ function JoinByCode({ rest }: { rest: Rest }) {
     <form className="panel" onSubmit={onSubmit} aria-labelledby="join">
       <h2 id="join">{words.joinTitle}</h2>
       <div className="row">
-        <input className="grow code" name="code" aria-label={words.inviteCode} placeholder="ABCD2345" minLength={8} maxLength={8} required autoComplete="off" autoCapitalize="characters" spellCheck={false} />
+        <input className="grow code" name="code" aria-label={words.inviteCode} placeholder="ABCD2345" pattern="\s*[0-9A-Za-z]{8}\s*" required autoComplete="off" autoCapitalize="characters" spellCheck={false} />
         <button className="primary" disabled={busy}>{words.join}</button>
       </div>
     </form>
@@ -119,8 +120,8 @@ function CreateRaid({ rest }: { rest: Rest }) {
   return (
     <form className="panel" onSubmit={onSubmit} onChange={() => setKey(newOp())} aria-labelledby="create">
       <h2 id="create">{words.createTitle}</h2>
-      <label>{words.title}<input name="title" placeholder={words.titlePlaceholder} maxLength={LIMITS.title_chars} required autoComplete="off" /></label>
-      <label>{words.description} <small>({words.optional})</small><input name="description" maxLength={LIMITS.description_chars} autoComplete="off" /></label>
+      <label>{words.title}<TextInput name="title" placeholder={words.titlePlaceholder} chars={LIMITS.title_chars} required autoComplete="off" /></label>
+      <label>{words.description} <small>({words.optional})</small><TextInput name="description" chars={LIMITS.description_chars} autoComplete="off" /></label>
       <fieldset>
         <legend>{words.preset}</legend>
         <div className="segments">

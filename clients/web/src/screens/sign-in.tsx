@@ -1,6 +1,7 @@
 import { LIMITS } from '@raidhall/client';
 import { endedBecause, signIn } from '../account';
 import { useForm } from '../parts/form';
+import { TextInput } from '../parts/text-input';
 import { useWords } from '../settings';
 import { useValue } from '../value';
 
@@ -17,7 +18,7 @@ export function SignIn() {
         {ended && <p className="warning" role="alert">{words.stopped[ended]}</p>}
         <label>
           {words.yourName}
-          <input name="name" placeholder={words.namePlaceholder} maxLength={LIMITS.name_chars} required autoFocus autoComplete="nickname" />
+          <TextInput name="name" placeholder={words.namePlaceholder} chars={LIMITS.name_chars} required autoFocus autoComplete="nickname" />
         </label>
         <button className="primary" disabled={busy}>{words.enter}</button>
         <p className="dim">{words.guestNote}</p>
