@@ -82,6 +82,11 @@ export const card = (page, title) => page.locator('.task', { hasText: title });
 export const claim = (page, title) => card(page, title).getByRole('button', { name: /^Claim/ }).click();
 export const press = (page, title, name) => card(page, title).getByRole('button', { name }).click();
 
+export async function giveUp(page, title) {
+  await press(page, title, 'Give up');
+  await page.locator('dialog').getByRole('button', { name: 'Give up' }).click();
+}
+
 export async function say(page, text) {
   await page.getByLabel('Say something').fill(text);
   await page.getByLabel('Say something').press('Enter');

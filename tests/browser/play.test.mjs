@@ -2,7 +2,7 @@
 // file.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addTask, card, claim, create, hostile, joinByCode, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { addTask, card, claim, create, giveUp, hostile, joinByCode, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
 test('two players win a raid together although the server crashes', async t => {
@@ -113,7 +113,7 @@ test('XP rises and a failed task shakes the page for both players', async t => {
   await press(ada, 'Burst', 'Complete');
   for (const page of [ada, ben]) await page.waitForFunction(() => window.rose.includes('+40 XP'));
   await claim(ada, 'Shake');
-  await press(ada, 'Shake', 'Give up');
+  await giveUp(ada, 'Shake');
   for (const page of [ada, ben]) await page.waitForFunction(() => window.shaken.length === 1);
   assert.ok(await ben.evaluate(() => window.shaken[0] >= 14), 'a task of 250 XP shakes heavily');
   await sees(ben, '.task.open', 'Shake');
@@ -129,7 +129,7 @@ test('reduced motion stops all animation and still shows earned XP', async t => 
   await page.getByRole('button', { name: 'Start raid' }).click();
   await watchEffects(page);
   await claim(page, 'Failing');
-  await press(page, 'Failing', 'Give up');
+  await giveUp(page, 'Failing');
   await claim(page, 'Quiet');
   await press(page, 'Quiet', 'Complete');
   await page.waitForFunction(() => window.rose.includes('+300 XP'));
@@ -144,6 +144,9 @@ test('a promoted member leads and can remove the former leader', async t => {
   const [ada, ben] = await pair(t, server, { title: 'Succession' });
   await sees(ben, '.goal-tools', 'Waiting for Ada to start…');
   await ada.getByRole('button', { name: 'Make Ben the leader' }).click();
+  await ada.locator('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await ada.getByRole('button', { name: 'Make Ben the leader' }).click();
+  await ada.locator('dialog').getByRole('button', { name: 'Make leader' }).click();
   await ben.getByRole('button', { name: 'Start raid' }).waitFor();
   await same(server, ada, ben);
   await ben.getByRole('button', { name: 'Remove Ada' }).click();
@@ -179,6 +182,27 @@ test('the app shows refusals: wrong code, full raid, task already taken', async 
   await sees(ben, '.notice', 'Someone else just took that task.');
   await sees(ben, '.task.claimed:not(.mine)', 'Ada is on it');
   await same(server, ada);
+});
+
+test('costs are numbers, and leaving alone and giving up are asked', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Costs', xp: 500 });
+  await addTask(page, 'Dig', 40);
+  await page.getByRole('button', { name: 'Start raid' }).click();
+  await sees(page, '.own-energy', 'Energy 100 of 100');
+  await press(page, 'Dig', 'Claim (−10 energy)');
+  await sees(page, '.own-energy', 'Energy 90 of 100');
+  await sees(page, '.member .energy-of', '90');
+  await page.locator('.task.mine:not(.unsure)').waitFor();
+  await card(page, 'Dig').getByRole('button', { name: 'Give up (−15 energy)' }).dblclick();
+  await sees(page, 'dialog', 'This costs 15 of your 90 energy');
+  await page.locator('dialog').getByRole('button', { name: 'Keep going' }).click();
+  await giveUp(page, 'Dig');
+  await sees(page, '.own-energy', 'Energy 75 of 100');
+  await page.getByRole('button', { name: 'Leave' }).click();
+  await sees(page, 'dialog', 'leaving ends the raid');
 });
 
 test('a raid not won by its deadline shows defeat to every player', async t => {

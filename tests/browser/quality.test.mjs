@@ -100,8 +100,8 @@ test('a raid can be created, played and won by keyboard alone', async t => {
   await page.locator('.task:not(.unsure)').waitFor();
   await to('Start raid');
   await page.keyboard.press('Enter');
-  await page.getByRole('button', { name: 'Claim: Type' }).waitFor();
-  await to('Claim: Type');
+  await page.getByRole('button', { name: 'Claim (−10 energy): Type' }).waitFor();
+  await to('Claim (−10 energy): Type');
   await page.keyboard.press('Enter');
   await page.getByRole('button', { name: 'Complete' }).waitFor();
   await page.waitForFunction(() => document.activeElement.matches('.task.claimed'));

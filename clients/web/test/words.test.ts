@@ -35,6 +35,8 @@ test('energy costs in texts are those of the rules', () => {
   for (const words of [en, ru]) {
     assert.ok(words.errors.not_enough_energy.includes(`${CLAIM_COST}`));
     assert.ok(words.fail(FAILURE_COST).includes(`−${FAILURE_COST}`));
+    assert.ok(words.claim(CLAIM_COST).includes(`−${CLAIM_COST}`));
+    assert.match(words.failConfirm('Dig', 15, 62).text, /15.*62/);
   }
 });
 

@@ -113,6 +113,9 @@ export const en = {
   energyOf: (energy: number) => `Energy ${energy} of 100`,
   memberXp: (xp: number, tasks: number) => `${n(xp)} XP · ${n(tasks)} done`,
   promote: (name: string) => `Make ${name} the leader`,
+  promoteConfirm: (name: string) => ({
+    title: `Make ${name} the leader?`, text: 'You will no longer lead. Only the new leader can make you leader again.', yes: 'Make leader', no: 'Cancel',
+  }),
   kick: (name: string) => `Remove ${name}`,
   kickConfirm: (name: string) => ({ title: `Remove ${name}?`, text: 'They won’t be able to rejoin.', yes: 'Remove', no: 'Cancel' }),
 
@@ -125,11 +128,14 @@ export const en = {
   showAll: (count: number) => `Show all ${count}`,
   noTasks: 'No tasks yet. Add the first one.',
   columns: { open: 'Open', claimed: 'In progress', completed: 'Done', unfinished: 'Not done' },
-  claim: 'Claim',
+  claim: (energy: number) => `Claim (−${energy} energy)`,
   complete: 'Complete',
   undo: 'Undo',
   undoable: 'done, not sent yet',
   fail: (energy: number) => `Give up (−${energy} energy)`,
+  failConfirm: (task: string, cost: number, energy: number) => ({
+    title: `Give up “${task}”?`, text: `This costs ${cost} of your ${energy} energy, and the task is open again.`, yes: 'Give up', no: 'Keep going',
+  }),
   release: 'Unclaim',
   releaseOf: (name: string) => `Unassign ${name}`,
   focus: 'Focus',

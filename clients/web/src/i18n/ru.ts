@@ -112,6 +112,9 @@ export const ru: Words = {
   energyOf: energy => `Энергия ${energy} из 100`,
   memberXp: (xp, tasks) => `${n(xp)} XP · готово: ${n(tasks)}`,
   promote: name => `Сделать лидером: ${name}`,
+  promoteConfirm: name => ({
+    title: `Сделать игрока ${name} лидером?`, text: 'Вы перестанете быть лидером. Вернуть вам эту роль сможет только новый лидер.', yes: 'Сделать лидером', no: 'Отмена',
+  }),
   kick: name => `Исключить: ${name}`,
   kickConfirm: name => ({ title: `Исключить игрока ${name}?`, text: 'Вернуться в рейд не получится.', yes: 'Исключить', no: 'Отмена' }),
 
@@ -124,11 +127,14 @@ export const ru: Words = {
   showAll: count => `Показать все: ${count}`,
   noTasks: 'Задач пока нет. Добавьте первую.',
   columns: { open: 'Свободные', claimed: 'В работе', completed: 'Готовые', unfinished: 'Не сделано' },
-  claim: 'Взять',
+  claim: energy => `Взять (−${energy} энергии)`,
   complete: 'Готово',
   undo: 'Отменить',
   undoable: 'готово, ещё не отправлено',
   fail: energy => `Сдаться (−${energy} энергии)`,
+  failConfirm: (task, cost, energy) => ({
+    title: `Отказаться от задачи «${task}»?`, text: `Это отнимет ${cost} энергии (сейчас у вас ${energy}), а задача снова станет свободной.`, yes: 'Сдаться', no: 'Продолжить',
+  }),
   release: 'Освободить',
   releaseOf: name => `Снять с игрока ${name}`,
   focus: 'Фокус',

@@ -1,6 +1,6 @@
 // Modal dialogs on the browser's own `<dialog>`, which keeps the focus inside and closes on Escape.
 import { useId, useLayoutEffect, useRef } from 'react';
-import type { ReactNode } from 'react';
+import type { MouseEvent, ReactNode } from 'react';
 import { useWords } from '../settings';
 
 interface DialogProps {
@@ -22,8 +22,12 @@ export function Dialog({ title, text, onClose, children }: DialogProps) {
     if (dialog && !dialog.open) dialog.showModal();
     return () => dialog?.close();
   }, []);
+  // The second press of the double click that opened it.
+  const ignoreSecond = (event: MouseEvent): void => {
+    if (event.detail > 1) event.stopPropagation();
+  };
   return (
-    <dialog ref={ref} aria-labelledby={id} aria-describedby={text && textId} onCancel={onClose} onClick={({ target }) => target === ref.current && onClose()}>
+    <dialog ref={ref} aria-labelledby={id} aria-describedby={text && textId} onCancel={onClose} onClickCapture={ignoreSecond} onClick={({ target }) => target === ref.current && onClose()}>
       <div className="dialog">
         <div className="row">
           <h2 id={id} className="grow">{title}</h2>

@@ -4,6 +4,7 @@ import type { Task } from '@raidhall/client';
 import { memo, useCallback, useEffect, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
 import { complain } from '../notices';
+import { Confirm } from '../parts/dialog';
 import { focusSoon } from '../parts/focus';
 import { TextInput } from '../parts/text-input';
 import { arrange, columnsOf } from '../play/arrange';
@@ -35,24 +36,31 @@ export function Board() {
       holds.flush();
     };
   }, [holds]);
-  const press = useCallback((task: Task, index: number, press: Press) => {
+  const act = useCallback((task: Task, index: number, press: Press) => {
     const deadline = raid.getView().state?.deadline ?? Infinity;
     holds.press(task, index, press, deadline - account.client.now() < URGENT_MS);
   }, [holds, raid, account.client]);
+  const [givingUp, setGivingUp] = useState<readonly [Task, number] | null>(null);
+  const press = useCallback((task: Task, index: number, press: Press) => {
+    if (press === 'fail_task' && !holds.held.get().has(task.id)) setGivingUp([task, index]);
+    else act(task, index, press);
+  }, [holds, act]);
   const own = members.find(({ player }) => player === me);
   const now = useNow(account.client, 10_000);
-  const tired = !own || energyAt(own, now) < CLAIM_COST;
+  const energy = own ? energyAt(own, now) : 0;
   const over = status === 'completed' || status === 'failed';
   if (tasks.length === 0) return over ? null : <p className="panel dim">{words.noTasks}</p>;
   return (
     <div className="board">
+      {status === 'active' && own && <p className="own-energy">{words.energyOf(energy)}</p>}
       {columnsOf(over, tasks).map(column => (
         <Column key={column} name={column} tasks={arrange(column, tasks, me, held)} card={(task, index) => (
           <TaskCard key={task.id} task={task} index={index} hold={held.get(task.id)?.phase ?? null} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me}
-            tired={tired && status === 'active'} active={status === 'active'} over={over}
+            tired={energy < CLAIM_COST} active={status === 'active'} over={over}
             who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} />
         )} />
       ))}
+      {givingUp && <Confirm question={words.failConfirm(givingUp[0].title, Math.min(FAILURE_COST, energy), energy)} onYes={() => act(...givingUp, 'fail_task')} onClose={() => setGivingUp(null)} />}
     </div>
   );
 }
@@ -113,7 +121,7 @@ const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads
       {claimed && !over && mine && <Focus task={task} />}
       {!over && id > 0 && (
         <div className="row">
-          {status === 'open' && active && button('claim_task', words.claim, tired ? 'tired' : '', { title: tired ? words.errors.not_enough_energy : undefined })}
+          {status === 'open' && active && button('claim_task', words.claim(CLAIM_COST), tired ? 'tired' : '', { title: tired ? words.errors.not_enough_energy : undefined })}
           {claimed && mine && active && (hold === 'undoable' ? button('undo', words.undo, '') : button('complete_task', words.complete, 'primary'))}
           {claimed && mine && hold !== 'undoable' && button('release_task', words.release, 'quiet')}
           {claimed && mine && hold !== 'undoable' && active && button('fail_task', words.fail(FAILURE_COST), 'quiet')}

@@ -17,7 +17,7 @@ export function Party() {
   const { shown, online } = useScene();
   const [emotes, setEmotes] = useState<ReadonlyMap<number, { emoji: string; at: number }>>(new Map());
   const now = useNow(account.client, 5_000);
-  const [kicking, setKicking] = useState<Member | null>(null);
+  const [asked, setAsked] = useState<{ readonly what: 'kick' | 'promote'; readonly member: Member } | null>(null);
   const over = shown.status === 'completed' || shown.status === 'failed';
   const show = (player: number, emoji: string): void => {
     const at = Date.now();
@@ -39,7 +39,7 @@ export function Party() {
       <ul>
         {shown.members.map(member => (
           <MemberRow key={member.player} member={member} me={member.player === me} leads={shown.leader === me && !over} emote={emotes.get(member.player) ?? null}
-            presence={online === null ? 'unknown' : online.has(member.player) ? 'online' : 'offline'} energy={energyAt(member, now)} onKick={setKicking} />
+            presence={online === null ? 'unknown' : online.has(member.player) ? 'online' : 'offline'} energy={energyAt(member, now)} onAsk={setAsked} />
         ))}
       </ul>
       <div className="emotes" role="group" aria-label={words.emotes}>
@@ -47,7 +47,10 @@ export function Party() {
           <button key={emoji} type="button" className="quiet" aria-label={words.emote(emoji)} onClick={() => raid.signal('emote', { emoji }) && show(me, emoji)}>{emoji}</button>
         ))}
       </div>
-      {kicking && <Confirm question={words.kickConfirm(kicking.name)} onYes={() => give(raid, { type: 'kick', player: kicking.player })} onClose={() => setKicking(null)} />}
+      {asked && (
+        <Confirm question={(asked.what === 'kick' ? words.kickConfirm : words.promoteConfirm)(asked.member.name)} onYes={() => give(raid, { type: asked.what, player: asked.member.player })}
+          onClose={() => setAsked(null)} />
+      )}
     </div>
   );
 }
@@ -59,12 +62,11 @@ interface RowProps {
   emote: { emoji: string; at: number } | null;
   presence: 'online' | 'offline' | 'unknown';
   energy: number;
-  onKick: (member: Member) => void;
+  onAsk: (question: { what: 'kick' | 'promote'; member: Member }) => void;
 }
 
-const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, energy, onKick }: RowProps) {
+const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, energy, onAsk }: RowProps) {
   const words = useWords();
-  const { raid } = usePlay();
   const { player, name, role, xp, tasks } = member;
   const presenceText = { online: words.isOnline, offline: words.isOffline, unknown: words.notKnown }[presence];
   return (
@@ -76,13 +78,15 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
           {role === 'leader' && <span className="crown" title={words.leader}><span aria-hidden="true">♛</span><span className="unseen">{words.leader}</span></span>}
           <span className="presence" title={presenceText}><span className="unseen">{presenceText}</span></span>
         </p>
-        <Bar label={words.energy} text={words.energyOf(energy)} value={energy} max={100} tone={energy < 20 ? 'energy low' : 'energy'} />
+        <div className="energy-of" title={words.energyOf(energy)}>
+          <Bar label={words.energy} text={words.energyOf(energy)} value={energy} max={100} tone={energy < 20 ? 'energy low' : 'energy'} /><span aria-hidden="true">{energy}</span>
+        </div>
         <small>{words.memberXp(xp, tasks)}</small>
       </div>
       {leads && !me && (
         <div className="member-tools">
-          <button type="button" className="quiet icon" aria-label={words.promote(name)} title={words.promote(name)} onClick={() => give(raid, { type: 'promote', player })}>♛</button>
-          <button type="button" className="quiet icon" aria-label={words.kick(name)} title={words.kick(name)} onClick={() => onKick(member)}>✕</button>
+          <button type="button" className="quiet icon" aria-label={words.promote(name)} title={words.promote(name)} onClick={() => onAsk({ what: 'promote', member })}>♛</button>
+          <button type="button" className="quiet icon" aria-label={words.kick(name)} title={words.kick(name)} onClick={() => onAsk({ what: 'kick', member })}>✕</button>
         </div>
       )}
     </li>
