@@ -112,7 +112,7 @@ export class Client {
         status: () => this.statusChanged(),
       },
     );
-    this.stopWakeUp = wakeUp(() => this.connection.wake());
+    this.stopWakeUp = wakeUp(() => this.connection.wake(), () => this.connection.networkLost());
     void this.begin();
   }
 
@@ -400,16 +400,18 @@ function opener(given: Options['WebSocket']): (url: string, subprotocol: string)
   return (url, subprotocol) => new Constructor(url, subprotocol) as Socket;
 }
 
-/** Calls `wake` when the page becomes visible or the network returns. Returns a function that stops
- * this. */
-function wakeUp(wake: () => void): () => void {
+/** Calls `wake` when the page becomes visible or the network returns, and `lost` when the network is
+ * lost. Returns a function that stops this. */
+function wakeUp(wake: () => void, lost: () => void): () => void {
   const page = (globalThis as { document?: EventTarget & { visibilityState: string } }).document;
   const visible = () => page?.visibilityState === 'visible' && wake();
   const world = globalThis as Partial<EventTarget>;
   page?.addEventListener('visibilitychange', visible);
   world.addEventListener?.('online', wake);
+  world.addEventListener?.('offline', lost);
   return () => {
     page?.removeEventListener('visibilitychange', visible);
     world.removeEventListener?.('online', wake);
+    world.removeEventListener?.('offline', lost);
   };
 }

@@ -148,6 +148,11 @@ export class Connection {
     else if (this.welcome && this.silence() > this.welcome.heartbeat_ms * 1.2) this.lost(CLOSE_CODES.heartbeat_timeout, SILENT);
   }
 
+  /** Call this when the network is lost: the socket would notice only after missed heartbeats. */
+  networkLost(): void {
+    if (this.current.state === 'online' || this.current.state === 'connecting') this.lost(0, { type: 'lost', message: 'The network is lost' });
+  }
+
   /** Returns for how long nothing has arrived. A clock that was set back counts as silence: one
    * reconnect too many is better than a dead connection. */
   private silence(): number {
@@ -269,8 +274,8 @@ export class Connection {
   /** Drops the connection after two missed heartbeats. */
   private beat(): void {
     const every = this.welcome?.heartbeat_ms ?? TIMER_MAX_MS;
-    this.timer('heartbeat', every, () => {
-      if (this.silence() > 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout, SILENT);
+    this.timer('heartbeat', Math.max(1, 2 * every - this.silence()), () => {
+      if (this.silence() >= 2 * every) this.lost(CLOSE_CODES.heartbeat_timeout, SILENT);
       else this.beat();
     });
   }

@@ -111,10 +111,50 @@ test('heartbeats are answered, and two missed ones drop the connection', async (
   peer.say({ t: 'beat', now: peer.clock.now() + 700, heads: {} });
   assert.deepEqual(peer.socket.received.at(-1), { t: 'beat' });
   assert.equal(peer.client.now() - peer.clock.now(), 700);
-  await peer.clock.pass(2_000);
+  await peer.clock.pass(1_999);
   assert.equal(peer.state, 'online');
-  await peer.clock.pass(2_000);
-  assert.deepEqual([peer.sockets.length, peer.sockets[0]!.closed], [2, true]);
+  await peer.clock.pass(1);
+  assert.deepEqual([peer.state, peer.sockets[0]!.closed], ['connecting', true]);
+});
+
+test('silence is noticed two heartbeats after the last message, whenever that came', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  await peer.clock.pass(100);
+  peer.say({ t: 'beat', now: peer.clock.now(), heads: {} });
+  await peer.clock.pass(1_999);
+  assert.equal(peer.state, 'online');
+  await peer.clock.pass(1);
+  assert.equal(peer.state, 'connecting');
+});
+
+test('the loss of the network ends a connection at once, and its return begins the next', async () => {
+  const page = new EventTarget();
+  const own = { addEventListener: globalThis.addEventListener, removeEventListener: globalThis.removeEventListener };
+  Object.assign(globalThis, { addEventListener: page.addEventListener.bind(page), removeEventListener: page.removeEventListener.bind(page) });
+  try {
+    const peer = new Peer();
+    await peer.welcome();
+    page.dispatchEvent(new Event('offline'));
+    assert.deepEqual([peer.state, peer.sockets[0]!.closed], ['waiting', true]);
+    page.dispatchEvent(new Event('online'));
+    await peer.welcome();
+    assert.equal(peer.state, 'online');
+    peer.client.close();
+    page.dispatchEvent(new Event('offline'));
+    assert.equal(peer.state, 'closed');
+  } finally {
+    Object.assign(globalThis, own);
+  }
+});
+
+test('a signal that the server refuses is reported', async () => {
+  const peer = new Peer();
+  await peer.welcome();
+  const refused: string[] = [];
+  peer.client.raid(7).onSignalRefused(({ type }) => refused.push(type));
+  peer.say({ t: 'error', re: 'signal', id: null, raid: 7, error: { type: 'rate_limited', message: 'slow down', retry: true, retry_after_ms: 50, fields: null } });
+  assert.deepEqual(refused, ['rate_limited']);
 });
 
 test('retryNow keeps a connection that is alive and skips a wait', async () => {
