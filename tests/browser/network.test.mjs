@@ -35,6 +35,24 @@ test('commands given offline survive a reload and take effect once online', asyn
   await same(server, ada, ben);
 });
 
+test('a lost network shows at once, and so does an emote that was not sent', async t => {
+  const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '60000' }); // no heartbeat reveals the loss within the test
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Cut off' });
+  await page.evaluate(() => addEventListener('offline', () => { window.lostAt = performance.now(); }));
+  await page.evaluate(() => new MutationObserver(() => { window.shownAt ??= performance.now(); }).observe(document.querySelector('.connection'), { attributes: true }));
+  await page.context().setOffline(true);
+  await sees(page, '.connection', 'Reconnecting');
+  assert.ok(await page.evaluate(() => window.shownAt - window.lostAt) < 1_000);
+  await page.getByRole('button', { name: 'Send 🔥' }).click();
+  await sees(page, '.notice', 'that emote wasn’t sent');
+  await page.context().setOffline(false);
+  await online(page);
+  await page.getByRole('button', { name: 'Send 🔥' }).click();
+  await sees(page, '.emoted', '🔥');
+});
+
 test('a lost event or reply is requested again and counts once', async t => {
   const server = await Server.start(t, { RAIDHALL__LIMITS__HEARTBEAT_MS: '1000' });
   const page = await open(t, server);

@@ -153,6 +153,7 @@ export const en = {
   noMessages: 'No messages yet. Say hi!',
   chatOver: 'Chat is closed.',
   emotes: 'Emotes',
+  emoteLost: 'You’re offline, so that emote wasn’t sent.',
   emote: (emoji: string) => `Send ${emoji}`,
   view: { tasks: 'Tasks', party: 'Party', talk: 'Talk' },
 

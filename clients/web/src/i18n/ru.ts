@@ -152,6 +152,7 @@ export const ru: Words = {
   noMessages: 'Сообщений пока нет. Поздоровайтесь!',
   chatOver: 'Чат закрыт.',
   emotes: 'Реакции',
+  emoteLost: 'Нет связи: реакция не отправлена.',
   emote: emoji => `Отправить ${emoji}`,
   view: { tasks: 'Задачи', party: 'Отряд', talk: 'Чат' },
 

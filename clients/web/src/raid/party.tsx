@@ -1,6 +1,7 @@
 // The raid's members: presence, energy, contributions and emotes.
 import type { Member } from '@raidhall/client';
 import { memo, useEffect, useState } from 'react';
+import { complain, notify } from '../notices';
 import { Bar } from '../parts/bar';
 import { Confirm } from '../parts/dialog';
 import { energyAt } from '../play/predict';
@@ -33,6 +34,11 @@ export function Party() {
     const emoji: unknown = (data as { emoji?: unknown } | null)?.emoji;
     if (kind === 'emote' && typeof emoji === 'string') show(from, firstCharacter(emoji));
   }), [raid]);
+  useEffect(() => raid.onSignalRefused(complain), [raid]);
+  const send = (emoji: string): void => {
+    if (raid.signal('emote', { emoji })) show(me, emoji);
+    else notify(words.emoteLost);
+  };
   return (
     <div className="panel party">
       <h2>{words.party} <span className="count">{shown.members.length}/{shown.max_members}</span></h2>
@@ -44,7 +50,7 @@ export function Party() {
       </ul>
       <div className="emotes" role="group" aria-label={words.emotes}>
         {EMOTES.map(emoji => (
-          <button key={emoji} type="button" className="quiet" aria-label={words.emote(emoji)} onClick={() => raid.signal('emote', { emoji }) && show(me, emoji)}>{emoji}</button>
+          <button key={emoji} type="button" className="quiet" aria-label={words.emote(emoji)} onClick={() => send(emoji)}>{emoji}</button>
         ))}
       </div>
       {asked && (
