@@ -214,6 +214,45 @@ test('texts may have as many characters as the server takes, emoji too', async t
   await addTask(page, '🐉'.repeat(120), 10);
 });
 
+test('a text with U+202E reverses no other text', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
+  await signIn(ada, 'Ada');
+  await signIn(ben, '\u2069\u202eneB');
+  await joinByCode(ben, await create(ada, { title: '\u202eRaid' }));
+  await addTask(ada, '\u202eTask', 10);
+  await ada.getByRole('button', { name: 'Start raid' }).click();
+  await claim(ben, 'Task');
+  await say(ben, '\u202eolleh');
+  await ada.locator('.chat li').waitFor();
+  // Fails unless the app's own words after the player's text run from left to right, behind it.
+  const reads = async (selector, words) => {
+    const found = ada.locator(selector).filter({ hasText: words }).first();
+    await found.waitFor();
+    const [first, last, text] = await found.evaluate((element, words) => {
+      const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+      const nodes = [];
+      while (walker.nextNode()) nodes.push(walker.currentNode);
+      const left = (node, offset) => {
+        const range = document.createRange();
+        range.setStart(node, offset);
+        range.setEnd(node, offset + 1);
+        return range.getBoundingClientRect().left;
+      };
+      const node = nodes.find(({ data }) => data.includes(words));
+      const begin = node.data.indexOf(words);
+      return [left(node, begin), left(node, begin + words.length - 1), element.getBoundingClientRect().left];
+    }, words);
+    assert.ok(text < first && first < last, `${words}: ${text} ${first} ${last}`);
+  };
+  await reads('.task-meta span', 'is on it');
+  await ada.getByRole('button', { name: 'Activity' }).click();
+  await reads('.feed li', 'joined');
+  await reads('.feed li', 'took');
+  await ada.getByRole('button', { name: /^Make/ }).click();
+  await reads('dialog h2', 'the leader?');
+});
+
 test('no screen scrolls sideways at 360 px with the longest texts', async t => {
   const server = await Server.start(t);
   const page = await open(t, server, phone);

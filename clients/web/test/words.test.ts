@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { en } from '../src/i18n/en';
 import { ru } from '../src/i18n/ru';
+import { plain, quote } from '../src/parts/sentence';
 import { lineOf, namesIn } from '../src/play/history';
 import { CLAIM_COST, FAILURE_COST } from '../src/play/predict';
 import { clock } from '../src/play/time';
@@ -62,12 +63,17 @@ test('the feed names the players who acted, those who have left too', () => {
   const joined = event(3, 'member_joined', { player: 3, name: 'Eve', role: 'member', xp: 0, tasks: 0, energy: 100, energy_at: NOW, joined_at: NOW });
   const state = raid({ tasks: [task(1, { title: 'Dig' })] });
   const names = namesIn([joined], state);
-  const textOf = (happened: RaidEvent, words = en) => lineOf(happened, names, state, words)?.text;
+  const textOf = (happened: RaidEvent, words = en) => plain(lineOf(happened, names, state, words)?.text ?? '');
   assert.equal(textOf(event(3, 'member_left', { player: 3, reason: 'kicked', released: [] })), 'Eve was removed');
   assert.equal(textOf(event(BEN, 'task_claimed', { task: 1, player: BEN, energy: 90 })), 'Ben took “Dig”');
   assert.equal(textOf(event(ADA, 'task_claimed', { task: 1, player: ADA, energy: 90 }), ru), 'Ada берёт «Dig»');
   assert.equal(textOf(event(99, 'said', { text: 'hi' })), 'Someone: hi');
   assert.equal(lineOf(event(1, 'of_a_newer_server', {}), names, state, en), null);
+});
+
+test('control characters of a quoted text do not reach the sentence around it', () => {
+  assert.equal(quote('\u2069\u202eneB'), '\u2068neB\u2069');
+  assert.equal(plain(en.inWorkBy(quote('Ben'))), 'Ben is on it');
 });
 
 test('a clock rounds seconds up and shows hours and days only if there are any', () => {

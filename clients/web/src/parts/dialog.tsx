@@ -2,8 +2,10 @@
 import { useId, useLayoutEffect, useRef } from 'react';
 import type { MouseEvent, ReactNode } from 'react';
 import { useWords } from '../settings';
+import { Sentence } from './sentence';
 
 interface DialogProps {
+  /** For `Sentence`, like the text. */
   title: string;
   text?: string;
   onClose: () => void;
@@ -30,10 +32,10 @@ export function Dialog({ title, text, onClose, children }: DialogProps) {
     <dialog ref={ref} aria-labelledby={id} aria-describedby={text && textId} onCancel={onClose} onClickCapture={ignoreSecond} onClick={({ target }) => target === ref.current && onClose()}>
       <div className="dialog">
         <div className="row">
-          <h2 id={id} className="grow">{title}</h2>
+          <h2 id={id} className="grow"><Sentence text={title} /></h2>
           <button type="button" className="quiet icon" aria-label={words.close} onClick={onClose}>✕</button>
         </div>
-        {text && <p id={textId} className="dim">{text}</p>}
+        {text && <p id={textId} className="dim"><Sentence text={text} /></p>}
         {children}
       </div>
     </dialog>

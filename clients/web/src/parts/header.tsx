@@ -8,6 +8,7 @@ import type { Theme } from '../settings';
 import { value } from '../value';
 import { ConnectionState } from './connection';
 import { Confirm } from './dialog';
+import { quote } from './sentence';
 
 /** The place in the header for the raid's countdown. */
 export const headerSlot = value<HTMLElement | null>(null);
@@ -37,12 +38,12 @@ export function Header() {
         <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => set({ sound: !sound })}>{sound ? '♪' : '♪̸'}</button>
         {account && (
           <>
-            <span className="me" title={account.player.name}>{account.player.name}</span>
+            <span className="me" title={account.player.name}><bdi>{account.player.name}</bdi></span>
             <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>
           </>
         )}
       </div>
-      {account && leaving && <Confirm question={words.signOutConfirm(account.player.name)} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
+      {account && leaving && <Confirm question={words.signOutConfirm(quote(account.player.name))} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
     </header>
   );
 }

@@ -1,10 +1,12 @@
 // Events as lines of text, for the activity feed and the screen reader. Pure.
 import type { PlayerId, RaidEvent, RaidState, TaskId } from '@raidhall/client';
 import type { Words } from '../i18n/en';
+import { quote } from '../parts/sentence';
 
 export interface Line {
   readonly seq: number;
   readonly at: number;
+  /** For `Sentence`. */
   readonly text: string;
   readonly tone: 'plain' | 'good' | 'bad' | 'big';
   readonly chat: boolean;
@@ -26,15 +28,15 @@ export function namesIn(events: readonly RaidEvent[], state: RaidState | null): 
 
 export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: Words): Line | null {
   const { seq, at, by } = event;
-  const who = (player: PlayerId | null): string => (player !== null && names.get(player)) || words.someone;
-  const task = (id: TaskId): string => state.tasks.find(task => task.id === id)?.title ?? `#${id}`;
+  const who = (player: PlayerId | null): string => quote((player !== null && names.get(player)) || words.someone);
+  const task = (id: TaskId): string => quote(state.tasks.find(task => task.id === id)?.title ?? `#${id}`);
   const line = (text: string, tone: Line['tone'] = 'plain'): Line => ({ seq, at, text, tone, chat: event.type === 'said' });
   const { happened } = words;
   switch (event.type) {
     case 'raid_created':
       return line(happened.raid_created(who(by)));
     case 'member_joined':
-      return line(happened.member_joined(event.data.name), 'good');
+      return line(happened.member_joined(quote(event.data.name)), 'good');
     case 'member_left':
       return line(happened[event.data.reason](who(event.data.player)), 'bad');
     case 'leader_changed':
@@ -42,7 +44,7 @@ export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: 
     case 'raid_started':
       return line(happened.raid_started, 'big');
     case 'task_added':
-      return line(happened.task_added(who(by), event.data.title));
+      return line(happened.task_added(who(by), quote(event.data.title)));
     case 'task_claimed':
       return line(happened.task_claimed(who(event.data.player), task(event.data.task)));
     case 'task_released':
@@ -54,7 +56,7 @@ export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: 
     case 'contributed':
       return line(happened.contributed(who(event.data.player), event.data.xp, event.data.kind), 'good');
     case 'said':
-      return line(happened.said(who(by), event.data.text));
+      return line(happened.said(who(by), quote(event.data.text)));
     case 'raid_completed':
       return line(happened.raid_completed, 'big');
     case 'raid_failed':

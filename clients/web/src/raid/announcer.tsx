@@ -2,6 +2,7 @@
 // raid can be followed.
 import type { RaidEvent } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
+import { Sentence } from '../parts/sentence';
 import { lineOf } from '../play/history';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
@@ -31,5 +32,5 @@ export function Announcer() {
       clearInterval(timer);
     };
   }, [raid, me]);
-  return <p className="unseen" role="log" aria-live="polite">{text}</p>;
+  return <p className="unseen" role="log" aria-live="polite"><Sentence text={text} /></p>;
 }

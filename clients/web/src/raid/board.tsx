@@ -6,6 +6,7 @@ import type { ReactNode } from 'react';
 import { complain } from '../notices';
 import { Confirm } from '../parts/dialog';
 import { focusSoon } from '../parts/focus';
+import { plain, quote, Sentence } from '../parts/sentence';
 import { TextInput } from '../parts/text-input';
 import { arrange, columnsOf } from '../play/arrange';
 import type { ColumnName } from '../play/arrange';
@@ -60,7 +61,7 @@ export function Board() {
             who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} />
         )} />
       ))}
-      {givingUp && <Confirm question={words.failConfirm(givingUp[0].title, Math.min(FAILURE_COST, energy), energy)} onYes={() => act(...givingUp, 'fail_task')} onClose={() => setGivingUp(null)} />}
+      {givingUp && <Confirm question={words.failConfirm(quote(givingUp[0].title), Math.min(FAILURE_COST, energy), energy)} onYes={() => act(...givingUp, 'fail_task')} onClose={() => setGivingUp(null)} />}
     </div>
   );
 }
@@ -107,15 +108,15 @@ const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads
   const claimed = status === 'claimed';
   const completing = hold === 'completing' || hold === 'undoable';
   const button = (press: Press, text: string, className: string, more = {}) => (
-    <button type="button" className={className} aria-label={`${text}: ${title}`} aria-disabled={hold === 'settling' || hold === 'completing' || undefined} {...more} onClick={() => onPress(task, index, press)}>{text}</button>
+    <button type="button" className={className} aria-label={`${plain(text)}: ${title}`} aria-disabled={hold === 'settling' || hold === 'completing' || undefined} {...more} onClick={() => onPress(task, index, press)}><Sentence text={text} /></button>
   );
   return (
     <li className={`task ${status}${mine ? ' mine' : ''}${unsure || hold ? ' unsure' : ''}`} data-task={id} tabIndex={-1}>
-      <p className="task-title">{title}</p>
+      <p className="task-title"><bdi>{title}</bdi></p>
       <p className="task-meta">
         <span className="xp-chip">{words.taskMeta(xp, minutes)}</span>
-        {claimed && !over && !mine && who && <span>{words.inWorkBy(who)}</span>}
-        {status === 'completed' && who && <span>{words.doneBy(who)}</span>}
+        {claimed && !over && !mine && who && <span><Sentence text={words.inWorkBy(quote(who))} /></span>}
+        {status === 'completed' && who && <span><Sentence text={words.doneBy(quote(who))} /></span>}
         {(unsure || hold) && <span className="sending">{completing ? words.undoable : words.sending}</span>}
       </p>
       {claimed && !over && mine && <Focus task={task} />}
@@ -125,7 +126,7 @@ const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads
           {claimed && mine && active && (hold === 'undoable' ? button('undo', words.undo, '') : button('complete_task', words.complete, 'primary'))}
           {claimed && mine && hold !== 'undoable' && button('release_task', words.release, 'quiet')}
           {claimed && mine && hold !== 'undoable' && active && button('fail_task', words.fail(FAILURE_COST), 'quiet')}
-          {claimed && !mine && leads && button('release_task', words.releaseOf(who ?? words.someone), 'quiet')}
+          {claimed && !mine && leads && button('release_task', words.releaseOf(quote(who ?? words.someone)), 'quiet')}
         </div>
       )}
     </li>

@@ -7,6 +7,7 @@ import { Bar } from '../parts/bar';
 import { Confirm } from '../parts/dialog';
 import { focusSoon } from '../parts/focus';
 import { headerSlot } from '../parts/header';
+import { quote, Sentence } from '../parts/sentence';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
@@ -30,8 +31,8 @@ export function Goal() {
       <div className="goal-head">
         <div className="grow">
           <span className={`tag ${status}`} id="raid-status">{words.statusOf[status]}</span>
-          <h1 id="raid-title" tabIndex={-1}>{title}</h1>
-          {description && <p className="dim">{description}</p>}
+          <h1 id="raid-title" tabIndex={-1}><bdi>{title}</bdi></h1>
+          {description && <p className="dim"><bdi>{description}</bdi></p>}
         </div>
         <Countdown />
       </div>
@@ -49,7 +50,7 @@ export function Goal() {
         <div className="row goal-tools">
           {status === 'recruiting' && (leads
             ? <button type="button" className="primary" title={words.startHint} onClick={() => { give(raid, { type: 'start' }); focusSoon('#raid-title'); }}>{words.start}</button>
-            : leader && <span className="dim">{words.waitForLeader(leader)}</span>)}
+            : leader && <span className="dim"><Sentence text={words.waitForLeader(quote(leader))} /></span>)}
           {open && <button type="button" onClick={() => setDialog('invite')}>{words.invite}</button>}
           <Combo />
           <span className="grow" />

@@ -31,7 +31,7 @@ function Contribution({ player, name, xp, tasks, rank }: Pick<Member, 'player' |
   return (
     <li className={`${rank === 1 ? 'place-1' : ''}${player === me ? ' own' : ''}`}>
       {rank !== undefined && <span className="place" aria-label={words.rank(rank)}>{rank}</span>}
-      <span className="grow">{name} {rank === 1 && <b className="mvp">{words.mvp}</b>}</span>
+      <span className="grow"><bdi>{name}</bdi> {rank === 1 && <b className="mvp">{words.mvp}</b>}</span>
       <small>{words.memberXp(xp, tasks)}</small>
     </li>
   );

@@ -4,6 +4,7 @@ import { memo, useEffect, useState } from 'react';
 import { complain, notify } from '../notices';
 import { Bar } from '../parts/bar';
 import { Confirm } from '../parts/dialog';
+import { quote } from '../parts/sentence';
 import { energyAt } from '../play/predict';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
@@ -54,7 +55,7 @@ export function Party() {
         ))}
       </div>
       {asked && (
-        <Confirm question={(asked.what === 'kick' ? words.kickConfirm : words.promoteConfirm)(asked.member.name)} onYes={() => give(raid, { type: asked.what, player: asked.member.player })}
+        <Confirm question={(asked.what === 'kick' ? words.kickConfirm : words.promoteConfirm)(quote(asked.member.name))} onYes={() => give(raid, { type: asked.what, player: asked.member.player })}
           onClose={() => setAsked(null)} />
       )}
     </div>
@@ -80,7 +81,7 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
       <span className={`avatar hue-${player % 8}`} aria-hidden="true">{firstCharacter(name)}{emote && <span className="emoted" key={emote.at}>{emote.emoji}</span>}</span>
       <div className="grow">
         <p className="member-name">
-          <span>{name}</span>{me && <small> ({words.you})</small>}
+          <span><bdi>{name}</bdi></span>{me && <small> ({words.you})</small>}
           {role === 'leader' && <span className="crown" title={words.leader}><span aria-hidden="true">♛</span><span className="unseen">{words.leader}</span></span>}
           <span className="presence" title={presenceText}><span className="unseen">{presenceText}</span></span>
         </p>
@@ -91,8 +92,8 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
       </div>
       {leads && !me && (
         <div className="member-tools">
-          <button type="button" className="quiet icon" aria-label={words.promote(name)} title={words.promote(name)} onClick={() => onAsk({ what: 'promote', member })}>♛</button>
-          <button type="button" className="quiet icon" aria-label={words.kick(name)} title={words.kick(name)} onClick={() => onAsk({ what: 'kick', member })}>✕</button>
+          <button type="button" className="quiet icon" aria-label={words.promote(name)} title={words.promote(quote(name))} onClick={() => onAsk({ what: 'promote', member })}>♛</button>
+          <button type="button" className="quiet icon" aria-label={words.kick(name)} title={words.kick(quote(name))} onClick={() => onAsk({ what: 'kick', member })}>✕</button>
         </div>
       )}
     </li>

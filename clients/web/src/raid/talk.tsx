@@ -4,6 +4,7 @@ import type { ChatMessage, RaidState } from '@raidhall/client';
 import { memo, useLayoutEffect, useRef, useState } from 'react';
 import { localeOf } from '../i18n/numbers';
 import { complain } from '../notices';
+import { Sentence } from '../parts/sentence';
 import { TextInput } from '../parts/text-input';
 import { lineOf, namesIn } from '../play/history';
 import type { Names } from '../play/history';
@@ -42,7 +43,7 @@ function Happened({ names }: { names: Names }) {
   const lines = history.map(event => lineOf(event, all, shown, words)).filter(line => line !== null && !line.chat).reverse();
   return (
     <ol className="feed" tabIndex={0} aria-label={words.activity}>
-      {lines.map(line => line && <li key={line.seq} className={line.tone}><Time at={line.at} />{line.text}</li>)}
+      {lines.map(line => line && <li key={line.seq} className={line.tone}><Time at={line.at} /><span><Sentence text={line.text} /></span></li>)}
     </ol>
   );
 }
@@ -77,7 +78,7 @@ const Said = memo(function Said({ said: { seq, text, at }, own, name }: { said: 
   const words = useWords();
   return (
     <li className={`${own ? 'own' : ''}${seq < 0 ? ' unsure' : ''}`}>
-      <b>{name}</b> <span>{text}</span> {seq < 0 ? <small>{words.sending}</small> : <Time at={at} />}
+      <b><bdi>{name}</bdi></b> <bdi>{text}</bdi> {seq < 0 ? <small>{words.sending}</small> : <Time at={at} />}
     </li>
   );
 });

@@ -60,7 +60,7 @@ function MyRaids({ rest }: { rest: Rest }) {
         {raids?.map(raid => (
           <li key={raid.id}>
             <button type="button" className={`raid-card ${raid.status}`} aria-label={words.open(raid.title)} onClick={() => goToRaid(raid.id)}>
-              <span className="row"><b className="grow">{raid.title}</b><span className={`tag ${raid.status}`}>{words.statusOf[raid.status]}</span></span>
+              <span className="row"><b className="grow"><bdi>{raid.title}</bdi></b><span className={`tag ${raid.status}`}>{words.statusOf[raid.status]}</span></span>
               <Bar label={words.xp} text={words.xpOf(raid.current_xp, raid.target_xp)} value={raid.current_xp} max={raid.target_xp} tone="xp" />
               <small>{words.xpOf(raid.current_xp, raid.target_xp)} · {words.tasksOf(raid.current_tasks, raid.target_tasks)}</small>
             </button>

@@ -3,6 +3,7 @@ import { useConnection } from '@raidhall/client/react';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { useNarrow } from '../media';
+import { quote } from '../parts/sentence';
 import { useNames } from '../play/use-names';
 import { useRaidOnScreen } from '../play/use-raid';
 import { Announcer } from '../raid/announcer';
@@ -35,7 +36,7 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const play = useMemo(() => ({ account, raid, me: player.id }), [account, raid, player.id]);
   const title = shown?.title;
   useEffect(() => {
-    document.title = title ? `${title} · Raidhall` : 'Raidhall';
+    document.title = title ? `${quote(title)} · Raidhall` : 'Raidhall';
     return () => {
       document.title = 'Raidhall';
     };
