@@ -123,6 +123,40 @@ test('a reload keeps the session and the raid, and the lobby lists it', async t 
   await sees(page, 'h1', 'My raids');
 });
 
+test('the list has active raids first and past ones last, and is loaded again on focus', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server, phone);
+  await signIn(page, 'Ada');
+  const home = () => page.getByRole('button', { name: /My raids/ }).click();
+  await create(page, { title: 'Under way', minutes: 2_880 });
+  await page.getByRole('button', { name: 'Start raid' }).click();
+  await sees(page, '#raid-status', 'In progress');
+  for (const title of ['Ended', 'Gathering']) {
+    await home();
+    await create(page, { title });
+  }
+  await home();
+  await page.getByRole('button', { name: 'Open Ended' }).click();
+  await page.getByRole('button', { name: 'End raid' }).click();
+  await page.locator('dialog').getByRole('button', { name: 'End raid' }).click();
+  await sees(page, '.outcome', 'Defeat');
+  await home();
+  await sees(page, '.raid-card', 'Under way');
+  assert.deepEqual(await page.locator('.raid-card b').allTextContents(), ['Under way', 'Gathering', 'Ended']);
+  await sees(page, '.raid-card.active .when', /Time left: 1 d 23 h/);
+  assert.ok(!(await page.locator('.raid-card', { hasText: 'Ended' }).isVisible()), 'past raids are folded');
+  await page.getByText('Past raids').click();
+  await page.locator('.raid-card', { hasText: 'Ended' }).waitFor();
+  const top = selector => page.locator(selector).first().evaluate(element => element.getBoundingClientRect().top);
+  assert.ok(await top('form.join') < await top('.to-create') && await top('.to-create') < await top('.raid-card'));
+
+  const other = await page.context().newPage();
+  await other.goto(server.url);
+  await create(other, { title: 'From the other tab' });
+  await page.evaluate(() => dispatchEvent(new Event('focus')));
+  await sees(page, '.raid-card', 'From the other tab');
+});
+
 test('a message keeps the name of an author who has left', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Farewell' });

@@ -52,6 +52,7 @@ export const en = {
 
   myRaids: 'My raids',
   noRaids: 'No raids yet. Create one or join a friend’s.',
+  pastRaids: 'Past raids',
   more: 'Load more',
   loading: 'Loading…',
   joinTitle: 'Join with a code',

@@ -1,74 +1,113 @@
 import { LIMITS, newOp } from '@raidhall/client';
-import type { RaidSummary, Rest } from '@raidhall/client';
+import type { Client, RaidSummary, Rest } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
 import type { Account } from '../account';
+import { localeOf } from '../i18n/numbers';
 import { complain, complainOfCode } from '../notices';
 import { Bar } from '../parts/bar';
 import { useForm } from '../parts/form';
 import { TextInput } from '../parts/text-input';
+import { clock } from '../play/time';
+import { useNow } from '../play/use-raid';
 import { goToRaid } from '../route';
-import { useWords } from '../settings';
+import { useSettings, useWords } from '../settings';
 
-export function Lobby({ account: { rest } }: { account: Account }) {
+export function Lobby({ account: { client, rest } }: { account: Account }) {
   return (
     <div className="lobby">
-      <MyRaids rest={rest} />
-      <div className="stack">
-        <JoinByCode rest={rest} />
-        <CreateRaid rest={rest} />
-      </div>
+      <JoinByCode rest={rest} />
+      <MyRaids client={client} rest={rest} />
+      <CreateRaid rest={rest} />
     </div>
   );
 }
 
-function MyRaids({ rest }: { rest: Rest }) {
+const isOver = ({ status }: RaidSummary): boolean => status === 'completed' || status === 'failed';
+
+/** Raids that are not over come first: the active ones by deadline, then the newest. */
+function order(raids: Iterable<RaidSummary>): readonly RaidSummary[] {
+  const once = new Map([...raids].map(raid => [raid.id, raid]));
+  return [...once.values()].sort((one, other) => (one.deadline ?? Infinity) - (other.deadline ?? Infinity) || other.id - one.id);
+}
+
+function MyRaids({ client, rest }: { client: Client; rest: Rest }) {
   const words = useWords();
   const [raids, setRaids] = useState<readonly RaidSummary[] | null>(null);
-  const [cursor, setCursor] = useState<string | null>(null);
+  /** Where the next page begins; null after the last one. */
+  const [cursor, setCursor] = useState<string | null>();
   const [busy, setBusy] = useState(false);
-  const load = useCallback(
-    (from?: string) =>
-      rest.raids({ limit: 20, cursor: from }).then(({ data, next_cursor }) => {
-        setRaids(old => (from && old ? [...old, ...data] : data));
-        setCursor(next_cursor);
-      }),
-    [rest],
-  );
+  const refresh = useCallback(async () => {
+    const pages = await Promise.all([rest.raids({ limit: 20 }), rest.raids({ status: 'recruiting', limit: 100 }), rest.raids({ status: 'active', limit: 100 })]);
+    setRaids(old => order([...(old ?? []).filter(isOver), ...pages.flatMap(({ data }) => data)]));
+    setCursor(old => (old === undefined ? pages[0].next_cursor : old));
+  }, [rest]);
+  const more = async (from: string): Promise<void> => {
+    const { data, next_cursor } = await rest.raids({ limit: 20, cursor: from });
+    setRaids(old => order([...(old ?? []), ...data]));
+    setCursor(next_cursor);
+  };
   useEffect(() => {
     let timer = 0;
     let ended = false;
     // Retries until the list is loaded, because it is the way back into a raid.
     const begin = (wait: number): void => {
-      load().catch(error => {
+      refresh().catch(error => {
         if (ended) return;
         if (wait === 1_000) complain(error);
         timer = window.setTimeout(begin, wait, Math.min(wait * 2, 30_000));
       });
     };
+    const again = (): void => {
+      if (document.visibilityState === 'visible') refresh().catch(() => {}); // the list stays as it was
+    };
     begin(1_000);
+    addEventListener('focus', again);
+    document.addEventListener('visibilitychange', again);
     return () => {
       ended = true;
       clearTimeout(timer);
+      removeEventListener('focus', again);
+      document.removeEventListener('visibilitychange', again);
     };
-  }, [load]);
+  }, [refresh]);
+  const list = (of: readonly RaidSummary[]) => <ul className="raids">{of.map(raid => <RaidCard key={raid.id} raid={raid} client={client} />)}</ul>;
+  const current = raids?.filter(raid => !isOver(raid)) ?? [];
+  const past = raids?.filter(isOver) ?? [];
   return (
-    <section className="panel" aria-labelledby="my-raids">
-      <h1 id="my-raids">{words.myRaids}</h1>
+    <section className="panel my-raids" aria-labelledby="my-raids">
+      <div className="row">
+        <h1 id="my-raids" className="grow">{words.myRaids}</h1>
+        <button type="button" className="to-create" onClick={() => document.querySelector<HTMLElement>('[name=title]')?.focus()}>{words.createTitle}</button>
+      </div>
       {raids === null && <p className="dim">{words.loading}</p>}
       {raids?.length === 0 && <p className="dim">{words.noRaids}</p>}
-      <ul className="raids">
-        {raids?.map(raid => (
-          <li key={raid.id}>
-            <button type="button" className={`raid-card ${raid.status}`} aria-label={words.open(raid.title)} onClick={() => goToRaid(raid.id)}>
-              <span className="row"><b className="grow"><bdi>{raid.title}</bdi></b><span className={`tag ${raid.status}`}>{words.statusOf[raid.status]}</span></span>
-              <Bar label={words.xp} text={words.xpOf(raid.current_xp, raid.target_xp)} value={raid.current_xp} max={raid.target_xp} tone="xp" />
-              <small>{words.xpOf(raid.current_xp, raid.target_xp)} · {words.tasksOf(raid.current_tasks, raid.target_tasks)}</small>
-            </button>
-          </li>
-        ))}
-      </ul>
-      {cursor && <button type="button" disabled={busy} onClick={() => { setBusy(true); load(cursor).catch(complain).finally(() => setBusy(false)); }}>{words.more}</button>}
+      {list(current)}
+      {(past.length > 0 || cursor) && (
+        <details open={current.length === 0}>
+          <summary>{words.pastRaids}</summary>
+          {list(past)}
+          {cursor && <button type="button" disabled={busy} onClick={() => { setBusy(true); more(cursor).catch(complain).finally(() => setBusy(false)); }}>{words.more}</button>}
+        </details>
+      )}
     </section>
+  );
+}
+
+function RaidCard({ raid, client }: { raid: RaidSummary; client: Client }) {
+  const words = useWords();
+  const { language } = useSettings();
+  const { id, title, status, deadline, ended_at, created_at } = raid;
+  const now = useNow(client, deadline === null ? 60_000 : 1_000);
+  const day = new Intl.DateTimeFormat(localeOf(language), { dateStyle: 'medium' });
+  const when = deadline === null ? day.format(ended_at ?? created_at) : `${words.timeLeft}: ${clock(deadline - now, words)}`;
+  return (
+    <li>
+      <button type="button" className={`raid-card ${status}`} aria-label={words.open(title)} onClick={() => goToRaid(id)}>
+        <span className="row"><b className="grow"><bdi>{title}</bdi></b><span className={`tag ${status}`}>{words.statusOf[status]}</span></span>
+        <Bar label={words.xp} text={words.xpOf(raid.current_xp, raid.target_xp)} value={raid.current_xp} max={raid.target_xp} tone="xp" />
+        <small>{words.xpOf(raid.current_xp, raid.target_xp)} · {words.tasksOf(raid.current_tasks, raid.target_tasks)} · <span className="when">{when}</span></small>
+      </button>
+    </li>
   );
 }
 
@@ -79,7 +118,7 @@ function JoinByCode({ rest }: { rest: Rest }) {
     if (raid) goToRaid(raid.id);
   });
   return (
-    <form className="panel" onSubmit={onSubmit} aria-labelledby="join">
+    <form className="panel join" onSubmit={onSubmit} aria-labelledby="join">
       <h2 id="join">{words.joinTitle}</h2>
       <div className="row">
         <input className="grow code" name="code" aria-label={words.inviteCode} placeholder="ABCD2345" pattern="\s*[0-9A-Za-z]{8}\s*" required autoComplete="off" autoCapitalize="characters" spellCheck={false} />
@@ -118,7 +157,7 @@ function CreateRaid({ rest }: { rest: Rest }) {
   });
   const { target_xp, target_tasks, minutes } = PRESETS[preset];
   return (
-    <form className="panel" onSubmit={onSubmit} onChange={() => setKey(newOp())} aria-labelledby="create">
+    <form className="panel create" onSubmit={onSubmit} onChange={() => setKey(newOp())} aria-labelledby="create">
       <h2 id="create">{words.createTitle}</h2>
       <label>{words.title}<TextInput name="title" placeholder={words.titlePlaceholder} chars={LIMITS.title_chars} required autoComplete="off" /></label>
       <label>{words.description} <small>({words.optional})</small><TextInput name="description" chars={LIMITS.description_chars} autoComplete="off" /></label>
