@@ -129,6 +129,16 @@ test('connection and countdown stay in view in a header of one row', async t => 
   await sees(page, '.connection', 'Reconnecting');
   await sees(page, '.connection', '1 change waiting to send');
   assert.deepEqual(await rows(), [true, true, true]);
+  for (const language of ['en', 'ru']) {
+    if (language === 'ru') {
+      await page.getByRole('button', { name: 'Menu' }).click();
+      await page.getByRole('button', { name: 'Русский' }).click();
+      await sees(page, '.connection', 'ждёт отправки');
+    }
+    assert.ok(await page.locator('.connection [role=status]').evaluate(text => text.scrollHeight <= text.clientHeight), `the text of ${language} is cut`);
+  }
+  await page.getByRole('button', { name: 'English' }).click();
+  await page.keyboard.press('Escape');
   await page.getByRole('button', { name: 'Menu' }).click();
   await page.getByRole('button', { name: 'Sign out' }).waitFor();
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= 360), 'it scrolls sideways at 360 px');

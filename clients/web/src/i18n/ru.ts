@@ -37,7 +37,7 @@ export const ru: Words = {
 
   online: 'На связи',
   connecting: 'Подключение…',
-  reconnecting: 'Переподключение…',
+  reconnecting: 'Нет связи…',
   inSeconds: seconds => `${seconds} с`,
   waiting: count => many(count, 'действие ждёт отправки', 'действия ждут отправки', 'действий ждут отправки'),
   retryNow: 'Повторить',
