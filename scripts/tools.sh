@@ -57,9 +57,17 @@ find_promtool() {
   command -v promtool
 }
 
-# Debian keeps it where only root looks.
+# Debian keeps these two where only root looks.
 find_haproxy() {
   PATH=$PATH:/usr/sbin:/usr/local/sbin command -v haproxy
+}
+
+find_nginx() {
+  PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nginx
+}
+
+find_caddy() {
+  command -v caddy
 }
 
 # A port that nobody listens on now, below the range that the system hands out by itself. Another may take it before its

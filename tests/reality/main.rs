@@ -60,6 +60,7 @@ mod moderation;
 mod node_freeze;
 mod node_kill;
 mod node_stop;
+mod proxies;
 mod restore;
 mod resume;
 mod rolling_deploy;
