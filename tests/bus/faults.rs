@@ -132,6 +132,30 @@ async fn an_unreachable_redis_is_detected_within_seven_seconds() {
 }
 
 #[tokio::test]
+async fn a_master_that_becomes_a_replica_is_given_up_within_five_seconds() {
+    let server = RedisProcess::start().await;
+    let other = RedisProcess::start().await;
+    let receiver = TestBus::connect(&server.url()).await;
+    let mut session = server.connect().await;
+    let mut replicate = async |host: &str, port: &str| {
+        let mut command = redis::cmd("REPLICAOF");
+        command.arg(host).arg(port);
+        let done: String = command.query_async(&mut session).await.expect("replicate");
+        assert_eq!(done, "OK");
+    };
+    let began = Instant::now();
+    replicate("127.0.0.1", &other.address().port().to_string()).await;
+    receiver.wait_until_health_is(false).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    replicate("NO", "ONE").await;
+    receiver.wait_until_health_is(true).await;
+}
+
+#[tokio::test]
 async fn an_unconfirmed_subscription_fails_and_ends_the_connection() {
     let server = RedisProcess::start().await;
     let proxy = Proxy::to(server.address()).await;

@@ -1,7 +1,8 @@
 //! The bus on Redis: pub/sub on one server, sharded pub/sub on a Redis Cluster.
 //!
 //! Two connections, one to publish and one to receive, are opened and closed together. A probe at
-//! the start and every five seconds shows that a message makes the round trip. Any doubt (an error,
+//! the start and every three seconds shows that a message makes the round trip and that the server is
+//! no replica. Any doubt (an error,
 //! a timeout, a probe that does not return) closes both connections, and new ones are opened with a
 //! back-off of at most a second. All wanted channels are subscribed again before the bus counts as
 //! healthy, and then [`BusInput::LostAll`](super::BusInput::LostAll) reports that messages may have

@@ -79,14 +79,25 @@ impl RedisConnection {
         }
     }
 
-    /// Checks that the server, or every shard, responds.
-    pub(super) async fn ping(&self) -> RedisResult<()> {
-        let ping = redis::cmd("PING");
+    /// Checks that every shard responds, or that the server does and is no replica: what is
+    /// published to a replica does not reach the clients of the others.
+    pub(super) async fn check(&self) -> RedisResult<()> {
         match self {
             Self::Single(connection) => {
-                with_timeout(RESPONSE_TIMEOUT, ping.exec_async(&mut connection.clone())).await
+                let mut connection = connection.clone();
+                let hello = redis::cmd("HELLO");
+                let properties: HashMap<String, Value> =
+                    with_timeout(RESPONSE_TIMEOUT, hello.query_async(&mut connection)).await?;
+                let role = properties.get("role").cloned().map(redis::from_redis_value);
+                match role.transpose()? {
+                    Some::<String>(role) if role != "master" => {
+                        Err(std::io::Error::other(format!("the server is a {role}")).into())
+                    }
+                    _ => Ok(()),
+                }
             }
             Self::Cluster(connection) => {
+                let ping = redis::cmd("PING");
                 with_timeout(RESPONSE_TIMEOUT, ping.exec_async(&mut connection.clone())).await
             }
         }

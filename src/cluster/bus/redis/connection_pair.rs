@@ -16,7 +16,7 @@ use super::server::{RESPONSE_TIMEOUT, RedisConnector, with_timeout};
 use crate::telemetry::{GaugeGuard, metrics};
 
 /// Interval between two probes.
-const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Reason why a connection pair ended.
 #[derive(Debug, thiserror::Error)]
@@ -137,8 +137,9 @@ impl<'a> ConnectionPair<'a> {
         }
     }
 
-    /// Publishes a probe and waits for its return, and pings every shard that the pair receives
-    /// from: in a cluster the probe passes through only one of them.
+    /// Publishes a probe and waits for its return, and checks every shard that the pair receives
+    /// from: in a cluster the probe passes through only one of them. A single server may have become
+    /// a replica since the last probe.
     async fn probe(
         &self,
         listening: &RedisConnection,
@@ -149,7 +150,8 @@ impl<'a> ConnectionPair<'a> {
             let probe = self.receiver.probe_message(number);
             tokio::try_join!(
                 publishing.publish_one(self.shared.inbox, probe),
-                listening.ping()
+                publishing.check(),
+                listening.check()
             )?;
             self.receiver.wait_for_probe(number).await;
             Ok(())
