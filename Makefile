@@ -45,7 +45,7 @@ else
 	  npm --prefix $(sdk) test; npm --prefix $(app) test; npm --prefix $(browser) test'
 endif
 
-test-release: ## the long tests: advisories, a roll from the previous release, Schemathesis, slowhttptest, traces, Lighthouse
+test-release: ## the long tests: advisories, a roll from the previous release, Schemathesis, slowhttptest, proxies, traces, Lighthouse
 	scripts/setup release-test
 	scripts/check-advisories --required
 	$(MAKE) --silent app
@@ -73,7 +73,7 @@ bench: app ## a short load test of the optimized server
 	$(cargo) build --release --locked --workspace --bins
 	$(cargo) run --release --locked -p raidhall-loadtest -- smoke --raids 200 --players 4 --seconds 20 --spawn
 
-bench-decode: ## what the dearest message costs to decode, in both codecs
+bench-decode: ## what the most expensive message costs to decode, in both codecs
 	$(cargo) bench --locked -p raidhall-protocol --bench decode
 
 bench-store: ## the commit rate of both stores: SQLite, and a real PostgreSQL

@@ -20,8 +20,7 @@ use tracing::{info, warn};
 
 use crate::telemetry::metrics;
 
-/// Largest difference from the expected time that is not a jump but the drift of clocks. What a slow
-/// reply makes uncertain comes on top.
+/// Largest difference from the expected time that is not a jump but the drift of clocks.
 const JUMP_MIN_MS: i64 = 500;
 
 /// How long the readings after a jump must agree, in milliseconds.
@@ -104,16 +103,18 @@ impl Clock {
         }))
     }
 
-    /// Takes note of the database's time in the reply to a request that was sent at `sent`. It was
-    /// read in the middle between the two, give or take half of that time (Cristian 1989).
+    /// Takes note of the database's time in the reply to a request that was sent at `sent`. The
+    /// clock was read at some moment since then: of the times that are therefore possible, the one
+    /// closest to the expected time counts.
     pub fn synchronize(&self, now: UnixMillis, sent: BootInstant) {
         let mut times = self.0.write();
-        let uncertainty = millis(sent.elapsed()) / 2;
-        let now = now.plus(uncertainty);
+        let (earliest, latest) = (now, now.plus(millis(sent.elapsed())));
+        let now = times.accepted.now().clamp(earliest, latest);
         let reading = Reading::new(now);
         times.reading = reading;
-        let jump_min = JUMP_MIN_MS.saturating_add(uncertainty);
-        let is_close = |expected: UnixMillis| now.since(expected).abs() <= jump_min;
+        let is_close = |expected: UnixMillis| {
+            earliest.since(expected).max(expected.since(latest)) <= JUMP_MIN_MS
+        };
         let by_ms = now.since(times.accepted.now());
         match times.jump {
             _ if is_close(times.accepted.now()) => times.accept(reading),
@@ -145,7 +146,7 @@ impl Clock {
     }
 
     /// Returns the time by the latest reading of the database's clock, which may have jumped. All
-    /// instances have the same.
+    /// instances have the same, but for the time between two readings.
     pub fn database_time(&self) -> UnixMillis {
         self.0.read().reading.now()
     }
@@ -276,12 +277,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_reply_is_no_jump() {
-        let (clock, database) = start();
-        let sent = BootInstant::now();
-        advance(Duration::from_secs(3)).await;
-        clock.synchronize(UnixMillis(database + 100), sent);
-        assert!(clock.0.read().jump.is_none());
-        assert_eq!(clock.now().0, database + 3_000);
+        // The database read its clock at the beginning, or at the end, of three seconds.
+        for read_after in [0, 3_000] {
+            let (clock, database) = start();
+            let sent = BootInstant::now();
+            advance(Duration::from_secs(3)).await;
+            clock.synchronize(UnixMillis(database + read_after), sent);
+            assert!(clock.0.read().jump.is_none());
+            assert_eq!(clock.now().0, database + 3_000);
+        }
     }
 
     #[tokio::test(start_paused = true)]

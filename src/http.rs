@@ -8,6 +8,7 @@ mod error_response;
 mod extract;
 pub(crate) mod header_list;
 pub(crate) mod header_names;
+mod hosts;
 mod middleware;
 mod origins;
 mod rate_limit_headers;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use axum::Router;
 pub use error_response::ErrorResponse;
 pub(crate) use extract::{Query, RaidPath, parse_seq, require_bearer_token};
+pub use hosts::ServedHosts;
 pub use origins::OriginPolicy;
 pub use rate_limits::RateLimits;
 pub use readiness::{InstancePhase, Readiness};
@@ -52,9 +54,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// The origins whose pages may call the API, besides the server's own.
     pub allowed_origins: OriginPolicy,
-    /// The values of `Host` that are served; all if empty. The health checks of load balancers are
-    /// served under any.
-    pub hosts: Vec<String>,
+    /// The hosts under which the server may be called.
+    pub hosts: ServedHosts,
     /// The proxies whose `X-Forwarded-For` and `Forwarded` are believed.
     pub trusted_proxies: TrustedProxies,
     /// Guest sign-ins from one client address; ten times as many token refreshes.

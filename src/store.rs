@@ -30,7 +30,7 @@ pub mod webhooks;
 pub use audit::{AuditLog, NewAuditEntry};
 pub use catalog::{Catalog, RaidRow};
 pub use erasures::{Erasure, Erasures};
-pub use feed::{Feed, FeedBatch, FeedCursor};
+pub use feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 pub use identities::{Identities, LinkOutcome};
 pub use leases::{
     GENERATION, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal,

@@ -1,4 +1,4 @@
-//! Benchmark of what the dearest message costs to decode: `cargo bench -p raidhall-protocol`.
+//! Benchmark of what the most expensive message costs to decode: `cargo bench -p raidhall-protocol`.
 //!
 //! Every message is a `hello` of 16 KiB that is full of one shape. Decoding any of them may cost at
 //! most [`COST_RATIO_MAX`] times as much as decoding the flat one; otherwise the benchmark fails.
@@ -44,7 +44,7 @@ fn measure(codec: Codec, name: &str, messages: &[(&str, Vec<u8>)]) {
         ratio_max = ratio_max.max(ratio);
         println!("{name:7}  {shape:32}  {cost:7.1} us  {ratio:5.2}");
     }
-    println!("{name:7}  the dearest costs {ratio_max:.2} times the flat one");
+    println!("{name:7}  the most expensive costs {ratio_max:.2} times the flat one");
     assert!(ratio_max <= COST_RATIO_MAX, "more than {COST_RATIO_MAX}");
 }
 

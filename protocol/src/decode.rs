@@ -121,16 +121,18 @@ impl Parsed {
 struct Entries {
     values: Map<String, Value>,
     foreign: BTreeMap<String, Foreign>,
+    has_foreign_key: bool,
 }
 
 impl Entries {
     /// Inserts an entry. A key that is not text can only belong to an unknown field, except in data
     /// that is passed on as a whole.
     fn insert(&mut self, key: Option<String>, entry: Parsed) {
-        let (key, Parsed { value, foreign }) = match key {
-            Some(key) => (key, entry),
-            None => (String::new(), Parsed::foreign(NOT_TEXT_KEYS)),
+        let Some(key) = key else {
+            self.has_foreign_key = true;
+            return;
         };
+        let Parsed { value, foreign } = entry;
         match foreign {
             Some(foreign) => self.foreign.insert(key.clone(), foreign),
             None => self.foreign.remove(&key),
@@ -141,7 +143,11 @@ impl Entries {
     /// Returns the map, in which values may nest `depth` levels deep. Only the fields of a message
     /// and of its command are read one by one; a deeper map with a foreign entry is foreign as a
     /// whole.
-    fn finish(self, depth: usize) -> Parsed {
+    fn finish(mut self, depth: usize) -> Parsed {
+        if self.has_foreign_key {
+            let foreign = Foreign::Whole(NOT_TEXT_KEYS);
+            self.foreign.insert(String::new(), foreign);
+        }
         if depth >= DEPTH_MAX - 2 {
             let foreign = (!self.foreign.is_empty()).then_some(Foreign::Within(self.foreign));
             return Parsed {

@@ -1,8 +1,8 @@
 //! Rules of new texts. Texts that were stored before a rule existed stay as they are.
 //!
 //! The patterns say the same as the functions, for the schemas in the API's documents. They are
-//! written in what the regular expressions of ECMA-262 (with the `u` flag), Python and Rust have
-//! in common: characters beyond U+FFFF stand for themselves.
+//! written in what the regular expressions of ECMA-262, Python and Rust have in common, which names
+//! no character beyond U+FFFF: all of those count as visible.
 
 /// Control characters, as ranges of a pattern.
 macro_rules! control_ranges {
@@ -24,8 +24,7 @@ macro_rules! blank_ranges {
     () => {
         concat!(
             r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e",
-            r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb",
-            "\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}"
+            r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
         )
     };
 }
@@ -100,7 +99,7 @@ pub fn is_bidi_control(c: char) -> bool {
 
 /// Returns whether a character shows something by itself. Those that do not are white space,
 /// control characters, what Unicode calls `Default_Ignorable_Code_Point` (joiners, fillers,
-/// variation selectors, tags), annotations, and the blank Braille pattern.
+/// variation selectors), annotations, and the blank Braille pattern.
 pub fn is_visible(c: char) -> bool {
     !(c.is_whitespace() || c.is_control() || is_blank(c))
 }
@@ -125,9 +124,6 @@ fn is_blank(c: char) -> bool {
             | '\u{feff}'
             | '\u{ffa0}'
             | '\u{fff0}'..='\u{fffb}'
-            | '\u{1bca0}'..='\u{1bca3}'
-            | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}'
     )
 }
 
@@ -155,7 +151,6 @@ mod tests {
             "\u{200b}",
             "\u{2060}\u{3164}",
             "\u{2800}",
-            "\u{e0041}",
             "\u{a0}",
         ] {
             let fault = Err("must contain a visible character");

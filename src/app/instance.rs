@@ -30,6 +30,7 @@ use crate::http::server::AcceptLimits;
 use crate::http::{self, AppState, ExportPermits, InstancePhase, RateLimits, Readiness};
 use crate::jobs::due_scanner::DueScanner;
 use crate::jobs::eraser::Eraser;
+use crate::jobs::feed_monitor::FeedMonitor;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
@@ -208,6 +209,12 @@ impl Instance {
             revocations.run(move |revoked| revoked_sockets.close_revoked(revoked)),
         );
         tasks.spawn("issuer keys", auth.clone().poll_issuer_keys());
+        let feed_monitor = FeedMonitor {
+            store: Arc::clone(&store),
+        };
+        let feed_readiness = readiness.clone();
+        let set_delayed = move |is_delayed| feed_readiness.set_feed_delayed(is_delayed);
+        tasks.spawn("feed monitor", feed_monitor.run(set_delayed));
         spawn_jobs(
             id,
             &config,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use parking_lot::RwLock;
 use raidhall_protocol::RaidId;
 use serde::Deserialize;
@@ -230,9 +231,10 @@ impl LeaseRenewer {
                     }
                     self.clock.synchronize(now, sent);
                     let gap = self.lease.renew(sent, self.options.ttl, lapsed);
-                    self.end_stale_leases(stale_leases.observe(&peers)).await;
+                    let stale = stale_leases.observe(&peers);
                     self.membership.update(now, peers, gap);
                     renewed();
+                    self.end_stale_leases(&stale).await;
                 }
                 Ok(Err(error @ StoreError::Refused { .. })) => {
                     return error!(?error, "lease lost: renewal refused");
@@ -242,26 +244,21 @@ impl LeaseRenewer {
             }
         }
     }
-}
 
-impl LeaseRenewer {
-    async fn end_stale_leases(&self, stale: Vec<PeerInstance>) {
-        for PeerInstance {
-            id, lease_until, ..
-        } in stale
-        {
-            match timeout(
-                self.options.ttl,
-                self.store.end_stale_lease(id, lease_until),
-            )
-            .await
-            {
-                Ok(Ok(())) => warn!(
-                    instance = %id.0,
-                    "ended the lease of an instance that died while the database's clock was ahead"
-                ),
-                failed => warn!(?failed, "ending a stale lease failed; retrying"),
-            }
+    /// Ends leases, which are seen again after the next renewal if this fails.
+    async fn end_stale_leases(&self, stale: &[PeerInstance]) {
+        if stale.is_empty() {
+            return;
+        }
+        let endings = stale
+            .iter()
+            .map(|lease| self.store.end_stale_lease(lease.id, lease.lease_until));
+        match timeout(self.options.renew_interval, try_join_all(endings)).await {
+            Ok(Ok(_)) => warn!(
+                leases = stale.len(),
+                "ended leases of instances that died while the database's clock was ahead"
+            ),
+            failed => warn!(?failed, "ending stale leases failed; retrying"),
         }
     }
 }

@@ -2,11 +2,10 @@
 //! a span; its response gets the common error body, the common headers, a metric and a log line.
 
 use std::any::Any;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -19,6 +18,7 @@ use super::Options;
 use super::error_response::ErrorResponse;
 use super::extract::BodyTimeout;
 use super::header_names::X_REQUEST_ID;
+use super::hosts::ServedHosts;
 use super::rate_limit_headers::RateLimitHeaders;
 use super::request_id::RequestId;
 use crate::error::Error;
@@ -39,7 +39,7 @@ pub(super) fn apply_middleware(router: Router, options: &Options) -> Router {
         ))
         .layer(options.allowed_origins.cors_layer())
         .layer(from_fn_with_state(
-            Arc::<[String]>::from(options.hosts.clone()),
+            options.hosts.clone(),
             refuse_other_hosts,
         ))
         .layer(from_fn_with_state(
@@ -65,20 +65,15 @@ async fn enforce_request_timeout(
     answered.unwrap_or_else(|_| ErrorResponse::from(Error::Unavailable).into_response())
 }
 
-/// Refuses requests to other hosts than those that are served: a page whose own name was made to
-/// lead to this address (DNS rebinding).
+/// Refuses requests to other hosts than those that are served: a page whose host name resolves to
+/// this address (DNS rebinding). Load balancers ask for the health of an instance by its address.
 async fn refuse_other_hosts(
-    State(hosts): State<Arc<[String]>>,
+    State(hosts): State<ServedHosts>,
     request: Request,
     next: Next,
 ) -> Response {
-    let host = request
-        .headers()
-        .get(HOST)
-        .and_then(|host| host.to_str().ok());
-    let is_served = |host: &str| hosts.iter().any(|served| served.eq_ignore_ascii_case(host));
     let is_probe = matches!(request.uri().path(), "/healthz" | "/readyz");
-    if hosts.is_empty() || is_probe || host.is_some_and(is_served) {
+    if is_probe || hosts.serves(request.headers()) {
         return next.run(request).await;
     }
     ErrorResponse::malformed("The Host of this request is not in server.hosts").into_response()

@@ -63,7 +63,7 @@ impl RateLimitClass {
         }
     }
 
-    /// Returns the key in Redis, which another cluster may use, too.
+    /// Returns the key in Redis. Clusters that share a Redis have different lineages.
     fn shared_key(&self, lineage: &str, subject: RateLimitSubject) -> String {
         format!("ratelimit:{{{lineage}:{subject}}}:{}", self.name)
     }

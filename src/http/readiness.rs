@@ -21,6 +21,7 @@ struct ReadinessState {
     phase: InstancePhase,
     lease_renewed_at: Option<Instant>,
     is_bus_healthy: bool,
+    is_feed_delayed: bool,
 }
 
 /// The phase of an instance between its start and its end.
@@ -41,6 +42,7 @@ pub(super) struct ReadinessReport {
     pub(super) status: &'static str,
     pub(super) store: &'static str,
     pub(super) bus: &'static str,
+    pub(super) feed: &'static str,
 }
 
 impl Readiness {
@@ -52,6 +54,7 @@ impl Readiness {
             phase: InstancePhase::Starting,
             lease_renewed_at: None,
             is_bus_healthy: true,
+            is_feed_delayed: false,
         };
         Readiness(Arc::new(ReadinessInner {
             lease_ttl,
@@ -72,17 +75,24 @@ impl Readiness {
         self.0.state.lock().is_bus_healthy = is_healthy;
     }
 
+    pub fn set_feed_delayed(&self, is_delayed: bool) {
+        self.0.state.lock().is_feed_delayed = is_delayed;
+    }
+
     pub(super) fn report(&self) -> ReadinessReport {
         let now = *self.0.state.lock();
         let is_store_working = now
             .lease_renewed_at
             .is_some_and(|at| at.elapsed() < self.0.lease_ttl);
-        // Without its bus an instance is slower but still correct, so it stays ready.
+        // Without its bus or with a feed that stands still an instance is slower but still correct,
+        // so it stays ready.
         let is_ready = now.phase == InstancePhase::Running && is_store_working;
         let status = match now.phase {
             InstancePhase::Starting => "starting",
             InstancePhase::Draining => "draining",
-            InstancePhase::Running if is_ready && !now.is_bus_healthy => "degraded",
+            InstancePhase::Running if is_ready && (!now.is_bus_healthy || now.is_feed_delayed) => {
+                "degraded"
+            }
             InstancePhase::Running if is_ready => "ready",
             InstancePhase::Running => "unavailable",
         };
@@ -92,6 +102,7 @@ impl Readiness {
             status,
             store: word(is_store_working),
             bus: word(now.is_bus_healthy),
+            feed: word(!now.is_feed_delayed),
         }
     }
 }
@@ -121,6 +132,10 @@ mod tests {
         readiness.set_bus_healthy(false);
         assert_eq!(status(), (true, "degraded", "ok"));
         assert_eq!(readiness.report().bus, "failing");
+        readiness.set_bus_healthy(true);
+        readiness.set_feed_delayed(true);
+        assert_eq!(status(), (true, "degraded", "ok"));
+        assert_eq!(readiness.report().feed, "failing");
         readiness.set_phase(InstancePhase::Draining);
         assert_eq!(status(), (false, "draining", "ok"));
     }

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use hyper::Request;
@@ -103,7 +105,7 @@ pub async fn serve<L: Listener>(
             stream,
             peer,
             router.clone(),
-            options.keep_alive,
+            options.keep_alive.max(options.header_timeout),
             drain.clone(),
         );
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
@@ -181,14 +183,15 @@ async fn serve_connection(
         let response = router.clone().oneshot(request);
         let exchange = exchange.clone();
         async move {
-            let response = response.await;
-            exchange.begin_response();
             response
+                .await
+                .map(|response| track_response(response, exchange))
         }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        // Hyper counts the time between two requests as part of the later one's head.
+        // Hyper counts the time between two requests as part of the later one's head; `PacedStream`
+        // limits the time of a head from its first byte.
         .header_read_timeout(keep_alive)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
@@ -204,6 +207,48 @@ async fn serve_connection(
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection failed");
+    }
+}
+
+/// Has the connection learn when the response is ready as a whole. A client that has ended its
+/// sending still gets a response that ends, but no event stream, which would not.
+fn track_response(response: Response, exchange: Exchange) -> hyper::Response<ResponseBody> {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    if content_type.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream")) {
+        exchange.begin_response();
+    }
+    response.map(|body| ResponseBody { body, exchange })
+}
+
+/// The body of a response, which tells the connection when it is used up.
+struct ResponseBody {
+    body: Body,
+    exchange: Exchange,
+}
+
+impl hyper::body::Body for ResponseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.exchange.begin_response();
     }
 }
 

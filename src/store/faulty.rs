@@ -206,6 +206,7 @@ faulty! {
     Feed {
         ReadFeed => read_feed(after: FeedCursor, limit: u32) -> Result<FeedBatch>;
         FeedEnd => feed_end() -> Result<(String, FeedCursor)>;
+        OldestOpenTransaction => oldest_open_transaction() -> Result<Option<OpenTransaction>>;
     }
 }
 

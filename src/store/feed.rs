@@ -29,6 +29,17 @@ pub struct FeedBatch {
     pub next: FeedCursor,
 }
 
+/// A transaction that writes and is not at its end. The feed ends before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenTransaction {
+    /// The transaction's number; a later one has a larger number.
+    pub id: u64,
+    /// The server process that runs it; `None` for a prepared one, or if this role may not see it.
+    pub pid: Option<i32>,
+    /// The database that it writes to, if this role may see it.
+    pub database: Option<String>,
+}
+
 /// The feed of the store, which a host app follows.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
@@ -40,4 +51,10 @@ pub trait Feed: Send + Sync + 'static {
     /// committed from now on comes behind it. Transactions in flight may have written events that
     /// come behind it, too.
     async fn feed_end(&self) -> Result<(String, FeedCursor)>;
+
+    /// Returns the oldest transaction that is open, if later ones have ended, for which the feed
+    /// waits.
+    async fn oldest_open_transaction(&self) -> Result<Option<OpenTransaction>> {
+        Ok(None)
+    }
 }

@@ -117,10 +117,9 @@ pub trait Leases: Send + Sync + 'static {
     async fn deregister(&self, instance: InstanceId) -> Result<()>;
 
     /// Runs the daily maintenance: creates the ledger's partitions for the coming months, and
-    /// deletes sign-ins and instances that expired long before `now`. What fails is tried again by the next
-    /// run.
-    async fn maintain(&self, now: UnixMillis) -> Result<MaintenanceReport> {
-        let _ = now;
+    /// deletes sign-ins and instances that expired long before `now`. What fails is tried again by
+    /// the next run.
+    async fn maintain(&self, _now: UnixMillis) -> Result<MaintenanceReport> {
         Ok(MaintenanceReport::default())
     }
 }

@@ -93,6 +93,8 @@ declare! {
     raids_owned: Gauge = ("raidhall_raids_owned", Unit::Count),
     /// Raids whose ownership this instance acquired.
     takeovers: CounterFamily<TakeoverCause> = ("raidhall_takeovers_total", "cause"),
+    /// How long the feed has stood still behind a transaction that stays open. Webhooks, bans and sign-outs wait as long. 0 with SQLite.
+    feed_delay: Gauge = ("raidhall_feed_delay_seconds", Unit::Seconds),
     /// How far the database's clock is ahead of the time that the instance serves, at the latest renewal of the lease. Normally near 0. A jump counts only once readings over 10 s agree; after a jump back the value is negative until time, at half speed, is right again.
     database_clock_difference: Gauge = ("raidhall_database_clock_difference_seconds", Unit::Seconds),
     /// Remaining time of the lease when its renewal began. Normally `lease.ttl_ms` − 500 ms − `lease.renew_ms`: 1.5 s. At 0 the instance has stopped serving its raids.

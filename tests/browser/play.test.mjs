@@ -102,6 +102,28 @@ test('a double click acts on one task, and a completion can be undone', async t 
   await same(server, page);
 });
 
+test('a completion is sent when the page is hidden and when the player signs out', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await pair(t, server, { title: 'Leaving', xp: 1_000, tasks: 9 });
+  for (const title of ['First', 'Second']) await addTask(ada, title, 40);
+  await ada.getByRole('button', { name: 'Start raid' }).click();
+  for (const title of ['First', 'Second']) {
+    await claim(ada, title);
+    await ada.locator('.task.mine:not(.unsure)', { hasText: title }).waitFor();
+  }
+  await ada.evaluate(() => { window.setTimeout = () => 0; }); // no completion is sent because its time is over
+  await press(ada, 'First', 'Complete');
+  await ada.evaluate(() => {
+    Object.defineProperty(document, 'visibilityState', { value: 'hidden' });
+    document.dispatchEvent(new Event('visibilitychange'));
+  });
+  await ben.locator('.task.completed', { hasText: 'First' }).waitFor();
+  await press(ada, 'Second', 'Complete');
+  await ada.getByRole('button', { name: 'Sign out' }).click();
+  await ada.locator('dialog').getByRole('button', { name: 'Sign out' }).click();
+  await ben.locator('.task.completed', { hasText: 'Second' }).waitFor();
+});
+
 test('XP rises and a failed task shakes the page for both players', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Effects', xp: 1_000 });

@@ -225,16 +225,28 @@ test('texts may have as many characters as the server takes, emoji too', async t
 });
 
 test('a text with U+202E reverses no other text', async t => {
+  // The server refuses such names and titles; older releases stored them. Each pair is of one length.
+  const older = [['xxxxxxneB', '\u2069\u202eneB'], ['yyyRaid', '\u202eRaid'], ['zzzTask', '\u202eTask']];
+  const asStored = bytes => Buffer.from(older.reduce((text, [now, then]) => text.replaceAll(now, Buffer.from(then).toString('latin1')), Buffer.from(bytes).toString('latin1')), 'latin1');
   const server = await Server.start(t);
   const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
   await signIn(ada, 'Ada');
-  await signIn(ben, '\u2069\u202eneB');
-  await joinByCode(ben, await create(ada, { title: '\u202eRaid' }));
-  await addTask(ada, '\u202eTask', 10);
+  await signIn(ben, 'xxxxxxneB');
+  await joinByCode(ben, await create(ada, { title: 'yyyRaid' }));
+  await addTask(ada, 'zzzTask', 10);
   await ada.getByRole('button', { name: 'Start raid' }).click();
-  await claim(ben, 'Task');
+  await claim(ben, 'zzzTask');
   await say(ben, '\u202eolleh');
   await ada.locator('.chat li').waitFor();
+  await ada.routeWebSocket('**/api/v1/ws', socket => {
+    socket.connectToServer().onMessage(message => socket.send(typeof message === 'string' ? asStored(message).toString() : asStored(message)));
+  });
+  await ada.route('**/api/v1/raids/**', async route => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: asStored(await response.body()) });
+  });
+  await ada.reload();
+  await sees(ada, '#raid-title', '\u202eRaid');
   // Fails unless the app's own words after the player's text run from left to right, behind it.
   const reads = async (selector, words) => {
     const found = ada.locator(selector).filter({ hasText: words }).first();

@@ -642,7 +642,7 @@ fn health_operations() -> Vec<Operation> {
     let status = |states: &[&str]| json!({"type": "string", "enum": states});
     let part = || status(&["ok", "failing"]);
     let report = |states: &[&str]| {
-        let checks = object(&[("store", part()), ("bus", part())]);
+        let checks = object(&[("store", part()), ("bus", part()), ("feed", part())]);
         object(&[("status", status(states)), ("checks", checks)])
     };
     vec![

@@ -12,7 +12,7 @@ export interface Cause {
    * - `unreachable`: nothing answers at the URL.
    * - `origin`: a server answers, but not to pages of this origin: it is not in the server's
    *   `allowed_origins`, or the URL is another server's.
-   * - `not_raidhall`: something else than Raidhall answers at the URL.
+   * - `not_raidhall`: something other than Raidhall answers at the URL.
    * - `upgrade`: Raidhall answers, but the WebSocket is refused, by the server or by a proxy in
    *   between. */
   readonly type: 'lost' | 'closed' | 'token' | 'unreachable' | 'origin' | 'not_raidhall' | 'upgrade';

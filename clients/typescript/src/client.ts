@@ -218,7 +218,11 @@ export class Client {
     } catch {
       // Stored commands that cannot be read cannot be sent.
     }
-    if (!this.ended()) this.stopInheriting ??= storage?.onInherited?.(commands => this.inherit(commands));
+    try {
+      if (!this.ended()) this.stopInheriting ??= storage?.onInherited?.(commands => this.inherit(commands));
+    } catch {
+      // Nor can those of other tabs.
+    }
     this.ready = true;
     this.waitingChanged();
     this.transmitAll();
@@ -284,8 +288,9 @@ export class Client {
   private transmit(id: number): void {
     const pending = this.pending.get(id);
     if (!pending || !this.ready || this.firstOf(pending.waiting.raid) !== id) return;
-    // The age of a command of an earlier run is only known once the server's time is.
-    if (this.lineage !== null && this.now() - pending.waiting.at > this.commandAgeMax) return this.expire(id);
+    // A command of this run has a timer. The age of another one is known once the server's time is.
+    const isInherited = pending.cancelExpiry === null;
+    if (isInherited && this.lineage !== null && this.now() - pending.waiting.at > this.commandAgeMax) return this.expire(id);
     pending.cancelRetry?.();
     pending.cancelRetry = null;
     const sent = this.connection.send(message(id, pending.waiting));

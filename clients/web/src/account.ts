@@ -43,9 +43,13 @@ function open(session: Session): void {
   account.set({ player: session.player, rest: rest.as(session), client });
 }
 
+/** Called before the connection is closed: the last moment to send what is not sent yet. */
+export const beforeClose = new Set<() => void>();
+
 function close(why: StopReason | null): void {
   const current = account.get();
   if (!current) return;
+  beforeClose.forEach(send => send());
   account.set(null);
   endedBecause.set(why);
   // Another tab may have stored a new session meanwhile: that one stays.
@@ -80,6 +84,7 @@ export async function signIn(name: string): Promise<void> {
 export async function signOut(): Promise<void> {
   const current = account.get();
   if (!current) return;
+  beforeClose.forEach(send => send());
   await current.rest.signOut().catch(error => {
     if (!(error instanceof RaidhallError)) throw error;
   });

@@ -154,6 +154,11 @@ fn impossible_values_are_faults() {
             "not an origin",
         ),
         (
+            "[server]\nhosts = ['https://raid.example']",
+            "server.hosts file ",
+            "not a host",
+        ),
+        (
             "[server]\nallowed_origins = ['x']",
             "server.allowed_origins file ",
             "not an origin",

@@ -16,8 +16,8 @@ use crate::http::error_response::ErrorResponse;
 use crate::http::request_id::RequestId;
 use crate::store::{NewAuditEntry, Store};
 
-/// An authenticated caller, the request's id and its time, for the audit log. A handler takes it instead of
-/// [`Authenticated`], and records its action before it acts.
+/// An authenticated caller, the request's id and its time, for the audit log. A handler takes it
+/// instead of [`Authenticated`], and records its action before it acts.
 pub(in crate::http) struct Audited {
     pub(in crate::http) authenticated: Authenticated,
     request_id: RequestId,

@@ -60,7 +60,7 @@ fn app(hosts: &[&str]) -> Router {
     let options = Options {
         body_bytes_max: 1024,
         allowed_origins: serde_json::from_value(allowed_origins).expect("an origin"),
-        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        hosts: serde_json::from_value(hosts.into()).expect("hosts"),
         trusted_proxies: TrustedProxies::new(vec!["10.0.0.0/8".parse().expect("a network")]),
         ..Config::default().http
     };
@@ -360,7 +360,7 @@ async fn readiness_is_reported_per_dependency() {
     let body: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(
         body,
-        json!({"status": "starting", "checks": {"store": "failing", "bus": "ok"}})
+        json!({"status": "starting", "checks": {"store": "failing", "bus": "ok", "feed": "ok"}})
     );
 }
 

@@ -56,9 +56,19 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
         .expect("a response")
 }
 
-async fn stream_without_end() -> Body {
+async fn slow_body() -> Body {
+    let first = stream::once(async { Ok::<_, io::Error>(Bytes::from("first")) });
+    let second = stream::once(async {
+        sleep(SECOND * 5).await;
+        Ok(Bytes::from("second"))
+    });
+    Body::from_stream(first.chain(second))
+}
+
+async fn stream_without_end() -> impl axum::response::IntoResponse {
     let beat = stream::once(async { Ok::<_, io::Error>(Bytes::from("beat")) });
-    Body::from_stream(beat.chain(stream::pending()))
+    let body = Body::from_stream(beat.chain(stream::pending()));
+    ([("content-type", "text/event-stream")], body)
 }
 
 fn routes() -> Router {
@@ -75,6 +85,7 @@ fn routes() -> Router {
                 body.len().to_string()
             }),
         )
+        .route("/slow-body", get(slow_body))
         .route("/stream", get(stream_without_end))
         .route("/large", get(|| async { "x".repeat(10_000_000) }))
         .route("/upgrade", get(upgrade))
@@ -169,6 +180,7 @@ async fn a_client_that_ends_its_sending_gets_its_response() {
     for request in [
         "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n",
         "POST /length HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc",
+        "GET /slow-body HTTP/1.1\r\nhost: x\r\n\r\n",
         "POST /length HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     ] {
         let mut stream = connect(&connector).await;
@@ -179,6 +191,12 @@ async fn a_client_that_ends_its_sending_gets_its_response() {
         let read = stream.read_to_string(&mut response).await;
         read.expect("a response");
         assert!(response.starts_with("HTTP/1.1 200"), "{response:?}");
+        if request.contains("slow-body") {
+            assert!(
+                response.contains("first") && response.contains("second"),
+                "{response:?}"
+            );
+        }
         assert_eq!(begun.elapsed(), SECOND * 5, "and then it is closed");
     }
 }

@@ -69,7 +69,7 @@ impl Exchange {
         self.0.store(Self::HANDLING, Ordering::Relaxed);
     }
 
-    /// Records that the response is ready to be written.
+    /// Records that the response is ready as a whole, or is a stream without an end.
     pub fn begin_response(&self) {
         self.0.store(Self::WRITING, Ordering::Relaxed);
     }

@@ -63,6 +63,7 @@ pub enum Call {
     RewriteEvents,
     EndErasure,
     FeedEnd,
+    OldestOpenTransaction,
     AcquireEndpoint,
     ReleaseEndpoint,
     SaveProgress,

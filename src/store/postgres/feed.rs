@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use super::PostgresStore;
 use super::columns::{clamped, event, number, raid as raid_id};
 use crate::store::Result;
-use crate::store::feed::{Feed, FeedBatch, FeedCursor};
+use crate::store::feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 
 /// Reads only below the oldest transaction in flight: nothing can be committed there any more. (An
 /// event of a later transaction may be committed already; a later call returns it.) The plan reads
@@ -27,6 +27,16 @@ const FEED: &str = "
 const FEED_END: &str = "
     SELECT value AS lineage, pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1 AS tx
     FROM meta WHERE key = 'lineage'";
+
+/// Returns nothing if no transaction has ended after the oldest open one: then the feed lacks
+/// nothing.
+const OLDEST_OPEN_TRANSACTION: &str = "
+    SELECT s.xmin::text::bigint AS id, a.pid, COALESCE(a.datname, p.database)::text AS database
+    FROM (SELECT pg_snapshot_xmin(c) AS xmin, pg_snapshot_xmax(c) AS xmax FROM pg_current_snapshot() AS c) AS s
+    LEFT JOIN pg_stat_activity a ON a.backend_xid = s.xmin::xid
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = s.xmin::xid
+    WHERE s.xmin < s.xmax
+    LIMIT 1";
 
 #[async_trait]
 impl Feed for PostgresStore {
@@ -53,6 +63,19 @@ impl Feed for PostgresStore {
                     Ok((row.try_get("lineage")?, place))
                 });
         end.await
+    }
+
+    async fn oldest_open_transaction(&self) -> Result<Option<OpenTransaction>> {
+        let statement = sqlx::query(OLDEST_OPEN_TRANSACTION);
+        self.general_pool
+            .fetch_optional("find the oldest open transaction", statement, |row| {
+                Ok(OpenTransaction {
+                    id: number(row, "id")?,
+                    pid: row.try_get("pid")?,
+                    database: row.try_get("database")?,
+                })
+            })
+            .await
     }
 }
 

@@ -61,7 +61,7 @@ const TERMINATE_LOST_SESSIONS: &str = "
     WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
 
 /// The former lease is compared with a time that is read after the new one was written: a claim
-/// that saw it expire happened before that.
+/// that saw it expire happened before that. A row that had to be inserted had been ended.
 const RENEW: &str = "
     WITH former AS (
         SELECT lease_until FROM instances WHERE id = $1
@@ -70,11 +70,11 @@ const RENEW: &str = "
         VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $4, $5, $6)
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
             lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond', draining = excluded.draining
-        RETURNING id
+        RETURNING id, xmax = 0 AS inserted
     )
     SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
         (SELECT value FROM meta WHERE key = 'lineage') AS lineage,
-        COALESCE((SELECT lease_until FROM former) <= clock_timestamp(), true) AS lapsed,
+        inserted OR COALESCE((SELECT lease_until FROM former) <= clock_timestamp(), true) AS lapsed,
         p.id, p.ws_url, p.draining, p.lease_ms, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
@@ -175,6 +175,21 @@ impl LeaseSession {
         let (renewal, session) = self.renew_on(session, instance, ttl).await;
         *kept = session;
         renewal
+    }
+
+    /// Ends a stale lease on the session that renews the own one, so that no load delays either.
+    async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()> {
+        const OPERATION: &str = "end a stale lease";
+        let mut kept = self.session.lock().await;
+        let session = kept
+            .take()
+            .ok_or_else(|| fault::unavailable(OPERATION, anyhow!("session lost")))?;
+        let end = sqlx::query(END_STALE_LEASE)
+            .bind(instance.0)
+            .bind(lease_until.0);
+        let (_, session) = self.fetch_rows(OPERATION, session, end).await?;
+        *kept = Some(session);
+        Ok(())
     }
 
     /// Ends the session and with it the lock.
@@ -330,13 +345,7 @@ impl Leases for PostgresStore {
     }
 
     async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()> {
-        let statement = sqlx::query(END_STALE_LEASE)
-            .bind(instance.0)
-            .bind(lease_until.0);
-        self.general_pool
-            .fetch_rows("end a stale lease", statement)
-            .await
-            .map(drop)
+        self.lease.end_stale_lease(instance, lease_until).await
     }
 
     async fn deregister(&self, instance: InstanceId) -> Result<()> {

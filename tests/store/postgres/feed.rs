@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall::store::{Feed, FeedCursor, Store};
+use raidhall::store::{Feed, FeedCursor, OpenTransaction, Store};
 use raidhall_protocol::{RaidId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
@@ -67,6 +67,43 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
         .expect("all is seen");
     assert_eq!(seen[&raid(1)], 3);
     assert_eq!(seen[&raid(2)], 2 + ROUNDS as u64);
+}
+
+/// The feed waits for transactions of all databases of the server.
+#[tokio::test]
+async fn the_oldest_open_transaction_is_found_in_another_database() {
+    let database = PostgresDatabase::create().await;
+    let other = PostgresDatabase::create().await;
+    let store = open(&database).await;
+    let mut holder = open_uncommitted(&other, "CREATE TABLE held ()").await;
+    let (id, pid, name): (i64, i32, String) = sqlx::query_as(
+        "SELECT pg_current_xact_id()::text::bigint, pg_backend_pid(), current_database()::text",
+    )
+    .fetch_one(&mut holder)
+    .await
+    .expect("the transaction");
+    // One that ends later. Other tests hold transactions, too, but not for long.
+    create_player(&*store, "Ada").await;
+    let found = loop {
+        let oldest = store.oldest_open_transaction().await.expect("look");
+        match oldest {
+            Some(oldest) if oldest.id >= id as u64 => break oldest,
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    };
+    let expected = OpenTransaction {
+        id: id as u64,
+        pid: Some(pid),
+        database: Some(name),
+    };
+    assert_eq!(found, expected);
+    holder.execute("ROLLBACK").await.expect("rollback");
+    while let Some(oldest) = store.oldest_open_transaction().await.expect("look") {
+        if oldest.id > id as u64 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A dump that is restored into another server keeps the old server's transaction ids.

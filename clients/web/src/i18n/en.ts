@@ -135,7 +135,7 @@ export const en = {
   undoable: 'done, not sent yet',
   fail: (energy: number) => `Give up (−${energy} energy)`,
   failConfirm: (task: string, cost: number, energy: number) => ({
-    title: `Give up “${task}”?`, text: `This costs ${cost} of your ${energy} energy, and the task is open again.`, yes: 'Give up', no: 'Keep going',
+    title: `Give up “${task}”?`, text: `This costs ${cost} of your ${energy} energy and reopens the task.`, yes: 'Give up', no: 'Keep going',
   }),
   release: 'Unclaim',
   releaseOf: (name: string) => `Unassign ${name}`,

@@ -1,8 +1,9 @@
 // The task board: tasks in progress, open and done.
 import { LIMITS } from '@raidhall/client';
-import type { Task } from '@raidhall/client';
+import type { RaidState, Task } from '@raidhall/client';
 import { memo, useCallback, useEffect, useRef, useState } from 'react';
 import type { ReactNode } from 'react';
+import { beforeClose } from '../account';
 import { complain } from '../notices';
 import { Confirm } from '../parts/dialog';
 import { focusSoon } from '../parts/focus';
@@ -22,6 +23,13 @@ import { give, usePlay, useScene } from './play';
 /** With less time left, a completion is sent at once. */
 const URGENT_MS = 10_000 + UNDO_MS;
 
+/** Whether the tasks in progress are enough to win: another player may end the raid at any moment. */
+function couldBeWon({ tasks, current_xp, target_xp, current_tasks, target_tasks }: RaidState): boolean {
+  const claimed = tasks.filter(task => task.status === 'claimed');
+  const xp = claimed.reduce((sum, task) => sum + task.xp, current_xp);
+  return claimed.length > 1 && xp >= target_xp && current_tasks + claimed.length >= target_tasks;
+}
+
 export function Board() {
   const words = useWords();
   const { account, raid, me } = usePlay();
@@ -31,15 +39,24 @@ export function Board() {
   const held = useValue(holds.held);
   useEffect(() => holds.check(tasks, me), [holds, tasks, me]);
   useEffect(() => {
+    // A phone does not run the timers of a page that is not visible, and may drop it.
+    const hidden = (): void => {
+      if (document.visibilityState === 'hidden') holds.flush();
+    };
+    document.addEventListener('visibilitychange', hidden);
     addEventListener('pagehide', holds.flush);
+    beforeClose.add(holds.flush);
     return () => {
+      document.removeEventListener('visibilitychange', hidden);
       removeEventListener('pagehide', holds.flush);
+      beforeClose.delete(holds.flush);
       holds.flush();
     };
   }, [holds]);
   const act = useCallback((task: Task, index: number, press: Press) => {
-    const deadline = raid.getView().state?.deadline ?? Infinity;
-    holds.press(task, index, press, deadline - account.client.now() < URGENT_MS);
+    const { state } = raid.getView();
+    const urgent = state !== null && ((state.deadline ?? Infinity) - account.client.now() < URGENT_MS || couldBeWon(state));
+    holds.press(task, index, press, urgent);
   }, [holds, raid, account.client]);
   const [givingUp, setGivingUp] = useState<readonly [Task, number] | null>(null);
   const press = useCallback((task: Task, index: number, press: Press) => {

@@ -1,6 +1,6 @@
 import { LIMITS, newOp } from '@raidhall/client';
-import type { Client, RaidSummary, Rest } from '@raidhall/client';
-import { useCallback, useEffect, useState } from 'react';
+import type { Client, PlayerId, RaidSummary, Rest } from '@raidhall/client';
+import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { localeOf } from '../i18n/numbers';
 import { complain, complainOfCode } from '../notices';
@@ -12,11 +12,11 @@ import { useNow } from '../play/use-raid';
 import { goToRaid } from '../route';
 import { useSettings, useWords } from '../settings';
 
-export function Lobby({ account: { client, rest } }: { account: Account }) {
+export function Lobby({ account: { client, player, rest } }: { account: Account }) {
   return (
     <div className="lobby">
       <JoinByCode rest={rest} />
-      <MyRaids client={client} rest={rest} />
+      <MyRaids client={client} me={player.id} rest={rest} />
       <CreateRaid rest={rest} />
     </div>
   );
@@ -30,17 +30,30 @@ function order(raids: Iterable<RaidSummary>): readonly RaidSummary[] {
   return [...once.values()].sort((one, other) => (one.deadline ?? Infinity) - (other.deadline ?? Infinity) || other.id - one.id);
 }
 
-function MyRaids({ client, rest }: { client: Client; rest: Rest }) {
+/** Reads a raid again that is no longer listed as active: it has ended, or the player has left it. */
+async function renew(rest: Rest, raid: RaidSummary, me: PlayerId): Promise<readonly RaidSummary[]> {
+  const { status, ended_at, current_xp, current_tasks, members } = await rest.raid(raid.id);
+  const isMember = members.some(({ player }) => player === me);
+  return isMember ? [{ ...raid, status, ended_at, current_xp, current_tasks, deadline: null }] : [];
+}
+
+function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Rest }) {
   const words = useWords();
   const [raids, setRaids] = useState<readonly RaidSummary[] | null>(null);
   /** Where the next page begins; null after the last one. */
   const [cursor, setCursor] = useState<string | null>();
   const [busy, setBusy] = useState(false);
+  const known = useRef<readonly RaidSummary[]>([]);
+  known.current = raids ?? [];
   const refresh = useCallback(async () => {
     const pages = await Promise.all([rest.raids({ limit: 20 }), rest.raids({ status: 'recruiting', limit: 100 }), rest.raids({ status: 'active', limit: 100 })]);
-    setRaids(old => order([...(old ?? []).filter(isOver), ...pages.flatMap(({ data }) => data)]));
+    const fresh = pages.flatMap(({ data }) => data);
+    const listed = new Set(fresh.map(({ id }) => id));
+    // A raid that has ended since may be on none of the pages.
+    const ended = await Promise.all(known.current.filter(raid => !isOver(raid) && !listed.has(raid.id)).map(raid => renew(rest, raid, me).catch(() => [raid])));
+    setRaids(old => order([...(old ?? []).filter(isOver), ...ended.flat(), ...fresh]));
     setCursor(old => (old === undefined ? pages[0].next_cursor : old));
-  }, [rest]);
+  }, [rest, me]);
   const more = async (from: string): Promise<void> => {
     const { data, next_cursor } = await rest.raids({ limit: 20, cursor: from });
     setRaids(old => order([...(old ?? []), ...data]));
