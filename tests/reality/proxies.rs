@@ -97,8 +97,9 @@ impl ProxyProcess {
             let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
                 .map(|kind| format!("{kind}_temp_path {directory}/{kind};\n"))
                 .concat();
+            // One process: a killed master would leave its worker behind.
             let main = format!(
-                "daemon off;\npid {directory}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}\n}}"
+                "daemon off;\nmaster_process off;\npid {directory}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}\n}}"
             );
             let file = format!("{directory}/nginx.conf");
             std::fs::write(&file, main).expect("write the configuration");
