@@ -6,6 +6,7 @@
 //! keep the latest of each sender and kind, and drop the oldest.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use parking_lot::Mutex;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{CloseCode, PlayerId, RaidId, Seq};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::error::Error;
 use crate::fanout::audience::Audience;
@@ -116,6 +118,9 @@ pub struct Outbox {
     close_code: OnceLock<CloseCode>,
     close_notify: Notify,
     wake_notify: Notify,
+    /// When the client was last heard; `None` for an event stream, whose client sends nothing.
+    last_heard: Mutex<Option<Instant>>,
+    is_probe_requested: AtomicBool,
 }
 
 #[derive(Default)]
@@ -134,7 +139,30 @@ impl Outbox {
             close_code: OnceLock::new(),
             close_notify: Notify::new(),
             wake_notify: Notify::new(),
+            last_heard: Mutex::default(),
+            is_probe_requested: AtomicBool::new(false),
         }
+    }
+
+    /// Records that something was received from the client.
+    pub fn record_heard(&self) {
+        *self.last_heard.lock() = Some(Instant::now());
+    }
+
+    /// Returns when the client was last heard; `None` for an event stream.
+    pub fn last_heard(&self) -> Option<Instant> {
+        *self.last_heard.lock()
+    }
+
+    /// Asks the connection to send a ping at once.
+    pub fn request_probe(&self) {
+        self.is_probe_requested.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Returns whether a ping was requested since the last call.
+    pub fn take_probe_request(&self) -> bool {
+        self.is_probe_requested.swap(false, Ordering::AcqRel)
     }
 
     /// Wakes the connection, because there is something to send: here, or in a ring that it

@@ -102,6 +102,7 @@ impl Connection {
         inbound: &mut Inbound,
         outbound: &mut Outbound,
     ) -> DisconnectCause {
+        self.subscriber.outbox.record_heard();
         debug!(session = %self.connection_uuid, subject = self.subscriber.identity.subject, "welcome");
         outbound.push(frame::encode(self.codec, &self.welcome_message()));
         let timer = sleep_until(self.subscriber.next_deadline(outbound.queue()));
@@ -156,6 +157,9 @@ impl Connection {
     fn write_ready(&mut self, outbound: &mut Outbound) -> std::io::Result<()> {
         loop {
             if outbound.is_empty() {
+                if self.subscriber.outbox.take_probe_request() {
+                    outbound.push(frame::ping());
+                }
                 if let Some(pong) = self.pending_pong.take() {
                     outbound.push(pong);
                 }
@@ -183,6 +187,7 @@ impl Connection {
     }
 
     fn on_inbound_item(&mut self, received: InboundItem) -> Result<(), DisconnectCause> {
+        self.subscriber.outbox.record_heard();
         match received {
             InboundItem::Message(message) => self.on_message(message),
             InboundItem::Ping(payload) => {

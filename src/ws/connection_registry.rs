@@ -3,14 +3,23 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use dashmap::DashMap;
-use raidhall_protocol::PlayerId;
+use raidhall_protocol::{CloseCode, PlayerId};
+use tokio::time::{Instant, sleep};
 
 use super::Options;
 use crate::auth::{Identity, RevokedSessions};
 use crate::fanout::outbox::{ConnectionId, Outbox};
 use crate::limits::keyed_limit::{KeyedLimit, Permit};
+
+/// How long a connection has to answer a ping before it may have to make room for another one.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+const PROBE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The refusal of a connection whose player has as many as may be.
+pub(super) struct TooManyOfPlayer;
 
 /// An open connection and the identity of its client.
 struct ConnectionEntry {
@@ -84,10 +93,71 @@ impl ConnectionRegistry {
         })
     }
 
-    /// Acquires a permit for a connection of a player, or returns `None` if the player has too
-    /// many.
-    pub(super) fn acquire_player_permit(&self, player: PlayerId) -> Option<Permit<PlayerId>> {
-        KeyedLimit::try_acquire(&self.per_player, player)
+    /// Acquires the permit for another connection of a player; an identity without a player needs
+    /// none. If the player has no free one, every WebSocket of the same sign-in is sent a ping, and
+    /// the longest silent one of those that do not answer makes room: a client whose network changes
+    /// leaves dead connections behind.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyOfPlayer`] if all of them answer.
+    pub(super) async fn acquire_player_permit(
+        &self,
+        identity: &Identity,
+    ) -> Result<Option<Permit<PlayerId>>, TooManyOfPlayer> {
+        let Some(player) = identity.player.as_ref().map(|player| player.id) else {
+            return Ok(None);
+        };
+        let permit = match KeyedLimit::try_acquire(&self.per_player, player) {
+            Some(permit) => permit,
+            // Boxed, so that it does not enlarge the task of every connection.
+            None => Box::pin(self.await_player_permit(player, identity)).await?,
+        };
+        Ok(Some(permit))
+    }
+
+    async fn await_player_permit(
+        &self,
+        player: PlayerId,
+        identity: &Identity,
+    ) -> Result<Permit<PlayerId>, TooManyOfPlayer> {
+        let mut silent = self.sockets_of_sign_in(identity);
+        let probed_at = Instant::now();
+        for socket in &silent {
+            socket.request_probe();
+        }
+        let mut give_up_at = probed_at + PROBE_TIMEOUT;
+        loop {
+            sleep(PROBE_CHECK_INTERVAL).await;
+            if let Some(permit) = KeyedLimit::try_acquire(&self.per_player, player) {
+                return Ok(permit);
+            }
+            silent.retain(|socket| socket.last_heard() <= Some(probed_at));
+            if silent.is_empty() {
+                return Err(TooManyOfPlayer);
+            }
+            if give_up_at <= Instant::now() {
+                silent.sort_by_key(|socket| socket.last_heard());
+                silent.remove(0).request_close(CloseCode::HeartbeatTimeout);
+                // Its task gives the permit back; a new connection may be faster to take it.
+                give_up_at = Instant::now() + PROBE_TIMEOUT;
+            }
+        }
+    }
+
+    /// Returns the outboxes of the open WebSockets that belong to the same sign-in, or to the same
+    /// player if it is not known.
+    fn sockets_of_sign_in(&self, identity: &Identity) -> Vec<Arc<Outbox>> {
+        let is_same = |open: &ConnectionEntry| {
+            open.identity.subject == identity.subject
+                && open.identity.family == identity.family
+                && open.outbox.last_heard().is_some()
+        };
+        let entries = self.entries.iter();
+        entries
+            .filter(|open| is_same(open))
+            .map(|open| Arc::clone(&open.outbox))
+            .collect()
     }
 
     /// Adds a connection, or replaces the identity of one that is there.

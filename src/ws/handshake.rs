@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::debug;
 
 use super::connection::Connection;
-use super::connection_registry::Admission;
+use super::connection_registry::{Admission, TooManyOfPlayer};
 use super::inbound::{Inbound, InboundItem};
 use super::message_meter::MessageMeter;
 use super::outbound::Outbound;
@@ -91,15 +91,13 @@ impl Handshake {
             Err(ending) => ending,
             Ok(identity) => {
                 admission.mark_authenticated();
-                let player = identity.player.as_ref().map(|player| player.id);
-                let player_permit =
-                    player.map(|player| service.0.connections.acquire_player_permit(player));
-                if let Some(None) = player_permit {
-                    DisconnectCause::Close(CloseCode::TooManyConnections)
-                } else {
-                    Connection::new(service.clone(), *id, *codec, identity, *meter)
-                        .run(inbound, outbound)
-                        .await
+                match service.0.connections.acquire_player_permit(&identity).await {
+                    Ok(_permit) => {
+                        Connection::new(service.clone(), *id, *codec, identity, *meter)
+                            .run(inbound, outbound)
+                            .await
+                    }
+                    Err(TooManyOfPlayer) => DisconnectCause::Close(CloseCode::TooManyConnections),
                 }
             }
         };

@@ -22,6 +22,7 @@ use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info_span};
 
 use super::ConnectionService;
+use super::connection_registry::TooManyOfPlayer;
 use super::send_queue::SendQueue;
 use super::subscriber::{DisconnectCause, Subscriber};
 use crate::auth::Identity;
@@ -49,16 +50,9 @@ pub(super) async fn open_event_stream(
         .await?;
     let since = resume_seq(&headers, query, &service.0.lineage)?;
     let admission = service.admit(address.network(), true).await?;
-    let player_permit = match &identity.player {
-        Some(player) => Some(
-            service
-                .0
-                .connections
-                .acquire_player_permit(player.id)
-                .ok_or_else(super::connection_limit_error)?,
-        ),
-        None => None,
-    };
+    let permit = service.0.connections.acquire_player_permit(&identity);
+    let player_permit =
+        (permit.await).map_err(|TooManyOfPlayer| super::connection_limit_error())?;
     let (sink, source) = mpsc::channel(1);
     let mut stream = SseConnection::new(service.clone(), identity, sink);
     stream.begin_watch(raid, since).await?;

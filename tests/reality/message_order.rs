@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::UnwatchReason;
@@ -494,39 +495,63 @@ async fn refused_and_replaced_watches_do_not_silence_the_connection() {
     .await;
 }
 
+/// Reads from a socket, which answers pings, for as long as `other` takes.
+async fn while_answering<T>(sockets: &mut [TestSocket], other: impl Future<Output = T>) -> T {
+    let answering = async |socket: &mut TestSocket| loop {
+        socket.next_message().await;
+    };
+    let answering = join_all(sockets.iter_mut().map(answering));
+    tokio::select! {
+        result = other => result,
+        _ = answering => unreachable!("reads until the other is done"),
+    }
+}
+
 #[tokio::test]
-async fn a_player_over_the_connection_limit_keeps_the_oldest_connections() {
+async fn a_connection_beyond_the_limit_is_refused_while_all_others_answer() {
     with_timeout(async {
         let database = TestDatabase::sqlite().await;
-        let (server, group, tokens) =
-            start_raid(&database, &[("LIMITS__CONNECTIONS_PER_PLAYER", "2")], 1).await;
+        let settings = [("LIMITS__CONNECTIONS_PER_PLAYER", "2")];
+        let (server, group, tokens) = start_raid(&database, &settings, 1).await;
         let token = &tokens[0].access_token;
-        let mut first =
-            TestSocket::connect_authenticated(server.target(), Codec::Json, token).await;
-        let second =
-            TestSocket::connect_authenticated(server.target(), Codec::MessagePack, token).await;
+        let connect = || TestSocket::connect_authenticated(server.target(), Codec::Json, token);
+        let mut open = [connect().await, connect().await];
         let mut third = TestSocket::connect(server.target(), Codec::Json).await;
-        third
-            .send(ClientMessage::Hello {
-                token: token.clone(),
-                client: None,
-            })
-            .await;
-        assert_eq!(third.wait_for_close().await.code, Some(4004));
+        let hello = ClientMessage::Hello {
+            token: token.clone(),
+            client: None,
+        };
+        third.send(hello).await;
+        let closed = while_answering(&mut open, third.wait_for_close()).await;
+        assert_eq!(closed.code, Some(4004));
+        let [mut first, second] = open;
         first.watch(group.raid, None).await;
         drop(second);
-        loop {
-            let mut next = TestSocket::connect(server.target(), Codec::Json).await;
-            next.send(ClientMessage::Hello {
-                token: token.clone(),
-                client: None,
-            })
-            .await;
-            match next.try_next_message().await {
-                Ok(_) => break,
-                Err(closed) => assert_eq!(closed.code, Some(4004)),
-            }
-        }
+        let mut rest = [first];
+        while_answering(&mut rest, connect()).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_connection_takes_the_place_of_the_longest_silent_one() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let settings = [("LIMITS__CONNECTIONS_PER_PLAYER", "3")];
+        let (server, group, tokens) = start_raid(&database, &settings, 1).await;
+        let token = &tokens[0].access_token;
+        let connect = || TestSocket::connect_authenticated(server.target(), Codec::Json, token);
+        let mut answers = [connect().await];
+        // Nothing reads from these two: they answer no ping, as after a change of the network.
+        let mut longest_silent = connect().await;
+        let mut silent = connect().await;
+        longest_silent.watch(group.raid, None).await;
+        silent.watch(group.raid, None).await;
+        let mut new = while_answering(&mut answers, connect()).await;
+        new.watch(group.raid, None).await;
+        assert_eq!(longest_silent.wait_for_close().await.code, Some(4201));
+        silent.say(group.raid, "still here").await;
+        answers[0].watch(group.raid, None).await;
     })
     .await;
 }
