@@ -75,6 +75,15 @@ impl RaidCommand {
             Self::LeaderOffline => "leader_offline",
         }
     }
+
+    /// Returns the player who sends the command, if a player does.
+    pub const fn sender(&self) -> Option<PlayerId> {
+        match self {
+            Self::Create { leader: player, .. } | Self::Join { player } => Some(player.id),
+            Self::Player { by, .. } => Some(*by),
+            _ => None,
+        }
+    }
 }
 
 /// The positive answer to a command: its events are committed.

@@ -5,6 +5,7 @@
 //! [`Error::Overloaded`](crate::error::Error::Overloaded). A raid without watchers, requests or a
 //! near deadline has no task and takes no memory.
 
+mod access;
 mod actor;
 mod command_metrics;
 mod create;
@@ -20,6 +21,7 @@ mod read;
 mod registry;
 mod remote_watchers;
 mod reply;
+mod shared_read;
 mod snapshot_cache;
 #[cfg(test)]
 mod tests;

@@ -40,9 +40,7 @@ const RELOAD_PAUSE_MIN: Duration = Duration::from_millis(20);
 pub(super) enum Origin {
     /// The raid does not exist yet: the first command creates it, under epoch 1.
     New,
-    /// The raid may not exist, and the requester may have no right to see it.
-    Unverified,
-    /// The raid exists in the store.
+    /// The raid exists in the store, unless a backend or an operator asked for one that does not.
     Stored,
 }
 
@@ -122,12 +120,6 @@ impl Actor {
         let _gauge = GaugeGuard::increment(&metrics().sessions);
         let mut pause = RELOAD_PAUSE_MIN;
         let mut reloads = 0;
-        if self.origin == Origin::Unverified {
-            if !self.authorize_first_access().await {
-                return;
-            }
-            self.origin = Origin::Stored;
-        }
         loop {
             let began = Instant::now();
             let end = AssertUnwindSafe(self.run_incarnation())
@@ -195,31 +187,6 @@ impl Actor {
         }
         self.carried.mailbox.close();
         self.carried.mailbox.fail_all(&Error::Unavailable);
-    }
-
-    /// Refuses players who were never members, before the raid is claimed or loaded. Otherwise a
-    /// client that tries all ids would start a session for every raid, at the players' expense.
-    /// Returns `false` if no request is left.
-    async fn authorize_first_access(&mut self) -> bool {
-        loop {
-            while let Some(message) = self.carried.mailbox.try_next() {
-                let may_access = match message.requesting_player() {
-                    Some(player) => self.sessions.has_ever_joined(self.raid, player).await,
-                    None => true,
-                };
-                if may_access {
-                    self.carried.mailbox.put_back([message].into_iter());
-                    return true;
-                }
-                message.fail(Error::Refused(Refusal::NotFound));
-            }
-            if self
-                .sessions
-                .remove_if_idle(self.raid, &self.carried.mailbox)
-            {
-                return false;
-            }
-        }
     }
 
     async fn run_incarnation(&mut self) -> Result<IncarnationEnd, ActivationError> {

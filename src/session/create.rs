@@ -8,11 +8,12 @@ use raidhall_protocol::server::PlayerRef;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::actor::Origin;
-use super::message::SessionMessage;
-use super::{Registry, request_reply};
+use super::message::{ExecuteRequest, SessionMessage};
+use super::{COMMAND_WAIT_MAX, Registry, request_reply};
 use crate::error::Error;
 use crate::raid::{self, Refusal};
 use crate::store::{OpHash, Store, StoreError};
@@ -64,13 +65,18 @@ impl Registry {
                 raid: new.clone(),
             };
             let result = request_reply(|reply| {
-                self.send_with_origin(
+                self.deliver(
                     raid,
                     Origin::New,
                     SessionMessage::Create {
-                        command,
+                        request: ExecuteRequest {
+                            command,
+                            op: None,
+                            reply,
+                            deadline: Instant::now() + COMMAND_WAIT_MAX,
+                            forwarded_by: None,
+                        },
                         key,
-                        reply,
                     },
                 )
             })

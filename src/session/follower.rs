@@ -10,6 +10,7 @@
 mod forward_queue;
 mod ownership;
 mod replica;
+mod requests;
 mod watcher_reports;
 
 use std::sync::Arc;
@@ -17,22 +18,23 @@ use std::time::Duration;
 
 use forward_queue::ForwardQueue;
 use raidhall_protocol::{PlayerId, RaidId, Seq};
-use replica::Replica;
+use replica::{Replica, ReplicaRead};
+use requests::{PresenceWait, ReplicaRequest};
 use tokio::time::{Instant, sleep_until};
 
+use super::OwnedRaidGuard;
 use super::Registry;
 use super::actor::CarriedState;
-use super::message::{SessionMessage, WatchRequest};
+use super::message::SessionMessage;
 use super::owner::IncarnationEnd;
-use super::pending_replies::ReadyWatch;
+use super::shared_read::SharedRead;
 use super::snapshot_cache::SnapshotCache;
-use super::{Caller, OwnedRaidGuard, RaidSnapshot};
 use crate::cluster::client::{MessageHeader, OwnerStatus, RaidUpdate};
 use crate::cluster::message::{ClusterMessage, Envelope, ForwardReply};
 use crate::error::Error;
 use crate::fanout::audience::Audience;
-use crate::raid::{Refusal, State};
-use crate::store::{Epoch, InstanceId};
+use crate::raid::State;
+use crate::store::{Epoch, InstanceId, RaidHead};
 use crate::telemetry::{RepairCause, TakeoverCause};
 
 /// How long a command may wait for an owner, all attempts together.
@@ -43,6 +45,10 @@ const ACKED_EVENT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Delay that stands for "no timer"; waking up after it is harmless.
 const FAR_FUTURE: Duration = Duration::from_secs(3_600);
+
+/// Requests that wait for the store or the owner; at this limit the follower does not read its
+/// mailbox.
+const WAITING_REQUESTS_MAX: usize = 1_024;
 
 /// Pause before the owner of a raid without a known owner is looked up again.
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -55,14 +61,24 @@ pub(super) struct Follower {
     epoch: Epoch,
     snapshot_cache: SnapshotCache,
     replica: Option<Replica>,
+    /// Reads of the store that load the replica or catch up, and the requests that wait for them.
+    replica_reads: SharedRead<ReplicaRequest, ReplicaRead>,
+    /// Why the replica needs another read, beside the waiting requests.
+    read_cause: Option<RepairCause>,
+    /// Why the read in flight began, for the metric.
+    read_in_progress_cause: RepairCause,
+    /// Reads of the raid that wait for the owner's answer.
+    status_queries: SharedRead<SessionMessage, Option<OwnerStatus>>,
+    /// Reads of the raid's head, and the messages that wait for the owner's name.
+    head_reads: SharedRead<SessionMessage, Option<Option<RaidHead>>>,
+    /// The first watches here, until the owner's presence message has come.
+    presence_wait: Option<PresenceWait>,
     forwards: ForwardQueue,
     /// Epoch and counter of the last presence message that was applied.
     presence_version: (Epoch, u64),
     /// Players who were online under the last owner, to be reported to the next one.
     last_known_online: Vec<PlayerId>,
     next_report_at: Instant,
-    /// The first watcher is being prepared: reports already count it.
-    is_watcher_expected: bool,
     /// When the store is asked for the owner; until then nothing is forwarded or claimed.
     resolve_at: Option<Instant>,
     /// Seq of an acknowledged event that has not arrived, and when the store is read for it.
@@ -102,11 +118,16 @@ impl Follower {
             epoch,
             snapshot_cache,
             replica: None,
+            replica_reads: SharedRead::default(),
+            read_cause: None,
+            read_in_progress_cause: RepairCause::Read,
+            status_queries: SharedRead::default(),
+            head_reads: SharedRead::default(),
+            presence_wait: None,
             forwards: ForwardQueue::default(),
             presence_version: (Epoch(0), 0),
             last_known_online: Vec::new(),
             next_report_at: now,
-            is_watcher_expected: false,
             resolve_at: None,
             awaited_event: None,
             vacancy_cause: TakeoverCause::Lapsed,
@@ -129,8 +150,10 @@ impl Follower {
         epoch: Epoch,
         online: Vec<PlayerId>,
     ) -> Self {
+        let subscription = sessions.cluster.follow(audience.raid(), true);
+        subscription.subscribe().await;
         let mut follower = Self::new(sessions, audience, None, epoch);
-        follower.replica = Some(follower.subscribe_from(state).await);
+        follower.replica = Some(Replica::new(state, subscription));
         follower.last_known_online = online;
         follower.has_been_requested = true;
         follower
@@ -143,26 +166,36 @@ impl Follower {
         self.is_release_pending = true;
     }
 
-    /// Runs until the incarnation ends. Each turn first does what is due and sends forwards; then
-    /// it waits for one of:
+    /// Runs until the incarnation ends. Requests that still wait then go back into the mailbox.
+    pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
+        let end = self.run_turns(carried).await;
+        carried.mailbox.put_back(self.take_waiting().into_iter());
+        end
+    }
+
+    /// Each turn first does what is due, begins reads of the store and sends forwards; then it waits
+    /// for one of:
     ///
     /// - the stop of this instance
     /// - an update of the raid from the bus or the store
     /// - the owner's answers to the forward batch in flight
+    /// - the result of a read that requests wait for
     /// - a change of the live instances, which may show that the owner is gone
     /// - a change of the watchers here
-    /// - a request, unless as many commands wait to be forwarded as may
+    /// - a request, unless as many wait as may
     /// - the next timer
-    pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
+    async fn run_turns(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
         let mut membership = registry.cluster.membership().watch_changes();
         let raid = self.raid();
         carried.remote_watchers.clear();
         // Watchers from an earlier incarnation may still be here.
-        self.serve_watchers(carried).await;
-        // The replica has a subscription of its own.
-        carried.subscription = None;
+        match self.replica {
+            // The replica has a subscription of its own.
+            Some(_) => carried.subscription = None,
+            None => self.load_for_watchers(),
+        }
         loop {
             self.run_due_work(carried).await;
             if let Some(cause) = self.claim_cause() {
@@ -179,12 +212,22 @@ impl Follower {
                 self.report_no_watchers();
                 return IncarnationEnd::Stopped;
             }
-            let has_capacity = self.forwards.has_capacity();
+            let has_capacity =
+                self.forwards.has_capacity() && self.waiting_requests() < WAITING_REQUESTS_MAX;
             let next_at = self.next_timer();
             tokio::select! { biased;
                 () = registry.stop.cancelled() => {}
-                update = next_update(&mut self.replica) => self.handle_update(update, carried).await,
+                update = next_update(&mut self.replica) => self.handle_update(update, carried),
                 answers = self.forwards.next_answers() => self.apply_forward_answers(answers),
+                (requests, read) = self.replica_reads.finished() => {
+                    self.finish_replica_read(requests, read, carried);
+                }
+                (reads, status) = self.status_queries.finished() => {
+                    self.finish_status_query(reads, status, carried);
+                }
+                (messages, head) = self.head_reads.finished() => {
+                    self.finish_head_read(messages, head, carried);
+                }
                 _ = membership.changed() => self.check_owner_liveness(),
                 () = audience.changed() => {
                     self.last_needed_at = Instant::now();
@@ -193,7 +236,7 @@ impl Follower {
                 }
                 message = carried.mailbox.next(), if has_capacity => {
                     if let Some(message) = message {
-                        self.handle(message, carried).await;
+                        self.handle(message, carried);
                     }
                 }
                 // The timer is last, because it only wakes the loop: due work is done in every
@@ -223,17 +266,21 @@ impl Follower {
     }
 
     fn is_needed(&self) -> bool {
-        self.audience.is_watched() || !self.forwards.is_empty()
+        self.audience.is_watched() || !self.forwards.is_empty() || self.presence_wait.is_some()
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_needed() || self.waiting_requests() > 0
     }
 
     fn is_idle(&self) -> bool {
         let idle = !self.has_been_requested
             || self.last_needed_at.elapsed() >= self.sessions.options.idle_timeout;
-        !self.is_needed() && idle
+        !self.is_busy() && idle
     }
 
     fn send_forwards(&mut self) {
-        if self.resolve_at.is_some() || self.forwards.is_empty() {
+        if self.is_resolving() || self.forwards.is_empty() {
             return;
         }
         let header = self.message_header();
@@ -249,164 +296,37 @@ impl Follower {
         }
     }
 
-    async fn handle(&mut self, message: SessionMessage, carried: &mut CarriedState) {
+    fn handle(&mut self, message: SessionMessage, carried: &mut CarriedState) {
         self.has_been_requested = true;
         self.last_needed_at = Instant::now();
         match message {
             SessionMessage::Execute(execute) => match execute.forwarded_by {
-                Some(from) if self.accept_claim_request(from).await => {
-                    carried
-                        .mailbox
-                        .put_back([SessionMessage::Execute(execute)].into_iter());
+                Some(from) => {
+                    self.handle_claim_request(from, SessionMessage::Execute(execute), carried);
                 }
-                Some(_) => execute.reply.send(Err(Error::NotOwner)),
                 None => self.forwards.enqueue(execute),
             },
-            SessionMessage::Create { reply, .. } => reply.send(Err(Error::Unavailable)),
-            SessionMessage::Read { caller, reply } => {
-                let result = self.read(caller, carried).await;
-                reply.send(result);
-            }
-            SessionMessage::Watch(watch) => self.handle_watch(watch, true, carried).await,
-            SessionMessage::Resync(watch) => self.handle_watch(watch, false, carried).await,
-            SessionMessage::Signal {
-                sender,
-                from,
-                kind,
-                data,
-                reply,
-            } => {
-                let result = match self.ensure_replica().await {
-                    Ok(()) => self
-                        .audience
-                        .send_signal(sender, from, &kind, data)
-                        .map_err(|_| Refusal::NotMember.into()),
-                    Err(error) => Err(error),
-                };
-                reply.send(result);
+            SessionMessage::Create { .. } => message.fail(Error::Unavailable),
+            SessionMessage::Read { .. } => self.status_queries.add(message),
+            SessionMessage::Watch(_)
+            | SessionMessage::Resync(_)
+            | SessionMessage::Signal { .. } => {
+                self.serve(message.into(), false, carried);
             }
             // A report is meant for the owner, which this instance is not or not any more.
             SessionMessage::WatcherReport { .. } => {}
             SessionMessage::RequestWatcherReport => self.report_watchers(),
-            SessionMessage::Handover { from, online } => {
-                if self.accept_claim_request(from).await {
-                    carried
-                        .mailbox
-                        .put_back([SessionMessage::Handover { from, online }].into_iter());
-                } else {
-                    // Another instance has claimed the raid: it learns from this one which players
-                    // were online.
-                    self.record_last_known_online(online);
-                }
+            SessionMessage::Handover { from, .. } => {
+                self.handle_claim_request(from, message, carried);
             }
             SessionMessage::QueryStatus { reply } => reply.send(Err(Error::NotOwner)),
             SessionMessage::Wake => {}
         }
     }
 
-    async fn read(
-        &mut self,
-        caller: Caller,
-        carried: &mut CarriedState,
-    ) -> Result<RaidSnapshot, Error> {
-        self.ensure_replica().await?;
-        let owner_status = self.query_owner_status().await;
-        if owner_status.as_ref().is_none_or(|owner_status| {
-            Some(owner_status.seq) > self.replica.as_ref().map(Replica::seq)
-        }) {
-            self.try_catch_up(RepairCause::Read).await?;
-        }
-        let replica = self.replica.as_ref().ok_or(Error::Unavailable)?;
-        if !caller.can_see(replica.state()) {
-            return Err(Refusal::NotFound.into());
-        }
-        let seq = replica.seq();
-        let state = self.snapshot_cache.shared_state(replica.state());
-        let announced = || carried.presence.announced().iter().copied().collect();
-        let online = owner_status.map_or_else(announced, |owner_status| owner_status.online);
-        let ws_url = self
-            .owner
-            .and_then(|owner| self.sessions.cluster.membership().ws_url(owner));
-        Ok(RaidSnapshot {
-            state,
-            seq,
-            online,
-            ws_url,
-        })
-    }
-
-    /// Queries the owner for its newest seq and its online players. `None` without an owner or an
-    /// answer. An owner does what is due before it answers.
-    async fn query_owner_status(&mut self) -> Option<OwnerStatus> {
-        let owner = self.owner?;
-        let raid = self.raid();
-        let cluster = self.sessions.cluster.clone();
-        self.forwards
-            .expire_while(cluster.query_owner_status(owner, raid))
-            .await
-    }
-
-    async fn handle_watch(
-        &mut self,
-        watch: WatchRequest,
-        is_joining: bool,
-        carried: &mut CarriedState,
-    ) {
-        if let Err(error) = self.prepare_watch(&watch).await {
-            return watch.reply.send(Err(error));
-        }
-        if is_joining && !self.audience.is_watched() {
-            self.await_owner_presence(carried).await;
-            if self.is_claimable() {
-                // The next owner collects presence; this follower does not know it.
-                self.request_claim();
-                return carried
-                    .mailbox
-                    .put_back([SessionMessage::Watch(watch)].into_iter());
-            }
-        }
-        let Some(replica) = &self.replica else { return };
-        match self.snapshot_cache.watch_start(replica.state(), &watch) {
-            Ok(start) => {
-                self.snapshot_cache.answer_watch(
-                    ReadyWatch {
-                        watch,
-                        start,
-                        is_joining,
-                    },
-                    carried.presence.announced(),
-                );
-            }
-            Err(error) => watch.reply.send(Err(error)),
-        }
-        // The watch was refused after all, or its connection is gone: take the expected watcher
-        // back.
-        if is_joining && !self.audience.is_watched() {
-            self.report_watchers();
-        }
-    }
-
-    /// Makes sure that the replica can answer a watch. Before it refuses a caller, or starts a
-    /// watch that has seen a later seq, it catches up with the store: the player may have joined,
-    /// or seen more, at another instance a moment ago.
-    async fn prepare_watch(&mut self, watch: &WatchRequest) -> Result<(), Error> {
-        self.ensure_replica().await?;
-        let behind = |replica: &Replica| {
-            !watch.caller.can_see(replica.state())
-                || watch.since.is_some_and(|since| since > replica.seq())
-        };
-        if self.replica.as_ref().is_some_and(behind) {
-            self.try_catch_up(RepairCause::Watch).await?;
-        }
-        match &self.replica {
-            Some(replica) if watch.caller.can_see(replica.state()) => Ok(()),
-            _ => Err(Refusal::NotFound.into()),
-        }
-    }
-
-    async fn handle_update(&mut self, update: RaidUpdate, carried: &mut CarriedState) {
+    fn handle_update(&mut self, update: RaidUpdate, carried: &mut CarriedState) {
         match update {
-            RaidUpdate::Message(envelope) => self.handle_cluster_message(envelope, carried).await,
+            RaidUpdate::Message(envelope) => self.handle_cluster_message(envelope, carried),
             RaidUpdate::Head(head) => {
                 self.audience.record_stored_seq(head.last_seq);
                 self.observe_head(head);
@@ -415,14 +335,14 @@ impl Follower {
                     .as_ref()
                     .is_some_and(|replica| replica.seq() < head.last_seq)
                 {
-                    self.catch_up(RepairCause::Head).await;
+                    self.request_read(RepairCause::Head);
                 }
             }
-            RaidUpdate::Lost => self.catch_up(RepairCause::Lost).await,
+            RaidUpdate::Lost => self.request_read(RepairCause::Lost),
         }
     }
 
-    async fn handle_cluster_message(&mut self, envelope: Envelope, carried: &mut CarriedState) {
+    fn handle_cluster_message(&mut self, envelope: Envelope, carried: &mut CarriedState) {
         let Envelope {
             from,
             epoch,
@@ -438,7 +358,7 @@ impl Follower {
                     .as_mut()
                     .is_none_or(|replica| replica.apply_events(&self.audience, events));
                 if !is_complete {
-                    self.catch_up(RepairCause::Gap).await;
+                    self.request_read(RepairCause::Gap);
                 }
             }
             ClusterMessage::Owned => {
@@ -448,7 +368,7 @@ impl Follower {
                     .as_ref()
                     .is_some_and(|replica| replica.seq() < seq)
                 {
-                    self.catch_up(RepairCause::Gap).await;
+                    self.request_read(RepairCause::Gap);
                 }
             }
             ClusterMessage::Released if epoch >= self.epoch => {
@@ -494,20 +414,26 @@ impl Follower {
 
     fn next_timer(&self) -> Instant {
         let idle = self.last_needed_at + self.sessions.options.idle_timeout;
-        let idle = (!self.is_needed()).then_some(idle);
+        let idle = (!self.is_busy()).then_some(idle);
         let report =
             (self.owner.is_some() && self.audience.is_watched()).then_some(self.next_report_at);
         let catch_up = self.replica.as_ref().and_then(Replica::catch_up_at);
+        // Nothing is sent while the store is asked for the owner.
+        let resend = (self.forwards.resend_at()).filter(|_| !self.is_resolving());
+        let resolve = (self.resolve_at).filter(|_| !self.head_reads.is_inflight());
         let awaited = self.awaited_event.map(|(_, at)| at);
         let offer = self.handover_guard.as_ref().map(|_| self.next_offer_at);
+        let presence = self.presence_wait.as_ref().map(PresenceWait::until);
         let timers = [
             idle,
             report,
             catch_up,
             awaited,
             offer,
-            self.resolve_at,
-            self.forwards.next_timer(),
+            presence,
+            resolve,
+            self.forwards.next_expiry(),
+            resend,
         ];
         timers
             .into_iter()
@@ -519,10 +445,6 @@ impl Follower {
     async fn run_due_work(&mut self, carried: &mut CarriedState) {
         let now = Instant::now();
         self.forwards.expire(now);
-        if self.resolve_at.take_if(|at| *at <= now).is_some() {
-            self.resolve_owner().await;
-            self.serve_watchers(carried).await;
-        }
         if self.next_report_at <= now && self.audience.is_watched() {
             self.report_watchers();
         }
@@ -535,26 +457,23 @@ impl Follower {
                 .as_ref()
                 .is_some_and(|replica| replica.seq() < seq)
         {
-            self.catch_up(RepairCause::Ack).await;
+            self.request_read(RepairCause::Ack);
         }
-        if self
-            .replica
-            .as_ref()
-            .and_then(Replica::catch_up_at)
-            .is_some_and(|at| at <= now)
+        if let Some(replica) = &mut self.replica
+            && replica.take_due_catch_up(now)
         {
-            self.catch_up(RepairCause::Retry).await;
+            self.request_read(RepairCause::Retry);
         }
+        self.end_presence_wait(carried);
+        self.begin_head_read();
+        self.begin_status_query();
+        self.begin_replica_read();
     }
 
-    /// Loads a replica if there are watchers and none yet; a failure is retried.
-    async fn serve_watchers(&mut self, carried: &mut CarriedState) {
-        if self.replica.is_some() || !self.audience.is_watched() {
-            return;
-        }
-        match self.ensure_replica().await {
-            Ok(()) => self.await_owner_presence(carried).await,
-            Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
+    /// Requests a replica if there are watchers and none yet; a failure is retried.
+    fn load_for_watchers(&mut self) {
+        if self.replica.is_none() && self.audience.is_watched() {
+            self.request_read(RepairCause::Watch);
         }
     }
 }

@@ -20,9 +20,8 @@ pub(super) enum SessionMessage {
     Execute(ExecuteRequest),
     /// Creates the raid: the first command under a new id.
     Create {
-        command: raid::RaidCommand,
+        request: ExecuteRequest,
         key: OpHash,
-        reply: Reply<Ack>,
     },
     /// Reads a snapshot of the raid.
     Read {
@@ -85,17 +84,31 @@ pub(super) struct WatchRequest {
     pub(super) reply: Reply<()>,
 }
 
+impl WatchRequest {
+    /// Returns the message with this request: for a new watch, which joins the audience, or for one
+    /// that has joined.
+    pub(super) fn into_message(self, is_joining: bool) -> SessionMessage {
+        if is_joining {
+            SessionMessage::Watch(self)
+        } else {
+            SessionMessage::Resync(self)
+        }
+    }
+}
+
 impl SessionMessage {
     /// Returns whether the message is a command whose deadline has passed.
     pub(super) fn is_expired(&self, now: Instant) -> bool {
         matches!(self, Self::Execute(execute) if execute.deadline <= now)
     }
 
-    /// Returns the requesting player of a request that only a present or former member may make.
+    /// Returns the requesting player of a request that only a present or former member may make. An
+    /// instance that forwards a command has checked that.
     pub(super) fn requesting_player(&self) -> Option<PlayerId> {
         match self {
             Self::Execute(ExecuteRequest {
                 command: raid::RaidCommand::Player { by, .. },
+                forwarded_by: None,
                 ..
             }) => Some(*by),
             Self::Read { caller, .. } => caller.player(),
@@ -107,7 +120,11 @@ impl SessionMessage {
 
     pub(super) fn fail(self, error: Error) {
         match self {
-            Self::Execute(ExecuteRequest { reply, .. }) | Self::Create { reply, .. } => {
+            Self::Execute(ExecuteRequest { reply, .. })
+            | Self::Create {
+                request: ExecuteRequest { reply, .. },
+                ..
+            } => {
                 let result = Err(error);
                 count_outcome(&result);
                 reply.send(result);

@@ -27,7 +27,7 @@ impl OpCache {
             is_partial: !whole,
         };
         for (op, seq) in loaded {
-            ops.insert(op, seq);
+            ops.insert(op, seq, seq);
         }
         ops
     }
@@ -42,14 +42,14 @@ impl OpCache {
         self.is_partial
     }
 
-    /// Records that an op took effect at `seq`; evicts the oldest key beyond the limit.
-    pub(super) fn insert(&mut self, op: OpHash, seq: Seq) {
-        if self.seqs.insert(op, seq).is_some() {
-            return;
+    /// Records that an op took effect at `seq`. Evicts the oldest keys beyond the limit, but only
+    /// those up to `committed`: the ledger does not hold later ones yet.
+    pub(super) fn insert(&mut self, op: OpHash, seq: Seq, committed: Seq) {
+        if self.seqs.insert(op, seq).is_none() {
+            self.order.push_back(op);
         }
-        self.order.push_back(op);
-        if self.order.len() > self.keys_max
-            && let Some(oldest) = self.order.pop_front()
+        while self.order.len() > self.keys_max
+            && let Some(oldest) = self.order.pop_front_if(|op| self.seqs[op] <= committed)
         {
             self.seqs.remove(&oldest);
             self.is_partial = true;
@@ -65,13 +65,19 @@ mod tests {
     fn an_op_evicted_from_memory_has_to_be_looked_up() {
         let op = |n| OpHash([n; 16]);
         let mut ops = OpCache::new(2, vec![(op(1), Seq(3))], true);
-        ops.insert(op(2), Seq(5));
+        ops.insert(op(2), Seq(5), Seq(3));
         assert!(!ops.is_partial());
-        ops.insert(op(3), Seq(7));
+        ops.insert(op(3), Seq(7), Seq(3));
         assert!(ops.is_partial());
+        let seqs = |ops: &OpCache| [1, 2, 3, 4].map(|n| ops.get(op(n)).map(|seq| seq.0));
+        assert_eq!(seqs(&ops), [None, Some(5), Some(7), None]);
+        ops.insert(op(4), Seq(9), Seq(3));
         assert_eq!(
-            (ops.get(op(1)), ops.get(op(2)), ops.get(op(3))),
-            (None, Some(Seq(5)), Some(Seq(7)))
+            seqs(&ops),
+            [None, Some(5), Some(7), Some(9)],
+            "what the ledger does not hold yet is kept"
         );
+        ops.insert(op(4), Seq(9), Seq(9));
+        assert_eq!(seqs(&ops), [None, None, Some(7), Some(9)]);
     }
 }

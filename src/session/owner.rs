@@ -8,26 +8,28 @@
 //! `unavailable` and this incarnation ends.
 
 mod commits;
+mod store_reads;
 mod timers;
 mod watchers;
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use commits::{InflightCommit, next_commit_outcome};
 use raidhall_protocol::Seq;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tracing::{error, warn};
+use store_reads::OpsFound;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::error;
 
 use super::actor::CarriedState;
 use super::message::{ExecuteRequest, SessionMessage, WatchRequest};
 use super::op_cache::OpCache;
-use super::pending_replies::{PendingReplies, PendingReply, WatchStart};
+use super::pending_replies::{PendingReplies, PendingReply};
 use super::presence::Presence;
+use super::shared_read::SharedRead;
 use super::snapshot_cache::SnapshotCache;
-use super::{Caller, Registry, Reply};
+use super::{Caller, Registry};
 use crate::cluster::client::MessageHeader;
 use crate::error::Error;
 use crate::fanout::audience::Audience;
@@ -36,11 +38,9 @@ use crate::store::journal::JournalOutcome;
 use crate::store::{Epoch, LedgerEvent, Month, OpHash};
 use crate::telemetry::{GaugeGuard, ReloadCause, TakeoverCause, metrics};
 
-/// How long the store may take to report the raid's head, which names its owner.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// Commits in flight; at this limit the owner does not read its mailbox.
 const INFLIGHT_COMMITS_MAX: usize = 32;
-/// Pending replies; at this limit the owner does not read its mailbox.
+/// Pending replies and waiting requests; at this limit the owner does not read its mailbox.
 const PENDING_REPLIES_MAX: usize = 1_024;
 /// Messages handled before their events are submitted to the journal.
 const BURST_MESSAGES_MAX: usize = 64;
@@ -71,6 +71,11 @@ pub(super) struct Owner {
     state: State,
     committed_seq: Seq,
     ops: OpCache,
+    /// Commands that wait until the ledger has been searched for their ops, and later ones of the
+    /// same senders.
+    op_searches: SharedRead<ExecuteRequest, OpsFound>,
+    /// Requests that wait until the store has said whether this owner is superseded.
+    head_checks: SharedRead<SessionMessage, Result<bool, Error>>,
     pending_replies: PendingReplies,
     /// Decided events that have not been submitted to the journal yet.
     unsubmitted_events: Vec<LedgerEvent>,
@@ -131,6 +136,8 @@ impl Owner {
             committed_seq: state.seq(),
             state,
             ops,
+            op_searches: SharedRead::default(),
+            head_checks: SharedRead::default(),
             pending_replies: PendingReplies::default(),
             unsubmitted_events: Vec::new(),
             create_key: None,
@@ -160,16 +167,31 @@ impl Owner {
         self.state
     }
 
-    /// Runs until the incarnation ends. Each turn first does what is due and submits decided
-    /// events; then it waits for one of:
+    /// Runs until the incarnation ends. Requests that still wait for the store then go back into the
+    /// mailbox.
+    pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
+        let end = self.serve(carried).await;
+        let commands = self.op_searches.take_requests().into_iter();
+        let waiting = commands
+            .map(SessionMessage::Execute)
+            .chain(self.head_checks.take_requests());
+        carried
+            .mailbox
+            .put_back(waiting.collect::<Vec<_>>().into_iter());
+        end
+    }
+
+    /// Each turn first does what is due, submits decided events and begins reads of the store; then
+    /// it waits for one of:
     ///
     /// - the outcome of the oldest commit in flight, which comes before everything else
     /// - the stop of this instance, or the start of its drain
     /// - a change of the watchers here, of the live instances, or of the bus's health
+    /// - the result of a read that requests wait for
     /// - a request, with the ones waiting behind it, unless a limit is reached or the raid is about
     ///   to leave
     /// - the next timer
-    pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
+    async fn serve(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let registry = self.sessions.clone();
         let audience = Arc::clone(&self.audience);
         let mut membership = registry.cluster.membership().watch_changes();
@@ -196,6 +218,7 @@ impl Owner {
                 return IncarnationEnd::Reload(ReloadCause::Panic);
             }
             self.submit_events().await;
+            self.begin_reads();
             if self.is_idle(carried)
                 && self
                     .sessions
@@ -223,8 +246,18 @@ impl Owner {
                 () = audience.changed() => self.update_watchers(carried),
                 _ = membership.changed() => self.update_watchers(carried),
                 _ = bus_health.changed() => {}
+                (commands, found) = self.op_searches.finished() => {
+                    if let Err(cause) = self.finish_op_search(commands, found, carried) {
+                        return IncarnationEnd::Reload(cause);
+                    }
+                }
+                (requests, superseded) = self.head_checks.finished() => {
+                    if let Err(cause) = self.finish_head_check(requests, superseded, carried) {
+                        return IncarnationEnd::Reload(cause);
+                    }
+                }
                 message = carried.mailbox.next(), if !stopping && !leaving && self.has_capacity() => {
-                    if let Err(cause) = self.handle_burst(message, carried).await {
+                    if let Err(cause) = self.handle_burst(message, carried) {
                         return IncarnationEnd::Reload(cause);
                     }
                 }
@@ -291,7 +324,7 @@ impl Owner {
     }
 
     /// Handles a message and those waiting behind it, so that their events are committed together.
-    async fn handle_burst(
+    fn handle_burst(
         &mut self,
         first: Option<SessionMessage>,
         carried: &mut CarriedState,
@@ -305,7 +338,7 @@ impl Owner {
             }
             self.last_needed_at = Instant::now();
             self.advance(carried);
-            self.handle(message, carried).await?;
+            self.handle(message, carried)?;
             self.release_replies(&mut carried.presence);
             next = if room > 0 {
                 carried.mailbox.try_next()
@@ -316,33 +349,23 @@ impl Owner {
         Ok(())
     }
 
-    async fn handle(
+    fn handle(
         &mut self,
         message: SessionMessage,
         carried: &mut CarriedState,
     ) -> Result<(), ReloadCause> {
         let presence = &mut carried.presence;
         match message {
-            SessionMessage::Execute(ExecuteRequest {
-                command,
-                op,
-                reply,
-                deadline,
-                ..
-            }) => {
-                if deadline <= Instant::now() {
-                    reply.send(Err(Error::Unavailable));
-                    return Ok(());
+            SessionMessage::Execute(request) => {
+                if self.must_search_ledger(&request) {
+                    self.op_searches.add(request);
+                } else {
+                    self.execute(request, None, presence)?;
                 }
-                return self.execute(command, op, reply, presence).await;
             }
-            SessionMessage::Create {
-                command,
-                key,
-                reply,
-            } => {
+            SessionMessage::Create { request, key } => {
                 self.create_key = Some(key);
-                self.execute(command, None, reply, presence).await?;
+                self.execute(request, None, presence)?;
                 self.is_creation_refused = self.state.seq() == Seq::ZERO;
             }
             SessionMessage::Read { caller, reply } => {
@@ -360,16 +383,8 @@ impl Owner {
                 self.pending_replies
                     .push(seq, PendingReply::Status(reply, seq));
             }
-            SessionMessage::Watch(watch) => {
-                let start = self.watch_start(&watch).await?;
-                self.pending_replies
-                    .push(self.state.seq(), PendingReply::Watch(watch, start));
-            }
-            SessionMessage::Resync(watch) => {
-                let start = self.watch_start(&watch).await?;
-                self.pending_replies
-                    .push(self.state.seq(), PendingReply::Resync(watch, start));
-            }
+            SessionMessage::Watch(watch) => self.handle_watch(watch, true),
+            SessionMessage::Resync(watch) => self.handle_watch(watch, false),
             SessionMessage::Signal {
                 sender,
                 from,
@@ -384,11 +399,7 @@ impl Owner {
                 self.handle_watcher_report(from, at, report, carried);
             }
             // The sender considers itself the owner: the store says which instance is.
-            SessionMessage::RequestWatcherReport => {
-                if self.is_superseded().await.unwrap_or(false) {
-                    return Err(ReloadCause::Superseded);
-                }
-            }
+            SessionMessage::RequestWatcherReport => self.head_checks.add(message),
             SessionMessage::Wake => {}
             SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
         }
@@ -404,86 +415,62 @@ impl Owner {
     }
 
     /// Decides how a watch starts. A client that has seen a later seq than this owner proves that
-    /// it may be superseded: then the store is asked for a later owner.
-    async fn watch_start(
-        &mut self,
-        watch: &WatchRequest,
-    ) -> Result<Result<WatchStart, Error>, ReloadCause> {
-        let client_is_ahead = watch.since.is_some_and(|since| since > self.state.seq());
-        if client_is_ahead && self.authorize_read(watch.caller).is_ok() {
-            match self.is_superseded().await {
-                Ok(false) => {}
-                Ok(true) => return Err(ReloadCause::Superseded),
-                Err(error) => return Ok(Err(error)),
-            }
+    /// it may be superseded: then the watch waits until the store has been asked.
+    fn handle_watch(&mut self, watch: WatchRequest, is_joining: bool) {
+        let is_ahead = watch.since.is_some_and(|since| since > self.state.seq());
+        if is_ahead && self.authorize_read(watch.caller).is_ok() {
+            self.head_checks.add(watch.into_message(is_joining));
+        } else {
+            self.start_watch(watch, is_joining);
         }
-        Ok(self.snapshot_cache.watch_start(&self.state, watch))
     }
 
-    /// Returns whether the store has a later owner than this incarnation.
-    async fn is_superseded(&self) -> Result<bool, Error> {
-        let head = timeout(HEAD_TIMEOUT, self.sessions.store.head(self.audience.raid())).await;
-        let head = head.ok().and_then(Result::ok).ok_or(Error::Unavailable)?;
-        Ok(head.is_some_and(|head| head.epoch != self.epoch))
+    fn start_watch(&mut self, watch: WatchRequest, is_joining: bool) {
+        let start = self.snapshot_cache.watch_start(&self.state, &watch);
+        self.pending_replies.push(
+            self.state.seq(),
+            PendingReply::Watch(watch, is_joining, start),
+        );
     }
 
-    async fn execute(
+    fn execute(
         &mut self,
-        command: raid::RaidCommand,
-        op: Option<OpHash>,
-        reply: Reply<Ack>,
+        request: ExecuteRequest,
+        known: Option<Seq>,
         presence: &Presence,
     ) -> Result<(), ReloadCause> {
-        let result = match self.find_op(op).await {
-            Ok(Some(seq)) => Ok(Ack {
+        let ExecuteRequest {
+            command,
+            op,
+            reply,
+            deadline,
+            ..
+        } = request;
+        let known = known.or_else(|| op.and_then(|op| self.ops.get(op)));
+        let result = match known {
+            _ if deadline <= Instant::now() => Err(Error::Unavailable),
+            Some(seq) => Ok(Ack {
                 seq,
                 duplicate: true,
             }),
-            // The lease may have run out while the store was asked; then the state may be outdated.
-            Ok(None) if !self.sessions.lease.is_valid_in_term(self.lease_term) => {
-                Err(Error::Unavailable)
-            }
-            Ok(None) => {
-                match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
-                    Ok(decided) => decided
-                        .map(|seq| Ack {
-                            seq,
-                            duplicate: false,
-                        })
-                        .map_err(Error::from),
-                    Err(_) => {
-                        error!(?command, "command panicked; reloading the raid");
-                        reply.send(Err(Error::Internal));
-                        return Err(ReloadCause::Panic);
-                    }
+            None => match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
+                Ok(decided) => decided
+                    .map(|seq| Ack {
+                        seq,
+                        duplicate: false,
+                    })
+                    .map_err(Error::from),
+                Err(_) => {
+                    error!(?command, "command panicked; reloading the raid");
+                    reply.send(Err(Error::Internal));
+                    return Err(ReloadCause::Panic);
                 }
-            }
-            Err(error) => Err(error),
+            },
         };
         reply.trace_event("decided");
         self.pending_replies
             .push(self.state.seq(), PendingReply::Ack(reply, result));
         Ok(())
-    }
-
-    /// Returns the seq at which an op took effect, if it did. Asks the store only if the cache is
-    /// partial.
-    async fn find_op(&self, op: Option<OpHash>) -> Result<Option<Seq>, Error> {
-        let Some(op) = op else { return Ok(None) };
-        if let Some(seq) = self.ops.get(op) {
-            return Ok(Some(seq));
-        }
-        if !self.ops.is_partial() {
-            return Ok(None);
-        }
-        self.sessions
-            .store
-            .find_op(self.audience.raid(), op)
-            .await
-            .map_err(|error| {
-                warn!(?error, "looking up an op failed");
-                Error::Unavailable
-            })
     }
 
     /// Decides a command and applies its events. Returns the seq of the last event.
@@ -504,7 +491,7 @@ impl Owner {
             raid::apply(&mut self.state, event);
         }
         if let (Some(op), Some(last)) = (op, events.last()) {
-            self.ops.insert(op, last.seq);
+            self.ops.insert(op, last.seq, self.committed_seq);
         }
         let last = events.pop().map(|event| LedgerEvent { event, op });
         self.unsubmitted_events.extend(
@@ -519,6 +506,6 @@ impl Owner {
     /// Returns whether another message may be handled while earlier commits are in flight.
     fn has_capacity(&self) -> bool {
         self.inflight_commits.len() < INFLIGHT_COMMITS_MAX
-            && self.pending_replies.len() < PENDING_REPLIES_MAX
+            && self.pending_replies.len() + self.waiting_requests() < PENDING_REPLIES_MAX
     }
 }

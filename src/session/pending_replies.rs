@@ -17,8 +17,8 @@ pub(super) enum PendingReply {
     Ack(Reply<Ack>, Result<Ack, Error>),
     Read(Reply<RaidSnapshot>, Result<(Arc<RaidState>, Seq), Error>),
     Status(Reply<OwnerStatus>, Seq),
-    Watch(WatchRequest, Result<WatchStart, Error>),
-    Resync(WatchRequest, Result<WatchStart, Error>),
+    /// The start of a watch; `true` for a new one, which joins the audience.
+    Watch(WatchRequest, bool, Result<WatchStart, Error>),
 }
 
 /// How a watch starts: with a replay or with a snapshot.
@@ -81,7 +81,7 @@ impl PendingReply {
             }
             Self::Read(reply, _) => reply.send(Err(error)),
             Self::Status(reply, _) => reply.send(Err(error)),
-            Self::Watch(watch, _) | Self::Resync(watch, _) => watch.reply.send(Err(error)),
+            Self::Watch(watch, ..) => watch.reply.send(Err(error)),
         }
     }
 
@@ -105,23 +105,14 @@ impl PendingReply {
                 seq,
                 online: online(),
             })),
-            Self::Watch(watch, Ok(start)) => {
+            Self::Watch(watch, is_joining, Ok(start)) => {
                 return Some(ReadyWatch {
                     watch,
                     start,
-                    is_joining: true,
+                    is_joining,
                 });
             }
-            Self::Resync(watch, Ok(start)) => {
-                return Some(ReadyWatch {
-                    watch,
-                    start,
-                    is_joining: false,
-                });
-            }
-            Self::Watch(watch, Err(error)) | Self::Resync(watch, Err(error)) => {
-                watch.reply.send(Err(error))
-            }
+            Self::Watch(watch, _, Err(error)) => watch.reply.send(Err(error)),
         }
         None
     }

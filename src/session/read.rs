@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall_protocol::RaidId;
 use tracing::warn;
 
+use super::actor::Origin;
 use super::message::SessionMessage;
 use super::{Caller, RaidSnapshot, Registry, load, request_reply};
 use crate::error::Error;
@@ -16,12 +17,11 @@ impl Registry {
     /// seq and who is online. A session starts only if a deadline is due that no live owner has
     /// decided.
     pub async fn read(&self, raid: RaidId, caller: Caller) -> Result<RaidSnapshot, Error> {
+        if let Some(player) = caller.player() {
+            request_reply(|reply| self.check_access(raid, player, |access| reply.send(access)))
+                .await?;
+        }
         if !self.sessions.contains_key(&raid) {
-            if let Some(player) = caller.player()
-                && !self.has_ever_joined(raid, player).await
-            {
-                return Err(raid::Refusal::NotFound.into());
-            }
             let mut folded = self.load_for_read(raid).await?;
             let owner = folded.loaded.head.owner;
             let ws_url = owner.and_then(|owner| self.cluster.membership().ws_url(owner));
@@ -55,17 +55,10 @@ impl Registry {
                 });
             }
         }
-        request_reply(|reply| self.send(raid, SessionMessage::Read { caller, reply })).await
-    }
-
-    /// Returns whether the player is or was a member. If the store cannot say, returns `true`.
-    pub(super) async fn has_ever_joined(&self, raid: RaidId, player: PlayerId) -> bool {
-        let before = RaidId::try_from(raid.get() - 1).ok();
-        match self.store.raids_ever_joined(player, before, 1).await {
-            Ok(raids) => raids.first() == Some(&raid),
-            // The caller's next step reports the store's failure.
-            Err(_) => true,
-        }
+        request_reply(|reply| {
+            self.deliver(raid, Origin::Stored, SessionMessage::Read { caller, reply })
+        })
+        .await
     }
 
     async fn load_for_read(&self, raid: RaidId) -> Result<load::FoldedRaid, Error> {

@@ -1,6 +1,7 @@
 //! The registry: the map from a raid's id to its session. It finds or starts a session, and passes
 //! requests to it.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
+use super::access::AccessQueue;
 use super::actor::{Actor, Origin};
 use super::command_metrics::measure_reply;
 use super::mailbox::Mailbox;
@@ -46,6 +48,7 @@ pub struct RegistryInner {
     pub(super) claims: OwnershipClient,
     pub(super) options: Options,
     pub(super) sessions: DashMap<RaidId, SessionHandle>,
+    pub(super) access: AccessQueue,
     /// Owned raids whose session has ended; the next [`Registry::release_idle`] releases them in
     /// the store.
     pub(super) awaiting_release: Mutex<Vec<(RaidId, Epoch)>>,
@@ -94,10 +97,11 @@ impl RegistryInner {
     }
 }
 
-/// Handle to a session: its mailbox and its audience.
+/// Handle to a session: its mailbox, its audience, and the players whose access was checked.
 pub(super) struct SessionHandle {
     mailbox: mpsc::Sender<SessionMessage>,
     audience: Arc<Audience>,
+    admitted: BTreeSet<PlayerId>,
 }
 
 impl SessionHandle {
@@ -142,6 +146,7 @@ impl Registry {
             load_permits: Semaphore::new(options.concurrent_loads_max()),
             options,
             sessions: DashMap::new(),
+            access: AccessQueue::default(),
             awaiting_release: Mutex::default(),
             raid_ids: create::RaidIdAllocator::default(),
             owned_count: watch::Sender::new(0),
@@ -416,13 +421,29 @@ impl Registry {
         self.awaiting_release.lock().len()
     }
 
+    /// Sends a message, after an access check if a player requests something.
     pub(super) fn send(&self, raid: RaidId, message: SessionMessage) {
-        self.send_with_origin(raid, Origin::Unverified, message);
+        let Some(player) = message.requesting_player() else {
+            return self.deliver(raid, Origin::Stored, message);
+        };
+        let registry = self.clone();
+        self.check_access(raid, player, move |access| match access {
+            Ok(()) => registry.deliver(raid, Origin::Stored, message),
+            Err(error) => message.fail(error),
+        });
     }
 
-    /// Sends a message, starting the session if needed. Holds the map entry's lock, so that a
-    /// session that ends because its mailbox is empty cannot miss the message.
-    pub(super) fn send_with_origin(&self, raid: RaidId, origin: Origin, message: SessionMessage) {
+    /// Returns whether the session here knows the player as a present or former member.
+    pub(super) fn knows_player(&self, raid: RaidId, player: PlayerId) -> bool {
+        self.sessions.get(&raid).is_some_and(|session| {
+            session.admitted.contains(&player) || session.audience.is_member(player)
+        })
+    }
+
+    /// Puts a message into the session's mailbox, starting the session if needed. A player who
+    /// requests something has access. Holds the map entry's lock, so that a session that ends
+    /// because its mailbox is empty cannot miss the message.
+    pub(super) fn deliver(&self, raid: RaidId, origin: Origin, message: SessionMessage) {
         if self.stop.is_cancelled() {
             return message.fail(Error::Unavailable);
         }
@@ -430,6 +451,7 @@ impl Registry {
             .sessions
             .entry(raid)
             .or_insert_with(|| self.start_session(raid, origin));
+        session.admitted.extend(message.requesting_player());
         let message = match session.mailbox.try_send(message) {
             Ok(()) => return,
             Err(mpsc::error::TrySendError::Full(message)) => {
@@ -437,7 +459,7 @@ impl Registry {
             }
             Err(mpsc::error::TrySendError::Closed(message)) => message,
         };
-        *session = self.start_session(raid, Origin::Unverified);
+        *session = self.start_session(raid, Origin::Stored);
         if let Err(error) = session.mailbox.try_send(message) {
             error.into_inner().fail(Error::Unavailable);
         }
@@ -449,7 +471,11 @@ impl Registry {
         let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), receiver, origin);
         self.tasks
             .spawn(actor.run().instrument(info_span!("session", %raid)));
-        SessionHandle { mailbox, audience }
+        SessionHandle {
+            mailbox,
+            audience,
+            admitted: BTreeSet::new(),
+        }
     }
 
     /// Removes a session if its mailbox is empty and the raid has no watchers. Returns whether it

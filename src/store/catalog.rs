@@ -60,4 +60,10 @@ pub trait Catalog: Send + Sync + 'static {
         after: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidId>>;
+
+    /// Returns those of the given pairs whose player is or was a member of the raid, in any order.
+    async fn filter_ever_joined(
+        &self,
+        pairs: &[(RaidId, PlayerId)],
+    ) -> Result<Vec<(RaidId, PlayerId)>>;
 }

@@ -126,7 +126,7 @@ faulty! {
         Load => load(raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
         Events => events(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
         Contributions => contributions(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>>;
-        FindOp => find_op(raid: RaidId, op: OpHash) -> Result<Option<Seq>>;
+        FindOps => find_ops(raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>>;
         SaveSnapshot => save_snapshot(raid: RaidId, owner: InstanceId, epoch: Epoch, seq: Seq, state: &[u8]) -> Result<()>;
     }
     async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
@@ -145,6 +145,7 @@ faulty! {
         RaidByCreateKey => raid_by_create_key(key: OpHash) -> Result<Option<RaidId>>;
         RaidsByMember => raids_by_member(player: PlayerId, status: Option<RaidStatus>, before: Option<RaidId>, limit: u32) -> Result<Vec<RaidRow>>;
         RaidsEverJoined => raids_ever_joined(player: PlayerId, after: Option<RaidId>, limit: u32) -> Result<Vec<RaidId>>;
+        FilterEverJoined => filter_ever_joined(pairs: &[(RaidId, PlayerId)]) -> Result<Vec<(RaidId, PlayerId)>>;
     }
 }
 

@@ -178,8 +178,9 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Contribution>>;
 
-    /// Returns the seq of the event that carries an op key.
-    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>>;
+    /// Returns which of the given op keys events of the raid carry, each with its event's seq, in
+    /// any order.
+    async fn find_ops(&self, raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>>;
 
     /// Saves a snapshot if `owner` still owns the raid under `epoch`; it replaces an older
     /// snapshot, never a newer one.

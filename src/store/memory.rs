@@ -176,8 +176,8 @@ impl Ledger for MemoryStore {
             .collect())
     }
 
-    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        Ok(self.0.lock().find_op(raid, op))
+    async fn find_ops(&self, raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>> {
+        Ok(self.0.lock().find_ops(raid, ops))
     }
 
     async fn save_snapshot(
@@ -224,5 +224,12 @@ impl Catalog for MemoryStore {
         limit: u32,
     ) -> Result<Vec<RaidId>> {
         Ok(self.0.lock().raids_ever_joined(player, after, limit))
+    }
+
+    async fn filter_ever_joined(
+        &self,
+        pairs: &[(RaidId, PlayerId)],
+    ) -> Result<Vec<(RaidId, PlayerId)>> {
+        Ok(self.0.lock().filter_ever_joined(pairs))
     }
 }

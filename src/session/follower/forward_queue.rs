@@ -299,15 +299,9 @@ impl ForwardQueue {
     pub(super) async fn expire_while<T>(&mut self, future: impl Future<Output = T>) -> T {
         tokio::pin!(future);
         loop {
-            let unanswered = self.queued.iter().chain(
-                self.inflight
-                    .iter()
-                    .flat_map(|batch| batch.pending.iter().flatten()),
-            );
-            let next_deadline = unanswered.map(|forward| forward.deadline).min();
             tokio::select! { biased;
                 output = &mut future => return output,
-                () = sleep_until_optional(next_deadline) => self.expire(Instant::now()),
+                () = sleep_until_optional(self.next_expiry()) => self.expire(Instant::now()),
             }
         }
     }
@@ -334,18 +328,22 @@ impl ForwardQueue {
         self.queued.drain(..).map(to_message).collect()
     }
 
-    /// Returns when the next command expires or the batch in flight must be sent again.
-    pub(super) fn next_timer(&self) -> Option<Instant> {
-        let waiting = self.queued.iter().map(|forward| forward.deadline).min();
-        let inflight = self.inflight.as_ref().map(|batch| {
-            batch
-                .pending
-                .iter()
-                .flatten()
-                .map(|forward| forward.deadline)
-                .fold(batch.resend_at, Instant::min)
-        });
-        waiting.into_iter().chain(inflight).min()
+    /// Returns when the next command expires.
+    pub(super) fn next_expiry(&self) -> Option<Instant> {
+        self.unanswered().map(|forward| forward.deadline).min()
+    }
+
+    /// Returns when the batch in flight must be sent again.
+    pub(super) fn resend_at(&self) -> Option<Instant> {
+        self.inflight.as_ref().map(|batch| batch.resend_at)
+    }
+
+    fn unanswered(&self) -> impl Iterator<Item = &QueuedForward> {
+        let inflight = self
+            .inflight
+            .iter()
+            .flat_map(|batch| batch.pending.iter().flatten());
+        self.queued.iter().chain(inflight)
     }
 }
 

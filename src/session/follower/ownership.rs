@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::{Follower, RESOLVE_RETRY_DELAY};
 use crate::cluster::message::ClusterMessage;
+use crate::error::Error;
 use crate::raid::Refusal;
+use crate::session::actor::CarriedState;
+use crate::session::message::SessionMessage;
 use crate::store::{Epoch, InstanceId, RaidHead};
 use crate::telemetry::TakeoverCause;
 
@@ -30,13 +34,11 @@ impl Follower {
         }
     }
 
-    /// Returns why the raid must be claimed now: it has no live owner, and is needed here or
-    /// requested to be claimed.
+    /// Returns why the raid must be claimed now: it has no live owner, and a claim is requested, or
+    /// the raid is needed here and the store is not being asked for the owner.
     pub(super) fn claim_cause(&self) -> Option<TakeoverCause> {
-        (self.is_claimable()
-            && (self.is_needed() || self.is_claim_requested)
-            && self.resolve_at.is_none())
-        .then_some(self.vacancy_cause)
+        let is_due = self.is_claim_requested || (self.is_needed() && !self.is_resolving());
+        (self.is_claimable() && is_due).then_some(self.vacancy_cause)
     }
 
     /// Returns whether the raid has no known owner, and this instance may claim it.
@@ -50,19 +52,35 @@ impl Follower {
         self.resolve_at = None;
     }
 
-    /// Handles a forward or a handover from an instance that expects this one to own the raid.
-    /// Returns whether the raid can be claimed, and then requests the claim. If the sender itself
-    /// was the known owner, the store is asked first.
-    pub(super) async fn accept_claim_request(&mut self, from: InstanceId) -> bool {
+    /// Handles a forward or a handover from an instance that expects this one to own the raid. If
+    /// the sender itself was the known owner, the message waits until the store has been asked.
+    pub(super) fn handle_claim_request(
+        &mut self,
+        from: InstanceId,
+        message: SessionMessage,
+        carried: &mut CarriedState,
+    ) {
         if self.owner == Some(from) {
-            self.resolve_owner().await;
+            self.head_reads.add(message);
+        } else {
+            self.answer_claim_request(message, carried);
         }
-        let is_claimable = self.is_claimable();
-        if is_claimable {
+    }
+
+    /// Requests a claim of the raid and puts the message back for the next owner, if there is no
+    /// owner.
+    fn answer_claim_request(&mut self, message: SessionMessage, carried: &mut CarriedState) {
+        if self.is_claimable() {
             self.vacancy_cause = TakeoverCause::HandedOver;
             self.request_claim();
+            return carried.mailbox.put_back([message].into_iter());
         }
-        is_claimable
+        match message {
+            // Another instance has claimed the raid: it learns from this one which players were
+            // online.
+            SessionMessage::Handover { online, .. } => self.record_last_known_online(online),
+            message => message.fail(Error::NotOwner),
+        }
     }
 
     /// Returns the instance that commands are forwarded to: the owner. Without one, an instance
@@ -179,19 +197,44 @@ impl Follower {
         }
     }
 
-    /// Asks the store for the raid's owner. A failure is retried; if the raid does not exist, all
-    /// forwards fail.
-    pub(super) async fn resolve_owner(&mut self) {
-        let registry = self.sessions.clone();
+    /// Returns whether the store is, or is about to be, asked for the owner; until then nothing is
+    /// forwarded or claimed.
+    pub(super) fn is_resolving(&self) -> bool {
+        self.resolve_at.is_some() || self.head_reads.is_inflight()
+    }
+
+    /// Asks the store for the raid's owner if that is due or messages wait for it.
+    pub(super) fn begin_head_read(&mut self) {
+        if self.head_reads.is_inflight() {
+            return;
+        }
+        let now = Instant::now();
+        if self.resolve_at.take_if(|at| *at <= now).is_none() && !self.head_reads.is_due() {
+            return;
+        }
         let raid = self.raid();
-        let head = self
-            .forwards
-            .expire_while(timeout(RESOLVE_TIMEOUT, registry.store.head(raid)))
-            .await;
+        let store = self.sessions.store.clone();
+        let head = async move { store.head(raid).await };
+        let head = timeout(RESOLVE_TIMEOUT, head).map(|head| head.ok().and_then(Result::ok));
+        self.head_reads.begin(head.boxed());
+    }
+
+    /// Applies the raid's head. `None`, a failure, is retried; if the raid does not exist, all
+    /// forwards fail.
+    pub(super) fn finish_head_read(
+        &mut self,
+        messages: Vec<SessionMessage>,
+        head: Option<Option<RaidHead>>,
+        carried: &mut CarriedState,
+    ) {
         match head {
-            Ok(Ok(Some(head))) => self.observe_head(head),
-            Ok(Ok(None)) => self.forwards.fail_all(&Refusal::NotFound.into()),
-            Ok(Err(_)) | Err(_) => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
+            Some(Some(head)) => self.observe_head(head),
+            Some(None) => self.forwards.fail_all(&Refusal::NotFound.into()),
+            None => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
+        }
+        self.load_for_watchers();
+        for message in messages {
+            self.answer_claim_request(message, carried);
         }
     }
 }

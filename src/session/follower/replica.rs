@@ -3,17 +3,20 @@
 
 use std::time::Duration;
 
-use raidhall_protocol::{Event, RaidId, Seq};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use raidhall_protocol::{Event, Seq};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::Follower;
+use super::requests::ReplicaRequest;
+use super::{Follower, RESOLVE_RETRY_DELAY};
 use crate::cluster::client::{RaidSubscription, RaidUpdate};
 use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Refusal, State};
+use crate::session::actor::CarriedState;
 use crate::session::load::{self, LoadError};
-use crate::store::Store;
 use crate::telemetry::{RepairCause, metrics};
 
 /// Events per page when the replica catches up.
@@ -27,13 +30,13 @@ const CATCH_UP_BACKOFF_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Replica {
     state: State,
     subscription: RaidSubscription,
-    /// When the store is read again, if events may be missing.
+    /// When the store is read again after a failure.
     catch_up_at: Option<Instant>,
     catch_up_backoff: Duration,
 }
 
 impl Replica {
-    const fn new(state: State, subscription: RaidSubscription) -> Self {
+    pub(super) const fn new(state: State, subscription: RaidSubscription) -> Self {
         Self {
             state,
             subscription,
@@ -52,6 +55,11 @@ impl Replica {
 
     pub(super) const fn catch_up_at(&self) -> Option<Instant> {
         self.catch_up_at
+    }
+
+    /// Returns whether the retry of a failed read is due, and then clears it.
+    pub(super) fn take_due_catch_up(&mut self, now: Instant) -> bool {
+        self.catch_up_at.take_if(|at| *at <= now).is_some()
     }
 
     pub(super) async fn next_update(&mut self) -> RaidUpdate {
@@ -78,59 +86,110 @@ impl Replica {
         is_complete
     }
 
-    /// Reads all events after the replica's seq from the store, page by page.
-    async fn catch_up(
-        &mut self,
-        store: &dyn Store,
-        audience: &Audience,
-        raid: RaidId,
-    ) -> Result<(), LoadError> {
-        // Scheduled before the read, so that a failure or a dropped future is retried.
+    fn schedule_retry(&mut self) {
         self.catch_up_at = Some(Instant::now() + self.catch_up_backoff);
         self.catch_up_backoff = (self.catch_up_backoff * 2).min(CATCH_UP_BACKOFF_MAX);
-        loop {
-            let page = timeout(PAGE_TIMEOUT, store.events(raid, self.seq(), PAGE_EVENTS)).await;
-            let events = page.map_err(|_| LoadError::Timeout)??;
-            let is_last_page = events.len() < PAGE_EVENTS as usize;
-            self.apply_events(audience, events);
-            if is_last_page {
-                self.catch_up_at = None;
-                self.catch_up_backoff = CATCH_UP_BACKOFF_MIN;
-                return Ok(());
-            }
-        }
     }
 }
 
+/// The result of a read of the store for the replica.
+pub(super) enum ReplicaRead {
+    /// The raid as loaded after the subscription to its messages, so that no event falls between.
+    Loaded(
+        RaidSubscription,
+        Box<Result<Option<load::FoldedRaid>, LoadError>>,
+    ),
+    /// The events after the replica's seq, at most one page.
+    Page(Result<Vec<Event>, LoadError>),
+}
+
 impl Follower {
-    /// Subscribes to the raid's messages, and returns a replica that starts from `state`.
-    pub(super) async fn subscribe_from(&self, state: State) -> Replica {
-        let subscription = self.sessions.cluster.follow(self.raid(), true);
-        subscription.subscribe().await;
-        Replica::new(state, subscription)
+    /// Requests that the replica is loaded, or catches up with the store. The read that does it begins
+    /// after this call.
+    pub(super) fn request_read(&mut self, cause: RepairCause) {
+        self.read_cause.get_or_insert(cause);
     }
 
-    /// Subscribes to the raid and loads a replica, unless there is one. The subscription comes
-    /// first, so that no event falls between it and the load.
-    pub(super) async fn ensure_replica(&mut self) -> Result<(), Error> {
-        if self.replica.is_some() {
-            return Ok(());
+    /// Begins a read of the store if one is requested or requests wait for one.
+    pub(super) fn begin_replica_read(&mut self) {
+        if self.replica_reads.is_inflight()
+            || (self.read_cause.is_none() && !self.replica_reads.is_due())
+        {
+            return;
         }
-        let registry = self.sessions.clone();
+        let first = self.replica_reads.requests().next();
+        let cause = self.read_cause.take().unwrap_or(match first {
+            Some(request) if request.is_watch() => RepairCause::Watch,
+            _ => RepairCause::Read,
+        });
+        self.read_in_progress_cause = cause;
+        let read = self.next_page_or_load();
+        self.replica_reads.begin(read);
+    }
+
+    fn next_page_or_load(&self) -> BoxFuture<'static, ReplicaRead> {
         let raid = self.raid();
-        let subscription = registry.cluster.follow(raid, true);
-        let loading = async {
-            subscription.subscribe().await;
-            registry.load(raid, 0).await
+        let registry = self.sessions.clone();
+        match self.replica.as_ref().map(Replica::seq) {
+            Some(after) => async move {
+                let page = timeout(
+                    PAGE_TIMEOUT,
+                    registry.store.events(raid, after, PAGE_EVENTS),
+                );
+                let page = page.await.map_err(|_| LoadError::Timeout);
+                ReplicaRead::Page(page.and_then(|events| Ok(events?)))
+            }
+            .boxed(),
+            None => async move {
+                let subscription = registry.cluster.follow(raid, true);
+                subscription.subscribe().await;
+                let loaded = registry.load(raid, 0).await;
+                ReplicaRead::Loaded(subscription, Box::new(loaded))
+            }
+            .boxed(),
+        }
+    }
+
+    /// Applies what was read from the store, and serves the requests that waited for it.
+    pub(super) fn finish_replica_read(
+        &mut self,
+        requests: Vec<ReplicaRequest>,
+        read: ReplicaRead,
+        carried: &mut CarriedState,
+    ) {
+        let result = match read {
+            ReplicaRead::Loaded(subscription, loaded) => {
+                self.finish_load(subscription, *loaded, carried)
+            }
+            ReplicaRead::Page(page) => match self.finish_page(page) {
+                Ok(is_last_page) if !is_last_page => {
+                    let next = self.next_page_or_load();
+                    return self.replica_reads.resume(requests, next);
+                }
+                result => result.map(drop),
+            },
         };
-        let folded = match self.forwards.expire_while(loading).await {
+        for request in requests {
+            match &result {
+                Ok(()) => self.serve(request, true, carried),
+                Err(error) => request.fail(error.clone()),
+            }
+        }
+    }
+
+    fn finish_load(
+        &mut self,
+        subscription: RaidSubscription,
+        loaded: Result<Option<load::FoldedRaid>, LoadError>,
+        carried: &mut CarriedState,
+    ) -> Result<(), Error> {
+        let folded = match loaded {
             Ok(folded) => folded.ok_or(Refusal::NotFound)?,
             Err(error) => {
-                warn!(%raid, ?error, "loading a replica failed");
-                if matches!(error, LoadError::NewerVersion { .. }) {
-                    self.sessions.mark_follow_only(raid);
+                if self.audience.is_watched() {
+                    self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY);
                 }
-                return Err(Error::Unavailable);
+                return Err(self.record_read_failure(&error));
             }
         };
         let load::FoldedRaid { state, loaded } = folded;
@@ -143,37 +202,49 @@ impl Follower {
         self.audience
             .sync_from_store(state.seq(), members, &loaded.tail);
         self.replica = Some(Replica::new(state, subscription));
+        // The replica has a subscription of its own.
+        carried.subscription = None;
         self.audience
-            .set_signal_relay(Some((registry.cluster.clone(), self.epoch)));
+            .set_signal_relay(Some((self.sessions.cluster.clone(), self.epoch)));
         self.observe_head(loaded.head);
+        if self.audience.is_watched() {
+            self.await_owner_presence();
+        }
         Ok(())
     }
 
-    /// Catches up with the store. A failure is retried later.
-    pub(super) async fn catch_up(&mut self, cause: RepairCause) {
-        // `try_catch_up` is for callers that depend on the outcome.
-        let _ = self.try_catch_up(cause).await;
+    /// Applies a page of events. Returns whether it was the last one; a failure is retried later.
+    fn finish_page(&mut self, page: Result<Vec<Event>, LoadError>) -> Result<bool, Error> {
+        let Some(replica) = &mut self.replica else {
+            return Ok(true);
+        };
+        match page {
+            Ok(events) => {
+                let is_last_page = events.len() < PAGE_EVENTS as usize;
+                let before = replica.seq();
+                replica.apply_events(&self.audience, events);
+                if replica.seq() > before {
+                    metrics()
+                        .gaps_repaired
+                        .increment(self.read_in_progress_cause);
+                }
+                replica.catch_up_at = None;
+                replica.catch_up_backoff = CATCH_UP_BACKOFF_MIN;
+                Ok(is_last_page)
+            }
+            Err(error) => {
+                replica.schedule_retry();
+                Err(self.record_read_failure(&error))
+            }
+        }
     }
 
-    /// Catches up with the store, and fails with `unavailable` if it cannot: for callers that must
-    /// not answer from an outdated state.
-    pub(super) async fn try_catch_up(&mut self, cause: RepairCause) -> Result<(), Error> {
+    fn record_read_failure(&self, error: &LoadError) -> Error {
         let raid = self.raid();
-        let Some(replica) = &mut self.replica else {
-            return Ok(());
-        };
-        let before = replica.seq();
-        let catch_up = replica.catch_up(&*self.sessions.store, &self.audience, raid);
-        let result = self.forwards.expire_while(catch_up).await;
-        if replica.seq() > before {
-            metrics().gaps_repaired.increment(cause);
+        warn!(%raid, ?error, "reading the raid for its replica failed");
+        if matches!(error, LoadError::NewerVersion { .. }) {
+            self.sessions.mark_follow_only(raid);
         }
-        result.map_err(|error| {
-            warn!(%raid, ?error, "reading missed events failed; retrying");
-            if matches!(error, LoadError::NewerVersion { .. }) {
-                self.sessions.mark_follow_only(raid);
-            }
-            Error::Unavailable
-        })
+        Error::Unavailable
     }
 }

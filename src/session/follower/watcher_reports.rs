@@ -1,18 +1,13 @@
 //! A follower's watcher reports to the raid's owner.
 
-use std::time::Duration;
-
 use raidhall_protocol::PlayerId;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::Follower;
 use crate::cluster::message::{ClusterMessage, WatcherReport};
 use crate::session::actor::CarriedState;
 use crate::session::presence::Presence;
 use crate::session::remote_watchers::REPORT_INTERVAL;
-
-/// How long the first watcher waits for the owner's presence message.
-const PRESENCE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Follower {
     /// Reports to the owner which players watch here now.
@@ -26,38 +21,12 @@ impl Follower {
         self.send_watcher_report(self.audience.is_watched(), known);
     }
 
-    /// Reports the first watcher before it is answered, and waits a moment for the owner's presence
-    /// message, which the owner sends whenever an instance begins to have watchers. Presence from
-    /// before may be outdated, because an instance without watchers receives none. Returns early if
-    /// the raid turns out to have no owner.
-    pub(super) async fn await_owner_presence(&mut self, carried: &mut CarriedState) {
-        self.is_watcher_expected = true;
-        self.report_watchers();
-        let before = self.presence_version;
-        let deadline = Instant::now() + PRESENCE_TIMEOUT;
-        while self.sessions.cluster.is_bus_healthy()
-            && self.presence_version <= before
-            && !self.is_claimable()
-        {
-            let Some(replica) = &mut self.replica else {
-                break;
-            };
-            match self
-                .forwards
-                .expire_while(timeout_at(deadline, replica.next_update()))
-                .await
-            {
-                Ok(update) => self.handle_update(update, carried).await,
-                Err(_) => break,
-            }
-        }
-        self.is_watcher_expected = false;
-    }
-
     /// Forgets presence if the raid is not watched here: without watchers no presence arrives, and
     /// outdated presence must not be passed on. During a handover it is kept for the successor.
     pub(super) fn clear_unwatched_presence(&mut self, carried: &mut CarriedState) {
-        if !self.audience.is_watched() && !self.is_watcher_expected && self.handover_guard.is_none()
+        if !self.audience.is_watched()
+            && self.presence_wait.is_none()
+            && self.handover_guard.is_none()
         {
             self.last_known_online = Vec::new();
             carried.presence = Presence::default();
@@ -75,7 +44,7 @@ impl Follower {
         self.next_report_at = Instant::now() + REPORT_INTERVAL;
         let registry = &self.sessions;
         let Some(owner) = self.owner else { return };
-        let watched = watched || self.is_watcher_expected;
+        let watched = watched || self.presence_wait.is_some();
         let players = self.audience.watching_players().into_iter().collect();
         let draining = registry.handing_over.is_cancelled();
         let report = WatcherReport {

@@ -105,6 +105,7 @@ impl Owner {
         self.audience.is_watched()
             || !self.inflight_commits.is_empty()
             || !self.pending_replies.is_empty()
+            || self.waiting_requests() > 0
             || !carried.presence.is_settled()
             || carried.subscription.is_some()
     }

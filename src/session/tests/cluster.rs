@@ -12,7 +12,7 @@ use super::test_instance::{
 };
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker};
 use crate::error::Error;
-use crate::raid::Ack;
+use crate::raid::{Ack, Refusal};
 use crate::session::{Caller, Options};
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
@@ -22,6 +22,7 @@ mod drain;
 mod erasure;
 mod follower;
 mod presence;
+mod store_waits;
 mod takeover;
 
 struct TestCluster {

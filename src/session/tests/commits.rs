@@ -158,7 +158,7 @@ async fn an_op_evicted_from_memory_is_found_in_the_ledger() {
         duplicate_ack_at(4)
     );
     assert_eq!(
-        instance.store.faults().call_count(Call::FindOp),
+        instance.store.faults().call_count(Call::FindOps),
         2,
         "once the cache is full, a new op is looked up too"
     );

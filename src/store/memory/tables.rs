@@ -344,13 +344,14 @@ impl Tables {
         events.iter().skip_while(move |event| event.seq <= after)
     }
 
-    pub(super) fn find_op(&self, raid: RaidId, op: OpHash) -> Option<Seq> {
+    pub(super) fn find_ops(&self, raid: RaidId, ops: &[OpHash]) -> Vec<(OpHash, Seq)> {
         self.raids
-            .get(&raid)?
-            .ops
-            .iter()
-            .find(|(_, known)| **known == op)
-            .map(|(seq, _)| *seq)
+            .get(&raid)
+            .into_iter()
+            .flat_map(|raid| &raid.ops)
+            .filter(|(_, op)| ops.contains(op))
+            .map(|(seq, op)| (*op, *seq))
+            .collect()
     }
 
     pub(super) fn save_snapshot(
@@ -489,6 +490,15 @@ impl Tables {
             .filter(|(of, _)| *of == player)
             .map(|(_, raid)| *raid);
         visits.filter(later).take(limit as usize).collect()
+    }
+
+    pub(super) fn filter_ever_joined(
+        &self,
+        pairs: &[(RaidId, PlayerId)],
+    ) -> Vec<(RaidId, PlayerId)> {
+        let joined =
+            |(raid, player): &&(RaidId, PlayerId)| self.ever_joined.contains(&(*player, *raid));
+        pairs.iter().filter(joined).copied().collect()
     }
 
     pub(super) fn create_token_family(

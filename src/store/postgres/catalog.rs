@@ -9,7 +9,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::columns::{clamped, header, number, raid, seq};
+use super::columns::{clamped, header, number, player, raid, seq};
 use crate::store::{Catalog, OpHash, RaidRow, Result};
 
 /// Advisory lock that is held while ids are reserved, so that each range is contiguous.
@@ -35,6 +35,11 @@ const BY_MEMBER: &str = "
 /// Includes raids that the player has left.
 const EVER_JOINED: &str = "
     SELECT raid_id FROM raid_members WHERE player = $1 AND raid_id > $2 ORDER BY raid_id LIMIT $3";
+
+const FILTER_EVER_JOINED: &str = "
+    SELECT m.raid_id, m.player
+    FROM unnest($1::bigint[], $2::bigint[]) AS given (raid, player)
+    JOIN raid_members AS m ON m.player = given.player AND m.raid_id = given.raid";
 
 #[async_trait]
 impl Catalog for PostgresStore {
@@ -101,6 +106,22 @@ impl Catalog for PostgresStore {
         self.general_pool
             .fetch_all("list raids ever joined", statement, |row| {
                 raid(row, "raid_id")
+            })
+            .await
+    }
+
+    async fn filter_ever_joined(
+        &self,
+        pairs: &[(RaidId, PlayerId)],
+    ) -> Result<Vec<(RaidId, PlayerId)>> {
+        let (raids, players): (Vec<i64>, Vec<i64>) = pairs
+            .iter()
+            .map(|(raid, player)| (i64::from(*raid), i64::from(*player)))
+            .unzip();
+        let statement = sqlx::query(FILTER_EVER_JOINED).bind(raids).bind(players);
+        self.general_pool
+            .fetch_all("check who ever joined", statement, |row| {
+                Ok((raid(row, "raid_id")?, player(row, "player")?))
             })
             .await
     }

@@ -51,9 +51,9 @@ const CONTRIBUTIONS: &str = "
     ORDER BY seq
     LIMIT $3";
 
-const FIND_OP: &str = "
-    SELECT seq FROM raid_events
-    WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND op_key = $2";
+const FIND_OPS: &str = "
+    SELECT op_key, seq FROM raid_events
+    WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND op_key = ANY($2)";
 
 /// A snapshot of committed events stays true when the raid's owner changes, so the fence needs no
 /// lock.
@@ -102,10 +102,13 @@ impl Ledger for PostgresStore {
             .await
     }
 
-    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        let statement = sqlx::query(FIND_OP).bind(i64::from(raid)).bind(op.0);
+    async fn find_ops(&self, raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>> {
+        let keys = ops.iter().map(|op| op.0.to_vec()).collect::<Vec<_>>();
+        let statement = sqlx::query(FIND_OPS).bind(i64::from(raid)).bind(keys);
         self.general_pool
-            .fetch_optional("find an op", statement, |row| seq(row, "seq"))
+            .fetch_all("find ops", statement, |row| {
+                Ok((OpHash(row.try_get("op_key")?), seq(row, "seq")?))
+            })
             .await
     }
 

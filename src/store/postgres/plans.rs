@@ -150,12 +150,12 @@ async fn reads_of_the_ledger_open_one_partition() {
         .await;
     session.execute(fill_tables(0, 1_000)).await.expect("fill");
     let raid = "77";
-    let key = "sha256('1')";
+    let keys = "ARRAY[sha256('1'), sha256('2')]";
     let statements = statements();
     for (name, arguments) in [
         ("EVENTS", vec![raid, "0", "10"]),
         ("CONTRIBUTIONS", vec![raid, "0", "10"]),
-        ("FIND_OP", vec![raid, key]),
+        ("FIND_OPS", vec![raid, keys]),
         ("LOAD", vec![raid, "65536"]),
     ] {
         let plan = explain(

@@ -10,8 +10,10 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::SqliteStore;
+use super::commit::json_array;
 use super::fault::{failed, refused, unsigned};
 use super::ownership::raid_id;
+use super::players::player_id;
 use super::statements::statements;
 use crate::store::{Catalog, OpHash, RaidHeader, RaidRow, Result, StoreError};
 
@@ -24,6 +26,9 @@ statements! {
         "WHERE raid_members.player = ?1 AND raid_members.raid_id < ?2 AND (?3 IS NULL OR raids.status = ?3) ",
         "ORDER BY raid_members.raid_id DESC LIMIT ?4";
     EVER_JOINED = "SELECT raid_id FROM raid_visits WHERE player = ?1 AND raid_id > ?2 ORDER BY raid_id LIMIT ?3";
+    FILTER_EVER_JOINED =
+        "SELECT raid_id, player FROM json_each(?1) AS given ",
+        "JOIN raid_visits ON player = given.value ->> 1 AND raid_id = given.value ->> 0";
 }
 
 #[async_trait]
@@ -93,6 +98,27 @@ impl Catalog for SqliteStore {
         raids
             .into_iter()
             .map(|raid| raid_id(OPERATION, raid))
+            .collect()
+    }
+
+    async fn filter_ever_joined(
+        &self,
+        pairs: &[(RaidId, PlayerId)],
+    ) -> Result<Vec<(RaidId, PlayerId)>> {
+        const OPERATION: &str = "check who ever joined";
+        let given = json_array(
+            pairs
+                .iter()
+                .map(|(raid, player)| format!("[{raid},{player}]")),
+        );
+        let joined = sqlx::query_as(FILTER_EVER_JOINED).bind(given);
+        let joined: Vec<(i64, i64)> = joined
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed(OPERATION))?;
+        joined
+            .into_iter()
+            .map(|(raid, player)| Ok((raid_id(OPERATION, raid)?, player_id(player)?)))
             .collect()
     }
 }

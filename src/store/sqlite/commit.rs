@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use raidhall_protocol::Seq;
 use rows::AppendRows;
-pub(super) use rows::{json_array, rewritten_row};
+pub(super) use rows::{hex, json_array, rewritten_row};
 use sqlx::{SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
 

@@ -6,7 +6,7 @@ use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::SqliteConnection;
 
-use super::commit::raid_head;
+use super::commit::{hex, json_array, raid_head};
 use super::event_row::EventRow;
 use super::fault::{failed, refused, unsigned};
 use super::statements::statements;
@@ -32,9 +32,9 @@ statements! {
         "SELECT seq, at, player, xp, kind, task, note FROM raid_contributions ",
         "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq > ?2 ",
         "ORDER BY seq LIMIT ?3";
-    FIND_OP =
-        "SELECT seq FROM raid_events ",
-        "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND op_key = ?2";
+    FIND_OPS =
+        "SELECT op_key, seq FROM raid_events WHERE born = (SELECT born FROM raids WHERE id = ?1) ",
+        "AND raid_id = ?1 AND op_key IN (SELECT unhex(value) FROM json_each(?2))";
     SAVE_SNAPSHOT =
         "INSERT INTO raid_snapshots (raid_id, seq, state) ",
         "SELECT id, ?4, ?5 FROM raids WHERE id = ?1 AND owner = ?2 AND epoch = ?3 ",
@@ -79,13 +79,6 @@ impl Ledger for SqliteStore {
         let ops: Vec<(Vec<u8>, i64)> = ops.fetch_all(&mut *transaction).await.map_err(&failed)?;
         transaction.rollback().await.map_err(failed)?; // it was read-only
 
-        let op = |(key, seq): (Vec<u8>, i64)| {
-            let key = key.try_into().map_err(|_| StoreError::Refused {
-                operation: OPERATION,
-                source: anyhow!("raid {raid}, event {seq}: an op key is not of 16 bytes"),
-            })?;
-            Ok((OpHash(key), Seq(unsigned(OPERATION, seq)?)))
-        };
         Ok(Some(LoadedRaid {
             created_month: Month(born),
             head,
@@ -96,7 +89,10 @@ impl Ledger for SqliteStore {
                 .into_iter()
                 .map(EventRow::decode)
                 .collect::<Result<_>>()?,
-            ops: ops.into_iter().map(op).collect::<Result<_>>()?,
+            ops: ops
+                .into_iter()
+                .map(|row| op(OPERATION, row))
+                .collect::<Result<_>>()?,
         }))
     }
 
@@ -145,16 +141,15 @@ impl Ledger for SqliteStore {
         rows.into_iter().map(contribution).collect()
     }
 
-    async fn find_op(&self, raid: RaidId, op: OpHash) -> Result<Option<Seq>> {
-        const OPERATION: &str = "find op";
-        let find = sqlx::query_scalar(FIND_OP)
-            .bind(i64::from(raid))
-            .bind(op.0.to_vec());
-        let seq: Option<i64> = find
-            .fetch_optional(&self.readers)
+    async fn find_ops(&self, raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>> {
+        const OPERATION: &str = "find ops";
+        let keys = json_array(ops.iter().map(|op| format!("\"{}\"", hex(op.0))));
+        let find = sqlx::query_as(FIND_OPS).bind(i64::from(raid)).bind(keys);
+        let found: Vec<(Vec<u8>, i64)> = find
+            .fetch_all(&self.readers)
             .await
             .map_err(failed(OPERATION))?;
-        seq.map(|seq| unsigned(OPERATION, seq).map(Seq)).transpose()
+        found.into_iter().map(|row| op(OPERATION, row)).collect()
     }
 
     async fn save_snapshot(
@@ -171,6 +166,14 @@ impl Ledger for SqliteStore {
         });
         save.await
     }
+}
+
+fn op(operation: &'static str, (key, seq): (Vec<u8>, i64)) -> Result<(OpHash, Seq)> {
+    let key = key.try_into().map_err(|_| StoreError::Refused {
+        operation,
+        source: anyhow!("event {seq}: an op key is not of 16 bytes"),
+    })?;
+    Ok((OpHash(key), Seq(unsigned(operation, seq)?)))
 }
 
 async fn save_snapshot(

@@ -1,5 +1,7 @@
 //! Checks of accounts and refresh tokens.
 
+use std::collections::BTreeSet;
+
 use raidhall::store::{FamilyId, LinkOutcome, RotationOutcome, RotationRequest, TokenHash};
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
@@ -295,4 +297,12 @@ pub async fn raids_ever_joined_include_current_and_left_ones_in_pages(store: &dy
         [raid(3), raid(4)],
         "left within one commit"
     );
+    let pairs = [(2, ada), (3, ada), (4, bob), (9, bob), (1, bob), (2, ada)]
+        .map(|(id, player)| (raid(id), player));
+    let joined = store.filter_ever_joined(&pairs).await.expect("pairs");
+    assert_eq!(
+        BTreeSet::from_iter(joined),
+        BTreeSet::from([(raid(2), ada), (raid(4), bob)])
+    );
+    assert_eq!(store.filter_ever_joined(&[]).await.expect("none"), []);
 }

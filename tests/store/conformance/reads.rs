@@ -85,8 +85,11 @@ pub async fn a_load_of_a_missing_raid_is_none(store: &dyn Store) {
         []
     );
     assert_eq!(
-        store.find_op(raid(1), op("any")).await.expect("find op"),
-        None
+        store
+            .find_ops(raid(1), &[op("any")])
+            .await
+            .expect("find ops"),
+        []
     );
 }
 
@@ -151,18 +154,12 @@ pub async fn an_op_never_expires(store: &dyn Store) {
         .await
         .expect("save");
     for id in [1, 2] {
-        assert_eq!(
-            store.find_op(raid(id), op("op-1")).await.expect("find op"),
-            Some(Seq(3))
-        );
-        assert_eq!(
-            store.find_op(raid(id), op("op-9")).await.expect("find op"),
-            Some(Seq(11))
-        );
-        assert_eq!(
-            store.find_op(raid(id), op("op-2")).await.expect("find op"),
-            None
-        );
+        let mut found = store
+            .find_ops(raid(id), &["op-9", "op-2", "op-1"].map(op))
+            .await
+            .expect("find ops");
+        found.sort_unstable_by_key(|(_, seq)| *seq);
+        assert_eq!(found, [(op("op-1"), Seq(3)), (op("op-9"), Seq(11))]);
     }
 }
 

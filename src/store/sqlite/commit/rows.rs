@@ -141,6 +141,6 @@ fn json_row(columns: &impl Serialize) -> Result<String> {
     serde_json::to_string(columns).map_err(|error| refused("encode row", error))
 }
 
-fn hex(bytes: [u8; 16]) -> String {
+pub(in super::super) fn hex(bytes: [u8; 16]) -> String {
     format!("{:032x}", u128::from_be_bytes(bytes))
 }

@@ -1,0 +1,136 @@
+//! An owner's reads of the store, for requests that its memory cannot answer. They run beside the
+//! loop, and each serves all requests that wait for it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use raidhall_protocol::Seq;
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::super::actor::CarriedState;
+use super::super::message::{ExecuteRequest, SessionMessage};
+use super::super::pending_replies::PendingReply;
+use super::Owner;
+use crate::error::Error;
+use crate::store::OpHash;
+use crate::telemetry::ReloadCause;
+
+/// The ops that the ledger holds, of those it was searched for, each with its event's seq.
+pub(super) type OpsFound = Result<BTreeMap<OpHash, Seq>, Error>;
+
+/// How long the store may take for a read that requests wait for.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Owner {
+    /// Returns whether a command must wait until the ledger has been searched: for its own op, or
+    /// because an earlier command of its sender waits.
+    pub(super) fn must_search_ledger(&self, request: &ExecuteRequest) -> bool {
+        let sender = request.command.sender();
+        self.is_unknown(request)
+            || (self.op_searches.requests()).any(|earlier| earlier.command.sender() == sender)
+    }
+
+    fn is_unknown(&self, request: &ExecuteRequest) -> bool {
+        self.ops.is_partial() && request.op.is_some_and(|op| self.ops.get(op).is_none())
+    }
+
+    /// Returns the number of requests that wait for the store.
+    pub(super) fn waiting_requests(&self) -> usize {
+        self.op_searches.requests().count() + self.head_checks.requests().count()
+    }
+
+    /// Begins the reads that requests wait for.
+    pub(super) fn begin_reads(&mut self) {
+        let raid = self.audience.raid();
+        if self.op_searches.is_due() {
+            let unknown = (self.op_searches.requests()).filter(|request| self.is_unknown(request));
+            let ops: Vec<_> = unknown.filter_map(|request| request.op).collect();
+            let store = self.sessions.store.clone();
+            let search = async move { store.find_ops(raid, &ops).await };
+            self.op_searches.begin(
+                timeout(READ_TIMEOUT, search)
+                    .map(|found| match found {
+                        Ok(Ok(found)) => Ok(found.into_iter().collect()),
+                        failure => {
+                            warn!(?failure, "searching the ledger for ops failed");
+                            Err(Error::Unavailable)
+                        }
+                    })
+                    .boxed(),
+            );
+        }
+        if self.head_checks.is_due() {
+            let epoch = self.epoch;
+            let store = self.sessions.store.clone();
+            let head = async move { store.head(raid).await };
+            self.head_checks.begin(
+                timeout(READ_TIMEOUT, head)
+                    .map(move |head| match head {
+                        Ok(Ok(head)) => Ok(head.is_some_and(|head| head.epoch != epoch)),
+                        failure => {
+                            warn!(?failure, "asking the store for the raid's owner failed");
+                            Err(Error::Unavailable)
+                        }
+                    })
+                    .boxed(),
+            );
+        }
+    }
+
+    /// Executes the commands that waited for a search of the ledger, in their order.
+    pub(super) fn finish_op_search(
+        &mut self,
+        commands: Vec<ExecuteRequest>,
+        found: OpsFound,
+        carried: &mut CarriedState,
+    ) -> Result<(), ReloadCause> {
+        let mut commands = commands.into_iter();
+        while let Some(request) = commands.next() {
+            // Then the state may be outdated: the commands wait until the lease is confirmed.
+            if !self.sessions.lease.is_valid_in_term(self.lease_term) {
+                let rest = std::iter::once(request).chain(commands);
+                let rest = rest.map(SessionMessage::Execute).collect::<Vec<_>>();
+                carried.mailbox.put_back(rest.into_iter());
+                return Ok(());
+            }
+            match &found {
+                Ok(found) => {
+                    self.advance(carried);
+                    let known = request.op.and_then(|op| found.get(&op).copied());
+                    self.execute(request, known, &carried.presence)?;
+                }
+                Err(error) => self.pending_replies.push(
+                    self.state.seq(),
+                    PendingReply::Ack(request.reply, Err(error.clone())),
+                ),
+            }
+        }
+        self.release_replies(&mut carried.presence);
+        Ok(())
+    }
+
+    /// Answers the requests that waited for the raid's head; fails if the store has a later owner.
+    pub(super) fn finish_head_check(
+        &mut self,
+        requests: Vec<SessionMessage>,
+        superseded: Result<bool, Error>,
+        carried: &mut CarriedState,
+    ) -> Result<(), ReloadCause> {
+        if superseded == Ok(true) {
+            carried.mailbox.put_back(requests.into_iter());
+            return Err(ReloadCause::Superseded);
+        }
+        for request in requests {
+            match (request, &superseded) {
+                (request, Err(error)) => request.fail(error.clone()),
+                (SessionMessage::Watch(watch), Ok(_)) => self.start_watch(watch, true),
+                (SessionMessage::Resync(watch), Ok(_)) => self.start_watch(watch, false),
+                (_, Ok(_)) => {}
+            }
+        }
+        self.release_replies(&mut carried.presence);
+        Ok(())
+    }
+}
