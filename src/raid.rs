@@ -102,4 +102,6 @@ pub struct Context<'a> {
     pub now: UnixMillis,
     /// The members who are online.
     pub online: &'a BTreeSet<PlayerId>,
+    /// A random invite code, for a command that needs one.
+    pub new_invite_code: &'a str,
 }

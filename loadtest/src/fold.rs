@@ -46,7 +46,7 @@ pub enum Contradiction {
     /// The event has no `by`, though its type needs a player there.
     #[error("an event of this type needs a player in `by`")]
     MissingPlayer,
-    /// The raid has ended, and the event is neither chat nor an erasure.
+    /// The raid has ended, and the event is neither about chat nor an erasure.
     #[error("the raid has ended")]
     Ended,
 }
@@ -101,7 +101,9 @@ impl Fold {
             Some(state) => {
                 let may_follow = matches!(
                     event.data,
-                    EventData::Said { .. } | EventData::PlayerErased { .. }
+                    EventData::Said { .. }
+                        | EventData::MemberMuted { .. }
+                        | EventData::PlayerErased { .. }
                 );
                 if state.status.ended() && !may_follow {
                     return Err(Contradiction::Ended);

@@ -10,8 +10,8 @@ use ts_rs::TS;
 use crate::fields::Fields;
 use crate::ids::{PlayerId, TaskId};
 use crate::limits::{
-    CHAT_CHARS_MAX, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX, TASK_MINUTES,
-    TASK_TITLE_CHARS_MAX, TASK_XP,
+    CHAT_CHARS_MAX, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, MUTE_UNTIL, NOTE_CHARS_MAX,
+    TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP,
 };
 use crate::text::{NAME, TEXT, TEXT_OR_NONE};
 
@@ -27,8 +27,18 @@ pub enum Command {
     Start,
     /// Leaves the raid; the player can join again.
     Leave,
-    /// Removes a member, who cannot join again.
+    /// Removes a member, who cannot join again, and the uncompleted tasks that they added.
     Kick { player: PlayerId },
+    /// Forbids a member to send chat messages and signals until a time; null or a past time lifts
+    /// that.
+    Mute {
+        player: PlayerId,
+        #[ts(optional = nullable)]
+        #[schemars(range(min = *MUTE_UNTIL.start(), max = *MUTE_UNTIL.end()))]
+        until: Option<i64>,
+    },
+    /// Replaces the invite code; the old one is of no use any more.
+    RotateInvite,
     /// Makes another member the leader.
     Promote { player: PlayerId },
     /// Ends the raid as failed, with the reason `cancelled`.
@@ -42,6 +52,18 @@ pub enum Command {
         #[schemars(range(min = *TASK_MINUTES.start(), max = *TASK_MINUTES.end()))]
         minutes: i64,
     },
+    /// Changes an open task; what is absent stays as it is.
+    EditTask {
+        task: TaskId,
+        #[ts(optional = nullable)]
+        #[schemars(length(min = 1, max = TASK_TITLE_CHARS_MAX), regex(pattern = NAME))]
+        title: Option<String>,
+        #[ts(optional = nullable)]
+        #[schemars(range(min = *TASK_MINUTES.start(), max = *TASK_MINUTES.end()))]
+        minutes: Option<i64>,
+    },
+    /// Removes a task that is not completed.
+    RemoveTask { task: TaskId },
     /// Claims an open task for the sender.
     ClaimTask { task: TaskId },
     /// Gives up a claim, so that the task is open again.
@@ -75,9 +97,13 @@ impl Command {
             Self::Start => "start",
             Self::Leave => "leave",
             Self::Kick { .. } => "kick",
+            Self::Mute { .. } => "mute",
+            Self::RotateInvite => "rotate_invite",
             Self::Promote { .. } => "promote",
             Self::Cancel => "cancel",
             Self::AddTask { .. } => "add_task",
+            Self::EditTask { .. } => "edit_task",
+            Self::RemoveTask { .. } => "remove_task",
             Self::ClaimTask { .. } => "claim_task",
             Self::ReleaseTask { .. } => "release_task",
             Self::CompleteTask { .. } => "complete_task",
@@ -96,6 +122,15 @@ impl Command {
             "kick" => Self::Kick {
                 player: fields.id("player")?,
             },
+            "mute" => {
+                let player = fields.id("player");
+                let until = fields.optional_integer("until");
+                Self::Mute {
+                    player: player?,
+                    until: until?,
+                }
+            }
+            "rotate_invite" => Self::RotateInvite,
             "promote" => Self::Promote {
                 player: fields.id("player")?,
             },
@@ -110,6 +145,19 @@ impl Command {
                     minutes: minutes?,
                 }
             }
+            "edit_task" => {
+                let task = fields.id("task");
+                let title = fields.optional_text("title");
+                let minutes = fields.optional_integer("minutes");
+                Self::EditTask {
+                    task: task?,
+                    title: title?,
+                    minutes: minutes?,
+                }
+            }
+            "remove_task" => Self::RemoveTask {
+                task: fields.id("task")?,
+            },
             "claim_task" => Self::ClaimTask {
                 task: fields.id("task")?,
             },

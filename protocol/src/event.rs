@@ -12,7 +12,7 @@ use crate::state::{Rank, Role};
 
 /// Newest version of event data that this build knows. The ledger stores [`EventData::version`]
 /// with each event.
-pub const EVENT_VERSION: u16 = 2;
+pub const EVENT_VERSION: u16 = 3;
 
 /// A numbered event of one raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -65,7 +65,7 @@ pub enum EventData {
         reason: LeaveReason,
         released: Vec<TaskId>,
     },
-    /// Leadership moved to another member.
+    /// Leadership moved to another member, who is not muted any more.
     LeaderChanged {
         player: PlayerId,
         previous: PlayerId,
@@ -81,6 +81,16 @@ pub enum EventData {
         xp: u64,
         minutes: u32,
     },
+    /// An open task was changed; null for what stays as it was. `author` is the player who added
+    /// it.
+    TaskEdited {
+        task: TaskId,
+        author: PlayerId,
+        title: Option<String>,
+        minutes: Option<u32>,
+    },
+    /// An open task was removed.
+    TaskRemoved { task: TaskId },
     /// A task was claimed; `energy` is the claimer's energy afterwards.
     TaskClaimed {
         task: TaskId,
@@ -119,12 +129,19 @@ pub enum EventData {
     },
     /// A member sent a chat message.
     Said { text: String },
+    /// A member may not send chat messages and signals until a time; null: they may again.
+    MemberMuted {
+        player: PlayerId,
+        until: Option<UnixMillis>,
+    },
+    /// The invite code was replaced.
+    InviteRotated { invite_code: String },
     /// Both goals were reached.
     RaidCompleted { ranking: Vec<Rank> },
     /// The raid was lost.
     RaidFailed { reason: FailReason },
     /// A player's account was erased: `text` replaces their name everywhere, the titles of tasks
-    /// that they added, and their chat messages. If they created the raid, it also replaces the
+    /// that they added or whose title they changed last, and their chat messages. If they created the raid, it also replaces the
     /// raid's title, and the description becomes null.
     PlayerErased {
         player: PlayerId,
@@ -143,12 +160,16 @@ impl EventData {
             Self::LeaderChanged { .. } => "leader_changed",
             Self::RaidStarted { .. } => "raid_started",
             Self::TaskAdded { .. } => "task_added",
+            Self::TaskEdited { .. } => "task_edited",
+            Self::TaskRemoved { .. } => "task_removed",
             Self::TaskClaimed { .. } => "task_claimed",
             Self::TaskReleased { .. } => "task_released",
             Self::TaskCompleted { .. } => "task_completed",
             Self::TaskFailed { .. } => "task_failed",
             Self::Contributed { .. } => "contributed",
             Self::Said { .. } => "said",
+            Self::MemberMuted { .. } => "member_muted",
+            Self::InviteRotated { .. } => "invite_rotated",
             Self::RaidCompleted { .. } => "raid_completed",
             Self::RaidFailed { .. } => "raid_failed",
             Self::PlayerErased { .. } => "player_erased",
@@ -159,6 +180,10 @@ impl EventData {
     /// form. A release that does not know the version leaves the raid to releases that do.
     pub const fn version(&self) -> u16 {
         match self {
+            Self::TaskEdited { .. }
+            | Self::TaskRemoved { .. }
+            | Self::MemberMuted { .. }
+            | Self::InviteRotated { .. } => 3,
             Self::PlayerErased { .. } => 2,
             _ => 1,
         }

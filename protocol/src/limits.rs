@@ -41,6 +41,9 @@ pub const CONTRIBUTION_XP: RangeInclusive<i64> = 1..=10_000;
 pub const CONTRIBUTION_KIND_CHARS_MAX: usize = 50;
 /// Maximum characters of a contribution's note.
 pub const NOTE_CHARS_MAX: usize = 200;
+/// Range of the time until which a member is muted, in Unix milliseconds: to the end of the year
+/// 9999.
+pub const MUTE_UNTIL: RangeInclusive<i64> = 0..=253_402_300_799_999;
 /// Maximum characters of a chat message.
 pub const CHAT_CHARS_MAX: usize = 500;
 /// Maximum characters of the reason for a ban.

@@ -116,13 +116,23 @@ pub struct Member {
     pub energy_at: UnixMillis,
     /// When the player joined.
     pub joined_at: UnixMillis,
+    /// Until when the member may not send chat messages and signals; null if they are not muted.
+    pub muted_until: Option<UnixMillis>,
+}
+
+impl Member {
+    /// Returns whether the member may not send chat messages and signals now.
+    pub fn is_muted(&self, now: UnixMillis) -> bool {
+        self.muted_until.is_some_and(|until| now < until)
+    }
 }
 
 /// Role of a member, which decides what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
-    /// May start and cancel the raid, and kick and promote members.
+    /// May start and cancel the raid, kick, mute and promote members, replace the invite code, and
+    /// edit and remove all tasks.
     Leader,
     /// Any member who is not the leader.
     Member,
@@ -145,6 +155,8 @@ pub struct Task {
     pub assignee: Option<PlayerId>,
     /// Player who added the task.
     pub by: PlayerId,
+    /// Player who changed the title last; null if it is still that of the author.
+    pub edited_by: Option<PlayerId>,
     /// When the task was claimed; null while it is open.
     pub claimed_at: Option<UnixMillis>,
     /// When the task was completed; null before that.

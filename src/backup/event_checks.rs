@@ -6,12 +6,12 @@ use raidhall_protocol::limits::{
     NAME_CHARS_MAX, NOTE_CHARS_MAX, TARGET_TASKS, TARGET_XP, TASK_MINUTES, TASK_TITLE_CHARS_MAX,
     TASK_XP, TASKS_MAX, TIME_LIMIT_SECS, TITLE_CHARS_MAX,
 };
-use raidhall_protocol::state::Rank;
-use raidhall_protocol::{EventData, PlayerId, RaidState, TaskId};
+use raidhall_protocol::state::{Rank, Task, TaskStatus};
+use raidhall_protocol::{EventData, PlayerId, RaidState};
 use serde_json::{Value, json};
 
 use super::checks::{Checked, count, id, number, optional, text, time};
-use crate::raid::ENERGY_MAX;
+use crate::raid::{ENERGY_MAX, State};
 
 /// Maximum characters of an invite code.
 const INVITE_CODE_CHARS_MAX: usize = 16;
@@ -28,7 +28,8 @@ pub(super) fn check_stored_form(stored: &Value, data: &EventData) -> Checked {
 }
 
 /// Checks the data of the event that follows this state.
-pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
+pub(super) fn check_data(data: &EventData, state: &State) -> Checked {
+    let raid = state.shown();
     match data {
         EventData::RaidCreated {
             title,
@@ -44,7 +45,7 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
             optional(description, |description| {
                 text("description", description, 0..=DESCRIPTION_CHARS_MAX)
             })?;
-            text("invite_code", invite_code, 1..=INVITE_CODE_CHARS_MAX)?;
+            check_invite_code(invite_code)?;
             number("target_xp", *target_xp, TARGET_XP)?;
             number("target_tasks", *target_tasks, TARGET_TASKS)?;
             number("time_limit_secs", *time_limit_secs, TIME_LIMIT_SECS)?;
@@ -80,7 +81,7 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
             if released.len() > raid.tasks.len() {
                 return Err("released: has more tasks than the raid".into());
             }
-            released.iter().try_for_each(|task| check_task(*task))
+            released.iter().try_for_each(|task| id("task", *task))
         }
         EventData::LeaderChanged {
             player,
@@ -99,16 +100,42 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
             xp,
             minutes,
         } => {
-            check_task(*task)?;
-            if task.get() != raid.tasks.len() as u64 + 1 {
+            id("task", *task)?;
+            if *task != state.next_task() {
                 return Err(format!("task: {task} does not follow those before it"));
+            }
+            if raid.tasks.len() >= TASKS_MAX {
+                return Err("task: is one task too many".into());
             }
             text("title", title, 1..=TASK_TITLE_CHARS_MAX)?;
             number("xp", *xp, TASK_XP)?;
             number("minutes", *minutes, TASK_MINUTES)
         }
+        EventData::TaskEdited {
+            task,
+            author,
+            title,
+            minutes,
+        } => {
+            id("task", *task)?;
+            id("author", *author)?;
+            optional(title, |title| {
+                text("title", title, 1..=TASK_TITLE_CHARS_MAX)
+            })?;
+            optional(minutes, |minutes| number("minutes", *minutes, TASK_MINUTES))
+        }
+        EventData::TaskRemoved { task } => {
+            id("task", *task)?;
+            let is_found = |found: &&Task| found.id == *task;
+            match raid.tasks.iter().find(is_found).map(|task| task.status) {
+                Some(TaskStatus::Claimed | TaskStatus::Completed) => {
+                    Err(format!("task: {task} is not open"))
+                }
+                Some(TaskStatus::Open) | None => Ok(()),
+            }
+        }
         EventData::TaskReleased { task, player } => {
-            check_task(*task)?;
+            id("task", *task)?;
             id("player", *player)
         }
         EventData::TaskClaimed {
@@ -121,7 +148,7 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
             player,
             energy,
         } => {
-            check_task(*task)?;
+            id("task", *task)?;
             id("player", *player)?;
             check_energy(*energy)
         }
@@ -135,7 +162,7 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
             current_xp,
             current_tasks,
         } => {
-            check_task(*task)?;
+            id("task", *task)?;
             number("xp", *xp, TASK_XP)?;
             check_energy(*energy)?;
             let of_raid = (*current_xp, *current_tasks);
@@ -157,6 +184,11 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
             let of_raid = (*current_xp, *current_tasks);
             check_totals(raid, *player, *xp, (*member_xp, *member_tasks), of_raid)
         }
+        EventData::MemberMuted { player, until } => {
+            id("player", *player)?;
+            optional(until, |until| time("until", until.0))
+        }
+        EventData::InviteRotated { invite_code } => check_invite_code(invite_code),
         EventData::Said { text: said } => text("text", said, 1..=CHAT_CHARS_MAX),
         EventData::RaidCompleted { ranking } => {
             if ranking.len() > raid.members.len() {
@@ -176,8 +208,8 @@ pub(super) fn check_data(data: &EventData, raid: &RaidState) -> Checked {
     }
 }
 
-fn check_task(task: TaskId) -> Checked {
-    number("task", task.get(), 1..=TASKS_MAX as i64)
+fn check_invite_code(code: &str) -> Checked {
+    text("invite_code", code, 1..=INVITE_CODE_CHARS_MAX)
 }
 
 fn check_energy(energy: u32) -> Checked {

@@ -67,7 +67,7 @@ impl RaidVerifier {
             ));
         }
         check_stored_form(&line.data, &event.data)
-            .and_then(|()| check_data(&event.data, self.state.shown()))
+            .and_then(|()| check_data(&event.data, &self.state))
             .map_err(|why| format!("event {found}: {why}"))?;
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));
         catch_unwind(apply).map_err(|_| format!("event {found} contradicts those before it"))?;

@@ -4,7 +4,7 @@
 //! connections; each connection's writer pulls what its client can take. Numbered events are never
 //! queued per connection.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,8 @@ pub use crate::fanout::ring::{PullResult, RingOptions};
 use parking_lot::Mutex;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage};
+use raidhall_protocol::state::Member;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, ServerMessage, UnixMillis};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -21,6 +22,7 @@ use crate::cluster::client::{ClusterClient, MessageHeader};
 use crate::cluster::message::ClusterMessage;
 use crate::fanout::frame::{Encoding, LazyFrames, SharedFrames};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, Signal, WatchId};
+use crate::raid::Refusal;
 use crate::store::Epoch;
 
 /// One raid's watches on this instance, and its ring of recent events.
@@ -37,6 +39,8 @@ struct AudienceState {
     ring: Ring,
     watches: HashMap<ConnectionId, AudienceWatch>,
     members: BTreeSet<PlayerId>,
+    /// Members who may not send signals before a time.
+    muted: BTreeMap<PlayerId, UnixMillis>,
     /// Client and owner's epoch for relaying signals over the bus, while other instances may have
     /// watchers.
     signal_relay: Option<(ClusterClient, Epoch)>,
@@ -48,10 +52,6 @@ struct AudienceWatch {
     player: Option<PlayerId>,
 }
 
-/// Error of a signal whose sender is not a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAMember;
-
 impl Audience {
     /// Creates an audience without watches and with an empty history.
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
@@ -59,6 +59,7 @@ impl Audience {
             ring: Ring::new(options),
             watches: HashMap::new(),
             members: BTreeSet::new(),
+            muted: BTreeMap::new(),
             signal_relay: None,
         });
         Self {
@@ -98,7 +99,7 @@ impl Audience {
     /// Adopts the raid from the store: its members at `seq`, and the events that the ring lacks.
     /// `tail` are the latest events up to `seq`. If they do not reach back to the ring's head, the
     /// ring restarts empty at `seq`, and watches that are behind get a snapshot.
-    pub fn sync_from_store(&self, seq: Seq, members: BTreeSet<PlayerId>, tail: &[Event]) {
+    pub fn sync_from_store(&self, seq: Seq, members: &[Member], tail: &[Event]) {
         let head = self.head();
         let missing = tail
             .iter()
@@ -120,7 +121,11 @@ impl Audience {
                 watch.outbox.wake();
             }
         }
-        inner.members = members;
+        inner.members = members.iter().map(|member| member.player).collect();
+        inner.muted = members
+            .iter()
+            .filter_map(|member| Some((member.player, member.muted_until?)))
+            .collect();
     }
 
     /// Publishes committed events to all watches; they must follow the head without a gap. If they
@@ -275,18 +280,18 @@ impl Audience {
     }
 
     /// Sends a member's signal to every watch except those of the sending connection, and over the
-    /// bus if a relay is set.
+    /// bus if a relay is set. Fails if the sender is not a member, or is muted as of the newest
+    /// published event.
     pub fn send_signal(
         &self,
         sender: ConnectionId,
         from: PlayerId,
+        now: UnixMillis,
         kind: &str,
         data: Value,
-    ) -> Result<(), NotAMember> {
+    ) -> Result<(), Refusal> {
         let inner = self.state.lock();
-        if !inner.members.contains(&from) {
-            return Err(NotAMember);
-        }
+        inner.authorize_signal(from, now)?;
         if let Some((cluster, epoch)) = &inner.signal_relay {
             let header = MessageHeader {
                 raid: self.raid,
@@ -306,10 +311,11 @@ impl Audience {
         Ok(())
     }
 
-    /// Delivers a signal from a member at another instance to every watch here.
-    pub fn deliver_signal(&self, from: PlayerId, kind: &str, data: Value) {
+    /// Delivers a signal from a member at another instance to every watch here. That instance may
+    /// not know yet that the member is muted or has left, so it is checked here again.
+    pub fn deliver_signal(&self, from: PlayerId, now: UnixMillis, kind: &str, data: Value) {
         let inner = self.state.lock();
-        if inner.members.contains(&from) {
+        if inner.authorize_signal(from, now).is_ok() {
             inner.deliver_signal(self.raid, None, from, kind, data);
         }
     }
@@ -330,6 +336,16 @@ pub struct NewWatch {
 }
 
 impl AudienceState {
+    fn authorize_signal(&self, from: PlayerId, now: UnixMillis) -> Result<(), Refusal> {
+        if !self.members.contains(&from) {
+            return Err(Refusal::NotMember);
+        }
+        if self.muted.get(&from).is_some_and(|until| now < *until) {
+            return Err(Refusal::Forbidden);
+        }
+        Ok(())
+    }
+
     fn deliver_signal(
         &self,
         raid: RaidId,
@@ -366,7 +382,7 @@ impl AudienceState {
         }
     }
 
-    /// Updates the members, and ends the watches of a member who left.
+    /// Updates the members and who is muted, and ends the watches of a member who left.
     fn apply_event(&mut self, event: &Event) {
         match event.data {
             EventData::MemberJoined { player, .. } => {
@@ -374,6 +390,7 @@ impl AudienceState {
             }
             EventData::MemberLeft { player, reason, .. } => {
                 self.members.remove(&player);
+                self.muted.remove(&player);
                 let reason = match reason {
                     LeaveReason::Left => UnwatchReason::Left,
                     LeaveReason::Kicked => UnwatchReason::Kicked,
@@ -389,6 +406,19 @@ impl AudienceState {
                     }
                     !is_former_member
                 });
+            }
+            EventData::MemberMuted {
+                player,
+                until: Some(until),
+            } => {
+                self.muted.insert(player, until);
+            }
+            EventData::MemberMuted {
+                player,
+                until: None,
+            }
+            | EventData::LeaderChanged { player, .. } => {
+                self.muted.remove(&player);
             }
             _ => {}
         }

@@ -38,6 +38,7 @@ fn remember(state: &mut State, event: &Event) {
                 tasks,
                 energy,
                 energy_at,
+                muted_until,
                 ..
             } = member(&mut state.shown, player);
             let former = match reason {
@@ -46,11 +47,13 @@ fn remember(state: &mut State, event: &Event) {
                     tasks,
                     energy,
                     energy_at,
+                    muted_until,
                 },
                 LeaveReason::Kicked => Former::Kicked,
             };
             state.former.insert(player, former);
         }
+        EventData::TaskAdded { task, .. } => state.tasks_added = task.get(),
         EventData::TaskCompleted { player, .. } | EventData::Contributed { player, .. } => {
             state.reached.insert(player, event.seq);
         }
@@ -101,6 +104,7 @@ fn show(raid: &mut RaidState, event: &Event) {
                 energy,
                 energy_at,
                 joined_at,
+                muted_until: None,
             });
             if role == Role::Leader {
                 raid.leader = Some(player);
@@ -130,7 +134,9 @@ fn show(raid: &mut RaidState, event: &Event) {
             {
                 previous.role = Role::Member;
             }
-            member(raid, *player).role = Role::Leader;
+            let leader = member(raid, *player);
+            leader.role = Role::Leader;
+            leader.muted_until = None;
             raid.leader = Some(*player);
             raid.term = *term;
         }
@@ -152,9 +158,27 @@ fn show(raid: &mut RaidState, event: &Event) {
             status: TaskStatus::Open,
             assignee: None,
             by: actor(event),
+            edited_by: None,
             claimed_at: None,
             ended_at: None,
         }),
+        EventData::TaskEdited {
+            task: id,
+            title,
+            minutes,
+            ..
+        } => {
+            let task = task(raid, *id);
+            if let Some(title) = title {
+                task.title.clone_from(title);
+                task.edited_by = event.by;
+            }
+            task.minutes = minutes.unwrap_or(task.minutes);
+        }
+        EventData::TaskRemoved { task: id } => {
+            task(raid, *id); // contradicts the state unless the task is there
+            raid.tasks.retain(|task| task.id != *id);
+        }
         EventData::TaskClaimed {
             task: id,
             player,
@@ -221,6 +245,8 @@ fn show(raid: &mut RaidState, event: &Event) {
             let surplus = raid.messages.len().saturating_sub(MESSAGES_SHOWN);
             raid.messages.drain(..surplus);
         }
+        EventData::MemberMuted { player, until } => member(raid, *player).muted_until = *until,
+        EventData::InviteRotated { invite_code } => raid.invite_code.clone_from(invite_code),
         EventData::RaidCompleted { ranking } => {
             raid.status = RaidStatus::Completed;
             raid.ended_at = Some(at);
@@ -264,7 +290,7 @@ fn texts_of(raid: &mut RaidState, player: PlayerId) -> impl Iterator<Item = &mut
     let tasks = raid
         .tasks
         .iter_mut()
-        .filter(move |task| task.by == player)
+        .filter(move |task| task.by == player || task.edited_by == Some(player))
         .map(|task| &mut task.title);
     let said = raid
         .messages
@@ -303,9 +329,8 @@ fn member(raid: &mut RaidState, player: PlayerId) -> &mut Member {
 }
 
 fn task(raid: &mut RaidState, task: TaskId) -> &mut Task {
-    raid.tasks
-        .get_mut(task_index(task))
-        .expect("an event names tasks that are there")
+    let index = task_index(raid, task).expect("an event names tasks that are there");
+    &mut raid.tasks[index]
 }
 
 fn actor(event: &Event) -> PlayerId {

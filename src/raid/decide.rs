@@ -51,6 +51,7 @@ pub fn decide(
                     at,
                     member,
                     online: context.online,
+                    new_invite_code: context.new_invite_code,
                 },
                 command,
             )
@@ -58,7 +59,7 @@ pub fn decide(
         RaidCommand::Service { command } => contributions::by_service(state, at, command),
         RaidCommand::End => lifecycle::end(state, at),
         RaidCommand::Erase { player, made_raid } => {
-            erasure::erase(state, at, context.online, *player, *made_raid)
+            erasure::erase(state, at, context, *player, *made_raid)
         }
         RaidCommand::Deadline => Ok(lifecycle::deadline(state, at)),
         RaidCommand::LeaderOffline => Ok(membership::leader_offline(state, at, context.online)),
@@ -72,7 +73,15 @@ fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
         PlayerCommand::Leave => membership::leave(act),
         PlayerCommand::Kick { player } => membership::kick(act, *player),
         PlayerCommand::Promote { player } => membership::promote(act, *player),
+        PlayerCommand::Mute { player, until } => membership::mute(act, *player, *until),
+        PlayerCommand::RotateInvite => membership::rotate_invite(act),
         PlayerCommand::AddTask { title, xp, minutes } => tasks::add(act, title, *xp, *minutes),
+        PlayerCommand::EditTask {
+            task,
+            title,
+            minutes,
+        } => tasks::edit(act, *task, title.as_deref(), *minutes),
+        PlayerCommand::RemoveTask { task } => tasks::remove(act, *task),
         PlayerCommand::ClaimTask { task } => tasks::claim(act, *task),
         PlayerCommand::ReleaseTask { task } => tasks::release(act, *task),
         PlayerCommand::CompleteTask { task } => tasks::complete(act, *task),
@@ -82,12 +91,13 @@ fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
     }
 }
 
-/// A member's command in its context: the state, the time, and who is online.
+/// A member's command in its context: the state, the time, who is online, and a new invite code.
 struct Act<'a> {
     state: &'a State,
     at: UnixMillis,
     member: &'a Member,
     online: &'a BTreeSet<PlayerId>,
+    new_invite_code: &'a str,
 }
 
 impl Act<'_> {

@@ -26,6 +26,11 @@ pub fn redact(event: &Event, player: PlayerId) -> Option<Event> {
             ..
         } if *joined == player => ERASED_TEXT.clone_into(name),
         EventData::TaskAdded { title, .. } if by_them => ERASED_TEXT.clone_into(title),
+        EventData::TaskEdited {
+            author,
+            title: Some(title),
+            ..
+        } if by_them || *author == player => ERASED_TEXT.clone_into(title),
         EventData::Said { text } if by_them => ERASED_TEXT.clone_into(text),
         EventData::Contributed {
             player: to, note, ..

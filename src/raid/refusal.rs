@@ -13,7 +13,8 @@ pub enum Refusal {
     NotMember,
     /// The command is reserved for the leader.
     NotLeader,
-    /// The command is reserved for the task's assignee (for a release, also for the leader).
+    /// The command is reserved for the task's assignee (for a release, also for the leader; for
+    /// an edit or a removal, for the task's author and the leader).
     NotYours,
     /// The caller may not send this command.
     Forbidden,

@@ -15,6 +15,8 @@ pub struct State {
     /// For each player who ever earned XP in this raid, the seq at which they reached their present
     /// XP.
     pub(super) reached: BTreeMap<PlayerId, Seq>,
+    /// Number of tasks ever added, which is the id of the latest one: an id is never used again.
+    pub(super) tasks_added: u64,
     /// Players who were members and are not any more.
     pub(super) former: BTreeMap<PlayerId, Former>,
 }
@@ -28,6 +30,7 @@ pub(super) enum Former {
         tasks: u64,
         energy: u32,
         energy_at: UnixMillis,
+        muted_until: Option<UnixMillis>,
     },
     /// The player was kicked and cannot join again.
     Kicked,
@@ -66,6 +69,7 @@ impl State {
             last_at: UnixMillis(0),
             shown,
             reached: BTreeMap::new(),
+            tasks_added: 0,
             former: BTreeMap::new(),
         }
     }
@@ -134,12 +138,17 @@ impl State {
     }
 
     pub(super) fn task(&self, task: TaskId) -> Option<&Task> {
-        self.shown.tasks.get(task_index(task))
+        let index = task_index(&self.shown, task)?;
+        self.shown.tasks.get(index)
+    }
+
+    /// Returns the id of the task that is added next.
+    pub fn next_task(&self) -> TaskId {
+        TaskId::try_from(self.tasks_added + 1).expect("there are less than 2^53 tasks")
     }
 }
 
-/// Returns a task's index: tasks are numbered from 1 in the order in which they were added, and
-/// never removed.
-pub(super) fn task_index(task: TaskId) -> usize {
-    usize::try_from(task.get() - 1).unwrap_or(usize::MAX)
+/// Returns a task's index: tasks are in the order of their ids.
+pub(super) fn task_index(raid: &RaidState, task: TaskId) -> Option<usize> {
+    raid.tasks.binary_search_by_key(&task, |task| task.id).ok()
 }

@@ -8,6 +8,7 @@ mod leadership;
 mod lifecycle;
 mod membership;
 mod model;
+mod moderation;
 mod random;
 mod script;
 mod stored;

@@ -432,14 +432,8 @@ impl Actor {
                 "claimed the raid"
             );
         }
-        let members = state
-            .shown()
-            .members
-            .iter()
-            .map(|member| member.player)
-            .collect();
         self.audience
-            .sync_from_store(state.seq(), members, &loaded.tail);
+            .sync_from_store(state.seq(), &state.shown().members, &loaded.tail);
         let whole = state.seq() <= Seq(op_keys);
         let ops = OpCache::new(registry.options.op_keys_max, loaded.ops, whole);
         let since_snapshot = state

@@ -131,7 +131,7 @@ pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], rand::rand_core:
     Ok(bytes)
 }
 
-fn generate_invite_code() -> Result<String, rand::rand_core::OsError> {
+pub(super) fn generate_invite_code() -> Result<String, rand::rand_core::OsError> {
     let bytes: [u8; INVITE_CODE_LENGTH] = random_bytes()?;
     // 256 is a multiple of 32, so every letter is equally likely.
     Ok(bytes

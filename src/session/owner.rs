@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::error;
 
 use super::actor::CarriedState;
+use super::create::generate_invite_code;
 use super::message::{ExecuteRequest, SessionMessage, WatchRequest};
 use super::op_cache::OpCache;
 use super::pending_replies::{PendingReplies, PendingReply};
@@ -392,8 +393,9 @@ impl Owner {
                 data,
                 reply,
             } => {
-                let result = self.audience.send_signal(sender, from, &kind, data);
-                reply.send(result.map_err(|_| Refusal::NotMember.into()));
+                let now = self.sessions.clock.now();
+                let result = self.audience.send_signal(sender, from, now, &kind, data);
+                reply.send(result.map_err(Error::from));
             }
             SessionMessage::WatcherReport { from, at, report } => {
                 self.handle_watcher_report(from, at, report, carried);
@@ -454,12 +456,10 @@ impl Owner {
                 duplicate: true,
             }),
             None => match catch_unwind(AssertUnwindSafe(|| self.decide(&command, op, presence))) {
-                Ok(decided) => decided
-                    .map(|seq| Ack {
-                        seq,
-                        duplicate: false,
-                    })
-                    .map_err(Error::from),
+                Ok(decided) => decided.map(|seq| Ack {
+                    seq,
+                    duplicate: false,
+                }),
                 Err(_) => {
                     error!(?command, "command panicked; reloading the raid");
                     reply.send(Err(Error::Internal));
@@ -479,12 +479,14 @@ impl Owner {
         command: &raid::RaidCommand,
         op: Option<OpHash>,
         presence: &Presence,
-    ) -> Result<Seq, Refusal> {
+    ) -> Result<Seq, Error> {
         #[cfg(test)]
         super::tests::panic_on_panic_text(command);
+        let new_invite_code = generate_invite_code().map_err(|_| Error::Internal)?;
         let context = Context {
             now: self.sessions.clock.now(),
             online: presence.online(),
+            new_invite_code: &new_invite_code,
         };
         let mut events = raid::decide(&self.state, command, context)?;
         for event in &events {

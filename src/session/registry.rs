@@ -378,7 +378,8 @@ impl Registry {
     /// session may be waiting for the store.
     pub fn deliver_signal(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
         if let Some(session) = self.sessions.get(&raid) {
-            session.audience.deliver_signal(from, kind, data);
+            let now = self.clock.now();
+            session.audience.deliver_signal(from, now, kind, data);
         }
     }
 

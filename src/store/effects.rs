@@ -28,8 +28,8 @@ pub(super) struct RaidCreation<'a> {
 }
 
 impl RaidCreation<'_> {
-    /// Reads the columns from the append's first event; `None` if the append continues an existing
-    /// raid.
+    /// Reads the columns from the append's first event and a new invite code after it; `None` if the
+    /// append continues an existing raid.
     pub(super) fn of(append: &Append) -> Option<RaidCreation<'_>> {
         let first = &append.events.first()?.event;
         match &first.data {
@@ -42,7 +42,7 @@ impl RaidCreation<'_> {
                 ..
             } if first.seq == Seq(1) => Some(RaidCreation {
                 title,
-                invite_code,
+                invite_code: rotated_invite_code(append).unwrap_or(invite_code),
                 target_xp: *target_xp,
                 target_tasks: *target_tasks,
                 time_limit_secs: *time_limit_secs,
@@ -51,6 +51,15 @@ impl RaidCreation<'_> {
             _ => None,
         }
     }
+}
+
+/// Returns the raid's invite code after the append, if the append replaces it.
+pub(super) fn rotated_invite_code(append: &Append) -> Option<&str> {
+    let codes = event_data(append).filter_map(|data| match data {
+        EventData::InviteRotated { invite_code } => Some(invite_code.as_str()),
+        _ => None,
+    });
+    codes.last()
 }
 
 /// Returns, for each player who joined or left in the append, whether they are a member after it.

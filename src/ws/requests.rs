@@ -252,11 +252,10 @@ impl Connection {
             return self.reply_error("signal", id, Some(raid), &Refusal::NotMember.into());
         };
         if let Some(audience) = self.subscriber.watches.audience(raid) {
-            if audience
-                .send_signal(self.subscriber.outbox.id, player, kind, data)
-                .is_err()
-            {
-                self.reply_error("signal", id, Some(raid), &Refusal::NotMember.into());
+            let now = self.subscriber.service.0.clock.now();
+            let sender = self.subscriber.outbox.id;
+            if let Err(refusal) = audience.send_signal(sender, player, now, kind, data) {
+                self.reply_error("signal", id, Some(raid), &refusal.into());
             }
             return;
         }

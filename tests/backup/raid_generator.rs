@@ -10,8 +10,9 @@ use raidhall::store::{
 };
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Command, OpKey, PlayerId, RaidId, TaskId, UnixMillis};
+use raidhall_protocol::{Command, OpKey, PlayerId, RaidId, UnixMillis};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
@@ -128,10 +129,12 @@ impl<'g> RaidGenerator<'g> {
     }
 
     fn random_command(&mut self) -> RaidCommand {
-        let task = TaskId::try_from(self.rng.random_range(1..=4u64)).expect("a task");
+        let tasks = &self.state.shown().tasks;
+        let known = tasks.choose(self.rng).map(|task| task.id);
+        let task = known.unwrap_or(self.state.next_task());
         let by = self.random_player().id;
         let other = self.random_player();
-        let command = match self.rng.random_range(0..16) {
+        let command = match self.rng.random_range(0..20) {
             0..=2 => return RaidCommand::Join { player: other },
             3 => Command::Leave,
             4 => Command::Promote { player: other.id },
@@ -144,6 +147,17 @@ impl<'g> RaidGenerator<'g> {
             9 => Command::CompleteTask { task },
             10 => Command::FailTask { task },
             11 => Command::Start,
+            16 => Command::EditTask {
+                task,
+                title: Some("Nähen".into()),
+                minutes: self.rng.random_bool(0.5).then_some(6),
+            },
+            17 => Command::RemoveTask { task },
+            18 => Command::Mute {
+                player: other.id,
+                until: Some(self.now.0 + 60_000),
+            },
+            19 => Command::RotateInvite,
             12..=13 => {
                 let note = self.rng.random_bool(0.5).then(|| "run".to_owned());
                 let command = Command::Contribute {
@@ -172,9 +186,11 @@ impl<'g> RaidGenerator<'g> {
         create_key: Option<OpHash>,
     ) {
         let online = BTreeSet::<PlayerId>::new();
+        let new_invite_code = format!("N{:0>7}", self.raid);
         let context = Context {
             now: self.now,
             online: &online,
+            new_invite_code: &new_invite_code,
         };
         let events = match self.state.active_deadline().filter(|due| self.now >= *due) {
             Some(_) => decide(&self.state, &RaidCommand::Deadline, context),

@@ -45,7 +45,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     let first = BackupDatabase::sqlite();
     let second = BackupDatabase::postgres().await;
     let third = BackupDatabase::sqlite();
-    let players = fill_store(first.store().await.as_ref(), 40, 60, 1).await;
+    let players = fill_store(first.store().await.as_ref(), 40, 80, 1).await;
     for (round, player) in (0..).zip(&players) {
         let entry = NewAuditEntry {
             at: NOW,

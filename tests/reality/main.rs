@@ -61,6 +61,7 @@ mod node_freeze;
 mod node_kill;
 mod node_stop;
 mod proxies;
+mod raid_moderation;
 mod restore;
 mod resume;
 mod rolling_deploy;

@@ -174,6 +174,11 @@ fn command_rules() -> Vec<(Value, [u16; 8])> {
             json!({"type": "add_task", "title": "Sweep", "xp": 10, "minutes": 5}),
             MEMBERS,
         ),
+        (
+            json!({"type": "edit_task", "task": 1, "title": "Mop"}),
+            LEADER,
+        ),
+        (json!({"type": "remove_task", "task": 1}), LEADER),
         (json!({"type": "claim_task", "task": 1}), MEMBERS),
         (
             json!({"type": "release_task", "task": 2}),
@@ -194,6 +199,8 @@ fn command_rules() -> Vec<(Value, [u16; 8])> {
         ),
         (json!({"type": "kick", "player": "{player}"}), LEADER),
         (json!({"type": "promote", "player": "{player}"}), LEADER),
+        (json!({"type": "mute", "player": "{player}"}), LEADER),
+        (json!({"type": "rotate_invite"}), LEADER),
         (json!({"type": "cancel"}), LEADER),
         (
             json!({"type": "contribute", "player": "{leader}", "xp": 5, "kind": "habit"}),

@@ -66,7 +66,13 @@ impl ExtraFieldsFixture {
                 self.server.server.scoped_token(Scope::Service)
             }
             ("Operators", _) => self.server.server.scoped_token(Scope::Admin),
-            (_, Some("promote" | "kick" | "cancel")) => self.ada.clone(),
+            (
+                _,
+                Some(
+                    "promote" | "kick" | "mute" | "rotate_invite" | "cancel" | "edit_task"
+                    | "remove_task",
+                ),
+            ) => self.ada.clone(),
             _ if path.ends_with("/join") || path.ends_with("/link") => self.cy.clone(),
             _ => json_text(&self.ben["access_token"]),
         }
@@ -143,11 +149,15 @@ fn example_variants(example: &Value) -> Vec<Value> {
     }
     let commands = [
         json!({"type": "add_task", "title": "Mop", "xp": 10, "minutes": 5}),
+        json!({"type": "edit_task", "task": 1, "minutes": 10}),
+        json!({"type": "remove_task", "task": 1}),
         json!({"type": "claim_task", "task": 1}),
         json!({"type": "say", "text": "hello"}),
         json!({"type": "leave"}),
         json!({"type": "kick", "player": 2}),
         json!({"type": "promote", "player": 2}),
+        json!({"type": "mute", "player": 2}),
+        json!({"type": "rotate_invite"}),
         json!({"type": "cancel"}),
         json!({"type": "contribute", "player": 2, "xp": 5, "kind": "habit"}),
     ];

@@ -20,6 +20,7 @@ mod limits;
 mod moderation;
 mod openapi_check;
 mod own_data;
+mod raid_moderation;
 mod raids;
 mod rest_server;
 mod service;

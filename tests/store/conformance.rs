@@ -81,6 +81,10 @@ macro_rules! conformance_suite {
             commits: a_creation_inserts_the_raid;
             commits: a_second_creation_with_the_same_key_exists;
             commits: a_second_creation_with_the_same_invite_code_exists;
+            commits: a_replaced_invite_code_is_found_no_more;
+            commits: a_code_replaced_in_the_creating_append_is_the_new_one;
+            commits: a_new_invite_code_of_another_raid_is_refused;
+            commits: an_append_of_a_kick_and_a_thousand_removals_is_committed;
             commits: one_of_two_creations_with_one_key_in_a_batch_succeeds;
             commits: a_creation_sent_again_is_committed_once;
             commits: an_append_sent_again_is_committed_once;

@@ -13,7 +13,7 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
       return null; // always the first event, and here a state already exists
     case 'member_joined': {
       const leads = event.data.role === 'leader' ? { leader: event.data.player, term: 1 } : {};
-      return { ...state, ...leads, members: [...state.members, { ...event.data }] };
+      return { ...state, ...leads, members: [...state.members, { ...event.data, muted_until: null }] };
     }
     case 'member_left': {
       const { player, released } = event.data;
@@ -27,7 +27,7 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
     case 'leader_changed': {
       const { player, previous, term } = event.data;
       const role = (member: Member): Member =>
-        member.player === player ? { ...member, role: 'leader' } : member.player === previous ? { ...member, role: 'member' } : member;
+        member.player === player ? { ...member, role: 'leader', muted_until: null } : member.player === previous ? { ...member, role: 'member' } : member;
       return { ...state, leader: player, term, members: state.members.map(role) };
     }
     case 'raid_started':
@@ -35,8 +35,17 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
     case 'task_added': {
       if (event.by === null) return null;
       const { task: id, title, xp, minutes } = event.data;
-      const task: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: event.by, claimed_at: null, ended_at: null };
+      const task: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: event.by, edited_by: null, claimed_at: null, ended_at: null };
       return { ...state, tasks: [...state.tasks, task] };
+    }
+    case 'task_edited': {
+      const { task, title, minutes } = event.data;
+      const edited = { ...(title !== null && { title, edited_by: event.by }), ...(minutes !== null && { minutes }) };
+      return withTask(state, task, edited);
+    }
+    case 'task_removed': {
+      const tasks = state.tasks.filter(task => task.id !== event.data.task);
+      return tasks.length < state.tasks.length ? { ...state, tasks } : null;
     }
     case 'task_claimed': {
       const { task, player, energy } = event.data;
@@ -64,6 +73,10 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
       const messages = [...state.messages, { seq: event.seq, by: event.by, text: event.data.text, at }];
       return { ...state, messages: messages.slice(-MESSAGES_SHOWN) };
     }
+    case 'member_muted':
+      return withMember(state, event.data.player, { muted_until: event.data.until });
+    case 'invite_rotated':
+      return { ...state, invite_code: event.data.invite_code };
     case 'raid_completed':
       return { ...state, status: 'completed', ended_at: at, ranking: event.data.ranking };
     case 'raid_failed':
@@ -76,7 +89,7 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
         ...(made_raid ? { title: text, description: null } : {}),
         members: state.members.map(named),
         ranking: state.ranking && state.ranking.map(named),
-        tasks: state.tasks.map(task => (task.by === player ? { ...task, title: text } : task)),
+        tasks: state.tasks.map(task => (task.by === player || task.edited_by === player ? { ...task, title: text } : task)),
         messages: state.messages.map(message => (message.by === player ? { ...message, text } : message)),
       };
     }

@@ -73,9 +73,18 @@ export type Command =
   | { type: "start" }
   | { type: "leave" }
   | { type: "kick", player: PlayerId }
+  | { type: "mute", player: PlayerId, until?: number | null }
+  | { type: "rotate_invite" }
   | { type: "promote", player: PlayerId }
   | { type: "cancel" }
   | { type: "add_task", title: string, xp: number, minutes: number }
+  | {
+    type: "edit_task",
+    task: TaskId,
+    title?: string | null,
+    minutes?: number | null,
+  }
+  | { type: "remove_task", task: TaskId }
   | { type: "claim_task", task: TaskId }
   | { type: "release_task", task: TaskId }
   | { type: "complete_task", task: TaskId }
@@ -205,6 +214,19 @@ export type ServerMessage =
       data: { task: TaskId, title: string, xp: number, minutes: number }
     }
     | {
+      type: "task_edited",
+      data: {
+        task: TaskId,
+        author: PlayerId,
+        title: string | null,
+        minutes: number | null,
+      }
+    }
+    | {
+      type: "task_removed",
+      data: { task: TaskId }
+    }
+    | {
       type: "task_claimed",
       data: { task: TaskId, player: PlayerId, energy: number }
     }
@@ -245,6 +267,14 @@ export type ServerMessage =
     | {
       type: "said",
       data: { text: string }
+    }
+    | {
+      type: "member_muted",
+      data: { player: PlayerId, until: UnixMillis | null }
+    }
+    | {
+      type: "invite_rotated",
+      data: { invite_code: string }
     }
     | {
       type: "raid_completed",
@@ -398,6 +428,19 @@ export type RaidEvent =
       data: { task: TaskId, title: string, xp: number, minutes: number }
     }
     | {
+      type: "task_edited",
+      data: {
+        task: TaskId,
+        author: PlayerId,
+        title: string | null,
+        minutes: number | null,
+      }
+    }
+    | {
+      type: "task_removed",
+      data: { task: TaskId }
+    }
+    | {
       type: "task_claimed",
       data: { task: TaskId, player: PlayerId, energy: number }
     }
@@ -438,6 +481,14 @@ export type RaidEvent =
     | {
       type: "said",
       data: { text: string }
+    }
+    | {
+      type: "member_muted",
+      data: { player: PlayerId, until: UnixMillis | null }
+    }
+    | {
+      type: "invite_rotated",
+      data: { invite_code: string }
     }
     | {
       type: "raid_completed",
@@ -503,6 +554,19 @@ export type EventData =
     data: { task: TaskId, title: string, xp: number, minutes: number }
   }
   | {
+    type: "task_edited",
+    data: {
+      task: TaskId,
+      author: PlayerId,
+      title: string | null,
+      minutes: number | null,
+    }
+  }
+  | {
+    type: "task_removed",
+    data: { task: TaskId }
+  }
+  | {
     type: "task_claimed",
     data: { task: TaskId, player: PlayerId, energy: number }
   }
@@ -543,6 +607,14 @@ export type EventData =
   | {
     type: "said",
     data: { text: string }
+  }
+  | {
+    type: "member_muted",
+    data: { player: PlayerId, until: UnixMillis | null }
+  }
+  | {
+    type: "invite_rotated",
+    data: { invite_code: string }
   }
   | {
     type: "raid_completed",
@@ -637,6 +709,8 @@ export type Member = {
   energy_at: UnixMillis,
   /** When the player joined. */
   joined_at: UnixMillis,
+  /** Until when the member may not send chat messages and signals; null if they are not muted. */
+  muted_until: UnixMillis | null,
 };
 
 /** Role of a member, which decides what they may do. */
@@ -658,6 +732,8 @@ export type Task = {
   assignee: PlayerId | null,
   /** Player who added the task. */
   by: PlayerId,
+  /** Player who changed the title last; null if it is still that of the author. */
+  edited_by: PlayerId | null,
   /** When the task was claimed; null while it is open. */
   claimed_at: UnixMillis | null,
   /** When the task was completed; null before that. */

@@ -48,6 +48,32 @@ test('a task is claimed, completed, and reopened when its assignee leaves', () =
   assert.equal(left?.tasks[0], done?.tasks[0], 'an unchanged task is shared');
 });
 
+test('a task is edited by its author or the leader, and removed', () => {
+  const before = active().tasks[0]!;
+  const edited = fold(active(), event({ by: 6, type: 'task_edited', data: { task: 1, author: 5, title: 'New', minutes: null } }));
+  assert.deepEqual(edited?.tasks[0], { ...before, title: 'New', edited_by: 6 });
+  const shorter = fold(edited!, event({ type: 'task_edited', data: { task: 1, author: 5, title: null, minutes: 0 } }));
+  assert.deepEqual(shorter?.tasks[0], { ...before, title: 'New', edited_by: 6, minutes: 0 });
+  const erased = fold(edited!, event({ by: 6, type: 'player_erased', data: { player: 6, text: '[erased]', made_raid: false } }));
+  assert.deepEqual(erased?.tasks.map(task => task.title), ['[erased]', '[erased]', before.title]);
+  const removed = fold(edited!, event({ type: 'task_removed', data: { task: 1 } }));
+  assert.deepEqual(removed?.tasks.map(task => task.id), [2, 3]);
+  assert.equal(fold(removed!, event({ type: 'task_removed', data: { task: 1 } })), null);
+});
+
+test('a mute is shown until it is lifted or the member leads', () => {
+  const muted = fold(active(), event({ type: 'member_muted', data: { player: 6, until: at + 60_000 } }));
+  assert.equal(muted?.members[1]?.muted_until, at + 60_000);
+  const lifted = fold(muted!, event({ type: 'member_muted', data: { player: 6, until: null } }));
+  assert.equal(lifted?.members[1]?.muted_until, null);
+  const data = { player: 6, previous: 5, reason: 'promoted', term: 2 };
+  assert.equal(fold(muted!, event({ type: 'leader_changed', data }))?.members[1]?.muted_until, null);
+});
+
+test('the invite code is replaced', () => {
+  assert.equal(fold(active(), event({ type: 'invite_rotated', data: { invite_code: '7XNBK2QM' } }))?.invite_code, '7XNBK2QM');
+});
+
 test('the state keeps the latest fifty messages', () => {
   let state = active();
   for (let n = 0; n < 60; n++) state = fold(state, event({ seq: 200 + n, type: 'said', data: { text: `${n}` } }))!;

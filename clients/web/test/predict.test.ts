@@ -1,7 +1,7 @@
 import type { Command, RaidState } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { energyAt, predict } from '../src/play/predict';
+import { energyAt, mutedUntil, predict } from '../src/play/predict';
 import { ADA, BEN, NOW, member, raid, task } from './states';
 
 /** When the commands were given: some time before the prediction. */
@@ -77,4 +77,19 @@ test('energy regenerates by one a minute up to 100', () => {
   for (const [energy, minutes, expected] of [[50, 0, 50], [50, 0.99, 50], [50, 3, 53], [98, 60, 100], [40, -5, 40]] as const) {
     assert.equal(energyAt({ energy, energy_at: NOW }, NOW + minutes * 60_000), expected);
   }
+});
+
+test('edits and removals show at once if the author or the leader sent them', () => {
+  const mine = task(1, { by: BEN });
+  const state = raid({ tasks: [mine, task(2), task(3, { by: BEN, status: 'claimed', assignee: ADA })] });
+  const edit = (task: number): Command => ({ type: 'edit_task', task, title: 'New', minutes: null });
+  const remove = (task: number): Command => ({ type: 'remove_task', task });
+  assert.deepEqual(after(state, BEN, edit(1), edit(2), edit(3)).tasks, [{ ...mine, title: 'New', edited_by: BEN }, ...state.tasks.slice(1)]);
+  assert.deepEqual(after(state, BEN, remove(1), remove(2), remove(3)).tasks, state.tasks.slice(1));
+  assert.deepEqual(after(state, ADA, remove(1), remove(2), remove(3)).tasks, []);
+});
+
+test('a member is muted until the time', () => {
+  const muted = member(BEN, 'Ben', { muted_until: NOW });
+  assert.deepEqual([mutedUntil(muted, NOW - 1), mutedUntil(muted, NOW), mutedUntil(undefined, NOW)], [NOW, null, null]);
 });

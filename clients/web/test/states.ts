@@ -6,11 +6,11 @@ export const BEN = 2;
 export const NOW = 1_000_000_000;
 
 export const member = (player: number, name: string, change: Partial<Member> = {}): Member => ({
-  player, name, role: player === ADA ? 'leader' : 'member', xp: 0, tasks: 0, energy: 100, energy_at: NOW, joined_at: 0, ...change,
+  player, name, role: player === ADA ? 'leader' : 'member', xp: 0, tasks: 0, energy: 100, energy_at: NOW, joined_at: 0, muted_until: null, ...change,
 });
 
 export const task = (id: number, change: Partial<Task> = {}): Task => ({
-  id, title: `task ${id}`, xp: 40, minutes: 25, status: 'open', assignee: null, by: ADA, claimed_at: null, ended_at: null, ...change,
+  id, title: `task ${id}`, xp: 40, minutes: 25, status: 'open', assignee: null, by: ADA, edited_by: null, claimed_at: null, ended_at: null, ...change,
 });
 
 export const raid = (change: Partial<RaidState> = {}): RaidState => ({

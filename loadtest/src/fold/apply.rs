@@ -75,6 +75,7 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
                 energy: *energy,
                 energy_at: *energy_at,
                 joined_at: *joined_at,
+                muted_until: None,
             });
             if *role == Role::Leader {
                 state.leader = Some(*player);
@@ -90,7 +91,9 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             term,
             ..
         } => {
-            member(state, *player)?.role = Role::Leader;
+            let leader = member(state, *player)?;
+            leader.role = Role::Leader;
+            leader.muted_until = None;
             if let Ok(previous) = member(state, *previous) {
                 previous.role = Role::Member; // a leader who left is no longer in the list
             }
@@ -113,6 +116,24 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             }
             let by = event.by.ok_or(Contradiction::MissingPlayer)?;
             state.tasks.push(open_task(*id, title, *xp, *minutes, by));
+        }
+        EventData::TaskEdited {
+            task: id,
+            title,
+            minutes,
+            ..
+        } => {
+            let by = event.by.ok_or(Contradiction::MissingPlayer)?;
+            let task = task(state, *id)?;
+            if let Some(title) = title {
+                task.title.clone_from(title);
+                task.edited_by = Some(by);
+            }
+            task.minutes = minutes.unwrap_or(task.minutes);
+        }
+        EventData::TaskRemoved { task: id } => {
+            task(state, *id)?;
+            state.tasks.retain(|task| task.id != *id);
         }
         EventData::TaskClaimed {
             task: id,
@@ -182,6 +203,8 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             let surplus = state.messages.len().saturating_sub(MESSAGES_SHOWN);
             state.messages.drain(..surplus);
         }
+        EventData::MemberMuted { player, until } => member(state, *player)?.muted_until = *until,
+        EventData::InviteRotated { invite_code } => state.invite_code.clone_from(invite_code),
         EventData::RaidCompleted { ranking } => {
             state.status = RaidStatus::Completed;
             state.ended_at = Some(at);
@@ -215,7 +238,10 @@ fn apply_erasure(state: &mut RaidState, player: PlayerId, text: &str, made_raid:
         .iter_mut()
         .flatten()
         .filter(|rank| rank.player == player);
-    let added = state.tasks.iter_mut().filter(|task| task.by == player);
+    let added = state
+        .tasks
+        .iter_mut()
+        .filter(|task| task.by == player || task.edited_by == Some(player));
     let said = state
         .messages
         .iter_mut()
@@ -286,6 +312,7 @@ fn open_task(id: TaskId, title: &str, xp: u64, minutes: u32, by: PlayerId) -> Ta
         status: TaskStatus::Open,
         assignee: None,
         by,
+        edited_by: None,
         claimed_at: None,
         ended_at: None,
     }
@@ -305,15 +332,10 @@ fn member(state: &mut RaidState, player: PlayerId) -> Result<&mut Member, Contra
         .ok_or(Contradiction::NotAMember(player))
 }
 
-/// Returns a task by its id. Tasks are numbered from 1 in the order of their creation, so its index
-/// is known; a search covers any other numbering.
 fn task(state: &mut RaidState, id: TaskId) -> Result<&mut Task, Contradiction> {
-    let guess = usize::try_from(id.get() - 1).unwrap_or(usize::MAX);
-    let at = if state.tasks.get(guess).is_some_and(|task| task.id == id) {
-        Some(guess)
-    } else {
-        state.tasks.iter().position(|task| task.id == id)
-    };
-    at.and_then(|at| state.tasks.get_mut(at))
+    state
+        .tasks
+        .iter_mut()
+        .find(|task| task.id == id)
         .ok_or(Contradiction::UnknownTask(id))
 }

@@ -10,7 +10,7 @@ use std::fmt;
 
 use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::state::Role;
-use raidhall_protocol::{Command, Event, EventData, PlayerId, RaidId, Seq};
+use raidhall_protocol::{Command, Event, EventData, PlayerId, RaidId, Seq, TaskId};
 
 use super::client::{ClientSummary, SentCommand};
 use super::violation::{Violation, ViolationKind};
@@ -88,11 +88,15 @@ pub(super) fn judge(
             } else {
                 command.attempts as usize
             };
-            count.allowed += if command.is_refused { 0 } else { repeats };
+            let allowed = if command.is_refused { 0 } else { repeats };
+            count.allowed += allowed;
+            count.acknowledged += usize::from(command.ack.is_some());
+            for effect in side_effects(log.player, &command.command, events) {
+                counts.entry(effect).or_default().allowed += allowed;
+            }
             let Some((_, seq, _)) = command.ack else {
                 continue;
             };
-            count.acknowledged += 1;
             violations.extend(check_ack(log.player, command, seq, events).map(violation));
             let origin = (log.player, command.op.clone());
             if acked
@@ -178,24 +182,24 @@ fn check_ack(
         return Some(ViolationKind::AckWithoutEvent { seq, op });
     };
     let effect = Some(effect_of_command(player, &command.command));
-    if effect_of_event(event) == effect {
-        return None;
-    }
-    let consequence = matches!(
-        event.data,
+    let kicks = matches!(command.command, Command::Kick { .. });
+    let is_consequence = |event: &Event| match event.data {
         EventData::RaidCompleted { .. }
-            | EventData::RaidFailed { .. }
-            | EventData::LeaderChanged {
-                reason: LeaderReason::Left,
-                ..
-            }
-    );
-    let before = seq
-        .0
-        .checked_sub(1)
-        .and_then(|before| events.get(&Seq(before)));
-    if consequence && before.is_some_and(|before| effect_of_event(before) == effect) {
-        return None;
+        | EventData::RaidFailed { .. }
+        | EventData::LeaderChanged {
+            reason: LeaderReason::Left,
+            ..
+        } => true,
+        EventData::TaskReleased { .. } | EventData::TaskRemoved { .. } => kicks,
+        _ => false,
+    };
+    for (_, earlier) in events.range(..=seq).rev() {
+        if effect_of_event(earlier) == effect {
+            return None;
+        }
+        if !is_consequence(earlier) {
+            break;
+        }
     }
     let found = event.data.kind().to_owned();
     Some(ViolationKind::AckMismatch {
@@ -206,17 +210,53 @@ fn check_ack(
     })
 }
 
+/// Returns the effects that a command may have besides its own: a claim is released before its task
+/// is removed, and a kick removes the member's tasks.
+fn side_effects(
+    player: PlayerId,
+    command: &Command,
+    events: &BTreeMap<Seq, &Event>,
+) -> Vec<Effect> {
+    let effect = |kind, task: TaskId| Effect {
+        by: Some(player),
+        kind,
+        what: task.to_string(),
+    };
+    match command {
+        Command::RemoveTask { task } => vec![effect("task_released", *task)],
+        Command::Kick { player: kicked } => events
+            .values()
+            .filter(|event| event.by == Some(*kicked))
+            .filter_map(|event| match event.data {
+                EventData::TaskAdded { task, .. } => Some(task),
+                _ => None,
+            })
+            .flat_map(|task| ["task_released", "task_removed"].map(|kind| effect(kind, task)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn effect_of_command(player: PlayerId, command: &Command) -> Effect {
     let (kind, what) = match command {
         Command::Start => ("raid_started", String::new()),
         Command::Leave => ("member_left", player.to_string()),
         Command::Kick { player } => ("member_kicked", player.to_string()),
         Command::Promote { player } => ("member_promoted", player.to_string()),
+        // The server replaces a past time by none, so the effect has no time.
+        Command::Mute { player, .. } => ("member_muted", player.to_string()),
+        Command::RotateInvite => ("invite_rotated", String::new()),
         Command::Cancel => ("raid_cancelled", String::new()),
         Command::AddTask { title, xp, minutes } => (
             "task_added",
             format!("{} ({xp} xp, {minutes} min)", title.trim()),
         ),
+        Command::EditTask {
+            task,
+            title,
+            minutes,
+        } => ("task_edited", edit(*task, title.as_deref(), minutes)),
+        Command::RemoveTask { task } => ("task_removed", task.to_string()),
         Command::ClaimTask { task } => ("task_claimed", task.to_string()),
         Command::ReleaseTask { task } => ("task_released", task.to_string()),
         Command::CompleteTask { task } => ("task_completed", task.to_string()),
@@ -260,6 +300,15 @@ fn effect_of_event(event: &Event) -> Option<Effect> {
         EventData::TaskAdded {
             title, xp, minutes, ..
         } => ("task_added", format!("{title} ({xp} xp, {minutes} min)")),
+        EventData::TaskEdited {
+            task,
+            title,
+            minutes,
+            ..
+        } => ("task_edited", edit(*task, title.as_deref(), minutes)),
+        EventData::TaskRemoved { task } => ("task_removed", task.to_string()),
+        EventData::MemberMuted { player, .. } => ("member_muted", player.to_string()),
+        EventData::InviteRotated { .. } => ("invite_rotated", String::new()),
         EventData::TaskClaimed { task, .. } => ("task_claimed", task.to_string()),
         EventData::TaskReleased { task, .. } => ("task_released", task.to_string()),
         EventData::TaskCompleted { task, .. } => ("task_completed", task.to_string()),
@@ -287,6 +336,15 @@ fn effect_of_event(event: &Event) -> Option<Effect> {
         kind,
         what,
     })
+}
+
+fn edit(task: TaskId, title: Option<&str>, minutes: &Option<impl fmt::Display>) -> String {
+    let minutes = minutes.as_ref().map(ToString::to_string);
+    format!(
+        "{task}: {} ({} min)",
+        title.unwrap_or_default().trim(),
+        minutes.unwrap_or_default()
+    )
 }
 
 fn credit(player: PlayerId, xp: &impl fmt::Display, kind: &str, note: &Option<String>) -> String {

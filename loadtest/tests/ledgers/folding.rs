@@ -40,11 +40,11 @@ fn a_full_history_folds_to_the_documented_state() {
         "deadline": 1_767_312_004_000_i64, "ended_at": null, "leader": 5, "term": 1,
         "members": [
             {"player": 5, "name": "Ada", "role": "leader", "xp": 0, "tasks": 0, "energy": 100,
-             "energy_at": 1, "joined_at": 1},
+             "energy_at": 1, "joined_at": 1, "muted_until": null},
             {"player": 6, "name": "Ben", "role": "member", "xp": 40, "tasks": 1, "energy": 95,
-             "energy_at": T + 7000, "joined_at": 2}],
+             "energy_at": T + 7000, "joined_at": 2, "muted_until": null}],
         "tasks": [{"id": 1, "title": "Fix", "xp": 40, "minutes": 25, "status": "completed", "assignee": 6,
-                   "by": 5, "claimed_at": T + 6000, "ended_at": T + 7000}],
+                   "by": 5, "edited_by": null, "claimed_at": T + 6000, "ended_at": T + 7000}],
         "messages": [{"seq": 8, "by": 5, "text": "well done", "at": T + 8000}],
         "ranking": null
     });
@@ -357,6 +357,69 @@ fn an_erasure_removes_the_players_name_and_texts_from_the_state() {
         .rev()
         .map(|said| said["text"].as_str().unwrap());
     assert_eq!(said.take(2).collect::<Vec<_>>(), ["ours", "[erased]"]);
+}
+
+#[test]
+fn edits_removals_mutes_and_a_new_code_change_only_what_they_name() {
+    let mut events = history();
+    let until = Some(UnixMillis(T + 60_000));
+    let muted = |until| EventData::MemberMuted {
+        player: player(6),
+        until,
+    };
+    let added = |id| EventData::TaskAdded {
+        task: task(id),
+        title: "Mop".to_owned(),
+        xp: 1,
+        minutes: 5,
+    };
+    let edited = |title: Option<&str>, minutes| EventData::TaskEdited {
+        task: task(3),
+        author: player(6),
+        title: title.map(str::to_owned),
+        minutes,
+    };
+    let rotated = EventData::InviteRotated {
+        invite_code: "7XNBK2QM".to_owned(),
+    };
+    for (by, data) in [
+        (5, muted(until)),
+        (6, added(2)),
+        (6, added(3)),
+        (5, edited(Some("Mop it"), None)),
+        (6, edited(None, Some(0))),
+        (6, EventData::TaskRemoved { task: task(2) }),
+        (5, rotated),
+    ] {
+        events.push(event(events.len() as u64 + 1, by, data));
+    }
+    let state = fold_to_json(&events);
+    assert_eq!(state["tasks"].as_array().unwrap().len(), 2);
+    assert_fields(
+        &state,
+        &[
+            ("/tasks/1/id", json!(3)),
+            ("/tasks/1/title", json!("Mop it")),
+            ("/tasks/1/minutes", json!(0)),
+            ("/tasks/1/by", json!(6)),
+            ("/tasks/1/edited_by", json!(5)),
+            ("/invite_code", json!("7XNBK2QM")),
+        ],
+    );
+    let of_ben = |state: &serde_json::Value| {
+        let members = state["members"].as_array().unwrap();
+        let ben = members.iter().find(|member| member["player"] == 6);
+        ben.unwrap()["muted_until"].clone()
+    };
+    assert_eq!(of_ben(&state), json!(T + 60_000));
+    let leads = EventData::LeaderChanged {
+        player: player(6),
+        previous: player(5),
+        reason: LeaderReason::Promoted,
+        term: 2,
+    };
+    events.push(event(events.len() as u64 + 1, 5, leads));
+    assert_eq!(of_ben(&fold_to_json(&events)), json!(null));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 //! case.
 
 use raidhall_loadtest::client_log::Observation;
+use raidhall_loadtest::fold::Fold;
 use raidhall_loadtest::judge::ViolationKind;
+use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, Seq, ServerMessage, UnixMillis};
 
@@ -542,5 +544,84 @@ fn a_changed_lineage_and_a_wrong_signal_are_violations() {
     case.assert_violation("ben", |kind| *kind == ViolationKind::LineageChanged);
     case.assert_violation("ada", |kind| {
         matches!(kind, ViolationKind::SignalWrong { .. })
+    });
+}
+
+#[test]
+fn a_kick_may_remove_the_tasks_of_the_kicked_member_and_no_others() {
+    let kicked_adds = |by| {
+        let mut case = SampleCase::valid();
+        let add = Command::AddTask {
+            title: "junk".to_owned(),
+            xp: 1,
+            minutes: 5,
+        };
+        let added = EventData::TaskAdded {
+            task: task(2),
+            title: "junk".to_owned(),
+            xp: 1,
+            minutes: 5,
+        };
+        let left = EventData::MemberLeft {
+            player: player(6),
+            reason: LeaveReason::Kicked,
+            released: Vec::new(),
+        };
+        let kick = Command::Kick { player: player(6) };
+        case.history.extend([
+            event(9, by, added),
+            event(10, 5, left),
+            event(11, 5, EventData::TaskRemoved { task: task(2) }),
+        ]);
+        let events: Vec<_> = case.history[8..].iter().map(received_event).collect();
+        case.ada.pop();
+        case.ben.pop();
+        let adder = if by == 5 {
+            &mut case.ada
+        } else {
+            &mut case.ben
+        };
+        adder.push(command_entry(4, "add", add));
+        adder.push(events[0].clone());
+        adder.push(ack_entry(4, 9));
+        let other = if by == 5 {
+            &mut case.ben
+        } else {
+            &mut case.ada
+        };
+        other.push(events[0].clone());
+        case.ada.push(command_entry(5, "kick", kick));
+        case.ada.extend_from_slice(&events[1..]);
+        case.ada.push(ack_entry(5, 11));
+        case.ada.push(received(ServerMessage::Presence {
+            raid: raid(),
+            online: Vec::new(),
+            offline: vec![player(6)],
+        }));
+        case.ada.push(Observation::Settled {
+            head: Seq(11),
+            online: vec![player(5)],
+        });
+        case.ben.push(events[1].clone());
+        let fold = Fold::from_events(raid(), &case.history).unwrap();
+        let history = case.history.clone();
+        let record = case.server_record();
+        record.events = history;
+        record.state = fold.state().unwrap().clone();
+        record.seq = Seq(11);
+        record.online = vec![player(5)];
+        case
+    };
+    kicked_adds(6).judge().assert_no_violations();
+    kicked_adds(5).assert_violation("server", |kind| {
+        matches!(
+            kind,
+            ViolationKind::DoubleEffect {
+                found: 1,
+                allowed: 0,
+                seq: Seq(11),
+                ..
+            }
+        )
     });
 }

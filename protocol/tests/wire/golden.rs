@@ -155,7 +155,7 @@ fn an_event_has_exactly_the_documented_keys() {
         assert_eq!(keys(data), data_keys(&event.data), "{name}");
         seen.insert(event.data.kind());
     }
-    assert_eq!(seen.len(), 15);
+    assert_eq!(seen.len(), 19);
 }
 
 fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
@@ -173,6 +173,10 @@ fn data_keys(data: &EventData) -> BTreeSet<&'static str> {
         "leader_changed" => "player, previous, reason, term",
         "raid_started" => "deadline",
         "task_added" => "task, title, xp, minutes",
+        "task_edited" => "task, author, title, minutes",
+        "task_removed" => "task",
+        "member_muted" => "player, until",
+        "invite_rotated" => "invite_code",
         "task_claimed" | "task_failed" => "task, player, energy",
         "task_released" => "task, player",
         "task_completed" => {

@@ -125,6 +125,21 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("", Command::Leave),
         ("", Command::Kick { player }),
         ("", Command::Promote { player }),
+        (
+            "",
+            Command::Mute {
+                player,
+                until: Some(NOW + 600_000),
+            },
+        ),
+        (
+            "_lifted",
+            Command::Mute {
+                player,
+                until: None,
+            },
+        ),
+        ("", Command::RotateInvite),
         ("", Command::Cancel),
         (
             "",
@@ -142,6 +157,23 @@ fn commands() -> Vec<(&'static str, Command)> {
                 minutes: i64::from(i32::MIN),
             },
         ),
+        (
+            "",
+            Command::EditTask {
+                task,
+                title: Some("Fix the build again".to_owned()),
+                minutes: Some(50),
+            },
+        ),
+        (
+            "_title",
+            Command::EditTask {
+                task,
+                title: Some("Fix it".to_owned()),
+                minutes: None,
+            },
+        ),
+        ("", Command::RemoveTask { task }),
         ("", Command::ClaimTask { task }),
         ("", Command::ReleaseTask { task }),
         ("", Command::CompleteTask { task }),
@@ -514,6 +546,50 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
                 made_raid: false,
             },
         ),
+        (
+            "",
+            Some(5),
+            EventData::TaskEdited {
+                task,
+                author: previous,
+                title: Some("Fix the build again".to_owned()),
+                minutes: Some(50),
+            },
+        ),
+        (
+            "_minutes",
+            Some(6),
+            EventData::TaskEdited {
+                task,
+                author: previous,
+                title: None,
+                minutes: Some(0),
+            },
+        ),
+        ("", Some(5), EventData::TaskRemoved { task }),
+        (
+            "",
+            Some(6),
+            EventData::MemberMuted {
+                player,
+                until: Some(at.plus(600_000)),
+            },
+        ),
+        (
+            "_lifted",
+            Some(6),
+            EventData::MemberMuted {
+                player,
+                until: None,
+            },
+        ),
+        (
+            "",
+            Some(5),
+            EventData::InviteRotated {
+                invite_code: "7XNBK2QM".to_owned(),
+            },
+        ),
     ]
 }
 
@@ -555,6 +631,7 @@ fn active_state() -> RaidState {
         status,
         assignee: assignee.map(player),
         by: player(5),
+        edited_by: (id == 2).then(|| player(6)),
         claimed_at,
         ended_at,
     };
@@ -567,7 +644,10 @@ fn active_state() -> RaidState {
         deadline: Some(started.plus(86_400_000)),
         members: vec![
             member(5, "Ada", Role::Leader, 80, 2),
-            member(6, "Ben", Role::Member, 40, 1),
+            Member {
+                muted_until: Some(started.plus(600_000)),
+                ..member(6, "Ben", Role::Member, 40, 1)
+            },
         ],
         tasks: vec![
             task(1, TaskStatus::Open, None, None, None),
@@ -624,6 +704,7 @@ fn member(id: u64, name: &str, role: Role, xp: u64, tasks: u64) -> Member {
         energy: 70,
         energy_at,
         joined_at,
+        muted_until: None,
     }
 }
 

@@ -208,6 +208,8 @@ fn involves_player(event: &Event, player: PlayerId) -> bool {
         | EventData::TaskCompleted { player, .. }
         | EventData::TaskFailed { player, .. }
         | EventData::Contributed { player, .. }
+        | EventData::MemberMuted { player, .. }
+        | EventData::TaskEdited { author: player, .. }
         | EventData::PlayerErased { player, .. } => [Some(*player), None],
         EventData::LeaderChanged {
             player, previous, ..
@@ -222,7 +224,9 @@ fn involves_player(event: &Event, player: PlayerId) -> bool {
         EventData::RaidCreated { .. }
         | EventData::RaidStarted { .. }
         | EventData::TaskAdded { .. }
+        | EventData::TaskRemoved { .. }
         | EventData::Said { .. }
+        | EventData::InviteRotated { .. }
         | EventData::RaidFailed { .. } => [None, None],
     };
     event.by == Some(player) || named.contains(&Some(player))

@@ -11,15 +11,21 @@ use crate::raid::values::Values;
 const AFTER_END_MILLIS: i64 = 3_600_000;
 
 pub(super) fn say(act: &Act<'_>, text: &str) -> Decision {
+    if act.member.is_muted(act.at) {
+        return Err(Refusal::Forbidden);
+    }
     let mut values = Values::default();
     let text = values.text("text", text, CHAT_CHARS_MAX);
     values.finish()?;
-    match act.state.shown.ended_at {
-        Some(ended_at) if act.at > ended_at.plus(AFTER_END_MILLIS) => {
-            return Err(Refusal::WrongStatus);
-        }
-        Some(_) => {}
-        None => act.require_not_ended()?,
-    }
+    require_open(act)?;
     act.causes(EventData::Said { text })
+}
+
+/// Checks that the raid's chat is open.
+pub(super) fn require_open(act: &Act<'_>) -> Result<(), Refusal> {
+    match act.state.shown.ended_at {
+        Some(ended_at) if act.at > ended_at.plus(AFTER_END_MILLIS) => Err(Refusal::WrongStatus),
+        Some(_) => Ok(()),
+        None => act.require_not_ended(),
+    }
 }

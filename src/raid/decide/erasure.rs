@@ -1,12 +1,10 @@
 //! Decides the erasure of a player.
 
-use std::collections::BTreeSet;
-
 use raidhall_protocol::state::RaidState;
 use raidhall_protocol::{EventData, PlayerId, UnixMillis};
 
 use super::{Act, Decision, Draft, membership};
-use crate::raid::{Refusal, State, erasure};
+use crate::raid::{Context, Refusal, State, erasure};
 
 /// Makes the player leave a raid that has not ended, and removes the texts that the raid shows of
 /// them. Causes no erasure event if the raid shows none: texts that only its past events hold can
@@ -14,7 +12,7 @@ use crate::raid::{Refusal, State, erasure};
 pub(super) fn erase(
     state: &State,
     at: UnixMillis,
-    online: &BTreeSet<PlayerId>,
+    context: Context<'_>,
     player: PlayerId,
     made_raid: bool,
 ) -> Decision {
@@ -29,7 +27,8 @@ pub(super) fn erase(
             state,
             at,
             member,
-            online,
+            online: context.online,
+            new_invite_code: context.new_invite_code,
         }),
         None => Draft::new(state, at, Some(player)),
     };
@@ -58,7 +57,7 @@ fn shows_text(raid: &RaidState, player: PlayerId, member: bool, made_raid: bool)
     let tasks = raid
         .tasks
         .iter()
-        .filter(|task| task.by == player)
+        .filter(|task| task.by == player || task.edited_by == Some(player))
         .map(|task| &task.title);
     let said = raid
         .messages

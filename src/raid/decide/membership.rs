@@ -1,19 +1,21 @@
-//! Decides who joins, who leaves and who leads.
+//! Decides who joins, who leaves, who leads and who is muted.
 
 use std::collections::BTreeSet;
 
 use raidhall_protocol::event::{FailReason, LeaderReason, LeaveReason};
+use raidhall_protocol::limits::MUTE_UNTIL;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{RaidStatus, Role, Task, TaskStatus};
 use raidhall_protocol::{Event, EventData, PlayerId, TaskId, UnixMillis};
 
-use super::{Act, Decision, Draft};
+use super::{Act, Decision, Draft, chat, tasks};
 use crate::raid::state::Former;
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State, energy};
 
-/// Adds a member. A former member gets back their XP, tasks and energy. The energy comes with its
-/// own `energy_at`, so that leaving and joining again neither costs nor gives any.
+/// Adds a member. A former member gets back their XP, tasks and energy, and is still muted. The
+/// energy comes with its own `energy_at`, so that leaving and joining again neither costs nor gives
+/// any.
 pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decision {
     if state.is_empty() {
         return Err(Refusal::NotFound);
@@ -21,15 +23,16 @@ pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decisio
     if state.is_member(player.id) {
         return Ok(Vec::new());
     }
-    let (xp, tasks, energy, energy_at) = match state.former.get(&player.id) {
+    let (xp, tasks, energy, energy_at, muted_until) = match state.former.get(&player.id) {
         Some(Former::Kicked) => return Err(Refusal::Forbidden),
         Some(&Former::Left {
             xp,
             tasks,
             energy,
             energy_at,
-        }) => (xp, tasks, energy, energy_at),
-        None => (0, 0, energy::FULL, at),
+            muted_until,
+        }) => (xp, tasks, energy, energy_at, muted_until),
+        None => (0, 0, energy::FULL, at, None),
     };
     match state.status_at(at) {
         RaidStatus::Recruiting => {}
@@ -49,7 +52,15 @@ pub(super) fn join(state: &State, at: UnixMillis, player: &PlayerRef) -> Decisio
         energy_at,
         joined_at: at,
     };
-    Ok(Draft::new(state, at, Some(player.id)).with(joined).events)
+    let draft = Draft::new(state, at, Some(player.id)).with(joined);
+    Ok(match muted_until.filter(|until| at < *until) {
+        Some(until) => draft.with(EventData::MemberMuted {
+            player: player.id,
+            until: Some(until),
+        }),
+        None => draft,
+    }
+    .events)
 }
 
 pub(super) fn leave(act: &Act<'_>) -> Decision {
@@ -79,7 +90,31 @@ pub(super) fn draft_leave(act: &Act<'_>) -> Draft {
 
 pub(super) fn kick(act: &Act<'_>, player: PlayerId) -> Decision {
     require_leader_over(act, player)?;
-    act.causes(member_left(act.state, player, LeaveReason::Kicked))
+    let left = member_left(act.state, player, LeaveReason::Kicked);
+    Ok(tasks::draft_removals(act.draft().with(left), act.state, player).events)
+}
+
+/// Mutes a member; an absent or past time lifts the mute.
+pub(super) fn mute(act: &Act<'_>, player: PlayerId, until: Option<i64>) -> Decision {
+    let mut values = Values::default();
+    let until = until.map(|until| UnixMillis(values.number("until", until, MUTE_UNTIL)));
+    check_other(act, &mut values, player);
+    values.finish()?;
+    act.require_leader()?;
+    chat::require_open(act)?;
+    require_member(act, player)?;
+    act.causes(EventData::MemberMuted {
+        player,
+        until: until.filter(|until| act.at < *until),
+    })
+}
+
+pub(super) fn rotate_invite(act: &Act<'_>) -> Decision {
+    act.require_leader()?;
+    act.require_not_ended()?;
+    act.causes(EventData::InviteRotated {
+        invite_code: act.new_invite_code.to_owned(),
+    })
 }
 
 pub(super) fn promote(act: &Act<'_>, player: PlayerId) -> Decision {
@@ -124,12 +159,20 @@ pub(super) fn leader_offline(
 
 fn require_leader_over(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
     let mut values = Values::default();
-    if player == act.by() {
-        values.fault("player", "must be another player");
-    }
+    check_other(act, &mut values, player);
     values.finish()?;
     act.require_leader()?;
     act.require_not_ended()?;
+    require_member(act, player)
+}
+
+fn check_other(act: &Act<'_>, values: &mut Values, player: PlayerId) {
+    if player == act.by() {
+        values.fault("player", "must be another player");
+    }
+}
+
+fn require_member(act: &Act<'_>, player: PlayerId) -> Result<(), Refusal> {
     if act.state.is_member(player) {
         Ok(())
     } else {

@@ -1,11 +1,11 @@
-//! Decides commands on tasks: add, claim, release, complete and fail.
+//! Decides commands on tasks: add, edit, remove, claim, release, complete and fail.
 
 use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP, TASKS_MAX};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
-use raidhall_protocol::{EventData, TaskId};
+use raidhall_protocol::{EventData, PlayerId, TaskId};
 
 use super::contributions::Earned;
-use super::{Act, Decision};
+use super::{Act, Decision, Draft};
 use crate::raid::state::State;
 use crate::raid::values::Values;
 use crate::raid::{Refusal, energy};
@@ -17,17 +17,80 @@ pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision
     let minutes = values.number("minutes", minutes, TASK_MINUTES);
     values.finish()?;
     act.require_not_ended()?;
-    let count = act.state.shown.tasks.len();
-    if count >= TASKS_MAX {
+    if act.state.shown.tasks.len() >= TASKS_MAX {
         return Err(Refusal::TooManyTasks);
     }
-    let task = TaskId::try_from(count as u64 + 1).expect("there are at most 500");
     act.causes(EventData::TaskAdded {
-        task,
+        task: act.state.next_task(),
         title,
         xp,
         minutes,
     })
+}
+
+/// Changes an open task.
+pub(super) fn edit(
+    act: &Act<'_>,
+    task: TaskId,
+    title: Option<&str>,
+    minutes: Option<i64>,
+) -> Decision {
+    let mut values = Values::default();
+    if title.is_none() && minutes.is_none() {
+        values.fault("title", "is required unless there are minutes");
+    }
+    let title = title.map(|title| values.name("title", title, TASK_TITLE_CHARS_MAX));
+    let minutes = minutes.map(|minutes| values.number("minutes", minutes, TASK_MINUTES));
+    values.finish()?;
+    act.require_not_ended()?;
+    let found = find_changeable(act, task)?;
+    if found.status != TaskStatus::Open {
+        return Err(Refusal::WrongStatus);
+    }
+    act.causes(EventData::TaskEdited {
+        task,
+        author: found.by,
+        title,
+        minutes,
+    })
+}
+
+/// Removes an uncompleted task; only the leader removes one that is claimed.
+pub(super) fn remove(act: &Act<'_>, task: TaskId) -> Decision {
+    act.require_not_ended()?;
+    let found = find_changeable(act, task)?;
+    match found.status {
+        TaskStatus::Open => {}
+        TaskStatus::Claimed if act.is_leader() => {}
+        TaskStatus::Claimed | TaskStatus::Completed => return Err(Refusal::WrongStatus),
+    }
+    Ok(draft_removal(act.draft(), found, found.assignee).events)
+}
+
+/// Drafts the removal of every uncompleted task that a player added, after the player has left.
+pub(super) fn draft_removals(draft: Draft, state: &State, author: PlayerId) -> Draft {
+    let tasks = state.shown.tasks.iter();
+    tasks
+        .filter(|task| task.by == author && task.status != TaskStatus::Completed)
+        .fold(draft, |draft, task| {
+            draft_removal(
+                draft,
+                task,
+                task.assignee.filter(|player| *player != author),
+            )
+        })
+}
+
+/// Drafts the removal of a task, and before it the release of its claim.
+fn draft_removal(draft: Draft, task: &Task, claimed_by: Option<PlayerId>) -> Draft {
+    let draft = match claimed_by {
+        Some(player) => draft.with(EventData::TaskReleased {
+            task: task.id,
+            player,
+        }),
+        None => draft,
+    };
+    draft.with(EventData::TaskRemoved { task: task.id })
 }
 
 /// Claims an open task. A claimed task is refused as taken, even to the member who has claimed it.
@@ -98,6 +161,16 @@ fn find_own<'a>(act: &Act<'a>, task: TaskId) -> Result<&'a Task, Refusal> {
         TaskStatus::Completed => Err(Refusal::WrongStatus),
         TaskStatus::Claimed if task.assignee == Some(act.by()) => Ok(task),
         TaskStatus::Claimed | TaskStatus::Open => Err(Refusal::NotYours),
+    }
+}
+
+/// Returns a task that the member may edit and remove: their own, or any for the leader.
+fn find_changeable<'a>(act: &Act<'a>, task: TaskId) -> Result<&'a Task, Refusal> {
+    let task = find(act.state, task)?;
+    if act.is_leader() || task.by == act.by() {
+        Ok(task)
+    } else {
+        Err(Refusal::NotYours)
     }
 }
 

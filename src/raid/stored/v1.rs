@@ -107,6 +107,7 @@ impl<'a> From<&'a State> for Stored<'a> {
                     tasks,
                     energy,
                     energy_at,
+                    muted_until: _, // not in this version
                 } => {
                     left.push(StoredLeft {
                         player,
@@ -177,6 +178,7 @@ impl From<Stored<'_>> for State {
                         tasks,
                         energy,
                         energy_at,
+                        muted_until: None,
                     },
                 )
             },
@@ -215,6 +217,7 @@ impl From<Stored<'_>> for State {
         State {
             seq: stored.seq,
             last_at: stored.last_at,
+            tasks_added: shown.tasks.len() as u64,
             shown,
             reached: stored.reached.into_iter().collect(),
             former: left.chain(kicked).collect(),
@@ -223,9 +226,9 @@ impl From<Stored<'_>> for State {
 }
 
 /// Converts between a part of the shown state and its stored form: borrows texts to encode them,
-/// and owns them after decoding.
+/// and owns them after decoding. Fields after the semicolon are not in this version.
 macro_rules! convert {
-    ($shown:ident, $stored:ident, $text:ident, $($field:ident),+) => {
+    ($shown:ident, $stored:ident, $text:ident, $($field:ident),+ $(; $later:ident)?) => {
         impl<'a> From<&'a $shown> for $stored<'a> {
             fn from(shown: &'a $shown) -> Self {
                 $stored { $text: Cow::from(&shown.$text), $($field: shown.$field),+ }
@@ -234,7 +237,7 @@ macro_rules! convert {
 
         impl From<$stored<'_>> for $shown {
             fn from(stored: $stored<'_>) -> Self {
-                $shown { $text: stored.$text.into_owned(), $($field: stored.$field),+ }
+                $shown { $text: stored.$text.into_owned(), $($field: stored.$field),+ $(, $later: None)? }
             }
         }
     };
@@ -250,10 +253,12 @@ convert!(
     tasks,
     energy,
     energy_at,
-    joined_at
+    joined_at;
+    muted_until
 );
 convert!(
-    Task, StoredTask, title, id, xp, minutes, status, assignee, by, claimed_at, ended_at
+    Task, StoredTask, title, id, xp, minutes, status, assignee, by, claimed_at, ended_at;
+    edited_by
 );
 convert!(ChatMessage, StoredMessage, text, seq, by, at);
 convert!(Rank, StoredRank, name, player, xp, tasks, rank);

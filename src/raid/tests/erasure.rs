@@ -98,3 +98,38 @@ fn a_passed_deadline_applies_before_an_erasure() {
 fn erasure_in_a_missing_raid_is_not_found() {
     check("erase ada", "!not_found");
 }
+
+#[test]
+fn erasing_a_player_removes_titles_that_they_added_or_changed_last() {
+    check(
+        ". ada create
+         . ben join
+         . cal join
+         . ben add_task title=Bens xp=1 minutes=0
+         . ada edit_task task=1 title=Bens,_by_ada
+         . cal add_task title=Cals xp=1 minutes=0
+         . ada edit_task task=2 title=Cals,_by_ada
+         . cal edit_task task=2 title=Cals_again
+         . cal add_task title=Cals xp=1 minutes=0
+         . ada edit_task task=3 title=Cals,_by_ada
+         . ada promote player=ben
+         erase ben
+         show 1 title
+         show 2 title
+         show 3 title
+         erase ada
+         show 2 title
+         show 3 title",
+        "ben member_left player=ben reason=left released=[]
+         ben leader_changed player=ada previous=ben reason=left term=3
+         ben player_erased made_raid=false player=ben text=[erased]
+         1 title=[erased]
+         2 title=Cals_again
+         3 title=Cals,_by_ada
+         ada member_left player=ada reason=left released=[]
+         ada leader_changed player=cal previous=ada reason=left term=4
+         ada player_erased made_raid=true player=ada text=[erased]
+         2 title=Cals_again
+         3 title=[erased]",
+    );
+}

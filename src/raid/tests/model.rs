@@ -13,7 +13,11 @@ pub(super) enum ModelStep {
     Kick(Id, Id),
     Promote(Id, Id),
     Cancel(Id),
+    Mute(Id, Id, i64),
+    RotateInvite(Id),
     Add(Id, u64),
+    Edit(Id, Id),
+    Remove(Id, Id),
     Claim(Id, Id),
     Release(Id, Id),
     Complete(Id, Id),
@@ -32,6 +36,8 @@ pub(super) enum ModelStatus {
 }
 
 pub(super) struct ModelTask {
+    pub id: Id,
+    pub author: Id,
     pub xp: u64,
     pub claimed_by: Option<Id>,
     pub completed_by: Option<Id>,
@@ -54,6 +60,9 @@ pub(super) struct Model {
     pub term: u64,
     pub kicked: Vec<Id>,
     pub tasks: Vec<ModelTask>,
+    pub tasks_added: u64,
+    /// Until when each player is muted; the last entry of a player counts.
+    pub mutes: Vec<(Id, i64)>,
     /// Contributions in their order, each as player and XP.
     pub earned: Vec<(Id, u64)>,
     /// Energy of each player at a time, in milliseconds; the last entry of a player counts.
@@ -76,7 +85,9 @@ impl Model {
         let active = self.status == ModelStatus::Active;
         let member = |id| self.members.contains(&id);
         let leads = |id| self.leader == Some(id);
-        let task = |id: Id| self.tasks.get(usize::try_from(id).expect("small") - 1);
+        let task = |id: Id| self.tasks.iter().find(|task| task.id == id);
+        let may_change = |by, task: &ModelTask| member(by) && (leads(by) || task.author == by);
+        let chat_is_open = has_not_ended || self.now <= self.ended_at + 3_600_000;
         let claimed = |id, by| task(id).is_some_and(|task| task.claimed_by == Some(by));
         let allowed = match step {
             ModelStep::Join(id) => {
@@ -89,7 +100,20 @@ impl Model {
             ModelStep::Kick(by, id) | ModelStep::Promote(by, id) => {
                 leads(by) && has_not_ended && member(id) && by != id
             }
-            ModelStep::Cancel(by) => leads(by) && has_not_ended,
+            ModelStep::Cancel(by) | ModelStep::RotateInvite(by) => leads(by) && has_not_ended,
+            ModelStep::Mute(by, id, _) => leads(by) && chat_is_open && member(id) && by != id,
+            ModelStep::Edit(by, id) => {
+                let is_open =
+                    |task: &ModelTask| task.claimed_by.is_none() && task.completed_by.is_none();
+                has_not_ended && task(id).is_some_and(|task| may_change(by, task) && is_open(task))
+            }
+            ModelStep::Remove(by, id) => {
+                let is_removable = |task: &ModelTask| {
+                    task.completed_by.is_none() && (task.claimed_by.is_none() || leads(by))
+                };
+                let allowed = |task: &ModelTask| may_change(by, task) && is_removable(task);
+                has_not_ended && task(id).is_some_and(allowed)
+            }
             ModelStep::Add(by, _) => member(by) && has_not_ended,
             ModelStep::Claim(by, id) => {
                 let open =
@@ -104,9 +128,7 @@ impl Model {
                 member(by) && active && claimed(id, by)
             }
             ModelStep::Contribute(id, _) => active && member(id),
-            ModelStep::Say(by) => {
-                member(by) && (has_not_ended || self.now <= self.ended_at + 3_600_000)
-            }
+            ModelStep::Say(by) => member(by) && chat_is_open && self.now >= self.muted_until(by),
             ModelStep::LeaderOffline => true,
         };
         if allowed {
@@ -141,14 +163,24 @@ impl Model {
             ModelStep::Kick(_, id) => {
                 self.remove_member(id);
                 self.kicked.push(id);
+                self.tasks
+                    .retain(|task| task.author != id || task.completed_by.is_some());
             }
             ModelStep::Promote(_, id) => self.set_leader(id),
             ModelStep::Cancel(_) => self.end(ModelStatus::Lost, self.now),
-            ModelStep::Add(_, xp) => self.tasks.push(ModelTask {
-                xp,
-                claimed_by: None,
-                completed_by: None,
-            }),
+            ModelStep::Mute(_, id, until) => self.mutes.push((id, until)),
+            ModelStep::RotateInvite(_) | ModelStep::Edit(..) => {}
+            ModelStep::Add(author, xp) => {
+                self.tasks_added += 1;
+                self.tasks.push(ModelTask {
+                    id: self.tasks_added,
+                    author,
+                    xp,
+                    claimed_by: None,
+                    completed_by: None,
+                });
+            }
+            ModelStep::Remove(_, id) => self.tasks.retain(|task| task.id != id),
             ModelStep::Claim(by, id) => {
                 self.energies.push((by, self.energy(by) - 10, self.now));
                 self.task(id).claimed_by = Some(by);
@@ -190,6 +222,12 @@ impl Model {
         let last = self.energies.iter().rev().find(|(id, ..)| *id == player);
         let (_, energy, at) = *last.expect("a member has energy");
         (energy + u32::try_from((self.now - at) / 60_000).expect("not years")).min(100)
+    }
+
+    /// Returns the time until which a player is muted, or a past one.
+    pub(super) fn muted_until(&self, player: Id) -> i64 {
+        let last = self.mutes.iter().rev().find(|(id, _)| *id == player);
+        last.map_or(0, |(_, until)| *until)
     }
 
     pub(super) fn xp_of(&self, player: Id) -> u64 {
@@ -254,6 +292,7 @@ impl Model {
     fn set_leader(&mut self, player: Id) {
         self.leader = Some(player);
         self.term += 1;
+        self.mutes.push((player, 0));
     }
 
     fn first_online(&self) -> Option<Id> {
@@ -264,6 +303,7 @@ impl Model {
     }
 
     fn task(&mut self, id: Id) -> &mut ModelTask {
-        &mut self.tasks[usize::try_from(id).expect("small") - 1]
+        let task = self.tasks.iter_mut().find(|task| task.id == id);
+        task.expect("a task")
     }
 }

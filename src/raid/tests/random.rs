@@ -83,6 +83,7 @@ fn snippets() -> impl Strategy<Value = Vec<ModelStep>> {
         20 => steps().prop_map(|step| vec![step]),
         10 => member_and_task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Complete(by, id)]),
         10 => member_and_task().prop_map(|(by, id)| vec![ModelStep::Claim(by, id), ModelStep::Fail(by, id)]),
+        2 => (2..=5_u64, 1..=20_u64).prop_map(|(by, xp)| vec![ModelStep::Add(by, xp), ModelStep::Kick(1, by)]),
         2 => two_players().prop_map(|(by, other)| vec![ModelStep::Leave(by), ModelStep::Join(other), ModelStep::Join(by)]),
     ]
 }
@@ -99,6 +100,10 @@ fn steps() -> impl Strategy<Value = ModelStep> {
         30 => (player(), player()).prop_map(|(by, id)| ModelStep::Promote(by, id)),
         10 => Just(ModelStep::LeaderOffline),
         20 => (player(), xp()).prop_map(|(by, xp)| ModelStep::Add(by, xp)),
+        20 => (player(), task()).prop_map(|(by, id)| ModelStep::Edit(by, id)),
+        10 => (player(), task()).prop_map(|(by, id)| ModelStep::Remove(by, id)),
+        20 => (player(), player(), 0..400_000_i64).prop_map(|(by, id, until)| ModelStep::Mute(by, id, until)),
+        5 => player().prop_map(ModelStep::RotateInvite),
         80 => (player(), task()).prop_map(|(by, id)| ModelStep::Claim(by, id)),
         80 => (player(), task()).prop_map(|(by, id)| ModelStep::Release(by, id)),
         60 => (player(), task()).prop_map(|(by, id)| ModelStep::Complete(by, id)),
@@ -227,6 +232,7 @@ impl LiveRaid {
             Context {
                 now: self.now,
                 online: &self.online,
+                new_invite_code: "7XNBK2QM",
             },
         );
         for event in decision.iter().flatten() {
@@ -259,6 +265,23 @@ fn command(step: ModelStep) -> RaidCommand {
                 minutes: 1,
             },
         ),
+        ModelStep::Edit(by, id) => act(
+            by,
+            PlayerCommand::EditTask {
+                task: task(id),
+                title: Some(format!("y of p{by}")),
+                minutes: None,
+            },
+        ),
+        ModelStep::Remove(by, id) => act(by, PlayerCommand::RemoveTask { task: task(id) }),
+        ModelStep::Mute(by, id, until) => act(
+            by,
+            PlayerCommand::Mute {
+                player: player(id),
+                until: Some(until),
+            },
+        ),
+        ModelStep::RotateInvite(by) => act(by, PlayerCommand::RotateInvite),
         ModelStep::Claim(by, id) => act(by, PlayerCommand::ClaimTask { task: task(id) }),
         ModelStep::Release(by, id) => act(by, PlayerCommand::ReleaseTask { task: task(id) }),
         ModelStep::Complete(by, id) => act(by, PlayerCommand::CompleteTask { task: task(id) }),
@@ -298,6 +321,8 @@ fn model(plan: &Scenario) -> Model {
         term: 1,
         kicked: Vec::new(),
         tasks: Vec::new(),
+        tasks_added: 0,
+        mutes: Vec::new(),
         earned: Vec::new(),
         energies: vec![(1, 100, 0)],
         said: 0,
@@ -340,16 +365,20 @@ fn assert_agreement(state: &State, model: &Model) {
             crate::raid::energy::at(member, UnixMillis(model.now)),
             model.energy(id)
         );
+        assert_eq!(
+            member.is_muted(UnixMillis(model.now)),
+            model.now < model.muted_until(id)
+        );
     }
     let status_and_assignee = |task: &ModelTask| match (task.claimed_by, task.completed_by) {
-        (_, Some(by)) => (TaskStatus::Completed, Some(by)),
-        (Some(by), None) => (TaskStatus::Claimed, Some(by)),
-        (None, None) => (TaskStatus::Open, None),
+        (_, Some(by)) => (task.id, TaskStatus::Completed, Some(by)),
+        (Some(by), None) => (task.id, TaskStatus::Claimed, Some(by)),
+        (None, None) => (task.id, TaskStatus::Open, None),
     };
     let tasks = raid
         .tasks
         .iter()
-        .map(|task| (task.status, task.assignee.map(PlayerId::get)));
+        .map(|task| (task.id.get(), task.status, task.assignee.map(PlayerId::get)));
     assert!(tasks.eq(model.tasks.iter().map(status_and_assignee)));
     let ranking = raid
         .ranking
@@ -425,7 +454,10 @@ fn assert_ledger(ledger: &[Event], state: &State) {
     let after = ledger.iter().skip_while(|event| !ends(event)).skip(1);
     for event in after {
         assert!(
-            matches!(event.data, EventData::Said { .. }),
+            matches!(
+                event.data,
+                EventData::Said { .. } | EventData::MemberMuted { .. }
+            ),
             "after the end: {event:?}"
         );
     }

@@ -115,6 +115,7 @@ impl ScriptRunner {
             Context {
                 now: self.now,
                 online: &self.online,
+                new_invite_code: "7XNBK2QM",
             },
         );
         for event in decision.iter().flatten() {
@@ -296,7 +297,10 @@ fn render_event(event: &Event) -> String {
 
 fn render_field(key: &str, value: &Value) -> String {
     let value = match (key, value) {
-        ("player" | "previous" | "leader" | "assignee" | "by", Value::Number(_)) => name(value),
+        (
+            "player" | "previous" | "leader" | "assignee" | "by" | "author" | "edited_by",
+            Value::Number(_),
+        ) => name(value),
         ("ranking", Value::Array(rows)) => {
             let row = |row: &Value| {
                 format!(

@@ -28,6 +28,23 @@ fn state_with_every_field() -> State {
     )
 }
 
+/// Returns a state that version 1 does not hold.
+fn moderated_state() -> State {
+    run_script(
+        "ada create
+         ben join
+         cal join
+         ben add_task title=One xp=40 minutes=5
+         ben add_task title=Two xp=60 minutes=5
+         ada edit_task task=1 title=Uno
+         ben remove_task task=2
+         ada mute player=ben until=9000
+         ada mute player=cal until=8000
+         cal leave
+         ada rotate_invite",
+    )
+}
+
 #[test]
 fn every_kind_of_state_survives_encoding_for_the_store() {
     let scripts = [
@@ -36,11 +53,11 @@ fn every_kind_of_state_survives_encoding_for_the_store() {
         "ada create\nada cancel",
         "ada create\nada leave",
     ];
-    for state in scripts
-        .map(run_script)
-        .into_iter()
-        .chain([State::new(raid_id()), state_with_every_field()])
-    {
+    for state in scripts.map(run_script).into_iter().chain([
+        State::new(raid_id()),
+        state_with_every_field(),
+        moderated_state(),
+    ]) {
         let bytes = encode(&state);
         assert_eq!(decode(&bytes).expect("a state"), state);
         assert_eq!(encode(&state.clone()), bytes);
@@ -51,8 +68,8 @@ fn every_kind_of_state_survives_encoding_for_the_store() {
 fn a_newer_stored_version_is_distinguished_from_damage() {
     let mut bytes = encode(&state_with_every_field());
     assert_eq!(bytes[..2], [0, 1]);
-    bytes[1] = 2;
-    assert!(matches!(decode(&bytes), Err(StoredError::Newer(2))));
+    bytes[1] = 3;
+    assert!(matches!(decode(&bytes), Err(StoredError::Newer(3))));
     bytes[1] = 0;
     assert!(matches!(decode(&bytes), Err(StoredError::Damaged(_))));
 }
@@ -67,15 +84,40 @@ fn the_first_stored_format_stays_readable() {
 }
 
 #[test]
-fn truncated_or_extended_stored_states_are_refused() {
-    let bytes = encode(&state_with_every_field());
-    for length in 0..bytes.len() {
-        assert!(
-            matches!(decode(&bytes[..length]), Err(StoredError::Damaged(_))),
-            "cut to {length}"
-        );
+fn the_second_stored_format_stays_readable() {
+    let bytes = include_bytes!("moderated.v2");
+    assert_eq!(decode(bytes).expect("a state"), moderated_state());
+    assert_eq!(encode(&moderated_state()), bytes);
+}
+
+#[test]
+fn each_part_of_the_second_format_is_stored() {
+    let base = "ada create\nben join\nada add_task title=One xp=1 minutes=0\n";
+    assert_eq!(encode(&run_script(base))[1], 1);
+    for part in [
+        "ada remove_task task=1",
+        "ada edit_task task=1 title=Uno",
+        "ada mute player=ben until=9000",
+        "ada mute player=ben until=9000\nben leave",
+    ] {
+        let state = run_script(&format!("{base}{part}"));
+        let bytes = encode(&state);
+        assert_eq!(bytes[1], 2, "{part}");
+        assert_eq!(decode(&bytes).expect("a state"), state, "{part}");
     }
-    assert!(decode(&[bytes, vec![0]].concat()).is_err());
+}
+
+#[test]
+fn truncated_or_extended_stored_states_are_refused() {
+    for bytes in [state_with_every_field(), moderated_state()].map(|state| encode(&state)) {
+        for length in 0..bytes.len() {
+            assert!(
+                matches!(decode(&bytes[..length]), Err(StoredError::Damaged(_))),
+                "cut to {length}"
+            );
+        }
+        assert!(decode(&[bytes, vec![0]].concat()).is_err());
+    }
 }
 
 #[test]

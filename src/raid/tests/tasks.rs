@@ -1,4 +1,4 @@
-//! Tasks: added, claimed, released, completed and failed.
+//! Tasks: added, edited, removed, claimed, released, completed and failed.
 
 use super::check;
 
@@ -159,5 +159,109 @@ fn failing_a_task_reopens_it_and_costs_fifteen_energy() {
          ben xp=0 tasks=0 energy=75 energy_at=1000
          ada task_claimed energy=90 player=ada task=1
          !not_found",
+    );
+}
+
+#[test]
+fn the_author_or_the_leader_edits_an_open_task() {
+    check(
+        ". ada create
+         . ben join
+         . cal join
+         . ben add_task title=One xp=40 minutes=5
+         ben edit_task task=1 title=_Uno_
+         show 1 title minutes xp by edited_by
+         ada edit_task task=1 minutes=0
+         show 1 title minutes edited_by
+         ada edit_task task=1 title=Eins minutes=480
+         show 1 title minutes by edited_by
+         cal edit_task task=1 title=Un
+         ada edit_task task=1
+         ada edit_task task=1 title=_ minutes=481
+         ada edit_task task=2 title=Un
+         . ada start
+         . cal claim_task task=1
+         ada edit_task task=1 title=Un
+         . cal complete_task task=1
+         ben edit_task task=1 title=Un
+         . ada cancel
+         ada edit_task task=1 title=Un",
+        "ben task_edited author=ben minutes=null task=1 title=Uno
+         1 title=Uno minutes=5 xp=40 by=ben edited_by=ben
+         ada task_edited author=ben minutes=0 task=1 title=null
+         1 title=Uno minutes=0 edited_by=ben
+         ada task_edited author=ben minutes=480 task=1 title=Eins
+         1 title=Eins minutes=480 by=ben edited_by=ada
+         !not_yours
+         !invalid title
+         !invalid title minutes
+         !not_found
+         !wrong_status
+         !wrong_status
+         !wrong_status",
+    );
+}
+
+#[test]
+fn the_author_or_the_leader_removes_a_task_that_is_not_completed() {
+    check(
+        ". ada create target_xp=1000
+         . ben join
+         . cal join
+         . ben add_task title=One xp=40 minutes=0
+         . ben add_task title=Two xp=40 minutes=0
+         . ben add_task title=Three xp=40 minutes=0
+         . ben add_task title=Four xp=40 minutes=0
+         cal remove_task task=1
+         ben remove_task task=1
+         ben remove_task task=1
+         ada remove_task task=4
+         . ada start
+         . cal claim_task task=2
+         ben remove_task task=2
+         ada remove_task task=2
+         show cal energy
+         . cal claim_task task=3
+         . cal complete_task task=3
+         ada remove_task task=3
+         ada add_task title=Five xp=1 minutes=0
+         show 3 title status
+         show raid current_tasks
+         . ada cancel
+         ada remove_task task=5",
+        "!not_yours
+         ben task_removed task=1
+         !not_found
+         ada task_removed task=4
+         !wrong_status
+         ada task_released player=cal task=2
+         ada task_removed task=2
+         cal energy=90
+         !wrong_status
+         ada task_added minutes=0 task=5 title=Five xp=1
+         3 title=Three status=completed
+         raid current_tasks=1
+         !wrong_status",
+    );
+}
+
+#[test]
+fn a_raid_without_its_last_task_goes_on_and_can_be_won() {
+    check(
+        ". ada create target_xp=1 target_tasks=2
+         . ada start
+         . ada add_task title=One xp=1 minutes=0
+         . ada add_task title=Two xp=1 minutes=0
+         . ada claim_task task=1
+         . ada complete_task task=1
+         ada remove_task task=2
+         show raid status current_tasks target_tasks
+         . ada add_task title=Three xp=1 minutes=0
+         . ada claim_task task=3
+         ada complete_task task=3",
+        "ada task_removed task=2
+         raid status=active current_tasks=1 target_tasks=2
+         ada task_completed current_tasks=2 current_xp=2 energy=90 member_tasks=2 member_xp=2 player=ada task=3 xp=1
+         ada raid_completed ranking=1.ada:2/2",
     );
 }

@@ -193,14 +193,8 @@ impl Follower {
             }
         };
         let load::FoldedRaid { state, loaded } = folded;
-        let members = state
-            .shown()
-            .members
-            .iter()
-            .map(|member| member.player)
-            .collect();
         self.audience
-            .sync_from_store(state.seq(), members, &loaded.tail);
+            .sync_from_store(state.seq(), &state.shown().members, &loaded.tail);
         self.replica = Some(Replica::new(state, subscription));
         // The replica has a subscription of its own.
         carried.subscription = None;

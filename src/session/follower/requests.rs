@@ -107,8 +107,9 @@ impl Follower {
                 data,
                 reply,
             } => {
-                let sent = self.audience.send_signal(sender, from, &kind, data);
-                reply.send(sent.map_err(|_| Refusal::NotMember.into()));
+                let now = self.sessions.clock.now();
+                let sent = self.audience.send_signal(sender, from, now, &kind, data);
+                reply.send(sent.map_err(Error::from));
             }
             other => other.fail(Error::Internal),
         }

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
-use crate::raid::{self, Ack};
+use crate::raid::{self, Ack, Refusal};
 use crate::session::{Caller, Options, Registry, Reply};
 use crate::store::faulty::Faulty;
 use crate::store::memory::MemoryStore;
@@ -282,12 +282,11 @@ impl TestWatcher {
             .collect()
     }
 
-    /// Sends a signal as this player.
-    pub(super) fn send_signal(&self, from: u64, kind: &str) {
+    /// Sends a signal as this player, at a time long past.
+    pub(super) fn send_signal(&self, from: u64, kind: &str) -> Result<(), Refusal> {
         let audience = self.audience.as_ref().expect("watching");
-        audience
-            .send_signal(self.outbox.id, player(from), kind, serde_json::Value::Null)
-            .expect("a member");
+        let data = serde_json::Value::Null;
+        audience.send_signal(self.outbox.id, player(from), UnixMillis(0), kind, data)
     }
 
     /// Returns the signals since the last call, each as sender and kind.

@@ -232,6 +232,13 @@ impl Tables {
         for number in numbers.into_iter().chain(earned.map(|(_, xp)| xp)) {
             i64::try_from(number)?;
         }
+        if let Some(code) = effects::rotated_invite_code(append) {
+            let raid = self.raid_by_invite(code);
+            ensure!(
+                raid.is_none_or(|raid| raid == append.raid),
+                "invite code repeated"
+            );
+        }
         let known = self.raids.get(&append.raid);
         if known.is_none_or(|raid| raid.accepts(append)) {
             let mut ops: HashSet<_> = known.iter().flat_map(|raid| raid.ops.values()).collect();
@@ -276,6 +283,9 @@ impl Tables {
         if let Some(raid) = self.raids.get_mut(&append.raid) {
             raid.row.header = append.header;
             raid.row.last_seq = append.last_seq();
+            if let Some(code) = effects::rotated_invite_code(append) {
+                code.clone_into(&mut raid.row.invite_code);
+            }
             raid.events
                 .extend(append.events.iter().map(|recorded| recorded.event.clone()));
             let ops = append

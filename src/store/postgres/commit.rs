@@ -50,7 +50,8 @@ pub(super) const COMMIT: &str = "
     ), moved AS (
         UPDATE raids r
         SET last_seq = b.last, status = b.status, deadline = b.deadline, current_xp = b.current_xp,
-            current_tasks = b.current_tasks, ended_at = b.ended_at
+            current_tasks = b.current_tasks, ended_at = b.ended_at,
+            invite_code = coalesce(b.invite_code, r.invite_code)
         FROM batch b
         WHERE r.id = b.raid AND b.title IS NULL
             AND r.owner = b.owner AND r.epoch = b.epoch AND r.last_seq = b.first - 1
@@ -305,8 +306,12 @@ impl RaidColumns {
         let creation = RaidCreation::of(append);
         let creation = creation.as_ref();
         self.title.push(creation.map(|made| made.title.to_owned()));
-        self.invite_code
-            .push(creation.map(|made| made.invite_code.to_owned()));
+        self.invite_code.push(
+            creation
+                .map(|made| made.invite_code)
+                .or_else(|| effects::rotated_invite_code(append))
+                .map(str::to_owned),
+        );
         self.create_key
             .push(append.create_key.map(|key| key.0.to_vec()));
         self.target_xp

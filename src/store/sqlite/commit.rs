@@ -33,7 +33,8 @@ statements! {
     /// The fence: only raids that it returns may be written.
     ADVANCE =
         "UPDATE raids SET last_seq = new.value ->> 4, status = new.value ->> 5, deadline = new.value ->> 6, ",
-        "    current_xp = new.value ->> 7, current_tasks = new.value ->> 8, ended_at = new.value ->> 9 ",
+        "    current_xp = new.value ->> 7, current_tasks = new.value ->> 8, ended_at = new.value ->> 9, ",
+        "    invite_code = coalesce(new.value ->> 10, invite_code) ",
         "FROM json_each(?1) AS new ",
         "WHERE raids.id = new.value ->> 0 AND raids.owner = unhex(new.value ->> 1) ",
         "    AND raids.epoch = new.value ->> 2 AND raids.last_seq = new.value ->> 3 ",

@@ -394,12 +394,12 @@ mod writing {
             .commit(std::slice::from_ref(&append))
             .await
             .expect("commit");
-        execute(&store, "UPDATE raid_events SET version = 3".into())
+        execute(&store, "UPDATE raid_events SET version = 9".into())
             .await
             .expect("update");
         let newer = store.load(append.raid, 1).await.expect_err("refused");
         assert!(
-            matches!(newer, StoreError::NewerVersion { version: 3 }),
+            matches!(newer, StoreError::NewerVersion { version: 9 }),
             "{newer:?}"
         );
         execute(

@@ -1,13 +1,15 @@
 //! Tests of the frames that one client is sent, and of their order.
 
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::{Codec, EventData, PlayerId, UnixMillis};
+use raidhall_protocol::state::{Member, Role};
+use raidhall_protocol::{Codec, Event, EventData, PlayerId, UnixMillis};
 use serde_json::Value;
 
 use super::*;
 use crate::fanout::audience::{NewWatch, RingOptions};
 use crate::fanout::frame::encode;
 use crate::fanout::outbox::ConnectionId;
+use crate::raid::Refusal;
 
 const RING: RingOptions = RingOptions {
     events_max: 8,
@@ -34,11 +36,25 @@ fn player(id: u64) -> PlayerId {
     PlayerId::try_from(id).expect("an id")
 }
 
+fn member(id: u64) -> Member {
+    Member {
+        player: player(id),
+        name: id.to_string(),
+        role: Role::Member,
+        xp: 0,
+        tasks: 0,
+        energy: 100,
+        energy_at: UnixMillis(0),
+        joined_at: UnixMillis(0),
+        muted_until: None,
+    }
+}
+
 impl TestClient {
     fn new() -> Self {
         let outbox = Arc::new(Outbox::new(ConnectionId(1), Codec::Json));
         let audience = Arc::new(Audience::new(raid(), RING));
-        audience.sync_from_store(Seq::ZERO, [player(1), player(2)].into(), &[]);
+        audience.sync_from_store(Seq::ZERO, &[1, 2].map(member), &[]);
         let watches = Watches::new(Arc::clone(&outbox), LAG_LIMIT);
         Self {
             outbox,
@@ -46,6 +62,20 @@ impl TestClient {
             queue: SendQueue::new(),
             audience,
         }
+    }
+
+    /// Sends a signal of a player from a connection at a time.
+    fn signal(
+        &self,
+        connection: u64,
+        from: u64,
+        now: i64,
+        kind: &str,
+        data: Value,
+    ) -> Result<(), Refusal> {
+        let sender = ConnectionId(connection);
+        self.audience
+            .send_signal(sender, player(from), UnixMillis(now), kind, data)
     }
 
     /// Begins a watch that the session answers at once.
@@ -77,6 +107,15 @@ impl TestClient {
         let next = self.audience.head().0 + 1;
         let events = (next..next + count).map(chat_event).collect::<Vec<_>>();
         self.audience.publish(&events);
+    }
+
+    fn publish_event(&self, data: EventData) {
+        let seq = self.audience.head().next();
+        let event = Event {
+            data,
+            ..chat_event(seq.0)
+        };
+        self.audience.publish(&[event]);
     }
 
     fn ack(&mut self, seq: u64) {
@@ -386,26 +425,36 @@ fn queued_signals_keep_the_latest_of_each_sender_and_kind() {
     client.watch_from(0, 0);
     assert_eq!(client.take_sent(), "watching0");
     for n in 0..3 {
-        let signalled =
-            client
-                .audience
-                .send_signal(ConnectionId(9), player(1), "emote", Value::from(n));
-        assert_eq!(signalled, Ok(()));
+        assert_eq!(client.signal(9, 1, 0, "emote", Value::from(n)), Ok(()));
     }
-    client
-        .audience
-        .send_signal(ConnectionId(9), player(1), "cursor", Value::Null)
-        .expect("a member");
+    assert_eq!(client.signal(9, 1, 0, "cursor", Value::Null), Ok(()));
     assert_eq!(client.take_sent(), "signal signal");
-    assert!(
-        client
-            .audience
-            .send_signal(ConnectionId(9), player(3), "emote", Value::Null)
-            .is_err()
+    assert_eq!(
+        client.signal(9, 3, 0, "emote", Value::Null),
+        Err(Refusal::NotMember)
     );
+    assert_eq!(client.signal(1, 2, 0, "emote", Value::Null), Ok(()));
+    assert_eq!(client.take_sent(), "", "not to the connection that sent it");
+}
+
+#[test]
+fn a_muted_members_signals_are_refused_until_the_time() {
+    let mut client = TestClient::new();
+    client.watch_from(0, 0);
+    let muted = |until: Option<i64>| EventData::MemberMuted {
+        player: player(2),
+        until: until.map(UnixMillis),
+    };
+    client.publish_event(muted(Some(5_000)));
+    client.take_sent();
+    let wave = |client: &TestClient, now| client.signal(9, 2, now, "wave", Value::Null);
+    assert_eq!(wave(&client, 4_999), Err(Refusal::Forbidden));
     client
         .audience
-        .send_signal(client.outbox.id, player(2), "emote", Value::Null)
-        .expect("a member");
-    assert_eq!(client.take_sent(), "", "not to the connection that sent it");
+        .deliver_signal(player(2), UnixMillis(4_999), "wave", Value::Null);
+    assert_eq!(client.take_sent(), "");
+    assert_eq!(wave(&client, 5_000), Ok(()));
+    assert_eq!(client.take_sent(), "signal");
+    client.publish_event(muted(None));
+    assert_eq!(wave(&client, 4_999), Ok(()));
 }

@@ -1,9 +1,10 @@
 //! Checks of commits: each append takes effect exactly once, is fenced, and is independent of other
 //! raids.
 
-use raidhall::store::{ClaimOutcome, Epoch};
+use raidhall::store::{ClaimOutcome, Epoch, StoreError};
+use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::state::RaidStatus;
-use raidhall_protocol::{EventData, Seq};
+use raidhall_protocol::{EventData, RaidId, Seq, TaskId};
 
 use super::*;
 use crate::history::*;
@@ -113,6 +114,111 @@ pub async fn a_second_creation_with_the_same_invite_code_exists(store: &dyn Stor
             .expect("find"),
         Some(raid(1))
     );
+}
+
+fn invite_rotated(code: &str) -> EventData {
+    EventData::InviteRotated {
+        invite_code: code.to_owned(),
+    }
+}
+
+async fn raid_by_invite(store: &dyn Store, code: &str) -> Option<RaidId> {
+    store.raid_by_invite(code).await.expect("find")
+}
+
+pub async fn a_replaced_invite_code_is_found_no_more(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
+    create_raid(store, 2, &owner, player(1)).await;
+    let rotations = history.append([invite_rotated("FIRSTNEW"), invite_rotated("SECONDNEW")]);
+    assert_eq!(commit(store, &rotations).await, CommitOutcome::Committed);
+    assert_eq!(raid_by_invite(store, &invite_code(raid(1))).await, None);
+    assert_eq!(raid_by_invite(store, "FIRSTNEW").await, None);
+    assert_eq!(raid_by_invite(store, "SECONDNEW").await, Some(raid(1)));
+    assert_eq!(
+        raid_by_invite(store, &invite_code(raid(2))).await,
+        Some(raid(2))
+    );
+    // Later commits keep the code, and a fenced one does not change it.
+    let started = history.append([said("hi")]);
+    assert_eq!(commit(store, &started).await, CommitOutcome::Committed);
+    history.epoch = Epoch(0);
+    let fenced = history.append([invite_rotated("THIRDNEW")]);
+    assert_eq!(commit(store, &fenced).await, CommitOutcome::Fenced);
+    assert_eq!(raid_by_invite(store, "SECONDNEW").await, Some(raid(1)));
+    assert_eq!(raid_by_invite(store, "THIRDNEW").await, None);
+    let rows = store
+        .raids_by_member(player(1), None, None, 10)
+        .await
+        .expect("raids of");
+    let row = rows.iter().find(|row| row.id == raid(1)).expect("the raid");
+    assert_eq!(row.invite_code, "SECONDNEW");
+}
+
+pub async fn a_code_replaced_in_the_creating_append_is_the_new_one(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let mut history = History::new(raid(1), owner.id);
+    let creation = history.append([
+        raid_created(raid(1)),
+        joined(player(1)),
+        invite_rotated("NEW"),
+    ]);
+    assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
+    assert_eq!(raid_by_invite(store, "NEW").await, Some(raid(1)));
+    assert_eq!(raid_by_invite(store, &invite_code(raid(1))).await, None);
+}
+
+pub async fn a_new_invite_code_of_another_raid_is_refused(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
+    create_raid(store, 2, &owner, player(1)).await;
+    let rotation = history.append([invite_rotated(&invite_code(raid(2)))]);
+    let refused = store.commit(&[rotation]).await;
+    assert!(
+        matches!(refused, Err(StoreError::Refused { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        raid_by_invite(store, &invite_code(raid(1))).await,
+        Some(raid(1))
+    );
+}
+
+pub async fn an_append_of_a_kick_and_a_thousand_removals_is_committed(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let mut history = create_raid(store, 1, &owner, player(1)).await;
+    let task = |id: u64| TaskId::try_from(id).expect("an id");
+    let added = (1..=500).map(|id| EventData::TaskAdded {
+        task: task(id),
+        title: "🔥".repeat(120),
+        xp: 1,
+        minutes: 0,
+    });
+    let before = history.append([joined(player(2))].into_iter().chain(added));
+    assert_eq!(commit(store, &before).await, CommitOutcome::Committed);
+    let left = EventData::MemberLeft {
+        player: player(2),
+        reason: LeaveReason::Kicked,
+        released: Vec::new(),
+    };
+    let removals = (1..=500).map(task).flat_map(|task| {
+        [
+            EventData::TaskReleased {
+                task,
+                player: player(1),
+            },
+            EventData::TaskRemoved { task },
+        ]
+    });
+    let kick = history.append([left].into_iter().chain(removals));
+    assert_eq!(commit(store, &kick).await, CommitOutcome::Committed);
+    assert_eq!(last_seq(store, 1).await, kick.last_seq());
+    let tail = store
+        .events(raid(1), before.last_seq(), 2_000)
+        .await
+        .expect("events");
+    let committed: Vec<_> = kick.events.into_iter().map(|row| row.event).collect();
+    assert_eq!(tail, committed);
 }
 
 pub async fn one_of_two_creations_with_one_key_in_a_batch_succeeds(store: &dyn Store) {

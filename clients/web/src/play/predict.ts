@@ -2,7 +2,7 @@
 // events replace it. Only task and chat commands are predicted. A change to a task is applied only
 // if the rules would accept it in the known state. Another player can still win a race for the
 // task, so it is marked as unsure until the reply. Pure.
-import type { ChatMessage, PlayerId, RaidState, Task, Waiting } from '@raidhall/client';
+import type { ChatMessage, Member, PlayerId, RaidState, Task, Waiting } from '@raidhall/client';
 
 export const CLAIM_COST = 10;
 const COMPLETION_GAIN = 5;
@@ -24,6 +24,12 @@ export function energyAt({ energy, energy_at }: { energy: number; energy_at: num
   return Math.min(ENERGY_MAX, energy + Math.max(0, Math.floor((now - energy_at) / REGENERATION_MS)));
 }
 
+/** Returns the time until which a member is muted, or null if they are not. */
+export function mutedUntil(member: Member | undefined, now: number): number | null {
+  const until = member?.muted_until ?? null;
+  return until !== null && now < until ? until : null;
+}
+
 export function predict(state: RaidState, pending: readonly Waiting[], me: PlayerId, now: number): Shown {
   let shown: Shown = { ...state, unsure: new Set(), unsaid: [] };
   const unsure = new Set<number>();
@@ -38,6 +44,7 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
   const member = state.members.find(({ player }) => player === me);
   let energy = member ? energyAt(member, now) : 0;
   const mine = (task: Task): boolean => task.status === 'claimed' && task.assignee === me;
+  const changeable = (task: Task): boolean => task.by === me || shown.leader === me;
   const reopened = { status: 'open', assignee: null, claimed_at: null } as const;
 
   pending.forEach(({ cmd, at }, index) => {
@@ -46,8 +53,22 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
         const { title, xp, minutes } = cmd;
         const id = -1 - index;
         unsure.add(id);
-        const added: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: me, claimed_at: null, ended_at: null };
+        const added: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: me, edited_by: null, claimed_at: null, ended_at: null };
         shown = { ...shown, tasks: [...shown.tasks, added] };
+        return;
+      }
+      case 'edit_task': {
+        const { title, minutes } = cmd;
+        task(cmd.task, task => task.status === 'open' && changeable(task), {
+          ...(title != null && { title, edited_by: me }), ...(minutes != null && { minutes }),
+        });
+        return;
+      }
+      case 'remove_task': {
+        const removable = ({ status }: Task): boolean => status === 'open' || (status === 'claimed' && shown.leader === me);
+        if (task(cmd.task, task => removable(task) && changeable(task), {})) {
+          shown = { ...shown, tasks: shown.tasks.filter(({ id }) => id !== cmd.task) };
+        }
         return;
       }
       case 'claim_task':

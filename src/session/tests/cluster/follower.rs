@@ -1,6 +1,7 @@
 //! What an instance serves of a raid that another instance owns.
 
 use super::*;
+use crate::raid::Refusal;
 
 #[tokio::test(start_paused = true)]
 async fn a_command_and_a_watch_work_at_every_instance() {
@@ -208,11 +209,42 @@ async fn signals_reach_other_instances_once_and_not_their_sender() {
     let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
     let (follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
     sleep(Duration::from_millis(200)).await;
-    owner_watcher.send_signal(1, "wave");
-    follower_watcher.send_signal(2, "nod");
+    owner_watcher.send_signal(1, "wave").expect("a member");
+    follower_watcher.send_signal(2, "nod").expect("a member");
     sleep(Duration::from_millis(100)).await;
     assert_eq!(owner_watcher.take_signals(), ["2 nod"]);
     assert_eq!(follower_watcher.take_signals(), ["1 wave"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mute_stops_signals_at_every_instance_that_has_its_event() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (follower_watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    sleep(Duration::from_millis(200)).await;
+    let mute = Command::Mute {
+        player: player(2),
+        until: Some(1 << 47),
+    };
+    // The follower does not get the event: its own check knows no mute yet, the owner's does.
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
+    cluster
+        .node(0)
+        .execute(raid, 1, mute, None)
+        .await
+        .expect("muted");
+    cluster.broker.set_fault(None);
+    follower_watcher.send_signal(2, "nod").expect("unheard");
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(owner_watcher.take_signals(), [""; 0]);
+    // The next event shows the follower what it has missed.
+    cluster.say(0, raid, "next", "a").await.expect("said");
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(
+        follower_watcher.send_signal(2, "nod"),
+        Err(Refusal::Forbidden)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -106,6 +106,7 @@ fn header(append: &Append) -> Result<String> {
         header.current_xp,
         header.current_tasks,
         header.ended_at,
+        effects::rotated_invite_code(append),
     ))
 }
 
