@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { en } from '../src/i18n/en';
 import { ru } from '../src/i18n/ru';
 import { plain, quote } from '../src/parts/sentence';
-import { lineOf, namesIn } from '../src/play/history';
+import { lineOf, namesIn, stepsOf, titlesIn } from '../src/play/history';
 import { CLAIM_COST, FAILURE_COST } from '../src/play/predict';
 import { clock } from '../src/play/time';
 import { parse } from '../src/route';
@@ -63,12 +63,30 @@ test('the feed names the players who acted, those who have left too', () => {
   const joined = event(3, 'member_joined', { player: 3, name: 'Eve', role: 'member', xp: 0, tasks: 0, energy: 100, energy_at: NOW, joined_at: NOW });
   const state = raid({ tasks: [task(1, { title: 'Dig' })] });
   const names = namesIn([joined], state);
-  const textOf = (happened: RaidEvent, words = en) => plain(lineOf(happened, names, state, words)?.text ?? '');
+  const titles = titlesIn([], state);
+  const textOf = (happened: RaidEvent, words = en) => plain(lineOf(happened, names, titles, words)?.text ?? '');
   assert.equal(textOf(event(3, 'member_left', { player: 3, reason: 'kicked', released: [] })), 'Eve was removed');
   assert.equal(textOf(event(BEN, 'task_claimed', { task: 1, player: BEN, energy: 90 })), 'Ben took “Dig”');
   assert.equal(textOf(event(ADA, 'task_claimed', { task: 1, player: ADA, energy: 90 }), ru), 'Ada берёт «Dig»');
   assert.equal(textOf(event(99, 'said', { text: 'hi' })), 'Someone: hi');
-  assert.equal(lineOf(event(1, 'of_a_newer_server', {}), names, state, en), null);
+  assert.equal(lineOf(event(1, 'of_a_newer_server', {}), names, titles, en), null);
+  assert.equal(textOf(event(ADA, 'member_muted', { player: BEN, until: NOW + 1 })), 'Ben was muted');
+  assert.equal(textOf(event(ADA, 'member_muted', { player: BEN, until: null })), 'Ben was unmuted');
+});
+
+test('the feed names removed tasks, and has one line for those of one kick', () => {
+  const events = [
+    { type: 'task_added', by: BEN, data: { task: 1, title: 'Dig', xp: 1, minutes: 0 } },
+    { type: 'task_edited', by: ADA, data: { task: 1, author: BEN, title: 'Dug', minutes: null } },
+    { type: 'task_removed', by: ADA, data: { task: 1 } },
+    { type: 'task_removed', by: ADA, data: { task: 2 }, at: NOW + 5 },
+    { type: 'task_released', by: ADA, data: { task: 3, player: ADA }, at: NOW + 5 },
+    { type: 'task_removed', by: ADA, data: { task: 3 }, at: NOW + 5 },
+  ].map((event, seq) => ({ seq, at: NOW, ...event }) as RaidEvent);
+  const lines = (events: RaidEvent[]) => stepsOf(events).map(step => plain(lineOf(step[0]!, namesIn([], raid()), titlesIn(events, raid()), en, step.length > 1)?.text ?? ''));
+  assert.deepEqual(lines(events).slice(1), ['Ada edited “Dug”', 'Ada deleted “Dug”', 'Ada deleted several tasks', '“#3” is open again']);
+  const erased = { seq: 9, at: NOW, by: BEN, type: 'player_erased', data: { player: BEN, text: '[erased]', made_raid: false } } as RaidEvent;
+  assert.equal(titlesIn([...events, erased], null).get(1), '[erased]');
 });
 
 test('control characters of a quoted text do not reach the sentence around it', () => {

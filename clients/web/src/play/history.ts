@@ -26,10 +26,39 @@ export function namesIn(events: readonly RaidEvent[], state: RaidState | null): 
   return names;
 }
 
-export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: Words): Line | null {
+/** Titles of tasks, also of removed ones, as far as known events contain them. */
+export type Titles = ReadonlyMap<TaskId, string>;
+
+export function titlesIn(events: readonly RaidEvent[], state: RaidState | null): Titles {
+  const titles = new Map<TaskId, string>();
+  const authors = new Map<TaskId, PlayerId[]>();
+  const written = (task: TaskId, title: string, by: PlayerId[]): void => {
+    titles.set(task, title);
+    authors.set(task, by);
+  };
+  for (const { type, data, by } of events) {
+    if (type === 'task_added' && by !== null) written(data.task, data.title, [by]);
+    if (type === 'task_edited' && data.title !== null && by !== null) written(data.task, data.title, [data.author, by]);
+    if (type === 'player_erased') authors.forEach((by, task) => by.includes(data.player) && titles.set(task, data.text));
+  }
+  state?.tasks.forEach(({ id, title }) => titles.set(id, title));
+  return titles;
+}
+
+/** Groups the removals of tasks that one command caused, as a kick does; other events are alone. */
+export function stepsOf(events: readonly RaidEvent[]): readonly (readonly RaidEvent[])[] {
+  const steps = new Map<string, RaidEvent[]>();
+  for (const event of events) {
+    const step = event.type === 'task_removed' ? `${event.by} at ${event.at}` : `${event.seq}`;
+    steps.set(step, [...(steps.get(step) ?? []), event]);
+  }
+  return [...steps.values()];
+}
+
+export function lineOf(event: RaidEvent, names: Names, titles: Titles, words: Words, several = false): Line | null {
   const { seq, at, by } = event;
   const who = (player: PlayerId | null): string => quote((player !== null && names.get(player)) || words.someone);
-  const task = (id: TaskId): string => quote(state.tasks.find(task => task.id === id)?.title ?? `#${id}`);
+  const task = (id: TaskId): string => quote(titles.get(id) ?? `#${id}`);
   const line = (text: string, tone: Line['tone'] = 'plain'): Line => ({ seq, at, text, tone, chat: event.type === 'said' });
   const { happened } = words;
   switch (event.type) {
@@ -45,6 +74,10 @@ export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: 
       return line(happened.raid_started, 'big');
     case 'task_added':
       return line(happened.task_added(who(by), quote(event.data.title)));
+    case 'task_edited':
+      return line(happened.task_edited(who(by), task(event.data.task)));
+    case 'task_removed':
+      return line(several ? happened.tasks_removed(who(by)) : happened.task_removed(who(by), task(event.data.task)), 'bad');
     case 'task_claimed':
       return line(happened.task_claimed(who(event.data.player), task(event.data.task)));
     case 'task_released':
@@ -57,6 +90,10 @@ export function lineOf(event: RaidEvent, names: Names, state: RaidState, words: 
       return line(happened.contributed(who(event.data.player), event.data.xp, event.data.kind), 'good');
     case 'said':
       return line(happened.said(who(by), quote(event.data.text)));
+    case 'member_muted':
+      return line((event.data.until === null ? happened.member_unmuted : happened.member_muted)(who(event.data.player)));
+    case 'invite_rotated':
+      return line(happened.invite_rotated(who(by)));
     case 'raid_completed':
       return line(happened.raid_completed, 'big');
     case 'raid_failed':

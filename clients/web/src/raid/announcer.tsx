@@ -4,19 +4,22 @@ import type { RaidEvent } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
 import { Sentence } from '../parts/sentence';
 import { lineOf } from '../play/history';
+import { useTitles } from '../play/use-titles';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
 
 const EVERY_MS = 1_000;
 const LINES_MAX = 3;
+const NO_EVENTS: readonly RaidEvent[] = [];
 
 export function Announcer() {
   const words = useWords();
   const { raid, me } = usePlay();
   const { shown, names } = useScene();
+  const titles = useTitles(NO_EVENTS, shown);
   const [text, setText] = useState('');
   const tell = useRef<(event: RaidEvent) => string | undefined>(() => undefined);
-  tell.current = event => lineOf(event, names, shown, words)?.text;
+  tell.current = event => lineOf(event, names, titles, words)?.text;
   useEffect(() => {
     let fresh: RaidEvent[] = [];
     const end = raid.onEvent(event => {

@@ -2,10 +2,10 @@
 import { LIMITS } from '@raidhall/client';
 import type { RaidState, Task } from '@raidhall/client';
 import { memo, useCallback, useEffect, useRef, useState } from 'react';
-import type { ReactNode } from 'react';
+import type { FormEvent, ReactNode } from 'react';
 import { beforeClose } from '../account';
 import { complain } from '../notices';
-import { Confirm } from '../parts/dialog';
+import { Confirm, Dialog } from '../parts/dialog';
 import { focusSoon } from '../parts/focus';
 import { plain, quote, Sentence } from '../parts/sentence';
 import { TextInput } from '../parts/text-input';
@@ -58,6 +58,8 @@ export function Board() {
     const urgent = state !== null && ((state.deadline ?? Infinity) - account.client.now() < URGENT_MS || couldBeWon(state));
     holds.press(task, index, press, urgent);
   }, [holds, raid, account.client]);
+  const [changing, setChanging] = useState<{ readonly what: 'edit' | 'remove'; readonly task: Task } | null>(null);
+  const close = (): void => setChanging(null);
   const [givingUp, setGivingUp] = useState<readonly [Task, number] | null>(null);
   const press = useCallback((task: Task, index: number, press: Press) => {
     if (press === 'fail_task' && !holds.held.get().has(task.id)) setGivingUp([task, index]);
@@ -75,9 +77,11 @@ export function Board() {
         <Column key={column} name={column} tasks={arrange(column, tasks, me, held)} card={(task, index) => (
           <TaskCard key={task.id} task={task} index={index} hold={held.get(task.id)?.phase ?? null} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me}
             tired={energy < CLAIM_COST} active={status === 'active'} over={over}
-            who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} />
+            editable={task.by === me || leader === me} who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} onChange={setChanging} />
         )} />
       ))}
+      {changing?.what === 'edit' && <EditTask task={changing.task} onClose={close} />}
+      {changing?.what === 'remove' && <Confirm question={words.removeTaskConfirm(quote(changing.task.title))} onYes={() => give(raid, { type: 'remove_task', task: changing.task.id })} onClose={close} />}
       {givingUp && <Confirm question={words.failConfirm(quote(givingUp[0].title), Math.min(FAILURE_COST, energy), energy)} onYes={() => act(...givingUp, 'fail_task')} onClose={() => setGivingUp(null)} />}
     </div>
   );
@@ -115,17 +119,23 @@ interface CardProps {
   tired: boolean;
   active: boolean;
   over: boolean;
+  /** Whether the player may edit and remove it while it is open. */
+  editable: boolean;
   who: string | null;
   onPress: (task: Task, index: number, press: Press) => void;
+  onChange: (change: { what: 'edit' | 'remove'; task: Task }) => void;
 }
 
-const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads, tired, active, over, who, onPress }: CardProps) {
+const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads, tired, active, over, editable, who, onPress, onChange }: CardProps) {
   const words = useWords();
   const { id, title, xp, minutes, status } = task;
   const claimed = status === 'claimed';
   const completing = hold === 'completing' || hold === 'undoable';
   const button = (press: Press, text: string, className: string, more = {}) => (
     <button type="button" className={className} aria-label={`${plain(text)}: ${title}`} aria-disabled={hold === 'settling' || hold === 'completing' || undefined} {...more} onClick={() => onPress(task, index, press)}><Sentence text={text} /></button>
+  );
+  const change = (what: 'edit' | 'remove', text: string, sign: string) => (
+    <button type="button" className="quiet icon" aria-label={`${text}: ${title}`} title={text} onClick={() => onChange({ what, task })}>{sign}</button>
   );
   return (
     <li className={`task ${status}${mine ? ' mine' : ''}${unsure || hold ? ' unsure' : ''}`} data-task={id} tabIndex={-1}>
@@ -144,11 +154,39 @@ const TaskCard = memo(function TaskCard({ task, index, hold, unsure, mine, leads
           {claimed && mine && hold !== 'undoable' && button('release_task', words.release, 'quiet')}
           {claimed && mine && hold !== 'undoable' && active && button('fail_task', words.fail(FAILURE_COST), 'quiet')}
           {claimed && !mine && leads && button('release_task', words.releaseOf(quote(who ?? words.someone)), 'quiet')}
+          {editable && !hold && status === 'open' && change('edit', words.editTask, '✎')}
+          {editable && !hold && (status === 'open' || (claimed && leads)) && change('remove', words.removeTask, '✕')}
         </div>
       )}
     </li>
   );
 });
+
+function EditTask({ task, onClose }: { task: Task; onClose: () => void }) {
+  const words = useWords();
+  const { raid } = usePlay();
+  const save = (event: FormEvent<HTMLFormElement>): void => {
+    event.preventDefault();
+    const fields = new FormData(event.currentTarget);
+    const title = String(fields.get('title')).trim();
+    const minutes = Number(fields.get('minutes'));
+    onClose();
+    const change = { ...(title !== task.title && { title }), ...(minutes !== task.minutes && { minutes }) };
+    if (Object.keys(change).length > 0) give(raid, { type: 'edit_task', task: task.id, ...change });
+  };
+  return (
+    <Dialog title={words.editTaskTitle} onClose={onClose}>
+      <form className="edit-task" onSubmit={save}>
+        <TextInput name="title" aria-label={words.taskTitle} chars={LIMITS.task_title_chars} defaultValue={task.title} required autoComplete="off" />
+        <label>{words.taskMinutes}<input name="minutes" type="number" inputMode="numeric" {...LIMITS.task_minutes} defaultValue={task.minutes} required /></label>
+        <div className="row end">
+          <button type="button" className="quiet" onClick={onClose}>{words.cancel}</button>
+          <button className="primary">{words.save}</button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
 
 /** Counts a task's minutes down from its claim, then counts the overtime up. */
 function Focus({ task: { minutes, claimed_at } }: { task: Task }) {

@@ -58,7 +58,7 @@ export function Goal() {
           <button type="button" className="quiet" onClick={() => setDialog('leave')}>{words.leave}</button>
         </div>
       )}
-      {dialog === 'invite' && <Invite code={shown.invite_code} title={title} onClose={close} />}
+      {dialog === 'invite' && <Invite code={shown.invite_code} title={title} onReplace={leads ? () => give(raid, { type: 'rotate_invite' }) : null} onClose={close} />}
       {dialog === 'leave' && <Confirm question={words.leaveConfirm(shown.members.length === 1)} onYes={() => give(raid, { type: 'leave' })} onClose={close} />}
       {dialog === 'end' && <Confirm question={words.endConfirm} onYes={() => give(raid, { type: 'cancel' })} onClose={close} />}
     </section>

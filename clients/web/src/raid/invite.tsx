@@ -1,13 +1,23 @@
-import { useState } from 'react';
+import { useEffect, useState } from 'react';
 import { encode } from 'uqr';
-import { Dialog } from '../parts/dialog';
+import { Confirm, Dialog } from '../parts/dialog';
 import { notify } from '../notices';
 import { inviteUrl } from '../route';
 import { useWords } from '../settings';
 
-export function Invite({ code, title, onClose }: { code: string; title: string; onClose: () => void }) {
+interface InviteProps {
+  code: string;
+  title: string;
+  /** Replaces the code, or null if the player does not lead. */
+  onReplace: (() => void) | null;
+  onClose: () => void;
+}
+
+export function Invite({ code, title, onReplace, onClose }: InviteProps) {
   const words = useWords();
   const [copied, setCopied] = useState(false);
+  const [replacing, setReplacing] = useState(false);
+  useEffect(() => setCopied(false), [code]);
   const url = inviteUrl(code);
   const copy = (): void => {
     navigator.clipboard.writeText(url).then(() => setCopied(true), () => notify(words.copyFailed));
@@ -18,10 +28,12 @@ export function Invite({ code, title, onClose }: { code: string; title: string; 
       <p className="code big" data-invite={code}>{code}</p>
       <p><a href={url}>{url}</a></p>
       <div className="row end">
+        {onReplace && <button type="button" className="quiet" onClick={() => setReplacing(true)}>{words.newInvite}</button>}
         {'share' in navigator && <button type="button" onClick={() => void navigator.share({ title, url }).catch(() => {})}>{words.share}</button>}
         {/* Browsers provide the clipboard only on HTTPS and localhost. */}
         {navigator.clipboard && <button type="button" className="primary" onClick={copy}>{copied ? words.copied : words.copy}</button>}
       </div>
+      {replacing && onReplace && <Confirm question={words.newInviteConfirm} onYes={onReplace} onClose={() => setReplacing(false)} />}
     </Dialog>
   );
 }

@@ -2,14 +2,16 @@
 import { LIMITS } from '@raidhall/client';
 import type { ChatMessage, RaidState } from '@raidhall/client';
 import { memo, useLayoutEffect, useRef, useState } from 'react';
-import { localeOf } from '../i18n/numbers';
 import { complain } from '../notices';
 import { Sentence } from '../parts/sentence';
 import { TextInput } from '../parts/text-input';
-import { lineOf, namesIn } from '../play/history';
+import { lineOf, namesIn, stepsOf } from '../play/history';
 import type { Names } from '../play/history';
+import { timeOfDay } from '../play/time';
 import { useHistory } from '../play/use-history';
+import { useTitles } from '../play/use-titles';
 import { useSettings, useWords } from '../settings';
+import { Muted } from './muted';
 import { usePlay, useScene } from './play';
 
 /** Chat stays open for this long after the raid's end; the server enforces it. */
@@ -29,7 +31,7 @@ export function Talk() {
         ))}
       </div>
       {tab === 'chat' ? <Chat names={names} /> : <Happened names={names} />}
-      <Say />
+      <Muted><Say /></Muted>
     </div>
   );
 }
@@ -40,7 +42,8 @@ function Happened({ names }: { names: Names }) {
   const history = useHistory(raid, account.rest);
   const all = new Map([...names, ...namesIn(history, null)]);
   const { shown } = useScene();
-  const lines = history.map(event => lineOf(event, all, shown, words)).filter(line => line !== null && !line.chat).reverse();
+  const titles = useTitles(history, shown);
+  const lines = stepsOf(history).map(step => step[0] && lineOf(step[0], all, titles, words, step.length > 1)).filter(line => line && !line.chat).reverse();
   return (
     <ol className="feed" tabIndex={0} aria-label={words.activity}>
       {lines.map(line => line && <li key={line.seq} className={line.tone}><Time at={line.at} /><span><Sentence text={line.text} /></span></li>)}
@@ -83,23 +86,9 @@ const Said = memo(function Said({ said: { seq, text, at }, own, name }: { said: 
   );
 });
 
-/** Cached formats by language and day, because creating one takes longer than a frame. */
-const formats = new Map<string, Intl.DateTimeFormat>();
-
-function formatOf(language: string, today: boolean): Intl.DateTimeFormat {
-  const key = `${language} ${today}`;
-  let format = formats.get(key);
-  if (!format) {
-    format = new Intl.DateTimeFormat(localeOf(language), { hour: '2-digit', minute: '2-digit', ...(today ? {} : { weekday: 'short' }) });
-    formats.set(key, format);
-  }
-  return format;
-}
-
 const Time = memo(function Time({ at }: { at: number }) {
   const { language } = useSettings();
-  const today = new Date(at).toDateString() === new Date().toDateString();
-  return <time dateTime={new Date(at).toISOString()}>{formatOf(language, today).format(at)}</time>;
+  return <time dateTime={new Date(at).toISOString()}>{timeOfDay(at, language)}</time>;
 });
 
 function Say() {
