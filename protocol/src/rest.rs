@@ -127,6 +127,27 @@ pub struct RaidSummary {
     pub seq: Seq,
 }
 
+/// A raid as its invite code shows it to anyone (`GET /invites/{code}`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct InviteView {
+    /// Id of the raid.
+    pub id: RaidId,
+    /// Title of the raid.
+    pub title: String,
+    /// Name of the leader; null when every member has left.
+    pub host: Option<String>,
+    /// Status of the raid.
+    pub status: RaidStatus,
+    /// Number of members that the raid has now.
+    pub member_count: u32,
+    /// Maximum number of members.
+    pub max_members: u32,
+    /// Whether players can join once the raid is active.
+    pub late_join: bool,
+    /// Deadline of an active raid; null in any other status.
+    pub deadline: Option<UnixMillis>,
+}
+
 /// Response to a command sent by REST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct CommandResult {

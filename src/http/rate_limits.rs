@@ -128,6 +128,20 @@ impl RateLimits {
             .await
     }
 
+    /// Charges a read without sign-in to the client address.
+    pub(super) async fn charge_visitor(
+        &self,
+        from: ClientAddress,
+        limit_headers: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        self.charge_subject(
+            &self.reads_per_address,
+            RateLimitSubject::Address(from.network()),
+            limit_headers,
+        )
+        .await
+    }
+
     /// Charges a command, or the creation of a raid, to the player.
     pub(super) async fn charge_command(
         &self,
@@ -169,23 +183,30 @@ impl RateLimits {
 
     /// Charges an invite code as if it were wrong. This happens before the code is looked up, so
     /// that trying many at once gains nothing, and beyond the limit a right code looks like a wrong
-    /// one. Refund the charge if the code is right.
+    /// one. Without a player, only the address is charged. Refund the charge if the code is right.
     pub(super) async fn charge_guess(
         &self,
-        by: PlayerId,
+        by: Option<PlayerId>,
         from: ClientAddress,
         limit_headers: &RateLimitHeaders,
     ) -> Result<GuessCharge<'_>, ErrorResponse> {
-        self.charge_player_and_address(
-            (&self.guesses, by),
-            (&self.guesses_per_address, from),
-            limit_headers,
-        )
-        .await?;
+        let address = RateLimitSubject::Address(from.network());
+        let per_address = &self.guesses_per_address;
+        match by {
+            Some(by) => {
+                let per_player = (&self.guesses, by);
+                self.charge_player_and_address(per_player, (per_address, from), limit_headers)
+                    .await?;
+            }
+            None => {
+                self.charge_subject(per_address, address, limit_headers)
+                    .await?;
+            }
+        }
         Ok(GuessCharge {
             limits: self,
-            player: RateLimitSubject::Player(by),
-            address: RateLimitSubject::Address(from.network()),
+            player: by.map(RateLimitSubject::Player),
+            address,
         })
     }
 
@@ -263,20 +284,25 @@ impl RateLimits {
 #[must_use = "the charge for a right code must be refunded"]
 pub(super) struct GuessCharge<'a> {
     limits: &'a RateLimits,
-    player: RateLimitSubject,
+    player: Option<RateLimitSubject>,
     address: RateLimitSubject,
 }
 
 impl GuessCharge<'_> {
-    /// Refunds the player and the address, because the code was right.
+    /// Refunds what was charged, because the code was right.
     pub(super) async fn refund(self) {
         let GuessCharge {
             limits,
             player,
             address,
         } = self;
+        let refund_player = async {
+            if let Some(player) = player {
+                limits.refund(&limits.guesses, player).await;
+            }
+        };
         tokio::join!(
-            limits.refund(&limits.guesses, player),
+            refund_player,
             limits.refund(&limits.guesses_per_address, address)
         );
     }

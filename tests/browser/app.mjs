@@ -14,7 +14,7 @@ export const shot = (page, name, options = {}) => page.screenshot({ path: path.j
 // Opens the app in a browser context of its own, so each page is another player. Fails the test
 // when the page throws, breaks its content security policy, or treats a player's text as code or
 // markup.
-export async function open(t, server, options = {}, hash = '') {
+export async function open(t, server, options = {}, path = '') {
   const faults = [];
   const page = await newPage(t, { ...desktop, locale: 'en-US', ...options }, async page => {
     // A page that the test closed cannot be inspected.
@@ -27,13 +27,20 @@ export async function open(t, server, options = {}, hash = '') {
   page.setDefaultTimeout(20_000);
   page.on('pageerror', error => faults.push(String(error)));
   page.on('console', line => { if (line.type() === 'error' && /Content.Security.Policy|React|Warning/i.test(line.text())) faults.push(line.text()); });
-  await page.goto(server.url + '/' + hash);
+  await page.goto(server.url + '/' + path);
   return page;
 }
 
 export async function signIn(page, name) {
   await page.getByLabel('Your name').fill(name);
   await page.getByRole('button', { name: 'Start playing' }).click();
+  await online(page);
+}
+
+// Opens an invite link in a browser without a session and joins as a guest.
+export async function joinAsGuest(page, name) {
+  await page.getByLabel('Your name').fill(name);
+  await page.getByRole('button', { name: 'Join as guest' }).click();
   await online(page);
 }
 

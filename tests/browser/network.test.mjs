@@ -1,7 +1,7 @@
 // The app on a bad network or offline, and the state that it keeps in the browser.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addTask, claim, create, online, open, pair, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { addTask, claim, create, joinAsGuest, online, open, pair, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
 test('commands given offline survive a reload and take effect once online', async t => {
@@ -98,9 +98,8 @@ test('a phone on slow 3G opens an invite link and plays', async t => {
   await wire.send('Network.enable');
   await wire.send('Network.emulateNetworkConditions', slow);
   ben.setDefaultTimeout(60_000);
-  await ben.goto(`${server.url}/#${code}`);
-  await ben.getByLabel('Your name').fill('Ben');
-  await ben.getByRole('button', { name: 'Start playing' }).click();
+  await ben.goto(`${server.url}/i/${code}`);
+  await joinAsGuest(ben, 'Ben');
   await sees(ben, '#raid-title', 'Far away');
   await claim(ben, 'Climb');
   await press(ben, 'Climb', 'Complete');

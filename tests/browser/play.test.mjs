@@ -2,7 +2,7 @@
 // file.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addTask, card, claim, create, giveUp, hostile, joinByCode, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { addTask, card, claim, create, giveUp, hostile, joinAsGuest, joinByCode, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
 test('two players win a raid together although the server crashes', async t => {
@@ -13,8 +13,8 @@ test('two players win a raid together although the server crashes', async t => {
   await shot(ada, 'lobby');
   const code = await create(ada, { title: hostile, xp: 100, tasks: 2 });
 
-  const ben = await open(t, server, { ...phone, colorScheme: 'light' }, '#' + code);
-  await signIn(ben, hostile);
+  const ben = await open(t, server, { ...phone, colorScheme: 'light' }, 'i/' + code);
+  await joinAsGuest(ben, hostile);
   await sees(ben, '#raid-title', hostile);
   await sees(ada, '.member', hostile);
   await ada.waitForFunction(() => document.querySelectorAll('.member.online').length === 2);

@@ -1,18 +1,10 @@
 // Accessibility, languages, themes and layout: axe, keyboard, screen reader, English and Russian,
 // light and dark, 360 px.
 import assert from 'node:assert/strict';
-import axe from 'axe-core';
 import { test } from 'node:test';
 import { addTask, claim, create, joinByCode, open, part, phone, press, say, sees, shot, signIn } from './app.mjs';
+import { violations } from './axe.mjs';
 import { Server } from './server.mjs';
-
-async function violations(page, where) {
-  // During an animation an element can have less contrast than at its end.
-  await page.evaluate(() => Promise.all(document.getAnimations().filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished)));
-  await page.evaluate(axe.source);
-  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
-  assert.deepEqual(found.violations.map(({ id, nodes }) => `${where}: ${id} ${nodes.map(({ html }) => html.slice(0, 120)).join(' ')}`), []);
-}
 
 for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['light, phone', { ...phone, colorScheme: 'light' }]]) {
   test(`axe finds no violation on any screen: ${name}`, async t => {

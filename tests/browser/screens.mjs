@@ -3,7 +3,7 @@
 import { mkdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { test } from 'node:test';
-import { addTask, claim, create, online, open, part, phone, press, say, sees, signIn } from './app.mjs';
+import { addTask, claim, create, joinAsGuest, online, open, part, phone, press, say, sees, signIn } from './app.mjs';
 import { Server } from './server.mjs';
 
 const folder = fileURLToPath(new URL('../../docs/screens', import.meta.url));
@@ -18,10 +18,10 @@ test('screenshots of the main screens', async t => {
   await picture(ada, 'sign-in');
   await signIn(ada, 'Ada');
   const code = await create(ada, { title: 'Ship the release', xp: 200, tasks: 4, minutes: 45 });
-  const ben = await open(t, server, { ...phone, colorScheme: 'light' }, '#' + code);
-  await signIn(ben, 'Ben');
-  const kim = await open(t, server, {}, '#' + code);
-  await signIn(kim, 'Kim');
+  const ben = await open(t, server, { ...phone, colorScheme: 'light' }, 'i/' + code);
+  await joinAsGuest(ben, 'Ben');
+  const kim = await open(t, server, {}, 'i/' + code);
+  await joinAsGuest(kim, 'Kim');
   for (const [title, xp] of [['Write the changelog', 40], ['Fix the flaky test', 80], ['Tag and sign it', 30], ['Tell the users', 50]]) await addTask(ada, title, xp);
   await ada.getByRole('button', { name: 'Invite' }).click();
   await ada.locator('.qr').waitFor();

@@ -34,6 +34,10 @@ pub fn example_of(name: &str) -> Value {
             "target_xp": 500, "target_tasks": 10, "current_xp": 120, "current_tasks": 3, "time_limit_secs": 86_400,
             "created_at": 1_767_225_600_000_i64, "deadline": 1_767_312_060_000_i64, "ended_at": null, "seq": 123})
         }
+        "InviteView" => {
+            json!({"id": 7, "title": "Ship it", "host": "Ada", "status": "active", "member_count": 2,
+            "max_members": 4, "late_join": true, "deadline": 1_767_312_060_000_i64})
+        }
         "CommandResult" => json!({"seq": 124, "duplicate": false}),
         "Event" => event(),
         "FeedEvent" => {

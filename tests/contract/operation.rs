@@ -65,6 +65,7 @@ impl Operation {
         let parameters = match path {
             path if path.contains("{id}") => vec![id_in_path(path)],
             path if path.contains("{name}") => vec![name_in_path()],
+            path if path.contains("{code}") => vec![code_in_path()],
             _ => Vec::new(),
         };
         let success = (200, json!({}));
@@ -363,6 +364,16 @@ fn name_in_path() -> Value {
         "required": true,
         "description": "Name of the endpoint in the server's configuration.",
         "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
+    })
+}
+
+fn code_in_path() -> Value {
+    json!({
+        "name": "code",
+        "in": "path",
+        "required": true,
+        "description": "Invite code.",
+        "schema": {"type": "string"},
     })
 }
 

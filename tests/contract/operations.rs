@@ -12,7 +12,8 @@ use raidhall_protocol::admin::{
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
 use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX, REASON_CHARS_MAX};
 use raidhall_protocol::rest::{
-    CommandResult, Contribution, LedgerRow, NewRaid, Profile, RaidSummary, RaidView, TokenPair,
+    CommandResult, Contribution, InviteView, LedgerRow, NewRaid, Profile, RaidSummary, RaidView,
+    TokenPair,
 };
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::text::{NAME, TEXT, TEXT_OR_NONE};
@@ -275,6 +276,17 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
             )
             .fails_with(&[NotFound, RaidFull, RaidClosed, Overloaded])
             .returns::<RaidView>(200, schemas),
+        new("GET /invites/{code}", "invite", "Look at an invite")
+            .describe(
+                "Returns what an invite code, which is not case-sensitive, shows of its raid: \
+                 enough to decide whether to join. No access token is needed. Returns \
+                 `not_found` if the code is wrong. Wrong codes are limited per client address, \
+                 together with those of joining.",
+            )
+            .allow_caller(AllowedCaller::Public)
+            .rate_limited()
+            .fails_with(&[NotFound, Overloaded])
+            .returns::<InviteView>(200, schemas),
         new("GET /raids/{id}", "raid", "Get a raid")
             .describe(
                 "Returns the raid's state with its `seq`, the players who are online and the URL \

@@ -100,6 +100,7 @@ fn public_rules() -> Vec<AccessRule> {
             json!({"invite_code": "{code}"}),
             [401, 200, 200, 200, 403, 403, 403, 403],
         ),
+        rule("GET /invites/{code}", none(), [200; 8]),
         // Routes for the host app's backend.
         rule(
             "POST /players",
@@ -295,7 +296,8 @@ impl AccessFixture {
         let mut body = body.to_string();
         request = request.replace("{name}", "app");
         for (name, value) in &self.path_values {
-            request = request.replace(name, &value.to_string());
+            let text = value.as_str().map_or(value.to_string(), str::to_owned);
+            request = request.replace(name, &text);
             body = body.replace(&format!("\"{name}\""), &value.to_string());
         }
         let body = serde_json::from_str(&body).expect("JSON");

@@ -16,6 +16,7 @@ mod external_auth_server;
 mod extra_fields;
 mod host_app;
 mod identities;
+mod invites;
 mod limits;
 mod moderation;
 mod openapi_check;

@@ -20,6 +20,6 @@ export type { Keeping, Kept } from './session.js';
 export { storeOf } from './store.js';
 export type { Store } from './store.js';
 export type {
-  ChatMessage, Command, CommandResult, Contribution, ErrorType, FieldFault, Member, NewRaid, OpKey, Page, PlayerId, PlayerRef, Profile,
-  RaidEvent, RaidId, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Task, TaskId, TaskStatus, TokenPair, UnwatchReason,
+  ChatMessage, Command, CommandResult, Contribution, ErrorType, FieldFault, InviteView, Member, NewRaid, OpKey, Page, PlayerId, PlayerRef,
+  Profile, RaidEvent, RaidId, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Task, TaskId, TaskStatus, TokenPair, UnwatchReason,
 } from './protocol.js';

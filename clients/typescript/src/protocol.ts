@@ -940,6 +940,26 @@ export type RaidSummary = {
   seq: Seq,
 };
 
+/** A raid as its invite code shows it to anyone (`GET /invites/{code}`). */
+export type InviteView = {
+  /** Id of the raid. */
+  id: RaidId,
+  /** Title of the raid. */
+  title: string,
+  /** Name of the leader; null when every member has left. */
+  host: string | null,
+  /** Status of the raid. */
+  status: RaidStatus,
+  /** Number of members. */
+  member_count: number,
+  /** Maximum number of members. */
+  max_members: number,
+  /** Whether players can join once the raid is active. */
+  late_join: boolean,
+  /** Deadline of an active raid; null in any other status. */
+  deadline: UnixMillis | null,
+};
+
 /** Response to a command sent by REST. */
 export type CommandResult = {
   /** Seq of the last event that the command caused. */

@@ -2,7 +2,7 @@
 import { errorIn, messageOf, RaidhallError } from './errors.js';
 import { fetchJson } from './fetch.js';
 import type { Fetch, JsonResponse } from './fetch.js';
-import type { Command, CommandResult, Contribution, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
+import type { Command, CommandResult, Contribution, InviteView, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
 
 export interface RestOptions {
   /** URL of the server, as for `connect`. */
@@ -32,6 +32,8 @@ export class Rest {
   /** Creates a raid. Requests with the same key create only one. */
   createRaid = (raid: NewRaid, key?: string): Promise<RaidView> => this.ask('POST', '/raids', raid, true, key);
   joinRaid = (invite_code: string): Promise<RaidView> => this.ask('POST', '/raids/join', { invite_code });
+  /** Returns what an invite code shows of its raid; needs no sign-in. */
+  invite = (code: string): Promise<InviteView> => this.ask('GET', `/invites/${encodeURIComponent(code)}`, undefined, false);
   raid = (id: RaidId): Promise<RaidView> => this.ask('GET', `/raids/${id}`);
   raids = (query: { status?: RaidStatus; limit?: number; cursor?: string } = {}): Promise<Page<RaidSummary>> => this.page(`/raids${search(query)}`);
   command = (id: RaidId, cmd: Command, op?: string): Promise<CommandResult> => this.ask('POST', `/raids/${id}/commands`, { cmd, op });

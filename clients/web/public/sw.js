@@ -23,7 +23,8 @@ addEventListener('fetch', event => {
   const { request } = event;
   const { origin, pathname } = new URL(request.url);
   if (request.method !== 'GET' || origin !== location.origin) return;
-  if (request.mode === 'navigate' && pathname === '/') event.respondWith(newest(request));
+  const isPage = pathname === '/' || pathname.startsWith('/i/');
+  if (request.mode === 'navigate' && isPage) event.respondWith(newest(request));
   else if (FILES.includes(pathname)) event.respondWith(kept(request));
 });
 
@@ -43,7 +44,7 @@ async function newest(request) {
   } finally {
     clearTimeout(timer);
   }
-  return kept(request);
+  return kept('/');
 }
 
 async function kept(request) {

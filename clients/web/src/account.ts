@@ -14,7 +14,8 @@ export interface Account {
 }
 
 const KEY = 'raidhall.session';
-const rest = new Rest({ url: location.origin });
+/** The server without sign-in. */
+export const rest = new Rest({ url: location.origin });
 const keeping = sessionIn(kept, KEY);
 
 /** The signed-in player, or null. */
@@ -24,7 +25,7 @@ export const endedBecause = value<StopReason | null>(null);
 
 export const useAccount = (): Account | null => useValue(account);
 
-function open(session: Session): void {
+function open(session: Session): Account {
   account.get()?.client.close();
   const client = connect({
     url: location.origin,
@@ -40,7 +41,9 @@ function open(session: Session): void {
     if (account.get()?.client === client && status.state === 'stopped' && status.reason === 'unauthenticated') close(status.reason);
   });
   endedBecause.set(null);
-  account.set({ player: session.player, rest: rest.as(session), client });
+  const opened = { player: session.player, rest: rest.as(session), client };
+  account.set(opened);
+  return opened;
 }
 
 /** Called before the connection is closed: the last moment to send what is not sent yet. */
@@ -73,8 +76,8 @@ export function resume(): void {
   });
 }
 
-export async function signIn(name: string): Promise<void> {
-  open(Session.begin(rest, await rest.guest(name), keeping));
+export async function signIn(name: string): Promise<Account> {
+  return open(Session.begin(rest, await rest.guest(name), keeping));
 }
 
 /**

@@ -33,13 +33,12 @@ function Screen() {
     shown.current = place;
   }, [place]);
   if (route.at === 'nowhere') return <NotFound />;
+  if (route.at === 'invite') return <Invited key={route.code} account={account} code={route.code} />;
   if (!account) return <SignIn />;
   const { id } = account.player;
   switch (route.at) {
     case 'raid':
       return <RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} />;
-    case 'invite':
-      return <Invited key={`${id} ${route.code}`} account={account} code={route.code} />;
     case 'lobby':
       return <Lobby key={id} account={account} />;
   }

@@ -8,9 +8,11 @@ import { createRoot } from 'react-dom/client';
 import { resume } from './account';
 import { App } from './app';
 import { listenForTouch } from './effects/sound';
+import { putLobbyBeforeInvite } from './route';
 import { apply } from './settings';
 
 apply();
+putLobbyBeforeInvite();
 resume();
 listenForTouch();
 createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictMode>);

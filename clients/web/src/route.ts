@@ -1,39 +1,56 @@
-// The current screen, kept in the URL fragment: browsers do not send it, so no server log contains
-// an invite code. The app has one path, and the server sends it for unknown paths, too.
+// The current screen, kept in the URL: the raid in its fragment, an invite in its path, so that the
+// server can tell apps that show a preview what the link is. The server sends the app for unknown
+// paths, too.
 import type { RaidId } from '@raidhall/client';
 import { useMemo, useSyncExternalStore } from 'react';
 
 export type Route = { readonly at: 'lobby' | 'nowhere' } | { readonly at: 'invite'; readonly code: string } | { readonly at: 'raid'; readonly id: RaidId };
 
 export function parse(path: string, hash: string): Route {
+  // The second form is that of links that older releases created.
+  const invite = /^\/i\/([0-9A-Za-z]{8})$/.exec(path) ?? /^\/#\/?([0-9A-Za-z]{8})$/.exec(path + hash);
+  if (invite?.[1]) return { at: 'invite', code: invite[1].toUpperCase() };
   if (path !== '/') return { at: 'nowhere' };
   const raid = /^#\/raid\/(\d{1,15})$/.exec(hash);
   if (raid) return { at: 'raid', id: Number(raid[1]) };
-  const invite = /^#\/?([0-9A-Za-z]{8})$/.exec(hash);
-  if (invite?.[1]) return { at: 'invite', code: invite[1].toUpperCase() };
   return { at: /^#?\/?$/.test(hash) ? 'lobby' : 'nowhere' };
 }
 
-export const inviteUrl = (code: string): string => `${location.origin}/#${code}`;
+const invitePath = (code: string): string => `/i/${code}`;
+
+export const inviteUrl = (code: string): string => location.origin + invitePath(code);
+
+const current = (): string => location.pathname + location.hash;
 
 const subscribe = (listener: () => void): (() => void) => {
-  addEventListener('hashchange', listener);
-  return () => removeEventListener('hashchange', listener);
+  addEventListener('popstate', listener);
+  return () => removeEventListener('popstate', listener);
 };
 
 export function useRoute(): Route {
-  const hash = useSyncExternalStore(subscribe, () => location.hash);
-  return useMemo(() => parse(location.pathname, hash), [hash]);
+  const place = useSyncExternalStore(subscribe, current);
+  return useMemo(() => parse(location.pathname, location.hash), [place]);
 }
 
 /** `replace` leaves no entry in the browser's history. */
 type How = 'push' | 'replace';
 
 function go(hash: string, how: How): void {
-  if (how === 'push') location.assign(`/${hash}`);
-  else location.replace(`/${hash}`);
+  if (current() !== `/${hash}`) history[`${how}State`](null, '', `/${hash}`);
+  dispatchEvent(new PopStateEvent('popstate'));
 }
 
 export const goToRaid = (id: RaidId, how: How = 'push'): void => go(`#/raid/${id}`, how);
 
 export const goToLobby = (how: How = 'push'): void => go('#/', how);
+
+/**
+ * Puts the lobby into the browser's history before an invite that the page was opened with, so that
+ * Back leads there. A reload of the page adds no second one.
+ */
+export function putLobbyBeforeInvite(): void {
+  const route = parse(location.pathname, location.hash);
+  if (route.at !== 'invite' || history.state === 'after lobby') return;
+  history.replaceState(null, '', '/#/');
+  history.pushState('after lobby', '', invitePath(route.code));
+}

@@ -84,6 +84,8 @@ fn every_field_variant_and_value_has_a_sample() {
         "Profile",
         "NewRaid",
         "RaidView",
+        "RaidSummary",
+        "InviteView",
         "CommandResult",
         "Contribution",
     ];

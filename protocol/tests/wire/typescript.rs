@@ -77,6 +77,7 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<rest::NewRaid>(),
         declare::<rest::RaidView>(),
         declare::<rest::RaidSummary>(),
+        declare::<rest::InviteView>(),
         declare::<rest::CommandResult>(),
         declare::<rest::Contribution>(),
     ]

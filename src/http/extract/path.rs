@@ -1,12 +1,14 @@
-//! The raid, player or webhook endpoint that a path names. A segment that cannot be an id is
-//! answered with 404.
+//! The raid, player, webhook endpoint or invite code that a path names. A segment that cannot be an
+//! id is answered with 404.
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use raidhall_protocol::{PlayerId, RaidId};
 
 use crate::error::Error;
-use crate::http::error_response::{ENDPOINT_NOT_FOUND, ErrorResponse, PLAYER_NOT_FOUND};
+use crate::http::error_response::{
+    CODE_NOT_FOUND, ENDPOINT_NOT_FOUND, ErrorResponse, PLAYER_NOT_FOUND,
+};
 
 const RAID_NOT_FOUND: Error = Error::NotFound("There is no such raid");
 
@@ -18,6 +20,21 @@ pub(in crate::http) struct PlayerPath(pub(in crate::http) PlayerId);
 
 /// The name of a webhook endpoint in a path; the endpoint may not be configured.
 pub(in crate::http) struct EndpointPath(pub(in crate::http) String);
+
+/// The invite code in a path, as written; no raid may have it.
+pub(in crate::http) struct InviteCodePath(pub(in crate::http) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for InviteCodePath {
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<InviteCodePath, ErrorResponse> {
+        let code = path_segment(parts, state).await.ok_or(CODE_NOT_FOUND)?;
+        Ok(InviteCodePath(code))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for RaidPath {
     type Rejection = ErrorResponse;

@@ -1,4 +1,5 @@
-//! `/raids`: creating, joining and reading a raid, and listing the caller's raids.
+//! `/raids`: creating, joining and reading a raid, and listing the caller's raids. `/invites`: what an
+//! invite code shows.
 
 use std::sync::Arc;
 
@@ -7,29 +8,33 @@ use axum::http::header::LOCATION;
 use axum::http::{HeaderName, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use raidhall_protocol::rest::{Data, NewRaid, Page, RaidSummary, RaidView};
+use raidhall_protocol::rest::{Data, InviteView, NewRaid, Page, RaidSummary, RaidView};
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::json;
 
 use super::{commands, ledger};
 use crate::auth::Scope;
 use crate::error::Error;
-use crate::http::error_response::ErrorResponse;
+use crate::http::error_response::{CODE_NOT_FOUND, ErrorResponse};
 use crate::http::extract::{
-    Audited, Authenticated, IdempotencyKey, JsonBody, Query, RaidPath, encode_raid_cursor,
+    Audited, Authenticated, IdempotencyKey, InviteCodePath, JsonBody, Query, RaidPath,
+    encode_raid_cursor,
 };
 use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::http::rate_limits::GuessCharge;
 use crate::http::{API, AppState};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
-use crate::session::RaidSnapshot;
+use crate::session::{Caller, RaidSnapshot};
 use crate::store::{RaidRow, Store};
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/raids", post(create).get(list))
         .route("/api/v1/raids/join", post(join))
+        .route("/api/v1/invites/{code}", get(show_invite))
         .route("/api/v1/raids/{id}", get(show))
         .route(
             "/api/v1/raids/{id}/commands",
@@ -75,17 +80,9 @@ async fn join(
     let code = body.read(|fields| fields.text("invite_code"))?;
     let guess = app
         .rate_limits
-        .charge_guess(player.id, address, &limit_headers)
+        .charge_guess(Some(player.id), address, &limit_headers)
         .await?;
-    let code = normalize_invite_code(&code);
-    let found = match code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        true => app.store.raid_by_invite(&code).await,
-        false => Ok(None), // no raid's, and nothing to ask the database
-    };
-    if !matches!(found, Ok(None)) {
-        guess.refund().await;
-    }
-    let raid = found?.ok_or(Error::NotFound("No raid has this invite code"))?;
+    let raid = find_invited_raid(&app, &code, guess).await?;
     app.sessions
         .execute(
             raid,
@@ -96,6 +93,60 @@ async fn join(
         )
         .await?;
     raid_view(&app, raid, &caller).await
+}
+
+/// Returns what an invite code shows to anyone: enough to decide whether to join, and no more than
+/// joining shows.
+async fn show_invite(
+    State(app): State<Arc<AppState>>,
+    address: ClientAddress,
+    limit_headers: RateLimitHeaders,
+    InviteCodePath(code): InviteCodePath,
+) -> Result<Json<Data<InviteView>>, ErrorResponse> {
+    app.rate_limits
+        .charge_visitor(address, &limit_headers)
+        .await?;
+    let guess = app
+        .rate_limits
+        .charge_guess(None, address, &limit_headers)
+        .await?;
+    let raid = find_invited_raid(&app, &code, guess).await?;
+    let state = app.sessions.read(raid, Caller::Service).await?.state;
+    let host = state
+        .members
+        .iter()
+        .find(|member| Some(member.player) == state.leader);
+    Ok(Json(Data {
+        data: InviteView {
+            id: raid,
+            title: state.title.clone(),
+            host: host.map(|host| host.name.clone()),
+            status: state.status,
+            member_count: u32::try_from(state.members.len()).unwrap_or(u32::MAX),
+            max_members: state.max_members,
+            late_join: state.late_join,
+            deadline: state
+                .deadline
+                .filter(|_| state.status == RaidStatus::Active),
+        },
+    }))
+}
+
+/// Returns the raid with an invite code, and refunds the guess if there is one.
+async fn find_invited_raid(
+    app: &AppState,
+    code: &str,
+    guess: GuessCharge<'_>,
+) -> Result<RaidId, ErrorResponse> {
+    let code = normalize_invite_code(code);
+    let found = match code.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => app.store.raid_by_invite(&code).await,
+        false => Ok(None), // no raid's, and nothing to ask the database
+    };
+    if !matches!(found, Ok(None)) {
+        guess.refund().await;
+    }
+    Ok(found?.ok_or(CODE_NOT_FOUND)?)
 }
 
 async fn show(

@@ -1,6 +1,6 @@
 //! The web app (`clients/web`), served from this binary. A binary that was built without the app
-//! says so at `/`. A browser that opens an unknown path gets the app, too, which says that there is
-//! no such page.
+//! says so at `/`. An invite link, `/i/{code}`, opens the app, too, without a lookup of the code. So
+//! does an unknown path in a browser; there the app says that there is no such page.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Request};
 use axum::http::header::{ACCEPT, CACHE_CONTROL, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
@@ -30,6 +30,8 @@ static FILES: &[File] = include!(concat!(env!("OUT_DIR"), "/web_app.rs"));
 
 /// The folder of files whose names contain a hash of their content, so that they never change.
 const HASHED_DIR: &str = "/assets/";
+
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 
 /// The folder of the API, whose errors are always JSON.
 const API_DIR: &str = "/api/";
@@ -58,7 +60,12 @@ fn app_routes(files: &'static [File], ws_url: &str) -> Router {
         .into_iter()
         .map(|file| static_file(file).into_router(file.path))
         .fold(page.clone().into_router("/"), Router::merge);
+    // Search engines must not list invites. They must be able to read the page that says so.
+    let invite_page = page
+        .clone()
+        .with_header(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
     others
+        .merge(invite_page.into_router("/i/{code}"))
         .route("/assets/{name}", immutable_files(&hashed))
         .fallback(async move |request: Request| respond_not_found(&page, &request))
 }
@@ -141,7 +148,7 @@ fn url_origin(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use axum::body::{Body, to_bytes};
-    use axum::http::header::{CONTENT_SECURITY_POLICY, ETAG};
+    use axum::http::header::{CONTENT_SECURITY_POLICY, ETAG, REFERRER_POLICY};
     use tower::ServiceExt;
 
     use super::*;
@@ -242,6 +249,19 @@ mod tests {
         }
         for missing in ["/assets/x-2.js", "/index.html"] {
             assert_eq!(get_path(&APP, missing).await.0, StatusCode::NOT_FOUND);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_invite_link_gets_the_page_and_is_not_indexed_or_referred_to() {
+        let (status, headers, page) = get_path(&[], "/i/K7MQ2XNB").await;
+        assert_eq!(status, StatusCode::OK);
+        assert_eq!(page, get_path(&[], "/").await.2);
+        assert_eq!(headers[X_ROBOTS_TAG], "noindex");
+        assert_eq!(headers[REFERRER_POLICY], "no-referrer");
+        assert!(headers.contains_key(CONTENT_SECURITY_POLICY));
+        for other in ["/", "/i/", "/i/K7MQ2XNB/more"] {
+            assert!(!get_path(&[], other).await.1.contains_key(X_ROBOTS_TAG));
         }
     }
 

@@ -64,7 +64,7 @@ function useView(raid: Raid): WatchedRaid {
 }
 
 /** Returns the server's time and renders again every `every` milliseconds. */
-export function useNow(client: Client, every = 1_000): number {
+export function useNow(client: Pick<Client, 'now'>, every = 1_000): number {
   const [now, tick] = useState(() => client.now());
   useEffect(() => {
     tick(client.now());

@@ -1,41 +1,125 @@
-import { RaidhallError } from '@raidhall/client';
-import { useEffect, useState } from 'react';
+// An invite link: which raid it is, and one button that joins it. Nothing is joined before that.
+import { LIMITS, RaidhallError } from '@raidhall/client';
+import type { InviteView } from '@raidhall/client';
+import { useEffect, useRef, useState } from 'react';
+import { rest, signIn } from '../account';
 import type { Account } from '../account';
-import { complainOfCode } from '../notices';
+import { explain } from '../notices';
+import { useForm } from '../parts/form';
+import { quote, Sentence } from '../parts/sentence';
+import { TextInput } from '../parts/text-input';
+import { clock } from '../play/time';
+import { useNow } from '../play/use-raid';
 import { goToLobby, goToRaid } from '../route';
 import { useWords } from '../settings';
 
-/**
- * Joins the raid of an invite link and goes there. The link leaves no entry in the browser's
- * history.
- */
-export function Invited({ account: { rest }, code }: { account: Account; code: string }) {
+/** Why an invite cannot be accepted. */
+type Obstacle = 'wrong' | 'kicked' | 'full' | 'closed' | 'ended';
+
+const REFUSALS: Partial<Record<string, Obstacle>> = { not_found: 'wrong', forbidden: 'kicked', raid_full: 'full', raid_closed: 'closed' };
+
+const refusalIn = (error: unknown): Obstacle | null => (error instanceof RaidhallError && REFUSALS[error.type]) || null;
+
+function obstacleOf({ status, late_join, member_count, max_members }: InviteView): Obstacle | null {
+  if (status === 'completed' || status === 'failed') return 'ended';
+  if (status === 'active' && !late_join) return 'closed';
+  return member_count >= max_members ? 'full' : null;
+}
+
+/** Returns whether the player is a member. Anyone else does not see the raid. */
+const isMember = ({ rest }: Account, { id }: InviteView): Promise<boolean> => rest.raid(id).then(() => true, () => false);
+
+export function Invited({ account, code }: { account: Account | null; code: string }) {
   const words = useWords();
+  const [invite, setInvite] = useState<InviteView | null>(null);
+  const [refusal, setRefusal] = useState<Obstacle | null>(null);
+  /** The error of an attempt that can be repeated. */
+  const [failure, setFailure] = useState<unknown>(null);
   const [attempt, setAttempt] = useState(0);
-  const [failed, setFailed] = useState(false);
+  const visitor = useRef(account);
+  visitor.current = account;
   useEffect(() => {
     let ended = false;
-    rest.joinRaid(code).then(
-      ({ id }) => ended || goToRaid(id, 'replace'),
-      error => {
-        if (ended) return;
-        complainOfCode(error);
-        if (error instanceof RaidhallError && error.retry) setFailed(true);
-        else goToLobby('replace');
-      },
-    );
+    const look = async (): Promise<void> => {
+      const found = await rest.invite(code);
+      const member = visitor.current !== null && await isMember(visitor.current, found);
+      if (ended) return;
+      if (member) goToRaid(found.id, 'replace');
+      else setInvite(found);
+    };
+    look().catch(error => {
+      if (ended) return;
+      if (refusalIn(error)) setRefusal(refusalIn(error));
+      else setFailure(error);
+    });
     return () => {
       ended = true;
     };
-  }, [rest, code, attempt]);
+  }, [code, attempt]);
+  const { onSubmit, busy } = useForm(async ({ name }) => {
+    const player = visitor.current ?? await signIn((name ?? '').trim());
+    const raid = await player.rest.joinRaid(code).catch(error => {
+      if (!refusalIn(error)) throw error;
+      setRefusal(refusalIn(error));
+    });
+    if (raid) goToRaid(raid.id, 'replace');
+  });
   const again = (): void => {
-    setFailed(false);
+    setFailure(null);
     setAttempt(attempt + 1);
   };
+  const obstacle = refusal ?? (invite && obstacleOf(invite));
   return (
-    <section className="page narrow panel">
-      <p className="code big">{code}</p>
-      {failed ? <button type="button" className="primary" onClick={again}>{words.join}</button> : <p className="dim" role="status">{words.loading}</p>}
+    <section className="page narrow panel invited">
+      {invite && <Summary invite={invite} account={account} />}
+      {failure ? (
+        <>
+          <p role="alert">{explain(failure)}</p>
+          <button type="button" className="primary" onClick={again}>{words.retryNow}</button>
+        </>
+      ) : obstacle ? <Refused obstacle={obstacle} titled={invite !== null} /> : !invite ? <p className="dim" role="status">{words.loading}</p> : (
+        <form onSubmit={onSubmit}>
+          {!account && <label>{words.yourName}<TextInput name="name" placeholder={words.namePlaceholder} chars={LIMITS.name_chars} required autoFocus autoComplete="nickname" /></label>}
+          <button className="primary" disabled={busy}>{account ? words.join : words.joinAsGuest}</button>
+          {!account && <p className="dim">{words.guestNote}</p>}
+        </form>
+      )}
     </section>
+  );
+}
+
+function Summary({ invite: { title, host, status, member_count, max_members, deadline }, account }: { invite: InviteView; account: Account | null }) {
+  const words = useWords();
+  const now = useNow(account?.client ?? Date);
+  return (
+    <>
+      <p className="dim">{host === null ? words.invited : <Sentence text={words.invitedBy(quote(host))} />}</p>
+      <h1><bdi>{title}</bdi></h1>
+      <p className="row">
+        <span className={`tag ${status}`}>{words.statusOf[status]}</span>
+        <span>{words.membersOf(member_count, max_members)}</span>
+        {deadline !== null && <span className="when">{words.timeLeft}: {clock(deadline - now, words)}</span>}
+      </p>
+    </>
+  );
+}
+
+/** Says why the player cannot join, and what they can do instead. */
+function Refused({ obstacle, titled }: { obstacle: Obstacle; titled: boolean }) {
+  const words = useWords();
+  const { text, next } = words.refused[obstacle];
+  const Heading = titled ? 'h2' : 'h1';
+  const create = (): void => {
+    goToLobby();
+    requestAnimationFrame(() => document.querySelector<HTMLElement>('[name=title]')?.focus());
+  };
+  return (
+    <>
+      <div role="alert"><Heading>{text}</Heading><p className="dim">{next}</p></div>
+      <div className="row">
+        <button type="button" className="primary" onClick={create}>{words.createOwn}</button>
+        <button type="button" onClick={() => goToLobby()}>{words.home}</button>
+      </div>
+    </>
   );
 }
