@@ -28,7 +28,7 @@ mod stale_leases;
 pub mod webhooks;
 
 pub use audit::{AuditLog, NewAuditEntry};
-pub use catalog::{Catalog, RaidRow};
+pub use catalog::{Catalog, RaidMembers, RaidRow};
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 pub use identities::{Identities, LinkOutcome};

@@ -12,3 +12,7 @@ CREATE TABLE instances (
     draining    INTEGER NOT NULL,
     generation  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- When a member joined last; 0 if that was before this release. The index answers "the members of a raid, by joining".
+ALTER TABLE raid_members ADD COLUMN joined_at INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX raid_members_raid ON raid_members (raid_id, joined_at, player);

@@ -125,6 +125,10 @@ pub struct RaidSummary {
     pub ended_at: Option<UnixMillis>,
     /// Newest seq of the raid.
     pub seq: Seq,
+    /// The first five members, in the order of joining.
+    pub members: Vec<PlayerRef>,
+    /// Number of members that the raid has now.
+    pub member_count: u32,
 }
 
 /// A raid as its invite code shows it to anyone (`GET /invites/{code}`).

@@ -26,7 +26,8 @@ pub(super) struct RaidVerifier {
 /// Result of a completed fold.
 pub(super) struct VerifiedRaid {
     pub(super) id: RaidId,
-    pub(super) members: Vec<PlayerId>,
+    /// The members, and when each joined.
+    pub(super) members: Vec<(PlayerId, UnixMillis)>,
     pub(super) former: Vec<PlayerId>,
 }
 
@@ -126,11 +127,14 @@ impl RaidVerifier {
         if let Some((column, row, ledger)) = columns.iter().find(|(_, row, ledger)| row != ledger) {
             return Err(format!("{column} is {row}, and by the ledger {ledger}"));
         }
-        let members: Vec<_> = shown.members.iter().map(|member| member.player).collect();
+        let members = shown.members.iter();
+        let members: Vec<_> = members
+            .map(|member| (member.player, member.joined_at))
+            .collect();
         let former = self
             .ever_members
             .iter()
-            .filter(|player| !members.contains(player))
+            .filter(|player| !self.state.is_member(**player))
             .copied()
             .collect();
         Ok(VerifiedRaid {

@@ -5,7 +5,7 @@
 //! the same from every store.
 
 use async_trait::async_trait;
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -214,11 +214,11 @@ pub trait BackupTarget: Send {
     /// Adds events of a raid to the ledger.
     async fn add_events(&mut self, raid: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()>;
 
-    /// Adds a raid's members and its former members.
+    /// Adds a raid's members, each with the time of joining, and its former members.
     async fn add_members(
         &mut self,
         raid: RaidId,
-        members: &[PlayerId],
+        members: &[(PlayerId, UnixMillis)],
         former: &[PlayerId],
     ) -> Result<()>;
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
+use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 
@@ -30,6 +31,17 @@ pub struct RaidRow {
     pub last_seq: Seq,
 }
 
+/// The members of a raid as they appear in lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RaidMembers {
+    /// The raid that they are members of.
+    pub raid: RaidId,
+    /// The number of members.
+    pub count: u32,
+    /// The members who joined first, in that order.
+    pub first: Vec<PlayerRef>,
+}
+
 /// The lookups of raids in the store.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
@@ -51,6 +63,10 @@ pub trait Catalog: Send + Sync + 'static {
         before: Option<RaidId>,
         limit: u32,
     ) -> Result<Vec<RaidRow>>;
+
+    /// Returns the members of each of these raids that exists: their number, and the first `limit` by
+    /// joining. Members who joined before the store recorded when come first, ordered by id.
+    async fn raid_members(&self, raids: &[RaidId], limit: u32) -> Result<Vec<RaidMembers>>;
 
     /// Returns raids that the player is or was a member of, with ids above `after`, in the order of
     /// their ids, at most `limit`.

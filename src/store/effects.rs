@@ -3,7 +3,7 @@
 //! These are rules about events, and every store applies them. Only the Postgres statement adds up
 //! what players earned by itself, because only events that it inserted may count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use raidhall_protocol::{EventData, PlayerId, Seq, UnixMillis};
 
@@ -79,11 +79,13 @@ pub(super) fn memberships(append: &Append) -> BTreeMap<PlayerId, bool> {
     members
 }
 
-/// Returns the players who joined in the append, even if they left again.
-pub(super) fn joined(append: &Append) -> BTreeSet<PlayerId> {
+/// Returns the players who joined in the append, even if they left again, and when.
+pub(super) fn joined(append: &Append) -> BTreeMap<PlayerId, UnixMillis> {
     event_data(append)
         .filter_map(|data| match data {
-            EventData::MemberJoined { player, .. } => Some(*player),
+            EventData::MemberJoined {
+                player, joined_at, ..
+            } => Some((*player, *joined_at)),
             _ => None,
         })
         .collect()

@@ -144,6 +144,7 @@ faulty! {
         RaidByInvite => raid_by_invite(code: &str) -> Result<Option<RaidId>>;
         RaidByCreateKey => raid_by_create_key(key: OpHash) -> Result<Option<RaidId>>;
         RaidsByMember => raids_by_member(player: PlayerId, status: Option<RaidStatus>, before: Option<RaidId>, limit: u32) -> Result<Vec<RaidRow>>;
+        RaidMembers => raid_members(raids: &[RaidId], limit: u32) -> Result<Vec<RaidMembers>>;
         RaidsEverJoined => raids_ever_joined(player: PlayerId, after: Option<RaidId>, limit: u32) -> Result<Vec<RaidId>>;
         FilterEverJoined => filter_ever_joined(pairs: &[(RaidId, PlayerId)]) -> Result<Vec<(RaidId, PlayerId)>>;
     }

@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 use super::{
     Append, Catalog, ClaimOutcome, CommitOutcome, DueRaid, Epoch, InstanceId, InstanceRecord,
-    Leases, Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidRow, RegisterError, Renewal,
-    Result, Store,
+    Leases, Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidMembers, RaidRow, RegisterError,
+    Renewal, Result, Store,
 };
 
 /// A database in memory. Clones are handles to the same database.
@@ -215,6 +215,10 @@ impl Catalog for MemoryStore {
         limit: u32,
     ) -> Result<Vec<RaidRow>> {
         Ok(self.0.lock().raids_by_member(player, status, before, limit))
+    }
+
+    async fn raid_members(&self, raids: &[RaidId], limit: u32) -> Result<Vec<RaidMembers>> {
+        Ok(self.0.lock().raid_members(raids, limit))
     }
 
     async fn raids_ever_joined(

@@ -10,7 +10,7 @@ use raidhall::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
     PlayerLine, RaidLine, SignInLine, SnapshotLine,
 };
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 
 /// The lines of a backup, by kind.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,7 +24,7 @@ pub struct BackupContents {
     pub sign_ins: Vec<SignInLine>,
     pub bans: Vec<BanLine>,
     pub audit_entries: Vec<AuditLine>,
-    pub members: Vec<(RaidId, Vec<PlayerId>)>,
+    pub members: Vec<(RaidId, Vec<(PlayerId, UnixMillis)>)>,
 }
 
 impl BackupContents {
@@ -154,7 +154,7 @@ impl BackupTarget for ContentsTarget {
     async fn add_members(
         &mut self,
         raid: RaidId,
-        members: &[PlayerId],
+        members: &[(PlayerId, UnixMillis)],
         _: &[PlayerId],
     ) -> Result<()> {
         self.contents.members.push((raid, members.to_vec()));

@@ -23,7 +23,7 @@ const COLUMNS: [&str; 16] = [
     "raid_events: at born by data kind op_key player position raid_id seq tx version xp",
     "raid_snapshots: raid_id seq state",
     // Follows from the ledger.
-    "raid_members: member player raid_id",
+    "raid_members: joined_at member player raid_id",
     "raid_visits: player raid_id",
     // New ids are assigned, in the same order.
     "audit_log: action actor at details id request_id target",

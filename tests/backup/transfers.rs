@@ -121,6 +121,9 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
                 .raids_by_member(player.id, None, None, 100)
                 .await
                 .expect("raids");
+            let ids: Vec<_> = raids.iter().map(|raid| raid.id).collect();
+            let mut members = store.raid_members(&ids, 5).await.expect("members");
+            members.sort_by_key(|members| members.raid);
             let visited = store
                 .raids_ever_joined(player.id, None, 100)
                 .await
@@ -130,6 +133,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
                 store.account(player.id, NOW).await.expect("an account"),
                 visited,
                 raids,
+                members,
             ));
         }
         assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");

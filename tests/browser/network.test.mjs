@@ -156,6 +156,15 @@ test('the list has active raids first and past ones last, and is loaded again on
   await sees(page, '.raid-card', 'From the other tab');
 });
 
+test('the list shows the faces and names of the first members', async t => {
+  const server = await Server.start(t);
+  const [ada] = await pair(t, server, { title: 'Together' }, phone);
+  await ada.getByRole('button', { name: /My raids/ }).click();
+  await sees(ada, '.raid-card .faces', 'Players: Ada, Ben');
+  assert.deepEqual(await ada.locator('.raid-card .avatar').allTextContents(), ['A', 'B']);
+  await shot(ada, 'lobby-phone');
+});
+
 test('a message keeps the name of an author who has left', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Farewell' });

@@ -32,7 +32,8 @@ pub fn example_of(name: &str) -> Value {
         "RaidSummary" => {
             json!({"id": 7, "title": "Ship it", "invite_code": "K7MQ2XNB", "status": "active",
             "target_xp": 500, "target_tasks": 10, "current_xp": 120, "current_tasks": 3, "time_limit_secs": 86_400,
-            "created_at": 1_767_225_600_000_i64, "deadline": 1_767_312_060_000_i64, "ended_at": null, "seq": 123})
+            "created_at": 1_767_225_600_000_i64, "deadline": 1_767_312_060_000_i64, "ended_at": null, "seq": 123,
+            "members": [{"id": 5, "name": "Ada"}, {"id": 6, "name": "Ben"}], "member_count": 2})
         }
         "InviteView" => {
             json!({"id": 7, "title": "Ship it", "host": "Ada", "status": "active", "member_count": 2,

@@ -327,6 +327,8 @@ async fn own_raids_are_listed_newest_first_in_pages() {
         "ended_at",
         "id",
         "invite_code",
+        "member_count",
+        "members",
         "seq",
         "status",
         "target_tasks",
@@ -346,4 +348,45 @@ async fn own_raids_are_listed_newest_first_in_pages() {
     );
     let bad = server.get("/raids?status=won&limit=0&cursor=x", &ada).await;
     assert_eq!(bad.invalid_fields(), ["status", "limit", "cursor"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listed_raid_names_its_first_five_members_and_counts_all() {
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
+    let new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2, "max_members": 10});
+    let raid = server.post("/raids", &token, new).await.expect_data(201);
+    let code = json!({"invite_code": raid["invite_code"]});
+    let mut guests = Vec::new();
+    for name in ["Zoe", "Ben", "Cal", "Dan", "Eve", "Fay"] {
+        let guest = server.guest_token(name).await;
+        tokio::time::advance(std::time::Duration::from_secs(1)).await;
+        server
+            .post("/raids/join", &guest, code.clone())
+            .await
+            .expect_data(200);
+        guests.push(guest);
+    }
+    let listed = async || {
+        let page = server.get("/raids", &token).await;
+        let raid = page.body["data"][0].clone();
+        let members = raid["members"].as_array().expect("members").clone();
+        let names: Vec<_> = members
+            .iter()
+            .map(|member| json_text(&member["name"]))
+            .collect();
+        (names.join(" "), raid["member_count"].clone())
+    };
+    assert_eq!(listed().await, ("Ada Zoe Ben Cal Dan".to_owned(), json!(7)));
+    server
+        .send_command(&raid["id"], &guests[1], json!({"type": "leave"}))
+        .await
+        .expect_data(200);
+    server
+        .request("DELETE /me", &guests[2], &[], Value::Null)
+        .await
+        .expect_data(202);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(listed().await, ("Ada Zoe Dan Eve Fay".to_owned(), json!(5)));
 }

@@ -126,6 +126,7 @@ macro_rules! conformance_suite {
             reads: a_listed_raid_has_the_values_of_its_creation;
             reads: a_players_raids_can_be_filtered_by_status;
             reads: a_raid_left_is_no_longer_listed;
+            reads: members_of_raids_are_counted_and_listed_by_joining;
             accounts: a_player_starts_with_nothing;
             accounts: an_unknown_player_is_none;
             accounts: an_account_export_lists_the_renewable_sign_ins;

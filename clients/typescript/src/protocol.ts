@@ -938,6 +938,10 @@ export type RaidSummary = {
   ended_at: UnixMillis | null,
   /** Newest seq of the raid. */
   seq: Seq,
+  /** The first five members, in the order of joining. */
+  members: Array<PlayerRef>,
+  /** Number of members that the raid has now. */
+  member_count: number,
 };
 
 /** A raid as its invite code shows it to anyone (`GET /invites/{code}`). */
@@ -950,7 +954,7 @@ export type InviteView = {
   host: string | null,
   /** Status of the raid. */
   status: RaidStatus,
-  /** Number of members. */
+  /** Number of members that the raid has now. */
   member_count: number,
   /** Maximum number of members. */
   max_members: number,

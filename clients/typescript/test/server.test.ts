@@ -91,7 +91,11 @@ test('two clients have the server\'s state after it is killed and restarted', as
   const [ada, ben] = [await player('Ada', msgpack), await player('Ben', json)];
   const { id, invite_code } = await ada.rest.createRaid({ title: 'Ship it', target_xp: 60, target_tasks: 2 }, 'one-raid');
   assert.equal((await ada.rest.createRaid({ title: 'Ship it', target_xp: 60, target_tasks: 2 }, 'one-raid')).id, id);
+  const invite = await new Rest({ url: server.url }).invite(invite_code);
+  assert.deepEqual([invite.id, invite.title, invite.host, invite.member_count], [id, 'Ship it', 'Ada', 1]);
   await ben.rest.joinRaid(invite_code);
+  const listed = (await ben.rest.raids()).data[0];
+  assert.deepEqual([listed?.members.map(({ name }) => name), listed?.member_count], [['Ada', 'Ben'], 2]);
   const raids = [ada, ben].map(({ client }) => client.raid(id));
   const eventTypes: string[][] = [[], []];
   raids.forEach((raid, index) => {

@@ -19,7 +19,7 @@ use crate::http::extract::{
     IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath, parse_text,
 };
 use crate::http::routes::commands::command_result;
-use crate::http::routes::raids::{list_member_raids, normalize_invite_code, raid_summary};
+use crate::http::routes::raids::{list_member_raids, normalize_invite_code, raid_summaries};
 use crate::raid;
 use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup};
@@ -195,7 +195,7 @@ async fn find_raids(
         });
     }
     Ok(Json(Data {
-        data: rows.into_iter().map(raid_summary).collect(),
+        data: raid_summaries(&*app.store, rows).await?,
     }))
 }
 

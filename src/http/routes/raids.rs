@@ -1,6 +1,7 @@
 //! `/raids`: creating, joining and reading a raid, and listing the caller's raids. `/invites`: what an
 //! invite code shows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -28,7 +29,10 @@ use crate::http::{API, AppState};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
 use crate::session::{Caller, RaidSnapshot};
-use crate::store::{RaidRow, Store};
+use crate::store::{RaidMembers, RaidRow, Store};
+
+/// The most members that a summary names.
+const SUMMARY_MEMBERS_MAX: u32 = 5;
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
@@ -186,7 +190,7 @@ pub(in crate::http) async fn list_member_raids(
         .filter(|_| more)
         .map(|row| encode_raid_cursor(row.id));
     Ok(Json(Page {
-        data: rows.into_iter().map(raid_summary).collect(),
+        data: raid_summaries(store, rows).await?,
         next_cursor,
     }))
 }
@@ -250,7 +254,25 @@ pub(in crate::http) fn normalize_invite_code(text: &str) -> String {
     text.trim().to_ascii_uppercase()
 }
 
-pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {
+/// Returns the summaries of raids in the same order, with the members who joined first.
+pub(in crate::http) async fn raid_summaries(
+    store: &dyn Store,
+    rows: Vec<RaidRow>,
+) -> Result<Vec<RaidSummary>, ErrorResponse> {
+    let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+    let members = store.raid_members(&ids, SUMMARY_MEMBERS_MAX).await?;
+    let mut members: HashMap<_, _> = members
+        .into_iter()
+        .map(|members| (members.raid, members))
+        .collect();
+    let summaries = rows.into_iter().map(|row| {
+        let members = members.remove(&row.id);
+        raid_summary(row, members)
+    });
+    Ok(summaries.collect())
+}
+
+fn raid_summary(row: RaidRow, members: Option<RaidMembers>) -> RaidSummary {
     let RaidRow {
         id,
         title,
@@ -276,5 +298,7 @@ pub(in crate::http) fn raid_summary(row: RaidRow) -> RaidSummary {
         deadline: header.deadline,
         ended_at: header.ended_at,
         seq: last_seq,
+        member_count: members.as_ref().map_or(0, |members| members.count),
+        members: members.map_or_else(Vec::new, |members| members.first),
     }
 }

@@ -37,6 +37,7 @@ pub enum Call {
     RaidByInvite,
     RaidByCreateKey,
     RaidsByMember,
+    RaidMembers,
     CreatePlayer,
     Player,
     Account,

@@ -38,7 +38,8 @@ pub(super) struct Tables {
     pub(super) raids: BTreeMap<RaidId, StoredRaid>,
     /// Every event, in commit order.
     pub(super) feed: Vec<(RaidId, Event)>,
-    members: BTreeSet<(PlayerId, RaidId)>,
+    /// When each member joined.
+    members: BTreeMap<(PlayerId, RaidId), UnixMillis>,
     /// All present and former members.
     ever_joined: BTreeSet<(PlayerId, RaidId)>,
     pub(super) players: BTreeMap<PlayerId, Profile>,
@@ -83,7 +84,7 @@ impl Tables {
             instances: BTreeMap::new(),
             raids: BTreeMap::new(),
             feed: Vec::new(),
-            members: BTreeSet::new(),
+            members: BTreeMap::new(),
             ever_joined: BTreeSet::new(),
             players: BTreeMap::new(),
             families: HashMap::new(),
@@ -300,12 +301,12 @@ impl Tables {
     fn apply_effects(&mut self, append: &Append) {
         let raid = append.raid;
         let joined = effects::joined(append);
-        self.ever_joined
-            .extend(joined.into_iter().map(|player| (player, raid)));
+        for (player, at) in joined {
+            self.ever_joined.insert((player, raid));
+            self.members.insert((player, raid), at);
+        }
         for (player, is_member) in effects::memberships(append) {
-            if is_member {
-                self.members.insert((player, raid));
-            } else {
+            if !is_member {
                 self.members.remove(&(player, raid));
             }
         }
@@ -437,7 +438,7 @@ impl Tables {
         before: Option<RaidId>,
         limit: u32,
     ) -> Vec<RaidRow> {
-        (self.members.iter().rev())
+        (self.members.keys().rev())
             .filter(|(member, raid)| {
                 *member == player && before.is_none_or(|before| *raid < before)
             })
@@ -445,6 +446,28 @@ impl Tables {
             .filter(|row| status.is_none_or(|status| row.header.status == status))
             .take(limit as usize)
             .collect()
+    }
+
+    pub(super) fn raid_members(&self, raids: &[RaidId], limit: u32) -> Vec<RaidMembers> {
+        let members = |raid: RaidId| {
+            let members = self.members.iter().filter(|((_, of), _)| *of == raid);
+            let mut members: Vec<_> = members.map(|((player, _), at)| (*at, *player)).collect();
+            members.sort_unstable();
+            let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            members.truncate(limit as usize);
+            let players = members.iter().filter_map(|(_, id)| self.players.get(id));
+            let first = players.map(|player| PlayerRef {
+                id: player.id,
+                name: player.name.clone(),
+            });
+            RaidMembers {
+                raid,
+                count,
+                first: first.collect(),
+            }
+        };
+        let known = raids.iter().filter(|raid| self.raids.contains_key(raid));
+        known.map(|raid| members(*raid)).collect()
     }
 
     pub(super) fn create_player(&mut self, name: &str) -> Profile {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use async_trait::async_trait;
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgArguments;
@@ -110,8 +110,8 @@ const ADD_EVENTS: &str = "
         version smallint, kind text, op_key text, data jsonb)";
 
 const ADD_MEMBERS: &str = "
-    INSERT INTO raid_members (player, raid_id, member)
-    SELECT value::bigint, $2, true FROM jsonb_array_elements_text($1::jsonb)";
+    INSERT INTO raid_members (player, raid_id, member, joined_at)
+    SELECT (value ->> 0)::bigint, $2, true, (value ->> 1)::bigint FROM jsonb_array_elements($1::jsonb)";
 
 const ADD_FORMER_MEMBERS: &str = "
     INSERT INTO raid_members (player, raid_id, member)
@@ -416,7 +416,7 @@ impl BackupTarget for PostgresTarget {
     async fn add_members(
         &mut self,
         raid: RaidId,
-        members: &[PlayerId],
+        members: &[(PlayerId, UnixMillis)],
         former: &[PlayerId],
     ) -> Result<()> {
         self.insert_rows(ADD_MEMBERS, &members, raid.into()).await?;

@@ -9,8 +9,8 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::columns::{clamped, header, number, player, raid, seq};
-use crate::store::{Catalog, OpHash, RaidRow, Result};
+use super::columns::{clamped, decode, header, number, player, raid, seq};
+use crate::store::{Catalog, OpHash, RaidMembers, RaidRow, Result};
 
 /// Advisory lock that is held while ids are reserved, so that each range is contiguous.
 const RESERVATION_LOCK: i64 = 0x7261_6964_0003;
@@ -31,6 +31,18 @@ const BY_MEMBER: &str = "
     WHERE m.player = $1 AND m.member AND m.raid_id < $2 AND ($3::text IS NULL OR r.status = $3)
     ORDER BY m.raid_id DESC
     LIMIT $4";
+
+const MEMBERS: &str = "
+    SELECT r.id,
+        (SELECT count(*) FROM raid_members WHERE raid_id = r.id AND member) AS count,
+        (SELECT coalesce(json_agg(json_build_object('id', f.player, 'name', p.name)
+            ORDER BY f.joined_at, f.player), '[]')::text
+        FROM (
+            SELECT player, joined_at FROM raid_members WHERE raid_id = r.id AND member
+            ORDER BY joined_at, player LIMIT $2
+        ) f JOIN LATERAL (SELECT name FROM players WHERE id = f.player LIMIT 1) p ON true) AS first
+    FROM raids r
+    WHERE r.id = ANY ($1)";
 
 /// Includes raids that the player has left.
 const EVER_JOINED: &str = "
@@ -89,6 +101,20 @@ impl Catalog for PostgresStore {
             .bind(i64::from(limit));
         self.general_pool
             .fetch_all("read a player's raids", statement, raid_row)
+            .await
+    }
+
+    async fn raid_members(&self, raids: &[RaidId], limit: u32) -> Result<Vec<RaidMembers>> {
+        let page: Vec<i64> = raids.iter().copied().map(i64::from).collect();
+        let statement = sqlx::query(MEMBERS).bind(page).bind(i64::from(limit));
+        self.general_pool
+            .fetch_all("list members of raids", statement, |row| {
+                Ok(RaidMembers {
+                    raid: raid(row, "id")?,
+                    count: number(row, "count")?.try_into().map_err(decode)?,
+                    first: serde_json::from_str(row.try_get("first")?).map_err(decode)?,
+                })
+            })
             .await
     }
 

@@ -87,11 +87,11 @@ pub(super) const COMMIT: &str = "
         FROM earned e
         WHERE p.id = ANY (ARRAY(SELECT id FROM locked)) AND e.player = p.id
     ), enrolled AS (
-        INSERT INTO raid_members (player, raid_id, member)
-        SELECT m.player, m.raid, m.member
-        FROM unnest($31::bigint[], $32::bigint[], $33::boolean[]) AS m (raid, player, member)
+        INSERT INTO raid_members (player, raid_id, member, joined_at)
+        SELECT m.player, m.raid, m.member, m.joined_at
+        FROM unnest($31::bigint[], $32::bigint[], $33::boolean[], $34::bigint[]) AS m (raid, player, member, joined_at)
         JOIN written w ON w.id = m.raid
-        ON CONFLICT (player, raid_id) DO UPDATE SET member = excluded.member
+        ON CONFLICT (player, raid_id) DO UPDATE SET member = excluded.member, joined_at = excluded.joined_at
     )
     SELECT b.raid, w.id IS NOT NULL AS written, h.owner, h.epoch, h.last_seq,
         CASE WHEN w.id IS NULL AND h.epoch IS NULL AND b.title IS NOT NULL THEN coalesce(
@@ -173,7 +173,7 @@ struct CommitColumns {
     raids: RaidColumns,
     events: EventColumns,
     wins: (Vec<i64>, Vec<i64>),
-    members: (Vec<i64>, Vec<i64>, Vec<bool>),
+    members: MemberColumns,
 }
 
 #[derive(Default)]
@@ -212,6 +212,15 @@ struct EventColumns {
     data: Vec<String>,
 }
 
+#[derive(Default)]
+struct MemberColumns {
+    raid: Vec<i64>,
+    player: Vec<i64>,
+    member: Vec<bool>,
+    /// When the player joined last; 0 if they only left.
+    joined_at: Vec<i64>,
+}
+
 fn build_statement(batch: &[Append]) -> anyhow::Result<Statement> {
     let mut appends: Vec<_> = batch.iter().collect();
     appends.sort_unstable_by_key(|append| append.raid);
@@ -235,10 +244,13 @@ impl CommitColumns {
             self.wins.0.push(raid);
             self.wins.1.push(i64::from(winner));
         }
+        let joined = effects::joined(append);
         for (player, is_member) in effects::memberships(append) {
-            self.members.0.push(raid);
-            self.members.1.push(i64::from(player));
-            self.members.2.push(is_member);
+            self.members.raid.push(raid);
+            self.members.player.push(i64::from(player));
+            self.members.member.push(is_member);
+            let joined_at = joined.get(&player).map_or(0, |at| at.0);
+            self.members.joined_at.push(joined_at);
         }
         Ok(())
     }
@@ -248,7 +260,7 @@ impl CommitColumns {
             raids: r,
             events: e,
             wins,
-            members,
+            members: m,
         } = self;
         sqlx::query(COMMIT)
             .bind(r.raid)
@@ -281,9 +293,10 @@ impl CommitColumns {
             .bind(e.data)
             .bind(wins.0)
             .bind(wins.1)
-            .bind(members.0)
-            .bind(members.1)
-            .bind(members.2)
+            .bind(m.raid)
+            .bind(m.player)
+            .bind(m.member)
+            .bind(m.joined_at)
     }
 }
 

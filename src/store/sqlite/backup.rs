@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use async_trait::async_trait;
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection};
@@ -79,7 +79,9 @@ statements! {
         "SELECT ?2, value ->> 'raid', value ->> 'seq', value ->> 'at', value ->> 'by', value ->> 'player', ",
         "    value ->> 'xp', value ->> 'version', value ->> 'kind', unhex(value ->> 'op_key'), value -> 'data' ",
         "FROM json_each(?1)";
-    ADD_MEMBERS = "INSERT INTO raid_members (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
+    ADD_MEMBERS =
+        "INSERT INTO raid_members (player, raid_id, joined_at) ",
+        "SELECT value ->> 0, ?2, value ->> 1 FROM json_each(?1)";
     ADD_FORMER_MEMBERS = "INSERT INTO raid_visits (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
     ADD_SIGN_INS =
         "INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at) ",
@@ -324,7 +326,7 @@ impl BackupTarget for SqliteTarget {
     async fn add_members(
         &mut self,
         raid: RaidId,
-        members: &[PlayerId],
+        members: &[(PlayerId, UnixMillis)],
         former: &[PlayerId],
     ) -> Result<()> {
         self.insert_rows(ADD_MEMBERS, &members, raid.into()).await?;

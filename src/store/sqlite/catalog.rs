@@ -15,7 +15,7 @@ use super::fault::{failed, refused, unsigned};
 use super::ownership::raid_id;
 use super::players::player_id;
 use super::statements::statements;
-use crate::store::{Catalog, OpHash, RaidHeader, RaidRow, Result, StoreError};
+use crate::store::{Catalog, OpHash, RaidHeader, RaidMembers, RaidRow, Result, StoreError};
 
 statements! {
     RESERVE_RAID_IDS = "UPDATE raid_ids SET reserved = reserved + ?1 RETURNING reserved";
@@ -25,6 +25,14 @@ statements! {
         "SELECT raids.* FROM raid_members CROSS JOIN raids ON raids.id = raid_members.raid_id ",
         "WHERE raid_members.player = ?1 AND raid_members.raid_id < ?2 AND (?3 IS NULL OR raids.status = ?3) ",
         "ORDER BY raid_members.raid_id DESC LIMIT ?4";
+    MEMBERS =
+        "SELECT raids.id, (SELECT count(*) FROM raid_members WHERE raid_id = raids.id) AS count, ",
+        "    (SELECT json_group_array(json_object('id', id, 'name', name)) FROM ( ",
+        "        SELECT players.id, players.name ",
+        "        FROM raid_members CROSS JOIN players ON players.id = raid_members.player ",
+        "        WHERE raid_members.raid_id = raids.id ORDER BY joined_at, player LIMIT ?2 ",
+        "    )) AS first ",
+        "FROM json_each(?1) AS page CROSS JOIN raids ON raids.id = page.value";
     EVER_JOINED = "SELECT raid_id FROM raid_visits WHERE player = ?1 AND raid_id > ?2 ORDER BY raid_id LIMIT ?3";
     FILTER_EVER_JOINED =
         "SELECT raid_id, player FROM json_each(?1) AS given ",
@@ -78,6 +86,25 @@ impl Catalog for SqliteStore {
             .await
             .map_err(failed("list raids"))?;
         rows.iter().map(raid_row).collect()
+    }
+
+    async fn raid_members(&self, raids: &[RaidId], limit: u32) -> Result<Vec<RaidMembers>> {
+        const OPERATION: &str = "list members of raids";
+        let page = serde_json::to_string(raids).map_err(|error| refused(OPERATION, error))?;
+        let rows: Vec<(i64, u32, String)> = sqlx::query_as(MEMBERS)
+            .bind(page)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed(OPERATION))?;
+        let members = |(raid, count, first): (i64, u32, String)| {
+            Ok(RaidMembers {
+                raid: raid_id(OPERATION, raid)?,
+                count,
+                first: serde_json::from_str(&first).map_err(|error| refused(OPERATION, error))?,
+            })
+        };
+        rows.into_iter().map(members).collect()
     }
 
     async fn raids_ever_joined(

@@ -45,8 +45,9 @@ statements! {
         "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 ",
         "FROM json_each(?1)";
     JOIN =
-        "INSERT INTO raid_members (player, raid_id) SELECT value ->> 0, value ->> 1 FROM json_each(?1) WHERE true ",
-        "ON CONFLICT DO NOTHING";
+        "INSERT INTO raid_members (player, raid_id, joined_at) ",
+        "SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?1) WHERE true ",
+        "ON CONFLICT DO UPDATE SET joined_at = excluded.joined_at";
     LEAVE =
         "DELETE FROM raid_members WHERE (player, raid_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
     CREDIT_PLAYERS =

@@ -87,7 +87,7 @@ mod plans {
             SELECT 202701, i, s.value, 1, i % 1000, i % 1000, 5, 1, 'task_completed', randomblob(16), '{}'
             FROM n, json_each('[1,2]') AS s;
         INSERT INTO raid_snapshots SELECT i, 2, randomblob(20) FROM n;
-        INSERT INTO raid_members SELECT i % 1000, i FROM n;
+        INSERT INTO raid_members SELECT i % 1000, i, i FROM n;
         INSERT INTO players (id, name, created_at) SELECT i, 'Player', 1 FROM n;
         INSERT INTO refresh_families SELECT randomblob(16), i, randomblob(32), NULL, 1, i FROM n;
         INSERT INTO bans SELECT i, 'reason', 'admin:ops', 1 FROM n;

@@ -450,3 +450,56 @@ pub async fn a_raid_left_is_no_longer_listed(store: &dyn Store) {
     );
     assert_eq!(of(1).await, [raid(2), raid(1)]);
 }
+
+pub async fn members_of_raids_are_counted_and_listed_by_joining(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let [ada, ben, cal, dan] = [
+        create_player(store, "Ada").await,
+        create_player(store, "Ben").await,
+        create_player(store, "Cal").await,
+        create_player(store, "Dan").await,
+    ];
+    let joined = |player, seconds: i64| {
+        let mut data = joined(player);
+        if let EventData::MemberJoined { joined_at, .. } = &mut data {
+            *joined_at = CREATED_AT.plus(seconds * 1_000);
+        }
+        data
+    };
+    let mut one = create_raid(store, 1, &owner, dan).await;
+    create_raid(store, 2, &owner, ada).await;
+    create_raid(store, 3, &owner, cal).await;
+    for data in [
+        vec![joined(ben, 1)],
+        vec![joined(ada, 2), joined(cal, 3)],
+        vec![left(ben)],
+    ] {
+        let append = one.append(data);
+        assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
+    }
+    let members = async |limit| {
+        let page = [raid(1), raid(2), raid(9)];
+        let mut found = store.raid_members(&page, limit).await.expect("members");
+        found.sort_by_key(|members| members.raid);
+        let found = found.into_iter();
+        found
+            .map(|of| {
+                let names = of.first.into_iter().map(|player| player.name);
+                (of.raid, of.count, names.collect::<Vec<_>>().join(" "))
+            })
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (raid(1), 3, "Dan Ada Cal".to_owned()),
+        (raid(2), 1, "Ada".to_owned()),
+    ];
+    assert_eq!(members(5).await, expected);
+    assert_eq!(members(2).await[0], (raid(1), 3, "Dan Ada".to_owned()));
+    // A member who joins again is listed by the later time.
+    for data in [vec![left(dan)], vec![joined(dan, 5), joined(ben, 4)]] {
+        let append = one.append(data);
+        assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
+    }
+    assert_eq!(members(5).await[0].2, "Ada Cal Ben Dan");
+    assert_eq!(store.raid_members(&[], 5).await.expect("members"), []);
+}

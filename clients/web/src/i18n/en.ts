@@ -88,6 +88,7 @@ export const en = {
   xpOf: (now: number, goal: number) => `${n(now)} of ${n(goal)} XP`,
   tasksOf: (now: number, goal: number) => `${n(now)} of ${many(goal, 'task', 'tasks')}`,
   open: (title: string) => `Open ${title}`,
+  membersAre: (names: readonly string[], more: number) => `Players: ${[...names, ...(more > 0 ? [`${n(more)} more`] : [])].join(', ')}`,
 
   xp: 'XP',
   tasks: 'Tasks',

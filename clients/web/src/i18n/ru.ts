@@ -87,6 +87,7 @@ export const ru: Words = {
   xpOf: (now, goal) => `${n(now)} из ${n(goal)} XP`,
   tasksOf: (now, goal) => `${n(now)} из ${many(goal, 'задачи', 'задач', 'задач')}`,
   open: title => `Открыть «${title}»`,
+  membersAre: (names, more) => `Игроки: ${[...names, ...(more > 0 ? [`ещё ${n(more)}`] : [])].join(', ')}`,
 
   xp: 'XP',
   tasks: 'Задачи',

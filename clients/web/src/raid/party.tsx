@@ -2,6 +2,7 @@
 import type { Command, Member } from '@raidhall/client';
 import { memo, useEffect, useState } from 'react';
 import { complain, notify } from '../notices';
+import { Avatar, firstCharacter } from '../parts/avatar';
 import { Bar } from '../parts/bar';
 import { Confirm, Dialog } from '../parts/dialog';
 import type { Question as QuestionTexts } from '../parts/dialog';
@@ -114,7 +115,7 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
   const presenceText = { online: words.isOnline, offline: words.isOffline, unknown: words.notKnown }[presence];
   return (
     <li className={`member ${presence}`} data-member={player}>
-      <span className={`avatar hue-${player % 8}`} aria-hidden="true">{firstCharacter(name)}{emote && <span className="emoted" key={emote.at}>{emote.emoji}</span>}</span>
+      <Avatar player={player} name={name}>{emote && <span className="emoted" key={emote.at}>{emote.emoji}</span>}</Avatar>
       <div className="grow">
         <p className="member-name">
           <span><bdi>{name}</bdi></span>{me && <small> ({words.you})</small>}
@@ -139,9 +140,3 @@ const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, 
     </li>
   );
 });
-
-/** Returns the first user-perceived character in upper case; a flag or a family emoji is one. */
-function firstCharacter(text: string): string {
-  const first = 'Segmenter' in Intl ? new Intl.Segmenter().segment(text)[Symbol.iterator]().next().value?.segment : [...text][0];
-  return (first ?? '').toUpperCase();
-}

@@ -1,9 +1,10 @@
 import { LIMITS, newOp } from '@raidhall/client';
-import type { Client, PlayerId, RaidSummary, Rest } from '@raidhall/client';
+import type { Client, PlayerId, RaidState, RaidSummary, Rest, Seq } from '@raidhall/client';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { localeOf } from '../i18n/numbers';
 import { complain, complainOfCode } from '../notices';
+import { Avatar } from '../parts/avatar';
 import { Bar } from '../parts/bar';
 import { useForm } from '../parts/form';
 import { TextInput } from '../parts/text-input';
@@ -30,11 +31,18 @@ function order(raids: Iterable<RaidSummary>): readonly RaidSummary[] {
   return [...once.values()].sort((one, other) => (one.deadline ?? Infinity) - (other.deadline ?? Infinity) || other.id - one.id);
 }
 
+/** Returns a raid as the list shows it. */
+const summaryOf = ({ members, ...raid }: RaidState & { seq: Seq }): RaidSummary => ({
+  ...raid,
+  deadline: raid.status === 'active' ? raid.deadline : null,
+  members: members.slice(0, 5).map(({ player, name }) => ({ id: player, name })),
+  member_count: members.length,
+});
+
 /** Reads a raid again that is no longer listed as active: it has ended, or the player has left it. */
 async function renew(rest: Rest, raid: RaidSummary, me: PlayerId): Promise<readonly RaidSummary[]> {
-  const { status, ended_at, current_xp, current_tasks, members } = await rest.raid(raid.id);
-  const isMember = members.some(({ player }) => player === me);
-  return isMember ? [{ ...raid, status, ended_at, current_xp, current_tasks, deadline: null }] : [];
+  const state = await rest.raid(raid.id);
+  return state.members.some(({ player }) => player === me) ? [summaryOf(state)] : [];
 }
 
 function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Rest }) {
@@ -115,12 +123,25 @@ function RaidCard({ raid, client }: { raid: RaidSummary; client: Client }) {
   const when = deadline === null ? day.format(ended_at ?? created_at) : `${words.timeLeft}: ${clock(deadline - now, words)}`;
   return (
     <li>
-      <button type="button" className={`raid-card ${status}`} aria-label={words.open(title)} onClick={() => goToRaid(id)}>
+      <button type="button" className={`raid-card ${status}`} aria-label={words.open(title)} aria-describedby={`faces-${id} about-${id}`} onClick={() => goToRaid(id)}>
         <span className="row"><b className="grow"><bdi>{title}</bdi></b><span className={`tag ${status}`}>{words.statusOf[status]}</span></span>
         <Bar label={words.xp} text={words.xpOf(raid.current_xp, raid.target_xp)} value={raid.current_xp} max={raid.target_xp} tone="xp" />
-        <small>{words.xpOf(raid.current_xp, raid.target_xp)} · {words.tasksOf(raid.current_tasks, raid.target_tasks)} · <span className="when">{when}</span></small>
+        <Faces raid={raid} />
+        <small id={`about-${id}`}>{words.xpOf(raid.current_xp, raid.target_xp)} · {words.tasksOf(raid.current_tasks, raid.target_tasks)} · <span className="when">{when}</span></small>
       </button>
     </li>
+  );
+}
+
+function Faces({ raid: { id, members, member_count } }: { raid: RaidSummary }) {
+  const words = useWords();
+  const more = member_count - members.length;
+  return (
+    <span className="faces" id={`faces-${id}`}>
+      {members.map(player => <Avatar key={player.id} player={player.id} name={player.name} />)}
+      {more > 0 && <span aria-hidden="true">+{more}</span>}
+      <span className="unseen">{words.membersAre(members.map(({ name }) => name), more)}</span>
+    </span>
   );
 }
 

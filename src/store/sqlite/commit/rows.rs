@@ -40,7 +40,6 @@ impl AppendRows {
             .iter()
             .filter(|(_, is_member)| !**is_member)
             .map(|(player, _)| player);
-        let rows_of = |player: &PlayerId| json_row(&(player, append.raid));
         Ok(AppendRows {
             raid: append.raid.into(),
             creation: creation(append)?,
@@ -52,9 +51,11 @@ impl AppendRows {
                 .collect::<Result<_>>()?,
             joined: effects::joined(append)
                 .iter()
-                .map(rows_of)
+                .map(|(player, at)| json_row(&(player, append.raid, at)))
                 .collect::<Result<_>>()?,
-            left: gone.map(rows_of).collect::<Result<_>>()?,
+            left: gone
+                .map(|player| json_row(&(player, append.raid)))
+                .collect::<Result<_>>()?,
             gains: effects::gains(append),
         })
     }
