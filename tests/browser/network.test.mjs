@@ -1,7 +1,8 @@
 // The app on a bad network or offline, and the state that it keeps in the browser.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { addTask, claim, create, joinAsGuest, online, open, pair, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { addTask, claim, create, joinAsGuest, online, open, pair, part, phone, press, same, say, sees, shot, signIn } from './app.mjs';
+import { violations } from './axe.mjs';
 import { Server } from './server.mjs';
 
 test('commands given offline survive a reload and take effect once online', async t => {
@@ -23,7 +24,7 @@ test('commands given offline survive a reload and take effect once online', asyn
   await sees(ada, '.member.offline', 'Ben');
   await ben.reload(); // the service worker serves the page
   await sees(ben, '.connection', '2 changes waiting to send');
-  await sees(ben, 'main', 'You’re offline');
+  await sees(ben, '.offline-notice', /Offline – as of \d\d:\d\d/);
   await shot(ben, 'offline-phone');
 
   await ben.context().setOffline(false);
@@ -163,6 +164,63 @@ test('the list shows the faces and names of the first members', async t => {
   await sees(ada, '.raid-card .faces', 'Players: Ada, Ben');
   assert.deepEqual(await ada.locator('.raid-card .avatar').allTextContents(), ['A', 'B']);
   await shot(ada, 'lobby-phone');
+});
+
+test('without a network a reload shows the last view, read-only', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await pair(t, server, { title: 'Tunnel', xp: 500 }, {}, phone);
+  await addTask(ada, 'Dig', 40);
+  await ada.getByRole('button', { name: 'Start raid' }).click();
+  await say(ada, 'mind the gap');
+  await claim(ada, 'Dig');
+  await sees(ben, '.task.claimed', 'Dig');
+  await ben.evaluate(() => navigator.serviceWorker.ready);
+
+  await ben.context().setOffline(true);
+  await ben.reload();
+  await sees(ben, '.offline-notice', /Offline – as of \d\d:\d\d.*You can’t change anything/);
+  await sees(ben, '#raid-title', 'Tunnel');
+  await sees(ben, '.task.claimed', 'Dig');
+  await violations(ben, 'the last view');
+  await shot(ben, 'offline-view-phone');
+  for (const name of ['Tasks', 'Party', 'Talk']) {
+    await part(ben, name);
+    assert.equal(await ben.locator('.raid :is(input, button):enabled').count(), 3, `${name}: only the parts can be chosen`);
+  }
+  await sees(ben, '.chat', /Ada.*mind the gap/);
+  await ben.getByRole('button', { name: /My raids/ }).click();
+  await ben.reload();
+  await sees(ben, '.my-raids', 'Not up to date');
+  await ben.getByRole('button', { name: 'Open Tunnel' }).click();
+  await sees(ben, '.offline-notice', 'Offline – as of');
+
+  await ben.context().setOffline(false);
+  await online(ben);
+  await ben.locator('.offline-notice').waitFor({ state: 'detached' });
+  await part(ben, 'Talk');
+  await say(ben, 'back');
+  await sees(ada, '.chat', 'back');
+  await same(server, ada, ben);
+});
+
+test('signing out and a ban delete what the browser kept of raids', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await pair(t, server, { title: 'Secret' });
+  const keptRaids = page => page.evaluate(() => Object.keys(localStorage).filter(key => key.startsWith('raidhall.raids.')).length);
+  await ada.getByLabel('Say something').fill('unsent');
+  for (const page of [ada, ben]) {
+    await page.waitForFunction(() => Object.keys(localStorage).some(key => /^raidhall\.raids\.\d+\.view\./.test(key)));
+  }
+  await ada.getByRole('button', { name: 'Sign out' }).click();
+  await ada.locator('dialog').getByRole('button', { name: 'Sign out' }).click();
+  await ada.getByLabel('Your name').waitFor();
+  assert.equal(await keptRaids(ada), 0);
+  // Deleting the account signs the player out and closes the connection for good.
+  const token = await ben.evaluate(() => JSON.parse(localStorage.getItem('raidhall.session')).access_token);
+  await fetch(`${server.url}/api/v1/me`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } });
+  await ben.locator('[data-connection=stopped], form').filter({ hasText: /banned|session has ended/i }).first().waitFor();
+  await ben.reload();
+  assert.equal(await keptRaids(ben), 0);
 });
 
 test('a message keeps the name of an author who has left', async t => {

@@ -3,6 +3,7 @@
 import { connect, keptIn, Rest, RaidhallError, Session, sessionIn } from '@raidhall/client';
 import type { Client, PlayerRef, StopReason } from '@raidhall/client';
 import { kept } from './kept';
+import { forgetOthers } from './kept-raids';
 import { complain } from './notices';
 import { goToLobby, parse } from './route';
 import { useValue, value } from './value';
@@ -38,8 +39,10 @@ function open(session: Session): Account {
   });
   client.onStatus(() => {
     const status = client.getStatus();
+    if (status.state === 'stopped' && status.reason === 'banned') forgetOthers(null); // deleted accounts are banned
     if (account.get()?.client === client && status.state === 'stopped' && status.reason === 'unauthenticated') close(status.reason);
   });
+  forgetOthers(session.player.id);
   endedBecause.set(null);
   const opened = { player: session.player, rest: rest.as(session), client };
   account.set(opened);
@@ -57,6 +60,7 @@ function close(why: StopReason | null): void {
   endedBecause.set(why);
   // Another tab may have stored a new session meanwhile: that one stays.
   if (keeping.load()?.player.id === current.player.id) keeping.save(null);
+  forgetOthers(keeping.load()?.player.id ?? null);
   current.client.close();
   // The next player to sign in is not a member of this raid.
   if (parse(location.pathname, location.hash).at === 'raid') goToLobby('replace');
@@ -66,6 +70,7 @@ function close(why: StopReason | null): void {
 export function resume(): void {
   const session = Session.resume(rest, keeping);
   if (session) open(session);
+  else forgetOthers(null);
   addEventListener('storage', ({ key }) => {
     if (key !== KEY && key !== null) return;
     const newest = keeping.load();

@@ -48,6 +48,9 @@ export const en = {
     too_many_connections: 'You have Raidhall open in too many tabs. Close one and try again.',
     refused: 'This page can’t connect to the server. Reload it to update.',
   },
+  offlineAsOf: (moment: string) => `Offline – as of ${moment}`,
+  offlineReadOnly: 'You can’t change anything until you reconnect.',
+  offlineList: 'Not up to date: these are the raids you opened last.',
   offlinePage: 'You’re offline. Your changes are saved on this device and sent if you reconnect within a day.',
 
   myRaids: 'My raids',

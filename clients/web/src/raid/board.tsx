@@ -96,7 +96,8 @@ const BEGINNING = 30;
 function Column({ name, tasks, card }: { name: ColumnName; tasks: readonly Task[]; card: (task: Task, index: number) => ReactNode }) {
   const words = useWords();
   const [whole, setWhole] = useState(false);
-  const cut = !whole && tasks.length > BEGINNING;
+  const { readOnly } = useScene();
+  const cut = !whole && !readOnly && tasks.length > BEGINNING;
   return (
     <section className={`column ${name}`} aria-label={words.columns[name]}>
       <h2>{words.columns[name]} <span className="count">{tasks.length}</span></h2>

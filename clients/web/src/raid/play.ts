@@ -18,6 +18,8 @@ export interface Scene {
   /** Online members, or null while unknown. */
   readonly online: ReadonlySet<PlayerId> | null;
   readonly names: Names;
+  /** Whether this is the last view that the browser kept, not the raid as it is now. */
+  readonly readOnly: boolean;
 }
 
 export const PlayContext = createContext<Play | null>(null);

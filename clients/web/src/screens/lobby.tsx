@@ -3,6 +3,7 @@ import type { Client, PlayerId, RaidState, RaidSummary, Rest, Seq } from '@raidh
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { localeOf } from '../i18n/numbers';
+import { lastViews } from '../kept-raids';
 import { complain, complainOfCode } from '../notices';
 import { Avatar } from '../parts/avatar';
 import { Bar } from '../parts/bar';
@@ -38,6 +39,8 @@ const summaryOf = ({ members, ...raid }: RaidState & { seq: Seq }): RaidSummary 
   members: members.slice(0, 5).map(({ player, name }) => ({ id: player, name })),
   member_count: members.length,
 });
+
+const keptRaids = (me: PlayerId): readonly RaidSummary[] => order(lastViews(me).map(({ value }) => summaryOf({ ...value, seq: 0 })));
 
 /** Reads a raid again that is no longer listed as active: it has ended, or the player has left it. */
 async function renew(rest: Rest, raid: RaidSummary, me: PlayerId): Promise<readonly RaidSummary[]> {
@@ -75,6 +78,7 @@ function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Res
       refresh().catch(error => {
         if (ended) return;
         if (wait === 1_000) complain(error);
+        setRaids(old => old ?? keptRaids(me));
         timer = window.setTimeout(begin, wait, Math.min(wait * 2, 30_000));
       });
     };
@@ -90,7 +94,7 @@ function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Res
       removeEventListener('focus', again);
       document.removeEventListener('visibilitychange', again);
     };
-  }, [refresh]);
+  }, [refresh, me]);
   const list = (of: readonly RaidSummary[]) => <ul className="raids">{of.map(raid => <RaidCard key={raid.id} raid={raid} client={client} />)}</ul>;
   const current = raids?.filter(raid => !isOver(raid)) ?? [];
   const past = raids?.filter(isOver) ?? [];
@@ -101,7 +105,8 @@ function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Res
         <button type="button" className="to-create" onClick={() => document.querySelector<HTMLElement>('[name=title]')?.focus()}>{words.createTitle}</button>
       </div>
       {raids === null && <p className="dim">{words.loading}</p>}
-      {raids?.length === 0 && <p className="dim">{words.noRaids}</p>}
+      {raids && cursor === undefined && <p className="dim" role="status">{words.offlineList}</p>}
+      {raids?.length === 0 && cursor !== undefined && <p className="dim">{words.noRaids}</p>}
       {list(current)}
       {(past.length > 0 || cursor) && (
         <details open={current.length === 0}>

@@ -1,10 +1,14 @@
 import type { RaidId } from '@raidhall/client';
 import { useConnection } from '@raidhall/client/react';
 import { useEffect, useMemo, useRef, useState } from 'react';
+import type { ReactNode } from 'react';
 import type { Account } from '../account';
 import { useNarrow } from '../media';
 import { quote } from '../parts/sentence';
 import { useNames } from '../play/use-names';
+import { predict } from '../play/predict';
+import { useLastView } from '../play/use-last-view';
+import { timeOfDay } from '../play/time';
 import { useRaidOnScreen } from '../play/use-raid';
 import { Announcer } from '../raid/announcer';
 import { AddTask, Board } from '../raid/board';
@@ -16,21 +20,24 @@ import { PlayContext, SceneContext } from '../raid/play';
 import { Stage } from '../raid/stage';
 import { Talk } from '../raid/talk';
 import { goToLobby } from '../route';
-import { useWords } from '../settings';
+import { useSettings, useWords } from '../settings';
 
 const VIEWS = ['tasks', 'party', 'talk'] as const;
 
 export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const words = useWords();
   const { client, player } = account;
-  const { raid, view, shown } = useRaidOnScreen(client, id, player.id);
+  const { raid, view, shown: live } = useRaidOnScreen(client, id, player.id);
+  const last = useLastView(player.id, id, view);
   const { status } = useConnection(client);
   // From the first failed attempt until the connection is back, the page counts as offline;
   // `connecting` in between changes nothing.
   const away = useRef(false);
   if (status.state === 'waiting' || status.state === 'online') away.current = status.state === 'waiting';
   const [part, setPart] = useState<(typeof VIEWS)[number]>('tasks');
-  const names = useNames(raid, account.rest, view.state);
+  const offline = view.state === null && away.current ? last : null;
+  const shown = live ?? (offline && predict(offline.value, view.pending, player.id, offline.at));
+  const names = useNames(raid, account.rest, view.state ?? offline?.value ?? null);
   const narrow = useNarrow();
   const inView = (name: (typeof VIEWS)[number]): boolean => !narrow || part === name;
   const play = useMemo(() => ({ account, raid, me: player.id }), [account, raid, player.id]);
@@ -53,24 +60,35 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   if (!shown) return <p className="page dim" role="status">{status.state === 'stopped' ? words.stopped[status.reason] : away.current ? words.offlinePage : words.loading}</p>;
   return (
     <PlayContext value={play}>
-      <SceneContext value={{ shown, online: view.live ? view.online : null, names }}>
+      <SceneContext value={{ shown, online: view.live ? view.online : null, names, readOnly: offline !== null }}>
         <div className="raid" data-status={shown.status}>
-          <Stage />
-          <Goal />
+          {offline ? <OfflineNotice at={offline.at} /> : <Stage />}
+          <Frozen when={offline !== null}><Goal /></Frozen>
           <Outcome />
           <nav className="parts" aria-label={shown.title}>
             {VIEWS.map(name => (
               <button key={name} type="button" aria-pressed={part === name} onClick={() => setPart(name)}>{words.view[name]}</button>
             ))}
           </nav>
-          <div className="columns">
-            <Part name="tasks" label={words.view.tasks} inView={inView('tasks')}><Board /><AddTask /></Part>
+          <Frozen when={offline !== null} className="columns">
+            <Part name="tasks" label={words.view.tasks} inView={inView('tasks')}><Board />{!offline && <AddTask />}</Part>
             <Part name="party" label={words.view.party} inView={inView('party')}><Party /></Part>
             <Part name="talk" label={words.view.talk} inView={inView('talk')}><Talk /></Part>
-          </div>
+          </Frozen>
           <Announcer />
         </div>
       </SceneContext>
     </PlayContext>
   );
+}
+
+function OfflineNotice({ at }: { at: number }) {
+  const words = useWords();
+  const { language } = useSettings();
+  return <p className="offline-notice panel" role="status"><b>{words.offlineAsOf(timeOfDay(at, language))}</b> {words.offlineReadOnly}</p>;
+}
+
+/** A part of the page whose buttons and fields can be disabled together. */
+function Frozen({ when, className, children }: { when: boolean; className?: string; children: ReactNode }) {
+  return when ? <fieldset disabled className={className}>{children}</fieldset> : <div className={className}>{children}</div>;
 }
