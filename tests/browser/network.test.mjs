@@ -223,6 +223,87 @@ test('signing out and a ban delete what the browser kept of raids', async t => {
   assert.equal(await keptRaids(ben), 0);
 });
 
+test('unseen messages show on the tab and in the title, across a reload', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await pair(t, server, { title: 'Tunnel' }, {}, phone);
+  const unread = (count, title) => ben.waitForFunction(([count, title]) => {
+    const button = [...document.querySelectorAll('.parts button')].at(-1);
+    return document.title === title && button.textContent.includes('unread') === count > 0 && (button.querySelector('.badge')?.textContent ?? '0') === String(count);
+  }, [count, title]);
+  await unread(0, '\u2068Tunnel\u2069 · Raidhall');
+  for (const text of ['one', 'two', 'three']) await say(ada, text);
+  await unread(3, '(3) \u2068Tunnel\u2069 · Raidhall');
+  await ben.reload();
+  await unread(3, '(3) \u2068Tunnel\u2069 · Raidhall');
+  await shot(ben, 'unread-phone');
+  await violations(ben, 'unread messages');
+  await part(ben, 'Talk');
+  await unread(0, '\u2068Tunnel\u2069 · Raidhall');
+  await say(ben, 'hello');
+  await part(ben, 'Tasks');
+  await ben.reload();
+  await sees(ben, '#raid-title', 'Tunnel');
+  await unread(0, '\u2068Tunnel\u2069 · Raidhall');
+
+  // On a desktop the chat is in view, so only a hidden page has unseen messages.
+  const show = visibility => ada.evaluate(visibility => {
+    Object.defineProperty(document, 'visibilityState', { value: visibility, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, visibility);
+  await sees(ada, '.chat', 'hello');
+  await ada.waitForFunction(() => !document.title.startsWith('('));
+  await show('hidden');
+  await part(ben, 'Talk');
+  await say(ben, 'are you there?');
+  await ada.waitForFunction(() => document.title.startsWith('(1) '));
+  await show('visible');
+  await ada.waitForFunction(() => !document.title.startsWith('('));
+});
+
+test('a chat draft survives a reload, Back and a reconnect, and ends when sent', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Tunnel' });
+  const draft = () => page.getByLabel('Say something');
+  await draft().fill('half a thou');
+  await page.reload();
+  await sees(page, '#raid-title', 'Tunnel');
+  assert.equal(await draft().inputValue(), 'half a thou');
+  await draft().press('End');
+  await page.keyboard.type('ght');
+  await page.goBack();
+  await sees(page, 'h1', 'My raids');
+  await create(page, { title: 'Other' });
+  assert.equal(await draft().inputValue(), '', 'a draft belongs to its raid');
+  await page.getByRole('button', { name: /My raids/ }).click();
+  await page.getByRole('button', { name: 'Open Tunnel' }).click();
+  assert.equal(await draft().inputValue(), 'half a thought');
+  server.crash();
+  await sees(page, '.connection', 'Reconnecting');
+  await server.restart();
+  await online(page);
+  assert.equal(await draft().inputValue(), 'half a thought');
+  await draft().press('Enter');
+  await sees(page, '.chat li:not(.unsure)', 'half a thought');
+  await page.reload();
+  await sees(page, '.chat', 'half a thought');
+  assert.equal(await draft().inputValue(), '');
+});
+
+test('the form for a new task is above the tasks, in two rows on a phone', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server, phone);
+  await signIn(page, 'Ada');
+  await create(page, { title: 'Tunnel' });
+  await addTask(page, 'Dig', 40);
+  const box = selector => page.locator(selector).evaluate(element => element.getBoundingClientRect().toJSON());
+  const [form, task, xp, minutes, add] = await Promise.all(['.add-task', '.task', '[name=xp]', '[name=minutes]', '.add-task button'].map(box));
+  assert.ok(form.bottom <= task.top);
+  assert.deepEqual([minutes.bottom, add.bottom].map(Math.round), [xp.bottom, xp.bottom].map(Math.round));
+  await shot(page, 'add-task-phone');
+});
+
 test('a message keeps the name of an author who has left', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Farewell' });

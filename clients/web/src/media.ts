@@ -13,6 +13,10 @@ function watched(query: string): Value<boolean> {
 /** Whether the player has asked the system for reduced motion. */
 export const still = watched('(prefers-reduced-motion: reduce)');
 
+/** Whether the page is visible: not in a hidden tab or behind a locked screen. */
+export const visible = value(document.visibilityState === 'visible');
+document.addEventListener('visibilitychange', () => visible.set(document.visibilityState === 'visible'));
+
 /**
  * Whether the screen shows one part of a raid at a time. The width is the same as in `raid.css`.
  */

@@ -188,6 +188,7 @@ export const en = {
   emotes: 'Emotes',
   emoteLost: 'You’re offline, so that emote wasn’t sent.',
   emote: (emoji: string) => `Send ${emoji}`,
+  unread: (count: number) => many(count, 'unread message', 'unread messages'),
   view: { tasks: 'Tasks', party: 'Party', talk: 'Talk' },
 
   happened: {

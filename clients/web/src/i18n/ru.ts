@@ -187,6 +187,7 @@ export const ru: Words = {
   emotes: 'Реакции',
   emoteLost: 'Нет связи: реакция не отправлена.',
   emote: emoji => `Отправить ${emoji}`,
+  unread: count => many(count, 'непрочитанное сообщение', 'непрочитанных сообщения', 'непрочитанных сообщений'),
   view: { tasks: 'Задачи', party: 'Отряд', talk: 'Чат' },
 
   happened: {

@@ -1,6 +1,6 @@
 // Contexts of the raid's screen. `Play` never changes for a raid and `Scene` changes with every
 // event, so a component that uses only `Play` does not render again.
-import type { Command, PlayerId, Raid } from '@raidhall/client';
+import type { Command, PlayerId, Raid, Seq } from '@raidhall/client';
 import { createContext, use } from 'react';
 import type { Account } from '../account';
 import { complain } from '../notices';
@@ -11,6 +11,8 @@ export interface Play {
   readonly account: Account;
   readonly raid: Raid;
   readonly me: PlayerId;
+  /** Marks a chat message and all before it as seen. */
+  readonly see: (message: Seq) => void;
 }
 
 export interface Scene {

@@ -1,7 +1,10 @@
 // Chat and activity feed of a raid.
 import { LIMITS } from '@raidhall/client';
 import type { ChatMessage, RaidState } from '@raidhall/client';
-import { memo, useLayoutEffect, useRef, useState } from 'react';
+import { memo, useEffect, useLayoutEffect, useRef, useState } from 'react';
+import type { RefObject } from 'react';
+import { forget, keep, load } from '../kept-raids';
+import { visible } from '../media';
 import { complain } from '../notices';
 import { Sentence } from '../parts/sentence';
 import { TextInput } from '../parts/text-input';
@@ -11,6 +14,7 @@ import { timeOfDay } from '../play/time';
 import { useHistory } from '../play/use-history';
 import { useTitles } from '../play/use-titles';
 import { useSettings, useWords } from '../settings';
+import { useValue } from '../value';
 import { Muted } from './muted';
 import { usePlay, useScene } from './play';
 
@@ -53,7 +57,7 @@ function Happened({ names }: { names: Names }) {
 
 function Chat({ names }: { names: Names }) {
   const words = useWords();
-  const { me, account } = usePlay();
+  const { me, account, see } = usePlay();
   const { shown } = useScene();
   const closed = isChatClosed(shown, account.client.now());
   const list = useRef<HTMLOListElement>(null);
@@ -65,16 +69,34 @@ function Chat({ names }: { names: Names }) {
     // not disturbed.
     if (list.current && atEnd.current) list.current.scrollTop = list.current.scrollHeight;
   }, [last]);
+  const newest = messages.at(-1)?.seq;
+  const onScreen = useOnScreen(list);
+  const seeNewest = (): void => {
+    if (newest !== undefined && onScreen && atEnd.current) see(newest);
+  };
+  useEffect(seeNewest, [newest, onScreen, see]);
   const message = (said: ChatMessage) => <Said key={said.seq} said={said} own={said.by === me} name={names.get(said.by) ?? words.someone} />;
   return (
     <ol className="chat" ref={list} tabIndex={0} aria-label={words.chat} onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
       atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
+      seeNewest();
     }}>
       {messages.length + unsaid.length === 0 && !closed && <li className="dim">{words.noMessages}</li>}
       {messages.map(message)}
       {unsaid.map(message)}
     </ol>
   );
+}
+
+/** Returns whether a part of the element is on the player's screen. */
+function useOnScreen(element: RefObject<HTMLElement | null>): boolean {
+  const [intersects, setIntersects] = useState(false);
+  useEffect(() => {
+    const observer = new IntersectionObserver(entries => setIntersects(entries.at(-1)?.isIntersecting ?? false));
+    if (element.current) observer.observe(element.current);
+    return () => observer.disconnect();
+  }, [element]);
+  return useValue(visible) && intersects;
 }
 
 const Said = memo(function Said({ said: { seq, text, at }, own, name }: { said: ChatMessage; own: boolean; name: string }) {
@@ -93,22 +115,28 @@ const Time = memo(function Time({ at }: { at: number }) {
 
 function Say() {
   const words = useWords();
-  const { raid, account } = usePlay();
+  const { raid, account, me } = usePlay();
   const { shown } = useScene();
   const input = useRef<HTMLInputElement>(null);
+  const [draft] = useState(() => load('draft', me, raid.id)?.value);
+  const setText = (text: string): void => {
+    if (input.current) input.current.value = text;
+    if (text) keep('draft', me, raid.id, text);
+    else forget('draft', me, raid.id);
+  };
   if (isChatClosed(shown, account.client.now())) return <p className="dim">{words.chatOver}</p>;
   return (
-    <form className="row say" onSubmit={event => {
+    <form className="row say" onInput={() => setText(input.current?.value ?? '')} onSubmit={event => {
       event.preventDefault();
       const text = input.current?.value.trim();
       if (!text || !input.current) return;
-      input.current.value = '';
+      setText('');
       raid.do({ type: 'say', text }).catch(error => {
         complain(error);
-        if (input.current && !input.current.value) input.current.value = text;
+        if (input.current && !input.current.value) setText(text);
       });
     }}>
-      <TextInput ref={input} className="grow" name="text" aria-label={words.say} placeholder={words.say} chars={LIMITS.chat_chars} autoComplete="off" enterKeyHint="send" />
+      <TextInput ref={input} className="grow" name="text" defaultValue={draft} aria-label={words.say} placeholder={words.say} chars={LIMITS.chat_chars} autoComplete="off" enterKeyHint="send" />
       <button className="primary" aria-label={words.send}>➤</button>
     </form>
   );

@@ -10,6 +10,7 @@ import { predict } from '../play/predict';
 import { useLastView } from '../play/use-last-view';
 import { timeOfDay } from '../play/time';
 import { useRaidOnScreen } from '../play/use-raid';
+import { useUnread } from '../play/use-unread';
 import { Announcer } from '../raid/announcer';
 import { AddTask, Board } from '../raid/board';
 import { Goal } from '../raid/goal';
@@ -40,14 +41,15 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const names = useNames(raid, account.rest, view.state ?? offline?.value ?? null);
   const narrow = useNarrow();
   const inView = (name: (typeof VIEWS)[number]): boolean => !narrow || part === name;
-  const play = useMemo(() => ({ account, raid, me: player.id }), [account, raid, player.id]);
+  const { unread, see } = useUnread(player.id, id, view.state);
+  const play = useMemo(() => ({ account, raid, me: player.id, see }), [account, raid, player.id, see]);
   const title = shown?.title;
   useEffect(() => {
-    document.title = title ? `${quote(title)} · Raidhall` : 'Raidhall';
+    document.title = title ? `${unread > 0 ? `(${unread}) ` : ''}${quote(title)} · Raidhall` : 'Raidhall';
     return () => {
       document.title = 'Raidhall';
     };
-  }, [title]);
+  }, [title, unread]);
 
   if (view.gone) {
     return (
@@ -67,11 +69,11 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
           <Outcome />
           <nav className="parts" aria-label={shown.title}>
             {VIEWS.map(name => (
-              <button key={name} type="button" aria-pressed={part === name} onClick={() => setPart(name)}>{words.view[name]}</button>
+              <button key={name} type="button" aria-pressed={part === name} onClick={() => setPart(name)}>{words.view[name]}{name === 'talk' && <UnreadBadge count={unread} />}</button>
             ))}
           </nav>
           <Frozen when={offline !== null} className="columns">
-            <Part name="tasks" label={words.view.tasks} inView={inView('tasks')}><Board />{!offline && <AddTask />}</Part>
+            <Part name="tasks" label={words.view.tasks} inView={inView('tasks')}>{!offline && <AddTask />}<Board /></Part>
             <Part name="party" label={words.view.party} inView={inView('party')}><Party /></Part>
             <Part name="talk" label={words.view.talk} inView={inView('talk')}><Talk /></Part>
           </Frozen>
@@ -86,6 +88,11 @@ function OfflineNotice({ at }: { at: number }) {
   const words = useWords();
   const { language } = useSettings();
   return <p className="offline-notice panel" role="status"><b>{words.offlineAsOf(timeOfDay(at, language))}</b> {words.offlineReadOnly}</p>;
+}
+
+function UnreadBadge({ count }: { count: number }) {
+  const words = useWords();
+  return count > 0 && <> <span className="badge" aria-hidden="true">{count}</span><span className="unseen">{words.unread(count)}</span></>;
 }
 
 /** A part of the page whose buttons and fields can be disabled together. */
