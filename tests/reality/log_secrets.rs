@@ -34,6 +34,10 @@ async fn send_secrets(url: &str, tokens: &TokenPair, raid: u64) {
             let _ = request.send().await.expect("an answer");
         }
     }
+    for path in ["api/v1/invites", "i"] {
+        let request = client.get(format!("{url}/{path}/{CANARY}"));
+        let _ = request.send().await.expect("an answer");
+    }
     let bodies = [
         (
             "auth/refresh",
