@@ -178,7 +178,7 @@ async fn a_live_instance_of_another_generation_is_waited_for() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
     let other = "INSERT INTO instances VALUES
-        (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '1 second', false, 2, 3000)";
+        (gen_random_uuid(), '', '0.2.1', clock_timestamp() + interval '5 seconds', false, 2, 3000)";
     connect(&database).await.execute(other).await.expect(other);
     assert_other_generation(store.register(&instance(), LONG_TTL, SHORT).await);
     assert_other_generation(store.migrate(SHORT).await);
