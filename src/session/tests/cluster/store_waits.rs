@@ -61,7 +61,7 @@ async fn strangers_share_one_check_and_hold_up_no_member() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn watches_that_a_replica_must_read_for_share_one_read_and_hold_up_no_command() {
+async fn watches_behind_the_replica_share_one_read_and_hold_up_no_command() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
     let _watcher = watch(cluster.node(1), raid, 2, None).await;
