@@ -62,8 +62,6 @@ pub struct Options {
     pub guest_signins_per_minute: NonZeroU32,
     /// Wrong invite codes from one player; five times as many from one client address.
     pub invite_guesses_per_minute: NonZeroU32,
-    /// Commands and new raids of one player, by REST.
-    pub commands_per_second: NonZeroU32,
     /// Read requests (GET, HEAD) of one player; ten times as many from one client address.
     pub rest_reads_per_minute: NonZeroU32,
     /// Other requests of one player; ten times as many from one client address.

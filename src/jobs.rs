@@ -2,9 +2,11 @@
 //! [`TaskTracker`](tokio_util::task::TaskTracker).
 //!
 //! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
-//! lost, [`inbox_dispatcher`] handles messages of other instances, [`eraser`] finishes the erasure
-//! of players, and [`feed_monitor`] watches whether the feed moves.
+//! lost, [`inbox_dispatcher`] handles messages of other instances, [`command_reporter`] shares the
+//! limit on commands with them, [`eraser`] finishes the erasure of players, and [`feed_monitor`]
+//! watches whether the feed moves.
 
+pub mod command_reporter;
 pub mod due_scanner;
 pub mod eraser;
 pub mod feed_monitor;

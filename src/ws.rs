@@ -24,6 +24,7 @@ mod watches;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ use crate::auth::{Auth, Identity, RevokedSessions};
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::OriginPolicy;
+use crate::limits::command_limiter::CommandLimiter;
 use crate::option_value::millis;
 use crate::session::Registry;
 use crate::store::Store;
@@ -64,7 +66,8 @@ pub struct Options {
     /// The largest message accepted from a client, in bytes.
     #[serde(rename = "message_bytes")]
     pub message_bytes_max: usize,
-    /// Messages per second of one connection, not counting `beat`; twice as many in a burst.
+    /// Messages per second of one connection, not counting `beat`, and commands per second of one
+    /// player; twice as many in a burst.
     pub commands_per_second: NonZeroU32,
     /// Bytes per second received on one connection; twice as many in a burst.
     pub bytes_per_second: u32,
@@ -133,43 +136,50 @@ impl Options {
     }
 }
 
+/// What connections depend on.
+pub struct ConnectionDependencies {
+    /// The live raids of this instance.
+    pub sessions: Registry,
+    /// The store of players, for tokens and the audit log.
+    pub store: Arc<dyn Store>,
+    /// The component that checks tokens.
+    pub auth: Auth,
+    /// The clock that follows the database's time.
+    pub clock: Arc<Clock>,
+    /// The id of the database's history, for `welcome`.
+    pub lineage: String,
+    /// The limit on the commands of a player.
+    pub commands: Arc<CommandLimiter>,
+}
+
 /// The service that accepts connections and holds what they share. Cheap to clone.
 #[derive(Clone)]
 pub struct ConnectionService(Arc<ConnectionServiceInner>);
 
 struct ConnectionServiceInner {
-    sessions: Registry,
-    store: Arc<dyn Store>,
-    auth: Auth,
-    clock: Arc<Clock>,
-    /// The id of the database's history, for `welcome`.
-    lineage: String,
+    dependencies: ConnectionDependencies,
     options: Options,
     connections: ConnectionRegistry,
     handshake_limiter: HandshakeLimiter,
     tasks: TaskTracker,
 }
 
+impl Deref for ConnectionService {
+    type Target = ConnectionDependencies;
+
+    fn deref(&self) -> &ConnectionDependencies {
+        &self.0.dependencies
+    }
+}
+
 impl ConnectionService {
     /// Creates the service, without any connection yet. It spawns each connection's task on
     /// `tasks`.
-    pub fn new(
-        sessions: Registry,
-        store: Arc<dyn Store>,
-        auth: Auth,
-        clock: Arc<Clock>,
-        lineage: String,
-        options: Options,
-        tasks: TaskTracker,
-    ) -> Self {
+    pub fn new(dependencies: ConnectionDependencies, options: Options, tasks: TaskTracker) -> Self {
         let connections = ConnectionRegistry::new(&options);
         let handshake_limiter = HandshakeLimiter::new(options.handshakes_per_second.get());
         Self(Arc::new(ConnectionServiceInner {
-            sessions,
-            store,
-            auth,
-            clock,
-            lineage,
+            dependencies,
             options,
             connections,
             handshake_limiter,
@@ -194,9 +204,9 @@ impl ConnectionService {
 
     /// Verifies a token and returns the identity that it proves.
     async fn authenticate(&self, token: &str) -> Result<Identity, Error> {
-        let ConnectionServiceInner {
+        let ConnectionDependencies {
             auth, store, clock, ..
-        } = &*self.0;
+        } = &**self;
         auth.authenticate(&**store, token, clock.now()).await
     }
 

@@ -28,18 +28,20 @@ use crate::cluster::ownership::OwnershipClient;
 use crate::config::{BaseUrl, Config};
 use crate::http::server::AcceptLimits;
 use crate::http::{self, AppState, ExportPermits, InstancePhase, RateLimits, Readiness};
+use crate::jobs::command_reporter::CommandReporter;
 use crate::jobs::due_scanner::DueScanner;
 use crate::jobs::eraser::Eraser;
 use crate::jobs::feed_monitor::FeedMonitor;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
+use crate::limits::command_limiter::CommandLimiter;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
 use crate::session::{self, Registry};
 use crate::store::journal::Journal;
 use crate::store::{InstanceId, InstanceRecord, Store};
 use crate::telemetry::{measure_runtime_lag, metrics, metrics_router, run_upkeep};
-use crate::webhooks;
 use crate::ws::ConnectionService;
+use crate::{webhooks, ws};
 
 /// Interval between two rounds of the store's maintenance.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
@@ -171,18 +173,31 @@ impl Instance {
         }
 
         let auth = Auth::new(&secret, config.auth.clone());
+        let commands = Arc::new(CommandLimiter::new(
+            config.sockets.commands_per_second.get(),
+            shared_limits.is_some(),
+        ));
         let sockets = ConnectionService::new(
-            sessions.clone(),
-            Arc::clone(&store),
-            auth.clone(),
-            Arc::clone(&clock),
-            held_lease.lineage.clone(),
+            ws::ConnectionDependencies {
+                sessions: sessions.clone(),
+                store: Arc::clone(&store),
+                auth: auth.clone(),
+                clock: Arc::clone(&clock),
+                lineage: held_lease.lineage.clone(),
+                commands: Arc::clone(&commands),
+            },
             config.sockets.clone(),
             tasks.connections.clone(),
         );
         let erasure_requested = Arc::<Notify>::default();
         let shared_limits = shared_limits.map(|(limits, driver)| {
             tasks.spawn("shared limits", driver.run());
+            let reporter = CommandReporter {
+                limiter: Arc::clone(&commands),
+                shared: limits.clone(),
+                lineage: held_lease.lineage.clone(),
+            };
+            tasks.spawn("command reporter", reporter.run());
             limits
         });
         let state = AppState {
@@ -194,7 +209,12 @@ impl Instance {
             erasure_requested: Arc::clone(&erasure_requested),
             webhook_endpoints: config.webhooks.endpoints.clone(),
             ws_url: record.ws_url.clone(),
-            rate_limits: RateLimits::new(&config.http, shared_limits, &held_lease.lineage),
+            rate_limits: RateLimits::new(
+                &config.http,
+                commands,
+                shared_limits,
+                &held_lease.lineage,
+            ),
             export_permits: ExportPermits::default(),
         };
         let router = http::build_router(state, &config.http, sockets.router());

@@ -5,6 +5,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -13,12 +14,12 @@ use raidhall_protocol::PlayerId;
 use super::Options;
 use super::error_response::ErrorResponse;
 use super::rate_limit_headers::RateLimitHeaders;
-use crate::cluster::bus::redis::SharedLimits;
+use crate::cluster::bus::redis::{SharedLimits, shared_key};
+use crate::limits::command_limiter::CommandLimiter;
 use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
 use crate::limits::rate_limiter::RateLimiter;
 use crate::net::client_address::ClientAddress;
 
-const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// How many times a player's wrong guesses one address may make. Guest accounts cost nothing, so
 /// the limit per address is what stops guessing; several players of one household or class can
@@ -62,11 +63,6 @@ impl RateLimitClass {
             local_limiter: RateLimiter::from_rate(rate),
         }
     }
-
-    /// Returns the key in Redis. Clusters that share a Redis have different lineages.
-    fn shared_key(&self, lineage: &str, subject: RateLimitSubject) -> String {
-        format!("ratelimit:{{{lineage}:{subject}}}:{}", self.name)
-    }
 }
 
 /// The rate limits of the REST API.
@@ -77,7 +73,7 @@ pub struct RateLimits {
     reads_per_address: RateLimitClass,
     writes: RateLimitClass,
     writes_per_address: RateLimitClass,
-    commands: RateLimitClass,
+    commands: Arc<CommandLimiter>,
     sign_ins: RateLimitClass,
     refreshes: RateLimitClass,
     guesses: RateLimitClass,
@@ -86,8 +82,13 @@ pub struct RateLimits {
 
 impl RateLimits {
     /// Creates the limits of the cluster whose database has this lineage. They are charged in
-    /// `shared`, if there is one, and locally while it fails.
-    pub fn new(options: &Options, shared: Option<SharedLimits>, lineage: &str) -> RateLimits {
+    /// `shared`, if there is one, and locally while it fails. Sockets charge `commands` too.
+    pub fn new(
+        options: &Options,
+        commands: Arc<CommandLimiter>,
+        shared: Option<SharedLimits>,
+        lineage: &str,
+    ) -> RateLimits {
         let reads = options.rest_reads_per_minute;
         let writes = options.rest_writes_per_minute;
         let guests = options.guest_signins_per_minute;
@@ -102,7 +103,7 @@ impl RateLimits {
             reads_per_address: minute("read", reads, PLAYERS_PER_ADDRESS),
             writes: minute("write", writes, 1),
             writes_per_address: minute("write", writes, PLAYERS_PER_ADDRESS),
-            commands: RateLimitClass::new("command", options.commands_per_second.get(), SECOND),
+            commands,
             sign_ins: minute("signin", guests, 1),
             refreshes: minute("refresh", guests, REFRESHES_PER_SIGN_IN),
             guesses: minute("guess", guesses, 1),
@@ -143,13 +144,13 @@ impl RateLimits {
     }
 
     /// Charges a command, or the creation of a raid, to the player.
-    pub(super) async fn charge_command(
+    pub(super) fn charge_command(
         &self,
         by: PlayerId,
         limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
-        self.charge_subject(&self.commands, RateLimitSubject::Player(by), limit_headers)
-            .await
+        limit_headers.record(self.commands.charge(by)?);
+        Ok(())
     }
 
     /// Charges a sign-in as a guest or by Telegram, or a link of an identity, to the client
@@ -262,7 +263,7 @@ impl RateLimits {
     ) -> Result<QuotaStatus, RateLimitExceeded> {
         if let Some(shared) = &self.shared
             && let Some(answer) = shared
-                .charge(&class.shared_key(&self.lineage, subject), class.rate)
+                .charge(&shared_key(&self.lineage, subject, class.name), class.rate)
                 .await
         {
             return answer;
@@ -273,7 +274,7 @@ impl RateLimits {
     async fn refund(&self, class: &RateLimitClass, subject: RateLimitSubject) {
         if let Some(shared) = &self.shared {
             shared
-                .refund(&class.shared_key(&self.lineage, subject), class.rate)
+                .refund(&shared_key(&self.lineage, subject, class.name), class.rate)
                 .await;
         }
         class.local_limiter.refund(&subject);

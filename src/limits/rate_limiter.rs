@@ -72,6 +72,12 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         Ok((charged - now, wait))
     }
 
+    /// Sets how long the allowance of a key takes to be full again.
+    pub fn set_used(&self, key: &K, used: Duration) {
+        let full_at = Instant::now() + used;
+        self.state.lock().full_at.insert(key.clone(), full_at);
+    }
+
     /// Refunds one charge of a key.
     pub fn refund(&self, key: &K) {
         if let Some(full_at) = self.state.lock().full_at.get_mut(key) {

@@ -76,14 +76,14 @@ impl Connection {
         ServerMessage::Welcome {
             player: self.subscriber.identity.player.clone(),
             session: self.connection_uuid.to_string(),
-            now: self.subscriber.service.0.clock.now(),
+            now: self.subscriber.service.clock.now(),
             heartbeat_ms: u64::try_from(options.heartbeat_interval.as_millis()).unwrap_or(u64::MAX),
             limits: WelcomeLimits {
                 message_bytes: options.message_bytes_max as u64,
                 commands_per_second: u64::from(options.commands_per_second.get()),
                 watches: options.watches_max as u64,
             },
-            lineage: self.subscriber.service.0.lineage.clone(),
+            lineage: self.subscriber.service.lineage.clone(),
         }
     }
 
@@ -288,7 +288,7 @@ impl Connection {
         }
         if outbound.is_empty() {
             let beat = ServerMessage::Beat {
-                now: self.subscriber.service.0.clock.now(),
+                now: self.subscriber.service.clock.now(),
                 heads: self.subscriber.watches.heads(),
             };
             outbound.push(frame::ping());

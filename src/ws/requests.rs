@@ -106,8 +106,8 @@ impl Connection {
     /// Checks a new token for the connection: at once if Raidhall issued it, otherwise as a pending
     /// request.
     fn renew_token(&mut self, token: String) {
-        let auth = &self.subscriber.service.0.auth;
-        let now = self.subscriber.service.0.clock.now();
+        let auth = &self.subscriber.service.auth;
+        let now = self.subscriber.service.clock.now();
         if let Some(identified) = auth.authenticate_locally(&token, now) {
             return self.apply_renewal(identified);
         }
@@ -171,7 +171,7 @@ impl Connection {
         }
         let ticket = self.subscriber.watches.begin(raid, id);
         let outbox = Arc::clone(&self.subscriber.outbox);
-        self.subscriber.service.0.sessions.watch(
+        self.subscriber.service.sessions.watch(
             outbox,
             ticket,
             (&self.subscriber.identity).into(),
@@ -185,10 +185,15 @@ impl Connection {
             &self.subscriber.identity.player,
             self.subscriber.identity.scope,
         ) {
-            (Some(player), Scope::Player) => raid::RaidCommand::Player {
-                by: player.id,
-                command,
-            },
+            (Some(player), Scope::Player) => {
+                let by = player.id;
+                if let Err(exceeded) = self.subscriber.service.commands.charge(by) {
+                    let wait = exceeded.retry_after.max(Duration::from_millis(1));
+                    let error = Error::RateLimited(wait);
+                    return self.reply_error("do", Some(id), Some(raid), &error);
+                }
+                raid::RaidCommand::Player { by, command }
+            }
             (_, Scope::Service) => {
                 return self.record_service_command(ServiceCommand {
                     id,
@@ -210,10 +215,10 @@ impl Connection {
     fn record_service_command(&mut self, wanted: ServiceCommand) {
         let subject = &self.subscriber.identity.subject;
         let session = self.connection_uuid.to_string();
-        let now = self.subscriber.service.0.clock.now();
+        let now = self.subscriber.service.clock.now();
         let entry =
             NewAuditEntry::from_command(now, subject, &session, wanted.raid, &wanted.command);
-        let store = Arc::clone(&self.subscriber.service.0.store);
+        let store = Arc::clone(&self.subscriber.service.store);
         self.pending_request = Some(Box::pin(async move {
             CompletedRequest::AuditRecorded(wanted, store.record_audit(&entry).await)
         }));
@@ -231,7 +236,6 @@ impl Connection {
         let reply = Reply::new(move |result| reply_to_command(&outbox, id, raid, result));
         self.subscriber
             .service
-            .0
             .sessions
             .submit(raid, command, op, reply);
     }
@@ -252,7 +256,7 @@ impl Connection {
             return self.reply_error("signal", id, Some(raid), &Refusal::NotMember.into());
         };
         if let Some(audience) = self.subscriber.watches.audience(raid) {
-            let now = self.subscriber.service.0.clock.now();
+            let now = self.subscriber.service.0.dependencies.clock.now();
             let sender = self.subscriber.outbox.id;
             if let Err(refusal) = audience.send_signal(sender, player, now, kind, data) {
                 self.reply_error("signal", id, Some(raid), &refusal.into());
@@ -281,7 +285,7 @@ impl Connection {
                 }
             });
         });
-        self.subscriber.service.0.sessions.send_signal(
+        self.subscriber.service.sessions.send_signal(
             raid,
             self.subscriber.outbox.id,
             player,

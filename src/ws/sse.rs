@@ -48,7 +48,7 @@ pub(super) async fn open_event_stream(
     let identity = service
         .authenticate(require_bearer_token(&headers)?)
         .await?;
-    let since = resume_seq(&headers, query, &service.0.lineage)?;
+    let since = resume_seq(&headers, query, &service.lineage)?;
     let admission = service.admit(address.network(), true).await?;
     let permit = service.0.connections.acquire_player_permit(&identity);
     let player_permit =
@@ -72,7 +72,7 @@ pub(super) async fn open_event_stream(
     let headers = [
         (CONTENT_TYPE, "text/event-stream"),
         (X_ACCEL_BUFFERING, "no"),
-        (RAIDHALL_LINEAGE, service.0.lineage.as_str()),
+        (RAIDHALL_LINEAGE, service.lineage.as_str()),
     ];
     Ok((headers, Body::from_stream(frames)).into_response())
 }
@@ -132,7 +132,6 @@ impl SseConnection {
         } = &mut self.subscriber;
         let ticket = watches.begin(raid, None);
         service
-            .0
             .sessions
             .open_watch(Arc::clone(outbox), ticket, (&*identity).into(), since)
             .await

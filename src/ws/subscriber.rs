@@ -69,7 +69,7 @@ impl Subscriber {
         let options = &service.0.options;
         let subscriber = Self {
             watches: Watches::new(Arc::clone(&outbox), options.watch_lag_limit()),
-            replay_reader: ReplayReader::new(&service.0.store),
+            replay_reader: ReplayReader::new(&service.store),
             next_heartbeat_at: Instant::now() + options.heartbeat_interval,
             token_deadline: token_deadline(&service, &identity),
             drain_at: None,
@@ -97,7 +97,7 @@ impl Subscriber {
             .upsert(&self.outbox, &self.identity);
         // A revocation since the check of the token closed only the connections that were
         // registered by then.
-        if let Err(error) = self.service.0.auth.check_not_revoked(&self.identity) {
+        if let Err(error) = self.service.auth.check_not_revoked(&self.identity) {
             self.outbox.request_close(close_code_for(&error));
         }
     }
@@ -120,7 +120,6 @@ impl Subscriber {
                 FetchRequest::Snapshot(ticket) => {
                     let outbox = Arc::clone(&self.outbox);
                     self.service
-                        .0
                         .sessions
                         .resync(outbox, ticket, (&self.identity).into());
                 }
@@ -215,7 +214,6 @@ impl Drop for Subscriber {
 /// Returns the moment until which a token keeps a connection open: its expiry and the grace period.
 fn token_deadline(service: &ConnectionService, identity: &Identity) -> Instant {
     service
-        .0
         .clock
         .instant_of(identity.expires_at.plus(TOKEN_GRACE_MS))
 }

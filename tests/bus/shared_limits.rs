@@ -1,10 +1,14 @@
 //! Limits that instances share in Redis, and how they behave without it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::cluster::bus::redis::{RedisOptions, SharedLimits};
+use raidhall::jobs::command_reporter::CommandReporter;
+use raidhall::limits::command_limiter::CommandLimiter;
 use raidhall::limits::rate::Rate;
 use raidhall::store::InstanceId;
+use raidhall_protocol::PlayerId;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -275,4 +279,123 @@ async fn a_redis_cluster_counts_each_key_on_its_own_shard() {
         assert_eq!(one.try_charge(&key, rate).await, Some(true), "{key}");
         assert_eq!(other.try_charge(&key, rate).await, Some(false), "{key}");
     }
+}
+
+/// One instance's limit on commands, shared with the others.
+struct TestCommandLimiter {
+    commands: Arc<CommandLimiter>,
+    reporter: AbortHandle,
+    _shared: TestLimiter,
+}
+
+impl Drop for TestCommandLimiter {
+    fn drop(&mut self) {
+        self.reporter.abort();
+    }
+}
+
+impl TestCommandLimiter {
+    fn start(shared: TestLimiter, per_second: u32) -> TestCommandLimiter {
+        let commands = Arc::new(CommandLimiter::new(per_second, true));
+        let reporter = CommandReporter {
+            limiter: Arc::clone(&commands),
+            shared: shared.limits.clone(),
+            lineage: "lineage".into(),
+        };
+        TestCommandLimiter {
+            commands,
+            reporter: tokio::spawn(reporter.run()).abort_handle(),
+            _shared: shared,
+        }
+    }
+
+    /// Charges commands until one is refused; returns how many were granted.
+    fn exhaust(&self, player: PlayerId) -> u32 {
+        let mut granted = 0;
+        while self.commands.charge(player).is_ok() {
+            granted += 1;
+        }
+        granted
+    }
+}
+
+/// Returns how many commands a player with this limit is granted by all the instances, and how long
+/// it took to be granted at least `count`.
+async fn grant_commands(
+    instances: &[TestCommandLimiter],
+    player: PlayerId,
+    count: u32,
+) -> (u32, Duration) {
+    let began = Instant::now();
+    let mut granted = 0;
+    while granted < count {
+        granted += instances
+            .iter()
+            .map(|instance| instance.exhaust(player))
+            .sum::<u32>();
+        sleep(Duration::from_millis(5)).await;
+    }
+    (granted, began.elapsed())
+}
+
+fn player() -> PlayerId {
+    PlayerId::try_from(7_u64).expect("an id")
+}
+
+#[tokio::test]
+async fn instances_grant_a_player_the_commands_of_one_limit() {
+    let server = RedisProcess::start().await;
+    let mut instances = Vec::new();
+    for _ in 0..2 {
+        let shared = TestLimiter::connect(&server.url(), false)
+            .wait_until_ready()
+            .await;
+        instances.push(TestCommandLimiter::start(shared, 100));
+    }
+    // A burst of 200 from each instance, before the first report, is the most that is not shared.
+    let (granted, elapsed) = grant_commands(&instances, player(), 650).await;
+    let allowed = 400.0 + 100.0 * elapsed.as_secs_f64();
+    assert!(
+        f64::from(granted) <= allowed + 2.0,
+        "{granted} commands in {elapsed:?}"
+    );
+    let other = PlayerId::try_from(8_u64).expect("an id");
+    assert!(instances[0].commands.charge(other).is_ok());
+}
+
+#[tokio::test]
+async fn each_instance_limits_commands_alone_while_redis_is_down() {
+    let mut server = RedisProcess::start().await;
+    let shared = TestLimiter::connect(&server.url(), false)
+        .wait_until_ready()
+        .await;
+    let instance = TestCommandLimiter::start(shared, 100);
+    server.kill().await;
+    let began = Instant::now();
+    let (granted, elapsed) = grant_commands(std::slice::from_ref(&instance), player(), 300).await;
+    let allowed = 200.0 + 100.0 * elapsed.as_secs_f64();
+    assert!(
+        f64::from(granted) <= allowed + 1.0,
+        "{granted} commands in {elapsed:?}"
+    );
+    assert!(
+        began.elapsed() < WAIT_MAX,
+        "commands do not wait for Redis: {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_redis_cluster_takes_the_reports_of_many_players() {
+    let user = format!("{USER} +cluster|slots +spublish +ssubscribe +sunsubscribe");
+    let cluster = RedisCluster::start_with(&user).await;
+    let url = format!("redis://raidhall:hunter2@{}", cluster.nodes[0].address());
+    let limiter = TestLimiter::connect(&url, true).wait_until_ready().await;
+    let rate = Rate::new(10, MINUTE);
+    let charges: Vec<_> = (1..=30)
+        .map(|player| (format!("ratelimit:{{{player}}}:command"), player))
+        .collect();
+    let reported = limiter.limits.report(&charges, rate).await.expect("Redis");
+    let used: Vec<_> = (1..=30).map(|count| rate.interval() * count).collect();
+    assert_eq!(reported, used, "more than the limit is a debt");
 }

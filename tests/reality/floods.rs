@@ -5,9 +5,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall_loadtest::client::RestClient;
+use raidhall_loadtest::client::{RestClient, RestClientError};
 use raidhall_loadtest::target::Target;
-use raidhall_protocol::{Codec, ErrorType, RaidId};
+use raidhall_protocol::{Codec, Command, ErrorType, RaidId, ServerMessage};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -242,6 +242,74 @@ async fn start_attack(server: &TestServer) -> FloodAttack {
         .await
         .expect("never closed");
     attack
+}
+
+/// The connections that one player may open.
+const CONNECTIONS_PER_PLAYER: usize = 16;
+
+#[tokio::test]
+async fn connections_and_requests_of_one_player_share_a_limit_on_commands() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with(&DEFAULT_SETTINGS).await;
+        let rest = RestClient::new(server.target()).expect("a REST client");
+        let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
+        let rest = rest.with_token(&tokens.access_token);
+        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
+        let raid = raid.state.id;
+        let mut sockets = Vec::new();
+        for number in 0..CONNECTIONS_PER_PLAYER {
+            let codec = Codec::ALL[number % 2];
+            let token = &tokens.access_token;
+            sockets.push(TestSocket::connect_authenticated(server.target(), codec, token).await);
+        }
+
+        let began = Instant::now();
+        let say = || Command::Say {
+            text: "again".into(),
+        };
+        for socket in &mut sockets {
+            for _ in 0..10 {
+                socket.send_command(raid, None, say()).await;
+            }
+        }
+        let reply = |message: &ServerMessage| match message {
+            ServerMessage::Ack { .. } => Some(None),
+            ServerMessage::Error { error, .. } => Some(Some(error.clone())),
+            _ => None,
+        };
+        let mut done = 0;
+        for socket in &mut sockets {
+            for _ in 0..10 {
+                match socket.wait_for(reply).await {
+                    None => done += 1,
+                    Some(error) => {
+                        assert_eq!(error.r#type, ErrorType::RateLimited);
+                        assert!(error.retry_after_ms.is_some_and(|wait| wait > 0));
+                    }
+                }
+            }
+        }
+        // The raid was created with one of the forty.
+        let allowed = 40.0 + 20.0 * began.elapsed().as_secs_f64();
+        assert!(
+            done >= 39 && f64::from(done) <= allowed,
+            "{done} of {allowed}"
+        );
+
+        let rest = rest.with_retry_timeout(Duration::ZERO);
+        let refused = loop {
+            while sockets[0].execute(raid, None, say()).await.is_ok() {}
+            if let Err(refused) = rest.send_command(raid, None, &say()).await {
+                break refused;
+            }
+        };
+        assert!(
+            matches!(refused, RestClientError::Refused { status: 429, .. }),
+            "{refused}"
+        );
+    })
+    .await;
 }
 
 #[tokio::test]

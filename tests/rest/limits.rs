@@ -83,7 +83,8 @@ async fn invite_code_guesses_are_limited_and_reveal_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_player_over_the_command_limit_gets_a_retry_time() {
-    let server = RestServer::start_with(|config| config.http.commands_per_second = limit(10)).await;
+    let server =
+        RestServer::start_with(|config| config.sockets.commands_per_second = limit(5)).await;
     let token = server.guest_token("Ada").await;
     let raid = server.create_raid(&token).await;
     let say = json!({"type": "say", "text": "again"});
@@ -97,8 +98,8 @@ async fn a_player_over_the_command_limit_gets_a_retry_time() {
         .send_command(&raid["id"], &token, say.clone())
         .await
         .expect_error("rate_limited");
-    assert_eq!(error["retry_after_ms"], 100);
-    tokio::time::advance(Duration::from_millis(100)).await;
+    assert_eq!(error["retry_after_ms"], 200);
+    tokio::time::advance(Duration::from_millis(200)).await;
     server
         .send_command(&raid["id"], &token, say)
         .await

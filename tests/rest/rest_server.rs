@@ -80,7 +80,7 @@ impl RestServer {
         let store = Faulty::<MemoryStore>::default();
         deliver_webhooks_elsewhere(&store).await;
         let mut config = Config::default();
-        config.http.commands_per_second = limit(1_000);
+        config.sockets.commands_per_second = limit(1_000);
         config.webhooks.endpoints = vec![endpoint("app"), endpoint("crm")];
         change(&mut config);
         let instance = Instance::start(InstanceParts {

@@ -47,7 +47,7 @@ use self::backoff::ReconnectBackoff;
 use self::connection_pair::ConnectionPair;
 use self::publish_queue::{PublishQueue, QueuedMessage};
 use self::server::RedisConnector;
-pub use self::shared_limits::{SharedLimits, SharedLimitsDriver};
+pub use self::shared_limits::{SharedLimits, SharedLimitsDriver, shared_key};
 use self::subscriptions::Subscriptions;
 use super::{Bus, BusDown, BusInputReceiver, BusInputSender, Channel, bus_input_queue};
 use crate::store::InstanceId;

@@ -22,7 +22,7 @@ fn the_defaults_load() {
     );
     assert_eq!(config.auth.secret, None);
     assert_eq!(config.auth.access_ttl, Duration::from_secs(900));
-    assert_eq!(config.http.commands_per_second.get(), 20);
+    assert_eq!(config.sockets.commands_per_second.get(), 20);
     assert_eq!(config.lease.ttl, Duration::from_secs(3));
     assert_eq!(config.telemetry.log_format, LogFormat::Auto);
 }

@@ -33,7 +33,7 @@ pub(in crate::http) async fn execute_command(
         }
         Scope::Player | Scope::Admin => {
             let by = caller.authenticated.acting_player()?.id;
-            app.rate_limits.charge_command(by, &limit_headers).await?;
+            app.rate_limits.charge_command(by, &limit_headers)?;
             raid::RaidCommand::Player { by, command }
         }
     };

@@ -205,9 +205,7 @@ async fn resolve_leader(
     let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
     if !named {
         let leader = caller.authenticated.acting_player()?;
-        app.rate_limits
-            .charge_command(leader.id, limit_headers)
-            .await?;
+        app.rate_limits.charge_command(leader.id, limit_headers)?;
         return Ok(leader.clone());
     }
     if caller.authenticated.0.scope != Scope::Service {

@@ -79,6 +79,26 @@ impl RedisConnection {
         }
     }
 
+    /// Sends commands, each to the node that has its key, in one round trip, and returns the
+    /// responses in their order.
+    pub(super) async fn query_all<T: FromRedisValue>(
+        &self,
+        commands: &[Cmd],
+    ) -> RedisResult<Vec<T>> {
+        match self {
+            Self::Single(connection) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command.clone());
+                }
+                pipeline.query_async(&mut connection.clone()).await
+            }
+            Self::Cluster(_) => {
+                future::try_join_all(commands.iter().map(|command| self.query(command))).await
+            }
+        }
+    }
+
     /// Checks that every shard responds, or that the server does and is no replica: what is
     /// published to a replica does not reach the clients of the others.
     pub(super) async fn check(&self) -> RedisResult<()> {

@@ -4,12 +4,13 @@
 //! caller waits only for a moment: if Redis does not respond, or refuses the commands, the caller
 //! counts locally while the connection is reopened.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use redis::{RedisError, RedisResult};
+use redis::{Cmd, RedisError, RedisResult};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
@@ -23,21 +24,23 @@ use crate::telemetry::{LocalLimitCause, metrics};
 
 /// Longest wait for a response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_millis(50);
+/// Longest wait for the response to a report, which no caller waits for.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Delay before checking again whether the Redis user has the rights that it lacked.
 const FORBIDDEN_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// Key that is charged to check whether shared limits work.
 const PROBE_KEY: &str = "ratelimit:{probe}:probe";
 
 /// Charges `count` (negative: refunds) to an allowance, which is kept as the time at which it is
-/// full again, in microseconds by Redis's own clock. Returns whether it was charged, and how long
-/// until the allowance is full again.
+/// full again, in microseconds by Redis's own clock. A `report` is charged even if less is left.
+/// Returns whether it was charged, and how long until the allowance is full again.
 const CHARGE_SCRIPT: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local interval, limit, count = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
 local charged = math.max(full_at + interval * count, now)
-if count > 0 and charged - now > interval * limit then return {0, full_at - now} end
+if count > 0 and ARGV[4] == 'charge' and charged - now > interval * limit then return {0, full_at - now} end
 redis.call('SET', KEYS[1], string.format('%.0f', charged), 'PX', math.max(1, math.ceil((charged - now) / 1000)))
 return {1, charged - now}";
 
@@ -47,6 +50,12 @@ const SCRIPT_FORBIDDEN_MESSAGES: [&str; 2] = [
     "The user executing the script can't",
     "ACL failure in script",
 ];
+
+/// Returns the key of what is charged to `subject` in a class of limits. Clusters that share a Redis
+/// have different lineages.
+pub fn shared_key(lineage: &str, subject: impl Display, class: &str) -> String {
+    format!("ratelimit:{{{lineage}:{subject}}}:{class}")
+}
 
 /// A handle to the shared limits. It works while its [`SharedLimitsDriver`] runs.
 #[derive(Clone)]
@@ -109,25 +118,45 @@ impl SharedLimits {
         self.charge_count(key, rate, -1).await;
     }
 
-    async fn charge_count(&self, key: &str, rate: Rate, count: i32) -> Option<(bool, Duration)> {
-        let connection = match &*self.0.state.read() {
-            SharedLimitsState::Connected(connection) => Ok(connection.clone()),
-            SharedLimitsState::Unavailable(cause) => Err(*cause),
-        };
-        match connection {
-            Ok(connection) => run_charge_script(&connection, key, rate, count)
+    /// Charges what was granted locally, in one round trip for all keys, even where less is left.
+    /// Returns for each key how long until its allowance is full again; `None` if shared limits are
+    /// not available now.
+    pub async fn report(&self, charges: &[(String, u32)], rate: Rate) -> Option<Vec<Duration>> {
+        let connection = self.0.connection()?;
+        let commands: Vec<_> = charges
+            .iter()
+            .map(|(key, count)| charge_script(key, rate, i64::from(*count), "report"))
+            .collect();
+        let reported: Vec<(u8, u64)> =
+            with_timeout(REPORT_TIMEOUT, connection.query_all(&commands))
                 .await
                 .inspect_err(|error| self.0.mark_unavailable(error))
-                .ok(),
-            Err(cause) => {
-                metrics().limits_local.increment(cause);
-                None
-            }
-        }
+                .ok()?;
+        let used = reported.into_iter().map(|(_, used)| used);
+        Some(used.map(Duration::from_micros).collect())
+    }
+
+    async fn charge_count(&self, key: &str, rate: Rate, count: i64) -> Option<(bool, Duration)> {
+        let connection = self.0.connection()?;
+        run_charge_script(&connection, key, rate, count)
+            .await
+            .inspect_err(|error| self.0.mark_unavailable(error))
+            .ok()
     }
 }
 
 impl SharedLimitsInner {
+    /// Returns the connection, or counts in the metrics that the caller counts locally.
+    fn connection(&self) -> Option<RedisConnection> {
+        match &*self.state.read() {
+            SharedLimitsState::Connected(connection) => Some(connection.clone()),
+            SharedLimitsState::Unavailable(cause) => {
+                metrics().limits_local.increment(*cause);
+                None
+            }
+        }
+    }
+
     fn mark_unavailable(&self, error: &RedisError) {
         metrics().limits_local.increment(LocalLimitCause::Failed);
         *self.state.write() = SharedLimitsState::Unavailable(LocalLimitCause::Down);
@@ -211,8 +240,16 @@ async fn run_charge_script(
     connection: &RedisConnection,
     key: &str,
     rate: Rate,
-    count: i32,
+    count: i64,
 ) -> RedisResult<(bool, Duration)> {
+    let command = charge_script(key, rate, count, "charge");
+    let (charged, used): (u8, u64) =
+        with_timeout(RESPONSE_TIMEOUT, connection.query(&command)).await?;
+    Ok((charged == 1, Duration::from_micros(used)))
+}
+
+/// Returns the command that runs the script, to `charge` or to `report`.
+fn charge_script(key: &str, rate: Rate, count: i64, mode: &str) -> Cmd {
     let mut command = redis::cmd("EVAL");
     let interval = u64::try_from(rate.interval().as_micros()).unwrap_or(u64::MAX);
     command
@@ -221,10 +258,9 @@ async fn run_charge_script(
         .arg(key)
         .arg(interval)
         .arg(rate.limit())
-        .arg(count);
-    let (charged, used): (u8, u64) =
-        with_timeout(RESPONSE_TIMEOUT, connection.query(&command)).await?;
-    Ok((charged == 1, Duration::from_micros(used)))
+        .arg(count)
+        .arg(mode);
+    command
 }
 
 /// Returns whether Redis refuses the command, itself or within a script, for lack of rights.
