@@ -100,6 +100,7 @@ impl Error {
                 Refusal::RaidClosed => "The raid takes no new members",
                 Refusal::TooManyTasks => "The raid has as many tasks as it can hold",
                 Refusal::NotEnoughEnergy => "Not enough energy",
+                Refusal::QuotaExceeded => "A limit of this player or raid is reached",
             },
             Self::Unauthenticated(why) | Self::Forbidden(why) | Self::NotFound(why) => why,
             Self::MethodNotAllowed => "Method not allowed",

@@ -104,4 +104,23 @@ pub struct Context<'a> {
     pub online: &'a BTreeSet<PlayerId>,
     /// A random invite code, for a command that needs one.
     pub new_invite_code: &'a str,
+    /// Limits on what players may add to a raid.
+    pub quotas: Quotas,
+}
+
+/// Limits on what players may add to a raid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quotas {
+    /// Events of a raid in one UTC day, after which players' commands are refused.
+    pub daily_events_max: u64,
+    /// Tasks that one member may have added to a raid.
+    pub member_tasks_max: usize,
+}
+
+impl Quotas {
+    /// Quotas that no raid reaches.
+    pub const UNLIMITED: Quotas = Quotas {
+        daily_events_max: u64::MAX,
+        member_tasks_max: usize::MAX,
+    };
 }

@@ -29,6 +29,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use create::RaidCreator;
 pub use follower::COMMAND_WAIT_MAX;
 use raidhall_protocol::{PlayerId, RaidState, Seq};
 pub use registry::Registry;
@@ -43,7 +44,7 @@ use crate::cluster::lease::Lease;
 use crate::cluster::ownership::OwnershipClient;
 use crate::fanout::audience::RingOptions;
 use crate::option_value::millis;
-use crate::raid;
+use crate::raid::{self, Quotas};
 use crate::store::Store;
 use crate::store::journal::Journal;
 
@@ -79,6 +80,15 @@ pub struct Options {
     /// How long a raid's load may take before its callers get `unavailable`: as long as a commit.
     #[serde(rename = "commit_patience_ms", deserialize_with = "millis")]
     pub load_timeout: Duration,
+    /// Open raids that one player may lead, beyond which they can create none.
+    #[serde(rename = "led_raids")]
+    pub led_raids_max: u32,
+    /// Events of one raid in a UTC day, after which players' commands are refused.
+    #[serde(rename = "raid_events_per_day")]
+    pub daily_events_max: u64,
+    /// Tasks that one member may have added to a raid.
+    #[serde(rename = "member_tasks")]
+    pub member_tasks_max: usize,
     /// Connections to the store. Loading raids uses at most a quarter of them: after another
     /// instance's death, the loads of its raids must not take all.
     #[serde(rename = "connections_max")]
@@ -88,6 +98,13 @@ pub struct Options {
 impl Options {
     fn concurrent_loads_max(&self) -> usize {
         (self.store_connections as usize / 4).max(1)
+    }
+
+    fn quotas(&self) -> Quotas {
+        Quotas {
+            daily_events_max: self.daily_events_max,
+            member_tasks_max: self.member_tasks_max,
+        }
     }
 
     fn ring(&self) -> RingOptions {

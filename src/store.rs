@@ -36,7 +36,8 @@ pub use leases::{
     GENERATION, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal,
 };
 pub use ledger::{
-    Append, CommitOutcome, Ledger, LedgerEvent, LoadedRaid, Month, OpHash, RaidHeader,
+    Append, CommitOutcome, CreationTerms, Ledger, LedgerEvent, LoadedRaid, Month, OpHash,
+    RaidHeader,
 };
 pub use lookups::{InstanceRow, Lookups, PlayerLookup, PlayerRow, RaidLookup};
 pub use moderation::{BanRow, Moderation, Notice, NoticeBatch};

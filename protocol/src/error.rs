@@ -23,6 +23,7 @@ pub enum ErrorType {
     RaidClosed,
     TooManyTasks,
     NotEnoughEnergy,
+    QuotaExceeded,
     TooLarge,
     RateLimited,
     Overloaded,
@@ -32,7 +33,7 @@ pub enum ErrorType {
 
 impl ErrorType {
     /// Every error type of the contract.
-    pub const ALL: [ErrorType; 19] = [
+    pub const ALL: [ErrorType; 20] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -47,6 +48,7 @@ impl ErrorType {
         Self::RaidClosed,
         Self::TooManyTasks,
         Self::NotEnoughEnergy,
+        Self::QuotaExceeded,
         Self::TooLarge,
         Self::RateLimited,
         Self::Overloaded,
@@ -71,6 +73,7 @@ impl ErrorType {
             Self::RaidClosed => "raid_closed",
             Self::TooManyTasks => "too_many_tasks",
             Self::NotEnoughEnergy => "not_enough_energy",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
@@ -92,7 +95,8 @@ impl ErrorType {
             | Self::RaidFull
             | Self::RaidClosed
             | Self::TooManyTasks
-            | Self::NotEnoughEnergy => 409,
+            | Self::NotEnoughEnergy
+            | Self::QuotaExceeded => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,
             Self::Overloaded | Self::Unavailable => 503,

@@ -275,7 +275,12 @@ impl Importer {
             .map_err(|why| BackupError::invalid(place, why))?;
         Ok(self
             .target
-            .add_members(verified.id, &verified.members, &verified.former)
+            .add_members(
+                verified.id,
+                &verified.members,
+                &verified.former,
+                verified.leader,
+            )
             .await?)
     }
 

@@ -29,6 +29,8 @@ pub(super) struct VerifiedRaid {
     /// The members, and when each joined.
     pub(super) members: Vec<(PlayerId, UnixMillis)>,
     pub(super) former: Vec<PlayerId>,
+    /// The leader of a raid that has not ended.
+    pub(super) leader: Option<PlayerId>,
 }
 
 impl RaidVerifier {
@@ -141,6 +143,7 @@ impl RaidVerifier {
             id: self.id,
             members,
             former,
+            leader: shown.leader.filter(|_| !shown.status.ended()),
         })
     }
 }

@@ -24,6 +24,7 @@ pub fn apply(state: &mut State, event: &Event) {
     show(&mut state.shown, event);
     state.seq = event.seq;
     state.last_at = state.last_at.max(event.at);
+    state.daily_events.add(state.last_at);
 }
 
 /// Updates the part of the state that only the rules need.

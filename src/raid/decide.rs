@@ -4,7 +4,8 @@
 //! raid is not visible to the caller (`not_found`), no caller of this kind may send the command
 //! (`forbidden`), faulty values (`invalid`, with all of them), not the leader (`not_leader`), the
 //! raid's status (`wrong_status`), a named member or task does not exist (`not_member`, `not_found`
-//! for a task), the task's status or owner, and an exhausted resource (places, tasks, energy).
+//! for a task), the task's status or owner, and an exhausted resource (places, tasks, energy), the
+//! raid's events of the day last.
 //!
 //! All events of one decision have the same time and the same `by`.
 
@@ -20,7 +21,7 @@ use std::collections::BTreeSet;
 use raidhall_protocol::state::{Member, RaidStatus, Role};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, Seq, UnixMillis};
 
-use super::{Context, RaidCommand, Refusal, State};
+use super::{Context, Quotas, RaidCommand, Refusal, State};
 
 type Decision = Result<Vec<Event>, Refusal>;
 
@@ -36,6 +37,38 @@ pub fn decide(
     context: Context<'_>,
 ) -> Result<Vec<Event>, Refusal> {
     let at = context.now.max(state.last_at());
+    let events = decide_at(state, command, context, at)?;
+    let is_full = state.daily_events.count_at(at) >= context.quotas.daily_events_max;
+    if is_full && is_limited_by_day(command) && !events.is_empty() {
+        return Err(Refusal::QuotaExceeded);
+    }
+    Ok(events)
+}
+
+/// Returns whether a raid that has recorded enough for the day refuses the command. Members can
+/// always leave, and a leader can always stop those who fill the raid.
+const fn is_limited_by_day(command: &RaidCommand) -> bool {
+    match command {
+        RaidCommand::Join { .. } => true,
+        RaidCommand::Player { command, .. } => !matches!(
+            command,
+            PlayerCommand::Leave
+                | PlayerCommand::Kick { .. }
+                | PlayerCommand::Mute { .. }
+                | PlayerCommand::RemoveTask { .. }
+                | PlayerCommand::RotateInvite
+                | PlayerCommand::Cancel
+        ),
+        _ => false,
+    }
+}
+
+fn decide_at(
+    state: &State,
+    command: &RaidCommand,
+    context: Context<'_>,
+    at: UnixMillis,
+) -> Decision {
     match command {
         RaidCommand::Create {
             leader,
@@ -52,6 +85,7 @@ pub fn decide(
                     member,
                     online: context.online,
                     new_invite_code: context.new_invite_code,
+                    quotas: context.quotas,
                 },
                 command,
             )
@@ -91,13 +125,15 @@ fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
     }
 }
 
-/// A member's command in its context: the state, the time, who is online, and a new invite code.
+/// A member's command in its context: the state, the time, the online members, a new invite code, and
+/// the limits.
 struct Act<'a> {
     state: &'a State,
     at: UnixMillis,
     member: &'a Member,
     online: &'a BTreeSet<PlayerId>,
     new_invite_code: &'a str,
+    quotas: Quotas,
 }
 
 impl Act<'_> {

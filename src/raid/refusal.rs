@@ -30,6 +30,8 @@ pub enum Refusal {
     TooManyTasks,
     /// A claim costs more energy than the member has.
     NotEnoughEnergy,
+    /// The player has used up what one player may have, or the raid what it may record in a day.
+    QuotaExceeded,
 }
 
 impl Refusal {
@@ -48,6 +50,7 @@ impl Refusal {
             Self::RaidClosed => ErrorType::RaidClosed,
             Self::TooManyTasks => ErrorType::TooManyTasks,
             Self::NotEnoughEnergy => ErrorType::NotEnoughEnergy,
+            Self::QuotaExceeded => ErrorType::QuotaExceeded,
         }
     }
 
@@ -67,6 +70,7 @@ impl Refusal {
             ErrorType::RaidClosed => Self::RaidClosed,
             ErrorType::TooManyTasks => Self::TooManyTasks,
             ErrorType::NotEnoughEnergy => Self::NotEnoughEnergy,
+            ErrorType::QuotaExceeded => Self::QuotaExceeded,
             ErrorType::Unauthenticated
             | ErrorType::MethodNotAllowed
             | ErrorType::TooLarge

@@ -19,6 +19,36 @@ pub struct State {
     pub(super) tasks_added: u64,
     /// Players who were members and are not any more.
     pub(super) former: BTreeMap<PlayerId, Former>,
+    pub(super) daily_events: DailyEvents,
+}
+
+/// Number of a raid's events in the UTC day of the last one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct DailyEvents {
+    /// The UTC day, as days since 1970-01-01.
+    pub(super) day: i64,
+    pub(super) count: u64,
+}
+
+impl DailyEvents {
+    /// Returns the number of events in the day of `at`.
+    pub(super) const fn count_at(self, at: UnixMillis) -> u64 {
+        if self.day == day_of(at) {
+            self.count
+        } else {
+            0
+        }
+    }
+
+    /// Counts an event. Events come in the order of their times.
+    pub(super) const fn add(&mut self, at: UnixMillis) {
+        self.count = self.count_at(at) + 1;
+        self.day = day_of(at);
+    }
+}
+
+const fn day_of(at: UnixMillis) -> i64 {
+    at.0.div_euclid(24 * 60 * 60 * 1000)
 }
 
 /// What is kept of a former member.
@@ -71,6 +101,7 @@ impl State {
             reached: BTreeMap::new(),
             tasks_added: 0,
             former: BTreeMap::new(),
+            daily_events: DailyEvents::default(),
         }
     }
 

@@ -7,9 +7,12 @@
 mod v1;
 mod v2;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::State;
+
+/// Version of the stored form that this build writes.
+const VERSION: u16 = 2;
 
 /// Reason why stored bytes cannot be decoded as a state.
 #[derive(Debug, thiserror::Error)]
@@ -22,21 +25,11 @@ pub enum StoredError {
     Damaged(#[from] rmp_serde::decode::Error),
 }
 
-/// Encodes a state, in the earliest version that holds all of it: so the previous release reads
-/// most states. Equal states give equal bytes.
+/// Encodes a state. Equal states give equal bytes.
 pub fn encode(state: &State) -> Vec<u8> {
-    let additions = v2::Additions::from(state);
-    let v1 = v1::Stored::from(state);
-    if additions.are_needed(state) {
-        encode_as(2, &(v1, additions))
-    } else {
-        encode_as(1, &v1)
-    }
-}
-
-fn encode_as(version: u16, stored: &impl Serialize) -> Vec<u8> {
-    let mut bytes = version.to_be_bytes().to_vec();
-    rmp_serde::encode::write(&mut bytes, stored).expect("a state has no unsized parts");
+    let mut bytes = VERSION.to_be_bytes().to_vec();
+    let stored = (v1::Stored::from(state), v2::Additions::from(state));
+    rmp_serde::encode::write(&mut bytes, &stored).expect("a state has no unsized parts");
     bytes
 }
 
@@ -48,7 +41,7 @@ pub fn decode(bytes: &[u8]) -> Result<State, StoredError> {
     match u16::from_be_bytes(*version) {
         0 => Err(damaged("version 0")),
         1 => Ok(decode_body::<v1::Stored<'_>>(body)?.into()),
-        2 => {
+        VERSION => {
             let (v1, additions) = decode_body::<(v1::Stored<'_>, v2::Additions)>(body)?;
             Ok(additions.add_to(v1.into()))
         }

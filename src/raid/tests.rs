@@ -9,6 +9,7 @@ mod lifecycle;
 mod membership;
 mod model;
 mod moderation;
+mod quotas;
 mod random;
 mod script;
 mod stored;

@@ -16,7 +16,7 @@ use super::message::{ExecuteRequest, SessionMessage};
 use super::{COMMAND_WAIT_MAX, Registry, request_reply};
 use crate::error::Error;
 use crate::raid::{self, Refusal};
-use crate::store::{OpHash, Store, StoreError};
+use crate::store::{CreationTerms, OpHash, Store, StoreError};
 
 /// Alphabet of invite codes: digits and letters without those that are easily confused.
 const INVITE_CODE_ALPHABET: &[u8; 32] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZ";
@@ -27,14 +27,25 @@ const ID_BLOCK_SIZE: u32 = 32;
 /// attempts, so three collisions in a row do not happen.
 const CREATE_ATTEMPTS_MAX: usize = 3;
 
+/// The caller who creates a raid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RaidCreator {
+    /// The player who will lead it.
+    Leader,
+    /// The host app's backend, which has no limit.
+    Service,
+}
+
 impl Registry {
     /// Creates a raid led by `leader`, and waits until it is committed. A repeated call with the
-    /// same key returns the raid that the first call created.
+    /// same key returns the raid that the first call created. A raid that a player `requested_by`
+    /// themselves is refused with `quota_exceeded` if they lead as many open ones as they may.
     pub async fn create(
         &self,
         leader: PlayerRef,
         new: NewRaid,
         key: Option<OpHash>,
+        requested_by: RaidCreator,
     ) -> Result<RaidId, Error> {
         // Without a client's key the request gets a random one: an attempt with an unclear outcome
         // must not create a second raid.
@@ -42,6 +53,11 @@ impl Registry {
             Some(key) => key,
             None => OpHash(random_bytes().map_err(|_| Error::Internal)?),
         };
+        let led_raids_max = match requested_by {
+            RaidCreator::Leader => Some(self.options.led_raids_max),
+            RaidCreator::Service => None,
+        };
+        let terms = CreationTerms { key, led_raids_max };
         for _ in 0..CREATE_ATTEMPTS_MAX {
             if self.handing_over.is_cancelled() {
                 break;
@@ -76,7 +92,7 @@ impl Registry {
                             deadline: Instant::now() + COMMAND_WAIT_MAX,
                             forwarded_by: None,
                         },
-                        key,
+                        terms,
                     },
                 )
             })
@@ -97,6 +113,11 @@ impl Registry {
                     {
                         return Ok(raid);
                     }
+                }
+                // An earlier request with this key may have used up the quota.
+                Err(error @ Error::Refused(Refusal::QuotaExceeded)) => {
+                    let raid = self.store.raid_by_create_key(key).await;
+                    return raid.map_err(log_unavailable)?.ok_or(error);
                 }
                 Err(error) => return Err(error),
             }

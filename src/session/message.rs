@@ -13,7 +13,7 @@ use crate::cluster::message::WatcherReport;
 use crate::error::Error;
 use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
 use crate::raid::{self, Ack};
-use crate::store::{InstanceId, OpHash};
+use crate::store::{CreationTerms, InstanceId, OpHash};
 
 pub(super) enum SessionMessage {
     /// Decides and commits a command.
@@ -21,7 +21,7 @@ pub(super) enum SessionMessage {
     /// Creates the raid: the first command under a new id.
     Create {
         request: ExecuteRequest,
-        key: OpHash,
+        terms: CreationTerms,
     },
     /// Reads a snapshot of the raid.
     Read {

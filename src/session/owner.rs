@@ -36,7 +36,7 @@ use crate::error::Error;
 use crate::fanout::audience::Audience;
 use crate::raid::{self, Ack, Context, Refusal, State};
 use crate::store::journal::JournalOutcome;
-use crate::store::{Epoch, LedgerEvent, Month, OpHash};
+use crate::store::{CreationTerms, Epoch, LedgerEvent, Month, OpHash};
 use crate::telemetry::{GaugeGuard, ReloadCause, TakeoverCause, metrics};
 
 /// Commits in flight; at this limit the owner does not read its mailbox.
@@ -80,7 +80,8 @@ pub(super) struct Owner {
     pending_replies: PendingReplies,
     /// Decided events that have not been submitted to the journal yet.
     unsubmitted_events: Vec<LedgerEvent>,
-    create_key: Option<OpHash>,
+    /// The creation of the raid, until it is submitted.
+    creation: Option<CreationTerms>,
     /// The raid's creation was refused, so the session may end at once.
     is_creation_refused: bool,
     inflight_commits: VecDeque<InflightCommit>,
@@ -141,7 +142,7 @@ impl Owner {
             head_checks: SharedRead::default(),
             pending_replies: PendingReplies::default(),
             unsubmitted_events: Vec::new(),
-            create_key: None,
+            creation: None,
             is_creation_refused: false,
             inflight_commits: VecDeque::new(),
             unprocessed_outcome: None,
@@ -364,8 +365,8 @@ impl Owner {
                     self.execute(request, None, presence)?;
                 }
             }
-            SessionMessage::Create { request, key } => {
-                self.create_key = Some(key);
+            SessionMessage::Create { request, terms } => {
+                self.creation = Some(terms);
                 self.execute(request, None, presence)?;
                 self.is_creation_refused = self.state.seq() == Seq::ZERO;
             }
@@ -487,6 +488,7 @@ impl Owner {
             now: self.sessions.clock.now(),
             online: presence.online(),
             new_invite_code: &new_invite_code,
+            quotas: self.sessions.options.quotas(),
         };
         let mut events = raid::decide(&self.state, command, context)?;
         for event in &events {

@@ -56,17 +56,15 @@ impl PendingReplies {
         }
     }
 
-    /// Fails all replies: with `internal` those decided from the first to the last seq of
-    /// `culprit`, with `unavailable` the rest.
-    pub(super) fn fail(&mut self, culprit: Option<(Seq, Seq)>) {
+    /// Fails all replies: those decided from the first to the last seq of `culprit` with its error,
+    /// the rest with `unavailable`.
+    pub(super) fn fail(&mut self, culprit: Option<(Seq, Seq, Error)>) {
         for (decided_at, reply) in self.0.drain(..) {
-            let at_fault =
-                culprit.is_some_and(|(first, last)| (first..=last).contains(&decided_at));
-            reply.fail(if at_fault {
-                Error::Internal
-            } else {
-                Error::Unavailable
-            });
+            let error = culprit
+                .as_ref()
+                .filter(|(first, last, _)| (first..=last).contains(&&decided_at))
+                .map_or(Error::Unavailable, |(_, _, error)| error.clone());
+            reply.fail(error);
         }
     }
 }

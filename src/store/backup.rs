@@ -214,12 +214,14 @@ pub trait BackupTarget: Send {
     /// Adds events of a raid to the ledger.
     async fn add_events(&mut self, raid: &RaidLine, rows: &[EventWithEarnings<'_>]) -> Result<()>;
 
-    /// Adds a raid's members, each with the time of joining, and its former members.
+    /// Adds a raid's members, each with the time of joining, its former members, and the leader of a
+    /// raid that has not ended.
     async fn add_members(
         &mut self,
         raid: RaidId,
         members: &[(PlayerId, UnixMillis)],
         former: &[PlayerId],
+        leader: Option<PlayerId>,
     ) -> Result<()>;
 
     async fn add_sign_ins(&mut self, rows: &[SignInLine]) -> Result<()>;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use raidhall_protocol::state::Role;
 use raidhall_protocol::{EventData, PlayerId, Seq, UnixMillis};
 
 use super::Append;
@@ -77,6 +78,48 @@ pub(super) fn memberships(append: &Append) -> BTreeMap<PlayerId, bool> {
         }
     }
     members
+}
+
+/// What an append makes of the raid's leadership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leadership {
+    /// The raid is open, and this player leads it.
+    Led(PlayerId),
+    /// The raid has ended.
+    Ended,
+}
+
+impl Leadership {
+    /// Returns what the append makes of the leadership; `None` if it changes nothing.
+    pub(super) fn of(append: &Append) -> Option<Leadership> {
+        event_data(append)
+            .filter_map(|data| match data {
+                EventData::MemberJoined {
+                    player,
+                    role: Role::Leader,
+                    ..
+                }
+                | EventData::LeaderChanged { player, .. } => Some(Leadership::Led(*player)),
+                EventData::RaidCompleted { .. } | EventData::RaidFailed { .. } => {
+                    Some(Leadership::Ended)
+                }
+                _ => None,
+            })
+            .last()
+    }
+
+    /// Returns the leader of an open raid.
+    pub(super) fn leader(self) -> Option<PlayerId> {
+        match self {
+            Leadership::Led(player) => Some(player),
+            Leadership::Ended => None,
+        }
+    }
+
+    /// Returns the argument of a statement: the leader's id, or 0 for an ended raid.
+    pub(super) fn argument(self) -> i64 {
+        self.leader().map_or(0, i64::from)
+    }
 }
 
 /// Returns the players who joined in the append, even if they left again, and when.

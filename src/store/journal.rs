@@ -52,6 +52,8 @@ pub enum JournalOutcome {
     Fenced,
     /// A raid with this create key or invite code exists already.
     Exists,
+    /// The leader of a new raid leads as many open raids as they may.
+    OverQuota,
     /// The store rejects the append, which is a bug in this program.
     Refused,
     /// The store could not be reached in time, or an earlier append of the raid failed. The append
@@ -299,6 +301,7 @@ fn report_known(
                 unit.report(JournalOutcome::Fenced);
             }
             CommitOutcome::Exists => unit.report(JournalOutcome::Exists),
+            CommitOutcome::OverQuota => unit.report(JournalOutcome::OverQuota),
             CommitOutcome::Unclear => unclear.push(unit),
         }
     }
@@ -361,7 +364,7 @@ impl RaidAppends {
             .collect();
         Append {
             events,
-            create_key: self.appends[0].append.create_key,
+            creation: self.appends[0].append.creation,
             ..last.clone()
         }
     }

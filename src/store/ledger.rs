@@ -96,9 +96,18 @@ pub struct Append {
     pub events: Vec<LedgerEvent>,
     /// The raid's header after the last event.
     pub header: RaidHeader,
-    /// Idempotency key of the request that created the raid; set only on the append that begins
-    /// with `raid_created`.
-    pub create_key: Option<OpHash>,
+    /// Set only on the append that begins with `raid_created`.
+    pub creation: Option<CreationTerms>,
+}
+
+/// The terms of the request that creates a raid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CreationTerms {
+    /// The request's idempotency key.
+    pub key: OpHash,
+    /// The number of open raids that the leader may lead, this one included; `None` if the request
+    /// has no such limit.
+    pub led_raids_max: Option<u32>,
 }
 
 impl Append {
@@ -131,6 +140,8 @@ pub enum CommitOutcome {
     Unclear,
     /// A raid with this create key or invite code exists already; nothing was written.
     Exists,
+    /// The leader of a new raid leads as many open raids as the terms allow; nothing was written.
+    OverQuota,
 }
 
 impl CommitOutcome {

@@ -146,6 +146,8 @@ labels! {
         Fenced = "fenced",
         /// The raid's first commit found a raid with the same id or creation key.
         Exists = "exists",
+        /// The raid's first commit was refused because its leader leads too many open raids.
+        OverQuota = "over_quota",
         /// The outcome of a commit stayed unknown after all retries.
         GaveUp = "gave_up",
         /// The store refused a commit's content: a defect.

@@ -156,6 +156,7 @@ impl BackupTarget for ContentsTarget {
         raid: RaidId,
         members: &[(PlayerId, UnixMillis)],
         _: &[PlayerId],
+        _: Option<PlayerId>,
     ) -> Result<()> {
         self.contents.members.push((raid, members.to_vec()));
         Ok(())

@@ -16,9 +16,9 @@ const COLUMNS: [&str; 16] = [
     "instances: draining generation id lease_ms lease_until release ws_url",
     // Due erasures derive from `erased_at`.
     "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
-    // Without its owner.
-    "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq owner \
-     status target_tasks target_xp time_limit_secs title",
+    // Without its owner. The leader follows from the ledger; a restored raid needs no slot.
+    "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq leader \
+     leader_slot owner status target_tasks target_xp time_limit_secs title",
     // Earnings derive from `data`; the order of commits (position, tx) ends with the lineage.
     "raid_events: at born by data kind op_key player position raid_id seq tx version xp",
     "raid_snapshots: raid_id seq state",

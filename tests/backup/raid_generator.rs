@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use raidhall::raid::{Context, RaidCommand, State, apply, decide, stored};
+use raidhall::raid::{Context, Quotas, RaidCommand, State, apply, decide, stored};
 use raidhall::store::{
-    Append, CommitOutcome, Epoch, FamilyId, InstanceId, InstanceRecord, LedgerEvent, Month, OpHash,
-    RaidHeader, Store, TokenHash,
+    Append, CommitOutcome, CreationTerms, Epoch, FamilyId, InstanceId, InstanceRecord, LedgerEvent,
+    Month, OpHash, RaidHeader, Store, TokenHash,
 };
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
@@ -191,6 +191,7 @@ impl<'g> RaidGenerator<'g> {
             now: self.now,
             online: &online,
             new_invite_code: &new_invite_code,
+            quotas: Quotas::UNLIMITED,
         };
         let events = match self.state.active_deadline().filter(|due| self.now >= *due) {
             Some(_) => decide(&self.state, &RaidCommand::Deadline, context),
@@ -232,7 +233,10 @@ impl<'g> RaidGenerator<'g> {
             epoch: Epoch(1),
             events,
             header,
-            create_key,
+            creation: create_key.map(|key| CreationTerms {
+                key,
+                led_raids_max: None,
+            }),
         };
         assert_eq!(
             store.commit(&[append]).await.expect("commit"),

@@ -420,6 +420,7 @@ const fn meaning(r#type: ErrorType) -> &'static str {
         ErrorType::RaidClosed => "the raid accepts no more members",
         ErrorType::TooManyTasks => "the raid has reached its maximum number of tasks",
         ErrorType::NotEnoughEnergy => "the player does not have enough energy",
+        ErrorType::QuotaExceeded => "a limit of the player or the raid is reached",
         ErrorType::TooLarge => "the body exceeds the size limit",
         ErrorType::RateLimited => "a rate limit is exceeded",
         ErrorType::Overloaded => "the raid is busy, or there are too many connections",

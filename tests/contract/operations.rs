@@ -2,8 +2,8 @@
 //! lacks, or the reverse.
 
 use raidhall_protocol::ErrorType::{
-    Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded, RaidClosed,
-    RaidFull, TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
+    Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded,
+    QuotaExceeded, RaidClosed, RaidFull, TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
 };
 use raidhall_protocol::admin::{
     AuditEntry, Ban, Disconnected, Erased, InstanceView, Linked, PlayerView, Replayed, Resumed,
@@ -243,14 +243,15 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
                 "Creates a raid with the caller as its leader and only member. The host app's \
                  backend sets `leader` to the id of the player who will lead it; any other caller \
                  who sets `leader` gets `forbidden`. With an `Idempotency-Key`, a repeated \
-                 request returns the raid that the first one created.",
+                 request returns the raid that the first one created. Returns `quota_exceeded` if the \
+                 caller leads as many open raids as one player may.",
             )
             .idempotent()
             .body(
                 new_raid,
                 json!({"title": "Ship it", "target_xp": 500, "target_tasks": 10}),
             )
-            .fails_with(&[NotFound])
+            .fails_with(&[NotFound, QuotaExceeded])
             .returns::<RaidView>(201, schemas),
         new("GET /raids", "myRaids", "List your raids")
             .describe("Lists the raids that the calling player is a member of, newest first.")
@@ -274,7 +275,7 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
                 object(&[("invite_code", json!({"type": "string"}))]),
                 json!({"invite_code": "K7MQ2XNB"}),
             )
-            .fails_with(&[NotFound, RaidFull, RaidClosed, Overloaded])
+            .fails_with(&[NotFound, RaidFull, RaidClosed, QuotaExceeded, Overloaded])
             .returns::<RaidView>(200, schemas),
         new("GET /invites/{code}", "invite", "Look at an invite")
             .describe(
@@ -318,6 +319,7 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
                 RaidClosed,
                 TooManyTasks,
                 NotEnoughEnergy,
+                QuotaExceeded,
                 Overloaded,
             ])
             .returns::<CommandResult>(200, schemas),
@@ -443,7 +445,14 @@ fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
             object(&[("player", schemas.request::<PlayerId>())]),
             json!({"player": 5}),
         )
-        .fails_with(&[NotFound, RaidFull, RaidClosed, WrongStatus, Overloaded])
+        .fails_with(&[
+            NotFound,
+            RaidFull,
+            RaidClosed,
+            WrongStatus,
+            QuotaExceeded,
+            Overloaded,
+        ])
         .returns::<RaidView>(200, schemas),
         new("GET /events", "feed", "List events of all raids")
             .describe(

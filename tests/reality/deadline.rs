@@ -74,7 +74,7 @@ pub async fn create_abandoned_raid(store: &Arc<dyn Store>, began: UnixMillis) ->
         epoch: Epoch(1),
         events: events.collect(),
         header,
-        create_key: None,
+        creation: None,
     };
     assert_eq!(
         store.commit(&[append]).await.expect("commit"),

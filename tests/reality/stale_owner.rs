@@ -83,7 +83,7 @@ impl TakeoverInstance {
                 op: None,
             }],
             header,
-            create_key: None,
+            creation: None,
         };
         assert_eq!(
             self.store.commit(&[append]).await.expect("commit"),

@@ -166,6 +166,28 @@ async fn every_response_of_a_limited_route_states_what_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_player_creates_no_more_raids_than_they_may_lead() {
+    let server = RestServer::start_with(|config| config.sessions.led_raids_max = 2).await;
+    let ada = server.guest_token("Ada").await;
+    let first = server.create_raid(&ada).await;
+    let mut new = json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2});
+    let key = [("idempotency-key", "again")];
+    let create = || server.request("POST /raids", &ada, &key, new.clone());
+    let second = create().await.expect_data(201);
+    let refused = server.post("/raids", &ada, new.clone()).await;
+    assert_eq!(refused.expect_error("quota_exceeded")["retry"], false);
+    assert_eq!(create().await.expect_data(201)["id"], second["id"]);
+    let cancel = json!({"type": "cancel"});
+    let canceled = server.send_command(&first["id"], &ada, cancel).await;
+    canceled.expect_data(200);
+    server.create_raid(&ada).await;
+
+    new["leader"] = server.get("/me", &ada).await.expect_data(200)["id"].clone();
+    let service = server.scoped_token(raidhall::auth::Scope::Service);
+    server.post("/raids", &service, new).await.expect_data(201);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_address_is_limited_to_the_requests_of_ten_players() {
     let server =
         RestServer::start_with(|config| config.http.rest_reads_per_minute = limit(5)).await;

@@ -81,6 +81,7 @@ impl RestServer {
         deliver_webhooks_elsewhere(&store).await;
         let mut config = Config::default();
         config.sockets.commands_per_second = limit(1_000);
+        config.sessions.led_raids_max = 1_000;
         config.webhooks.endpoints = vec![endpoint("app"), endpoint("crm")];
         change(&mut config);
         let instance = Instance::start(InstanceParts {

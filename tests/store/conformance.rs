@@ -86,6 +86,8 @@ macro_rules! conformance_suite {
             commits: a_new_invite_code_of_another_raid_is_refused;
             commits: an_append_of_a_kick_and_a_thousand_removals_is_committed;
             commits: one_of_two_creations_with_one_key_in_a_batch_succeeds;
+            commits: a_player_leads_at_most_as_many_open_raids_as_the_terms_allow;
+            commits: concurrent_creations_do_not_exceed_the_led_raids;
             commits: a_creation_sent_again_is_committed_once;
             commits: an_append_sent_again_is_committed_once;
             commits: an_append_overtaken_by_the_next_is_committed_once;

@@ -3,7 +3,8 @@
 //! not know.
 
 use raidhall::store::{
-    Append, Epoch, InstanceId, InstanceRecord, LedgerEvent, Month, OpHash, RaidHeader,
+    Append, CreationTerms, Epoch, InstanceId, InstanceRecord, LedgerEvent, Month, OpHash,
+    RaidHeader,
 };
 use raidhall_protocol::event::{FailReason, LeaveReason};
 use raidhall_protocol::state::{RaidStatus, Rank, Role};
@@ -23,6 +24,8 @@ pub struct History {
     pub seq: Seq,
     pub header: RaidHeader,
     pub create_key: Option<OpHash>,
+    /// The open raids that the leader of a new raid may lead.
+    pub led_raids_max: Option<u32>,
 }
 
 impl History {
@@ -43,12 +46,13 @@ impl History {
             seq: Seq::ZERO,
             header,
             create_key: None,
+            led_raids_max: None,
         }
     }
 
     /// Returns one append with the raid's creation and the leader's joining.
     pub fn creation(&mut self, leader: PlayerId) -> Append {
-        self.append([raid_created(self.raid), joined(leader)])
+        self.append([raid_created(self.raid), joined_as_leader(leader)])
     }
 
     /// Numbers the events and returns them as one append.
@@ -66,7 +70,10 @@ impl History {
         if let Some(last) = events.last_mut() {
             last.op = op;
         }
-        let create_key = self.create_key.take();
+        let creation = self.create_key.take().map(|key| CreationTerms {
+            key,
+            led_raids_max: self.led_raids_max,
+        });
         let Self {
             raid,
             born,
@@ -82,7 +89,7 @@ impl History {
             epoch,
             events,
             header,
-            create_key,
+            creation,
         }
     }
 
@@ -183,6 +190,14 @@ pub fn joined(player: PlayerId) -> EventData {
 }
 
 /// Returns the event of a player who leaves and thereby releases tasks 1 and 2.
+pub fn joined_as_leader(player: PlayerId) -> EventData {
+    let mut data = joined(player);
+    if let EventData::MemberJoined { role, .. } = &mut data {
+        *role = Role::Leader;
+    }
+    data
+}
+
 pub fn left(player: PlayerId) -> EventData {
     EventData::MemberLeft {
         player,

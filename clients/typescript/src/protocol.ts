@@ -784,7 +784,7 @@ export type ErrorBody = {
 };
 
 /** Type of an error, as far as a client can act on it. */
-export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
+export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "quota_exceeded" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
 
 /** A fault in one field of a request. */
 export type FieldFault = {
@@ -1023,6 +1023,7 @@ export const ERRORS: Record<ErrorType, { status: number, retry: boolean }> = {
   raid_closed: { status: 409, retry: false },
   too_many_tasks: { status: 409, retry: false },
   not_enough_energy: { status: 409, retry: false },
+  quota_exceeded: { status: 409, retry: false },
   too_large: { status: 413, retry: false },
   rate_limited: { status: 429, retry: true },
   overloaded: { status: 503, retry: true },

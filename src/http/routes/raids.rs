@@ -28,7 +28,7 @@ use crate::http::rate_limits::GuessCharge;
 use crate::http::{API, AppState};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
-use crate::session::{Caller, RaidSnapshot};
+use crate::session::{Caller, RaidCreator, RaidSnapshot};
 use crate::store::{RaidMembers, RaidRow, Store};
 
 /// The most members that a summary names.
@@ -64,7 +64,11 @@ async fn create(
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
     let leader = resolve_leader(&app, &caller, &body, &limit_headers).await?;
     let key = caller.authenticated.op_hash(key);
-    let raid = app.sessions.create(leader, new, key).await?;
+    let creator = match caller.authenticated.0.scope {
+        Scope::Service => RaidCreator::Service,
+        Scope::Player | Scope::Admin => RaidCreator::Leader,
+    };
+    let raid = app.sessions.create(leader, new, key, creator).await?;
     let location = [(LOCATION, format!("{API}/raids/{raid}"))];
     Ok((
         StatusCode::CREATED,

@@ -29,6 +29,7 @@ pub(super) fn erase(
             member,
             online: context.online,
             new_invite_code: context.new_invite_code,
+            quotas: context.quotas,
         }),
         None => Draft::new(state, at, Some(player)),
     };

@@ -17,8 +17,13 @@ pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision
     let minutes = values.number("minutes", minutes, TASK_MINUTES);
     values.finish()?;
     act.require_not_ended()?;
-    if act.state.shown.tasks.len() >= TASKS_MAX {
+    let tasks = &act.state.shown.tasks;
+    if tasks.len() >= TASKS_MAX {
         return Err(Refusal::TooManyTasks);
+    }
+    let own_count = tasks.iter().filter(|task| task.by == act.by()).count();
+    if own_count >= act.quotas.member_tasks_max {
+        return Err(Refusal::QuotaExceeded);
     }
     act.causes(EventData::TaskAdded {
         task: act.state.next_task(),

@@ -8,7 +8,7 @@ use raidhall_protocol::{PlayerId, RaidId, RaidState, Seq, TaskId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::raid::State;
-use crate::raid::state::Former;
+use crate::raid::state::{DailyEvents, Former};
 
 type Text<'a> = Cow<'a, str>;
 
@@ -221,6 +221,8 @@ impl From<Stored<'_>> for State {
             shown,
             reached: stored.reached.into_iter().collect(),
             former: left.chain(kicked).collect(),
+            // Not stored: a raid whose snapshot has this form counts from its seq on.
+            daily_events: DailyEvents::default(),
         }
     }
 }

@@ -1,14 +1,18 @@
-//! Version 2 of the stored form: version 1 and what it lacks. It is frozen.
+//! Version 2 of the stored form: version 1 and what it lacks. It is frozen: databases hold bytes in this
+//! form.
 
 use raidhall_protocol::{PlayerId, TaskId, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use crate::raid::State;
-use crate::raid::state::{Former, task_index};
+use crate::raid::state::{DailyEvents, Former, task_index};
 
 /// What a [`State`] has besides version 1.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Additions {
+    /// The UTC day of the last event, and the number of events on it.
+    day: i64,
+    day_events: u64,
     /// Number of tasks ever added; version 1 takes it for the number of tasks.
     tasks_added: u64,
     /// Tasks whose title was changed, and the player who did that last.
@@ -27,6 +31,8 @@ impl From<&State> for Additions {
         });
         let tasks = state.shown.tasks.iter();
         Additions {
+            day: state.daily_events.day,
+            day_events: state.daily_events.count,
             tasks_added: state.tasks_added,
             edited: tasks
                 .filter_map(|task| Some((task.id, task.edited_by?)))
@@ -40,15 +46,12 @@ impl From<&State> for Additions {
 }
 
 impl Additions {
-    /// Returns whether version 1 does not hold the whole state.
-    pub(super) fn are_needed(&self, state: &State) -> bool {
-        self.tasks_added != state.shown.tasks.len() as u64
-            || !self.edited.is_empty()
-            || !self.muted.is_empty()
-    }
-
     /// Adds these values to a state that was decoded from version 1.
     pub(super) fn add_to(self, mut state: State) -> State {
+        state.daily_events = DailyEvents {
+            day: self.day,
+            count: self.day_events,
+        };
         state.tasks_added = self.tasks_added;
         for (task, player) in self.edited {
             if let Some(index) = task_index(&state.shown, task) {

@@ -255,6 +255,7 @@ fn event_times_never_go_back_when_the_clock_does() {
         now: UnixMillis(now),
         online: &online,
         new_invite_code: "",
+        quotas: crate::raid::Quotas::UNLIMITED,
     };
     let ada = PlayerId::try_from(1_u64).expect("an id");
     let mut state = State::new(RaidId::try_from(7_u64).expect("an id"));

@@ -233,6 +233,7 @@ impl LiveRaid {
                 now: self.now,
                 online: &self.online,
                 new_invite_code: "7XNBK2QM",
+                quotas: crate::raid::Quotas::UNLIMITED,
             },
         );
         for event in decision.iter().flatten() {

@@ -6,8 +6,9 @@
 //! A line that begins with a dot is preparation: it must cause an event, and its events are not
 //! compared. `+5s` (`ms`, `s`, `m`, `h`) moves the clock first. In values, `x*81` stands for 81
 //! times x, `\n` and `\0` for these characters, and `_` for a space. Other lines are `online WHO
-//! …`, which sets the online players (none at first), and `show raid|WHO|N KEY …`, which shows
-//! fields of the raid, a member or task N.
+//! …`, which sets the online players (none at first), `quota daily_events|member_tasks N`, which sets
+//! a limit (none at first), and `show raid|WHO|N KEY …`, which shows fields of the raid, a member or
+//! task N.
 //!
 //! The expected output has a line per event (`WHO TYPE KEY=VALUE …` with the keys sorted, WHO `-`
 //! for the server), `!TYPE` for a refusal, followed by the faulty fields, `nothing` for a command
@@ -21,7 +22,7 @@ use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as PlayerCommand, Event, PlayerId, RaidId, UnixMillis};
 use serde_json::{Map, Value, json};
 
-use crate::raid::{Context, RaidCommand, Refusal, State, apply, decide, stored};
+use crate::raid::{Context, Quotas, RaidCommand, Refusal, State, apply, decide, stored};
 
 const NAMES: [&str; 6] = ["ada", "ben", "cal", "dot", "eve", "fay"];
 
@@ -71,6 +72,7 @@ struct ScriptRunner {
     online: BTreeSet<PlayerId>,
     ledger: Vec<Event>,
     output: Vec<String>,
+    quotas: Quotas,
 }
 
 impl ScriptRunner {
@@ -81,6 +83,7 @@ impl ScriptRunner {
             online: BTreeSet::new(),
             ledger: Vec::new(),
             output: Vec::new(),
+            quotas: Quotas::UNLIMITED,
         }
     }
 
@@ -95,6 +98,13 @@ impl ScriptRunner {
         match first {
             "online" => self.online = rest.iter().map(|name| player(name)).collect(),
             "show" => self.show(rest[0], &rest[1..]),
+            "quota" => {
+                let max = rest[1].parse().expect("a number");
+                match rest[0] {
+                    "daily_events" => self.quotas.daily_events_max = max,
+                    _ => self.quotas.member_tasks_max = max as usize,
+                }
+            }
             who => {
                 let decision = self.decide(&command(who, rest[0], &rest[1..]));
                 assert!(
@@ -116,6 +126,7 @@ impl ScriptRunner {
                 now: self.now,
                 online: &self.online,
                 new_invite_code: "7XNBK2QM",
+                quotas: self.quotas,
             },
         );
         for event in decision.iter().flatten() {

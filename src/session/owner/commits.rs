@@ -11,7 +11,8 @@ use tracing::warn;
 use super::super::presence::Presence;
 use super::Owner;
 use crate::cluster::message::ClusterMessage;
-use crate::raid;
+use crate::error::Error;
+use crate::raid::{self, Refusal};
 use crate::store::journal::JournalOutcome;
 use crate::store::{Append, RaidHeader};
 use crate::telemetry::ReloadCause;
@@ -42,7 +43,7 @@ impl Owner {
                 current_tasks: shown.current_tasks,
                 ended_at: shown.ended_at,
             },
-            create_key: self.create_key.take(),
+            creation: self.creation.take(),
             events,
         };
         let events = append
@@ -87,8 +88,14 @@ impl Owner {
                 return Ok(());
             }
             JournalOutcome::Refused => {
-                self.pending_replies.fail(Some((first, last)));
+                self.pending_replies
+                    .fail(Some((first, last, Error::Internal)));
                 return Err(ReloadCause::Refused);
+            }
+            JournalOutcome::OverQuota => {
+                let error = Error::Refused(Refusal::QuotaExceeded);
+                self.pending_replies.fail(Some((first, last, error)));
+                return Err(ReloadCause::OverQuota);
             }
             JournalOutcome::Fenced => ReloadCause::Fenced,
             JournalOutcome::Exists => ReloadCause::Exists,

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::test_instance::{START_TIME, TestInstance, TestWatcher, options, player};
 use crate::raid::Refusal;
-use crate::session::{Caller, Options};
+use crate::session::{Caller, Options, RaidCreator};
 use crate::store::faulty::Call;
 use crate::store::{Ledger, Ownership};
 
@@ -195,7 +195,13 @@ async fn a_failed_raid_creation_leaves_no_session_and_no_task() {
         max_members: None,
         late_join: None,
     };
-    assert!(instance.sessions.create(leader, new, None).await.is_err());
+    assert!(
+        instance
+            .sessions
+            .create(leader, new, None, RaidCreator::Leader)
+            .await
+            .is_err()
+    );
     sleep(Duration::from_millis(10)).await;
     assert_eq!(
         (

@@ -20,7 +20,7 @@ use crate::error::Error;
 use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
 use crate::raid::{self, Ack, Refusal};
-use crate::session::{Caller, Options, Registry, Reply};
+use crate::session::{Caller, Options, RaidCreator, Registry, Reply};
 use crate::store::faulty::Faulty;
 use crate::store::memory::MemoryStore;
 use crate::store::{InstanceId, Ledger, OpHash};
@@ -52,6 +52,7 @@ pub(super) fn options() -> Options {
         mailbox_messages_max: 64,
         op_keys_max: 1_000,
         ring_events_max: 512,
+        led_raids_max: 1_000_000,
         ..Config::default().sessions
     }
 }
@@ -118,7 +119,7 @@ impl TestInstance {
     pub(super) async fn create_raid(&self, others: &[u64]) -> RaidId {
         let raid = self
             .sessions
-            .create(player_ref(1), new_raid(), None)
+            .create(player_ref(1), new_raid(), None, RaidCreator::Leader)
             .await
             .expect("a raid");
         for other in others {

@@ -13,7 +13,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
 use super::webhooks::WebhookTables;
-use crate::store::effects::{self, RaidCreation};
+use crate::store::effects::{self, Leadership, RaidCreation};
 use crate::store::*;
 
 #[derive(Default)]
@@ -58,6 +58,8 @@ pub(super) struct StoredRaid {
     pub(super) row: RaidRow,
     created_month: Month,
     create_key: Option<OpHash>,
+    /// The leader while the raid is open.
+    leader: Option<PlayerId>,
     owner: Option<InstanceId>,
     epoch: Epoch,
     pub(super) events: Vec<Event>,
@@ -275,6 +277,12 @@ impl Tables {
             if self.raids.values().any(twin) {
                 return CommitOutcome::Exists;
             }
+            let leader = Leadership::of(append).and_then(Leadership::leader);
+            let led = self.raids.values().filter(|raid| raid.leader == leader);
+            let max = append.creation.and_then(|terms| terms.led_raids_max);
+            if leader.is_some() && max.is_some_and(|max| led.count() >= max as usize) {
+                return CommitOutcome::OverQuota;
+            }
             self.raids.insert(append.raid, raid);
         }
         let events = append.events.iter().map(|recorded| &recorded.event);
@@ -282,6 +290,9 @@ impl Tables {
             .extend(events.map(|event| (append.raid, event.clone())));
         self.apply_effects(append);
         if let Some(raid) = self.raids.get_mut(&append.raid) {
+            if let Some(leadership) = Leadership::of(append) {
+                raid.leader = leadership.leader();
+            }
             raid.row.header = append.header;
             raid.row.last_seq = append.last_seq();
             if let Some(code) = effects::rotated_invite_code(append) {
@@ -622,7 +633,8 @@ impl StoredRaid {
                 last_seq: Seq::ZERO,
             },
             created_month: append.created_month,
-            create_key: append.create_key,
+            create_key: append.creation.map(|terms| terms.key),
+            leader: None,
             owner: Some(append.owner),
             epoch: append.epoch,
             events: Vec::new(),

@@ -117,6 +117,9 @@ const ADD_FORMER_MEMBERS: &str = "
     INSERT INTO raid_members (player, raid_id, member)
     SELECT value::bigint, $2, false FROM jsonb_array_elements_text($1::jsonb)";
 
+const SET_LEADER: &str = "
+    UPDATE raids SET leader = value::bigint FROM jsonb_array_elements_text($1::jsonb) WHERE id = $2";
+
 const ADD_SIGN_INS: &str = "
     INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at)
     SELECT id::uuid, player, decode(current, 'hex'), decode(previous, 'hex'),
@@ -418,9 +421,12 @@ impl BackupTarget for PostgresTarget {
         raid: RaidId,
         members: &[(PlayerId, UnixMillis)],
         former: &[PlayerId],
+        leader: Option<PlayerId>,
     ) -> Result<()> {
         self.insert_rows(ADD_MEMBERS, &members, raid.into()).await?;
         self.insert_rows(ADD_FORMER_MEMBERS, &former, raid.into())
+            .await?;
+        self.insert_rows(SET_LEADER, &leader.as_slice(), raid.into())
             .await
     }
 

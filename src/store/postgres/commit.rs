@@ -12,7 +12,7 @@ use super::columns::{bigint, event_data_json, raid};
 use super::connections::{ConnectionPool, Statement};
 use super::fault;
 use super::ownership::raid_head;
-use crate::store::effects::{self, RaidCreation};
+use crate::store::effects::{self, Leadership, RaidCreation};
 use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 
 /// All parts see the database as it was when the statement began; only row locks see newer
@@ -25,6 +25,11 @@ use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 ///   left it, but the `head` that is returned is the old one. It can look as if the fence should
 ///   have passed: the outcome is then [`CommitOutcome::Unclear`].
 ///
+/// - Each raid that a player creates under a limit takes the lowest free slot of that player, until it
+///   ends or another player leads it. Two concurrent creations take the same slot, and only one
+///   succeeds; the other is [`CommitOutcome::Unclear`], and counts the raids anew when it is sent
+///   again. So no number of them exceeds the limit.
+///
 /// Deadlocks are avoided by locking raids before players, each in the order of ids (the arrays are
 /// sorted).
 ///
@@ -35,15 +40,27 @@ pub(super) const COMMIT: &str = "
         SELECT * FROM unnest(
             $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
             $8::bigint[], $9::bigint[], $10::bigint[], $11::integer[], $12::text[], $13::text[], $14::bytea[],
-            $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[]
+            $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $35::bigint[], $36::integer[]
         ) AS b (raid, owner, epoch, first, last, status, deadline, current_xp, current_tasks, ended_at,
-                born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at)
+                born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at, leader, led_max)
+    ), slots AS MATERIALIZED (
+        SELECT b.raid, (
+            SELECT free.slot FROM generate_series(1, b.led_max) AS free (slot)
+            WHERE NOT EXISTS (SELECT FROM raids l WHERE l.leader = b.leader AND l.leader_slot = free.slot)
+            ORDER BY free.slot LIMIT 1
+        ) AS slot
+        FROM batch b
+        WHERE b.title IS NOT NULL AND b.led_max IS NOT NULL
+            AND (SELECT count(*) FROM (SELECT FROM raids l WHERE l.leader = b.leader LIMIT b.led_max) AS led) < b.led_max
     ), created AS (
         INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs,
-            created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last_seq)
+            created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last_seq, leader,
+            leader_slot)
         SELECT raid, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs,
-            created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last
-        FROM batch WHERE title IS NOT NULL
+            created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last, nullif(leader, 0),
+            slot
+        FROM batch LEFT JOIN slots USING (raid)
+        WHERE title IS NOT NULL AND (led_max IS NULL OR slot IS NOT NULL)
         ORDER BY create_key, raid
         ON CONFLICT DO NOTHING
         RETURNING id, born, invite_code, create_key
@@ -51,7 +68,9 @@ pub(super) const COMMIT: &str = "
         UPDATE raids r
         SET last_seq = b.last, status = b.status, deadline = b.deadline, current_xp = b.current_xp,
             current_tasks = b.current_tasks, ended_at = b.ended_at,
-            invite_code = coalesce(b.invite_code, r.invite_code)
+            invite_code = coalesce(b.invite_code, r.invite_code),
+            leader = CASE WHEN b.leader IS NULL THEN r.leader ELSE nullif(b.leader, 0) END,
+            leader_slot = CASE WHEN b.leader IS NULL THEN r.leader_slot END
         FROM batch b
         WHERE r.id = b.raid AND b.title IS NULL
             AND r.owner = b.owner AND r.epoch = b.epoch AND r.last_seq = b.first - 1
@@ -99,7 +118,8 @@ pub(super) const COMMIT: &str = "
             (SELECT t.id FROM raids t WHERE t.create_key = b.create_key),
             (SELECT t.id FROM created t WHERE t.invite_code = b.invite_code),
             (SELECT t.id FROM created t WHERE t.create_key = b.create_key)
-        ) IS NOT NULL END AS taken
+        ) IS NOT NULL END AS taken,
+        b.led_max IS NOT NULL AND NOT EXISTS (SELECT FROM slots s WHERE s.raid = b.raid) AS over_quota
     FROM batch b
     LEFT JOIN written w ON w.id = b.raid
     LEFT JOIN LATERAL (
@@ -137,6 +157,8 @@ enum WriteStatus {
     NotWritten(RaidHead),
     /// Not created: another raid has the invite code or the create key.
     Taken,
+    /// Not created: the leader leads too many open raids.
+    OverQuota,
     /// Not written, and the raid did not exist before. If the append creates it, a concurrent
     /// statement may have created it.
     NotFound,
@@ -147,6 +169,7 @@ impl WriteStatus {
         match self {
             WriteStatus::Written => CommitOutcome::Committed,
             WriteStatus::Taken => CommitOutcome::Exists,
+            WriteStatus::OverQuota => CommitOutcome::OverQuota,
             WriteStatus::NotFound if RaidCreation::of(append).is_some() => CommitOutcome::Unclear,
             WriteStatus::NotFound => CommitOutcome::Fenced,
             WriteStatus::NotWritten(head) => CommitOutcome::from_head(append, *head),
@@ -161,6 +184,8 @@ fn write_status(row: &PgRow) -> sqlx::Result<(RaidId, WriteStatus)> {
         WriteStatus::NotWritten(raid_head(row)?)
     } else if row.try_get::<Option<bool>, _>("taken")? == Some(true) {
         WriteStatus::Taken
+    } else if row.try_get("over_quota")? {
+        WriteStatus::OverQuota
     } else {
         WriteStatus::NotFound
     };
@@ -196,6 +221,8 @@ struct RaidColumns {
     target_tasks: Vec<Option<i64>>,
     time_limit_secs: Vec<Option<i64>>,
     created_at: Vec<Option<i64>>,
+    leader: Vec<Option<i64>>,
+    led_max: Vec<Option<i32>>,
 }
 
 #[derive(Default)]
@@ -297,6 +324,8 @@ impl CommitColumns {
             .bind(m.player)
             .bind(m.member)
             .bind(m.joined_at)
+            .bind(r.leader)
+            .bind(r.led_max)
     }
 }
 
@@ -326,7 +355,7 @@ impl RaidColumns {
                 .map(str::to_owned),
         );
         self.create_key
-            .push(append.create_key.map(|key| key.0.to_vec()));
+            .push(append.creation.map(|terms| terms.key.0.to_vec()));
         self.target_xp
             .push(creation.map(|made| bigint(made.target_xp)).transpose()?);
         self.target_tasks
@@ -337,6 +366,10 @@ impl RaidColumns {
                 .transpose()?,
         );
         self.created_at.push(creation.map(|made| made.created_at.0));
+        self.leader
+            .push(Leadership::of(append).map(Leadership::argument));
+        let led_max = append.creation.and_then(|terms| terms.led_raids_max);
+        self.led_max.push(led_max.map(i32::try_from).transpose()?);
         Ok(())
     }
 }

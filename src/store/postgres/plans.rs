@@ -42,7 +42,7 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
             SELECT n, 202600 + 1 + n % 12, 'Raid', 'code-' || n, sha256(n::text::bytea), 500, 10, 86400, n,
                 CASE n % 3 WHEN 0 THEN 'active' WHEN 1 THEN 'recruiting' ELSE 'completed' END,
                 CASE n % 3 WHEN 0 THEN n END, 0, 0, NULL,
-                CASE n % 5 WHEN 0 THEN md5((n % 50)::text)::uuid END, 1, 2
+                CASE n % 5 WHEN 0 THEN md5((n % 50)::text)::uuid END, 1, 2, CASE n % 3 WHEN 0 THEN n % 1000 END, NULL
             FROM {numbers};
         INSERT INTO raid_events (born, raid_id, seq, at, player, xp, version, kind, op_key, data)
             SELECT 202600 + 1 + n % 12, n, seq, n, n, 5, 1, 'task_completed', sha256(seq::text::bytea), '{{}}'

@@ -83,6 +83,8 @@ statements! {
         "INSERT INTO raid_members (player, raid_id, joined_at) ",
         "SELECT value ->> 0, ?2, value ->> 1 FROM json_each(?1)";
     ADD_FORMER_MEMBERS = "INSERT INTO raid_visits (player, raid_id) SELECT value, ?2 FROM json_each(?1)";
+    SET_LEADER =
+        "UPDATE raids SET leader = new.value FROM json_each(?1) AS new WHERE raids.id = ?2";
     ADD_SIGN_INS =
         "INSERT INTO refresh_families (id, player, current, previous, rotated_at, expires_at) ",
         "SELECT unhex(value ->> 'id'), value ->> 'player', unhex(value ->> 'current'), ",
@@ -328,9 +330,12 @@ impl BackupTarget for SqliteTarget {
         raid: RaidId,
         members: &[(PlayerId, UnixMillis)],
         former: &[PlayerId],
+        leader: Option<PlayerId>,
     ) -> Result<()> {
         self.insert_rows(ADD_MEMBERS, &members, raid.into()).await?;
         self.insert_rows(ADD_FORMER_MEMBERS, &former, raid.into())
+            .await?;
+        self.insert_rows(SET_LEADER, &leader.as_slice(), raid.into())
             .await
     }
 

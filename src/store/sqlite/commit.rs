@@ -8,7 +8,7 @@ mod rows;
 use std::collections::{HashMap, HashSet};
 
 use raidhall_protocol::Seq;
-use rows::AppendRows;
+use rows::{AppendRows, CreationRow};
 pub(super) use rows::{hex, json_array, rewritten_row};
 use sqlx::{SqliteConnection, SqliteExecutor};
 use uuid::Uuid;
@@ -25,16 +25,18 @@ statements! {
     /// Creates a raid's row before its first event; `ADVANCE` then sets the header under the fence.
     CREATE =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
-        "    created_at, owner, epoch, status, current_xp, current_tasks, last_seq) ",
+        "    created_at, owner, epoch, leader, status, current_xp, current_tasks, last_seq) ",
         "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, value ->> 6, ",
-        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10, 'recruiting', 0, 0, 0 ",
+        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10, value ->> 11, 'recruiting', 0, 0, 0 ",
         "FROM json_each(?1) WHERE true ",
         "ON CONFLICT DO NOTHING";
+    COUNT_LED_RAIDS = "SELECT count(*) FROM raids WHERE leader = ?1";
     /// The fence: only raids that it returns may be written.
     ADVANCE =
         "UPDATE raids SET last_seq = new.value ->> 4, status = new.value ->> 5, deadline = new.value ->> 6, ",
         "    current_xp = new.value ->> 7, current_tasks = new.value ->> 8, ended_at = new.value ->> 9, ",
-        "    invite_code = coalesce(new.value ->> 10, invite_code) ",
+        "    invite_code = coalesce(new.value ->> 10, invite_code), ",
+        "    leader = CASE WHEN new.value ->> 11 IS NULL THEN leader ELSE nullif(new.value ->> 11, 0) END ",
         "FROM json_each(?1) AS new ",
         "WHERE raids.id = new.value ->> 0 AND raids.owner = unhex(new.value ->> 1) ",
         "    AND raids.epoch = new.value ->> 2 AND raids.last_seq = new.value ->> 3 ",
@@ -72,27 +74,43 @@ pub(super) async fn commit(writer: &WriterHandle, batch: &[Append]) -> Result<Ve
     let unwritten = commit.await?;
     let fate = |append: &Append| match unwritten.get(&i64::from(append.raid)) {
         None => CommitOutcome::Committed,
-        Some(Some(head)) => CommitOutcome::from_head(append, *head),
-        Some(None) if RaidCreation::of(append).is_some() => CommitOutcome::Exists,
-        Some(None) => CommitOutcome::Fenced,
+        Some(Unwritten::Head(head)) => CommitOutcome::from_head(append, *head),
+        Some(Unwritten::OverQuota) => CommitOutcome::OverQuota,
+        Some(Unwritten::Missing) if RaidCreation::of(append).is_some() => CommitOutcome::Exists,
+        Some(Unwritten::Missing) => CommitOutcome::Fenced,
     };
     Ok(batch.iter().map(fate).collect())
 }
 
-/// Raids that were not written, each with its head if it exists.
-type UnwrittenRaids = HashMap<i64, Option<RaidHead>>;
+/// Why a raid was not written.
+enum Unwritten {
+    /// The raid exists, with this head.
+    Head(RaidHead),
+    /// The raid does not exist.
+    Missing,
+    /// The raid was not created, because its leader leads too many open ones.
+    OverQuota,
+}
+
+type UnwrittenRaids = HashMap<i64, Unwritten>;
 
 async fn write(
     transaction: &mut SqliteConnection,
     mut rows: Vec<AppendRows>,
 ) -> Result<UnwrittenRaids> {
     let failed = failed(OPERATION);
-    execute(
-        transaction,
-        CREATE,
-        json_array(rows.iter().filter_map(|rows| rows.creation.as_deref())),
-    )
-    .await?;
+    let mut over_quota = HashSet::new();
+    for rows in &rows {
+        let Some(creation) = &rows.creation else {
+            continue;
+        };
+        // One by one, so that each sees the raids that were created before it.
+        if is_over_quota(transaction, creation).await? {
+            over_quota.insert(rows.raid);
+        } else {
+            execute(transaction, CREATE, json_array([&creation.row].into_iter())).await?;
+        }
+    }
     let advance =
         sqlx::query_scalar(ADVANCE).bind(json_array(rows.iter().map(|rows| rows.header.as_str())));
     let written: Vec<i64> = advance
@@ -107,9 +125,17 @@ async fn write(
             .iter()
             .map(|rows| rows.raid)
             .filter(|raid| !written.contains(raid));
-        unwritten.extend(missed.clone().map(|raid| (raid, None)));
+        for raid in missed.clone() {
+            let unwritten_raid = if over_quota.contains(&raid) {
+                Unwritten::OverQuota
+            } else {
+                Unwritten::Missing
+            };
+            unwritten.insert(raid, unwritten_raid);
+        }
         let found = heads(&mut *transaction, OPERATION, missed).await?;
-        unwritten.extend(found.into_iter().map(|(raid, head)| (raid, Some(head))));
+        let found = found.into_iter();
+        unwritten.extend(found.map(|(raid, head)| (raid, Unwritten::Head(head))));
         rows.retain(|rows| written.contains(&rows.raid));
     }
 
@@ -133,6 +159,18 @@ async fn write(
     .await?;
     execute(transaction, CREDIT_PLAYERS, rows::gains(&rows)).await?;
     Ok(unwritten)
+}
+
+async fn is_over_quota(connection: &mut SqliteConnection, creation: &CreationRow) -> Result<bool> {
+    let Some(max) = creation.led_raids_max else {
+        return Ok(false);
+    };
+    let led: i64 = sqlx::query_scalar(COUNT_LED_RAIDS)
+        .bind(creation.leader)
+        .fetch_one(connection)
+        .await
+        .map_err(failed(OPERATION))?;
+    Ok(led >= i64::from(max))
 }
 
 /// Runs a statement over rows, unless there are none.

@@ -81,7 +81,7 @@ mod plans {
         INSERT INTO raids
             SELECT i, 202701, 'Raid', 'CODE' || i, CASE i % 2 WHEN 0 THEN randomblob(16) END, 500, 10, 86400, 1,
                 iif(i % 3 = 0, 'active', 'completed'), iif(i % 3 = 0, i, NULL), 0, 0, NULL,
-                iif(i % 5 = 0, randomblob(16), NULL), 1, 2
+                iif(i % 5 = 0, randomblob(16), NULL), 1, 2, iif(i % 3 = 0, i % 1000, NULL)
             FROM n;
         INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data)
             SELECT 202701, i, s.value, 1, i % 1000, i % 1000, 5, 1, 'task_completed', randomblob(16), '{}'
@@ -190,7 +190,7 @@ mod writing {
             epoch: Epoch(1),
             events: vec![LedgerEvent { event, op: None }],
             header,
-            create_key: None,
+            creation: None,
         }
     }
 

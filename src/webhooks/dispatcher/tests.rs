@@ -89,7 +89,7 @@ async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
             })
             .collect(),
         header,
-        create_key: None,
+        creation: None,
     };
     assert_eq!(
         store.commit(&[append]).await.expect("committed"),

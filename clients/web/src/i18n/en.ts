@@ -250,6 +250,7 @@ export const en = {
     raid_closed: 'This raid isn’t accepting new players.',
     too_many_tasks: 'This raid has reached the limit of 500 tasks.',
     not_enough_energy: 'Not enough energy (claiming costs 10). You regain 1 per minute.',
+    quota_exceeded: 'That’s the limit. Finish or cancel something first, or try again tomorrow.',
     too_large: 'That’s too long.',
     rate_limited: 'You’re going too fast. Wait a moment.',
     overloaded: 'The server is busy. Try again.',

@@ -1,6 +1,7 @@
 //! Handover of raids by a node that drains.
 
 use super::*;
+use crate::session::RaidCreator;
 use crate::store::Ownership;
 
 #[tokio::test(start_paused = true)]
@@ -200,8 +201,11 @@ async fn a_raid_being_created_does_not_delay_a_drain() {
     let node = cluster.node(0);
     node.store.faults().hold_calls(Call::ReserveRaidIds);
     let sessions = node.sessions.clone();
-    let creation =
-        tokio::spawn(async move { sessions.create(player_ref(1), new_raid(), None).await });
+    let creation = tokio::spawn(async move {
+        sessions
+            .create(player_ref(1), new_raid(), None, RaidCreator::Leader)
+            .await
+    });
     sleep(Duration::from_millis(10)).await;
     let sessions = node.sessions.clone();
     let drain = tokio::spawn(async move { sessions.hand_over_all().await });

@@ -3,7 +3,7 @@
 use raidhall_protocol::{Event, EventData, PlayerId};
 use serde::Serialize;
 
-use crate::store::effects::{self, PlayerGains, RaidCreation};
+use crate::store::effects::{self, Leadership, PlayerGains, RaidCreation};
 use crate::store::sqlite::fault::refused;
 use crate::store::{Append, LedgerEvent, Result};
 
@@ -11,7 +11,7 @@ use crate::store::{Append, LedgerEvent, Result};
 pub(super) struct AppendRows {
     pub(super) raid: i64,
     /// Row for `CREATE`, if the append creates the raid.
-    pub(super) creation: Option<String>,
+    pub(super) creation: Option<CreationRow>,
     /// Row for `ADVANCE`, which checks the fence.
     pub(super) header: String,
     /// Rows for `INSERT_EVENTS`, one per event.
@@ -21,6 +21,16 @@ pub(super) struct AppendRows {
     /// Rows for `LEAVE`, one per player who left.
     pub(super) left: Vec<String>,
     gains: Vec<(PlayerId, PlayerGains)>,
+}
+
+/// The row of a new raid.
+pub(super) struct CreationRow {
+    /// The row for `CREATE`, as JSON.
+    pub(super) row: String,
+    /// The raid's leader, unless it has ended already.
+    pub(super) leader: Option<i64>,
+    /// The number of open raids that the leader may lead.
+    pub(super) led_raids_max: Option<u32>,
 }
 
 /// Joins rows to a JSON array; `None` if there are no rows.
@@ -74,24 +84,30 @@ pub(super) fn gains(batch: &[AppendRows]) -> Option<String> {
     }))
 }
 
-fn creation(append: &Append) -> Result<Option<String>> {
+fn creation(append: &Append) -> Result<Option<CreationRow>> {
     let Some(creation) = RaidCreation::of(append) else {
         return Ok(None);
     };
-    json_row(&(
+    let leader = Leadership::of(append).and_then(Leadership::leader);
+    let row = json_row(&(
         append.raid,
         append.created_month.0,
         creation.title,
         creation.invite_code,
-        append.create_key.map(|key| hex(key.0)),
+        append.creation.map(|terms| hex(terms.key.0)),
         creation.target_xp,
         creation.target_tasks,
         creation.time_limit_secs,
         creation.created_at,
         hex(append.owner.0.into_bytes()),
         append.epoch.0,
-    ))
-    .map(Some)
+        leader,
+    ))?;
+    Ok(Some(CreationRow {
+        row,
+        leader: leader.map(i64::from),
+        led_raids_max: append.creation.and_then(|terms| terms.led_raids_max),
+    }))
 }
 
 fn header(append: &Append) -> Result<String> {
@@ -108,6 +124,7 @@ fn header(append: &Append) -> Result<String> {
         header.current_tasks,
         header.ended_at,
         effects::rotated_invite_code(append),
+        Leadership::of(append).map(Leadership::argument),
     ))
 }
 
