@@ -62,6 +62,8 @@ pub struct Options {
     pub guest_signins_per_minute: NonZeroU32,
     /// Wrong invite codes from one player; five times as many from one client address.
     pub invite_guesses_per_minute: NonZeroU32,
+    /// Exports of their own data by one player.
+    pub exports_per_day: NonZeroU32,
     /// Read requests (GET, HEAD) of one player; ten times as many from one client address.
     pub rest_reads_per_minute: NonZeroU32,
     /// Other requests of one player; ten times as many from one client address.

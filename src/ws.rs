@@ -32,8 +32,8 @@ use axum::Router;
 use axum::routing::{any, get};
 use connection_registry::{Admission, ConnectionRegistry};
 use handshake_limiter::HandshakeLimiter;
-use raidhall_protocol::CloseCode;
 use raidhall_protocol::limits::SOCKET_PATH;
+use raidhall_protocol::{CloseCode, PlayerId, RaidId};
 use receive_meter::ReceiveRates;
 use serde::Deserialize;
 use tokio::time::sleep;
@@ -45,6 +45,8 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::http::OriginPolicy;
 use crate::limits::command_limiter::CommandLimiter;
+use crate::limits::rate::Rate;
+use crate::limits::rate_limiter::RateLimiter;
 use crate::option_value::millis;
 use crate::session::Registry;
 use crate::store::Store;
@@ -53,6 +55,9 @@ use crate::telemetry::metrics;
 /// Frames per second allowed beyond those for commands: heartbeats, pongs, and frames that a
 /// client's library adds.
 const CONTROL_FRAMES_PER_SECOND: u32 = 120;
+
+/// The period whose allowance of signals a player may use in one burst.
+const BURST_SECS: u32 = 2;
 
 /// The retry delay in the refusal of a connection for which the instance, the address or the player
 /// has no permit left.
@@ -77,6 +82,9 @@ pub struct Options {
     /// The largest data of a signal, in bytes of JSON.
     #[serde(rename = "signal_bytes")]
     pub signal_bytes_max: usize,
+    /// Bytes of signals per second of one player to one raid, over all connections to this
+    /// instance; twice as many in a burst.
+    pub signal_bytes_per_second: u32,
     /// Open connections of this instance.
     #[serde(rename = "connections")]
     pub connections_max: usize,
@@ -124,6 +132,14 @@ impl Options {
         }
     }
 
+    /// Returns the limit on the bytes of a player's signals to a raid.
+    fn signal_rate(&self) -> Rate {
+        Rate::new(
+            self.signal_bytes_per_second.saturating_mul(BURST_SECS),
+            Duration::from_secs(BURST_SECS.into()),
+        )
+    }
+
     /// Returns the limits on frames of any kind, control frames included, and on bytes.
     fn receive_rates(&self) -> ReceiveRates {
         let commands = self.commands_per_second.get();
@@ -161,6 +177,7 @@ struct ConnectionServiceInner {
     options: Options,
     connections: ConnectionRegistry,
     handshake_limiter: HandshakeLimiter,
+    signal_limiter: RateLimiter<(PlayerId, RaidId)>,
     tasks: TaskTracker,
 }
 
@@ -177,12 +194,14 @@ impl ConnectionService {
     /// `tasks`.
     pub fn new(dependencies: ConnectionDependencies, options: Options, tasks: TaskTracker) -> Self {
         let connections = ConnectionRegistry::new(&options);
+        let signal_limiter = RateLimiter::from_rate(options.signal_rate());
         let handshake_limiter = HandshakeLimiter::new(options.handshakes_per_second.get());
         Self(Arc::new(ConnectionServiceInner {
             dependencies,
             options,
             connections,
             handshake_limiter,
+            signal_limiter,
             tasks,
         }))
     }

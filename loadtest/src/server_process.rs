@@ -24,11 +24,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(45);
 const LOG_TAIL_LINES: usize = 20;
 
 /// Limits raised for a run, because all its players share one address.
-const LIMIT_SETTINGS: [(&str, &str); 14] = [
+const LIMIT_SETTINGS: [(&str, &str); 15] = [
     ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
     ("INVITE_GUESSES_PER_MINUTE", "1000000"),
     ("CONNECTIONS_PER_ADDRESS", "100000"),
     ("COMMANDS_PER_SECOND", "1000"),
+    ("SIGNAL_BYTES_PER_SECOND", "67108864"),
     ("LED_RAIDS", "1000000"),
     ("RAID_EVENTS_PER_DAY", "1000000000"),
     ("MEMBER_TASKS", "1000000"),

@@ -72,6 +72,11 @@ pub(super) const RELATIONS: &[Constraint] = &[
         holds: |c| c.sockets.signal_bytes_max < c.sockets.message_bytes_max,
     },
     Constraint {
+        keys: &["limits.signal_bytes", "limits.signal_bytes_per_second"],
+        must: "limits.signal_bytes must not be more than limits.signal_bytes_per_second, or a signal of that size may never pass",
+        holds: |c| c.sockets.signal_bytes_max <= c.sockets.signal_bytes_per_second as usize,
+    },
+    Constraint {
         keys: &["limits.body_timeout_ms", "limits.request_timeout_ms"],
         must: "limits.body_timeout_ms must not be more than limits.request_timeout_ms, which includes it",
         holds: |c| c.http.body_timeout <= c.http.request_timeout,

@@ -8,6 +8,7 @@ mod idempotency_key;
 mod identity_proof;
 mod path;
 mod query;
+mod row_charge;
 
 pub(super) use audited::{Audited, HostAppBackend, Operator};
 pub(super) use authenticated::Authenticated;
@@ -19,3 +20,4 @@ pub(crate) use path::RaidPath;
 pub(super) use path::{EndpointPath, InviteCodePath, PlayerPath};
 pub(super) use query::encode_raid_cursor;
 pub(crate) use query::{Query, parse_seq};
+pub(super) use row_charge::RowCharge;

@@ -14,6 +14,7 @@ use raidhall_protocol::PlayerId;
 use super::Options;
 use super::error_response::ErrorResponse;
 use super::rate_limit_headers::RateLimitHeaders;
+use crate::auth::{Identity, Scope};
 use crate::cluster::bus::redis::{SharedLimits, shared_key};
 use crate::limits::command_limiter::CommandLimiter;
 use crate::limits::rate::{QuotaStatus, Rate, RateLimitExceeded};
@@ -21,6 +22,9 @@ use crate::limits::rate_limiter::RateLimiter;
 use crate::net::client_address::ClientAddress;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Rows of a page for which a request is charged once more.
+const ROWS_PER_CHARGE: usize = 100;
 /// How many times a player's wrong guesses one address may make. Guest accounts cost nothing, so
 /// the limit per address is what stops guessing; several players of one household or class can
 /// still mistype at the same time.
@@ -74,6 +78,7 @@ pub struct RateLimits {
     writes: RateLimitClass,
     writes_per_address: RateLimitClass,
     commands: Arc<CommandLimiter>,
+    exports: RateLimitClass,
     sign_ins: RateLimitClass,
     refreshes: RateLimitClass,
     guesses: RateLimitClass,
@@ -104,6 +109,7 @@ impl RateLimits {
             writes: minute("write", writes, 1),
             writes_per_address: minute("write", writes, PLAYERS_PER_ADDRESS),
             commands,
+            exports: RateLimitClass::new("export", options.exports_per_day.get(), DAY),
             sign_ins: minute("signin", guests, 1),
             refreshes: minute("refresh", guests, REFRESHES_PER_SIGN_IN),
             guesses: minute("guess", guesses, 1),
@@ -141,6 +147,33 @@ impl RateLimits {
             limit_headers,
         )
         .await
+    }
+
+    /// Charges a player's page of `rows` rows, beyond the request itself.
+    pub(super) async fn charge_rows(
+        &self,
+        caller: &Identity,
+        from: ClientAddress,
+        rows: usize,
+        limit_headers: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        if let (Scope::Player, Some(player)) = (caller.scope, &caller.player) {
+            for _ in 0..rows / ROWS_PER_CHARGE {
+                self.charge_request(&Method::GET, player.id, from, limit_headers)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges an export of the player's own data.
+    pub(super) async fn charge_export(
+        &self,
+        by: PlayerId,
+        limit_headers: &RateLimitHeaders,
+    ) -> Result<(), ErrorResponse> {
+        self.charge_subject(&self.exports, RateLimitSubject::Player(by), limit_headers)
+            .await
     }
 
     /// Charges a command, or the creation of a raid, to the player.

@@ -12,6 +12,7 @@ use super::rate_limits::RateLimits;
 use super::readiness::Readiness;
 use crate::auth::{Auth, BANNED};
 use crate::clock::Clock;
+use crate::limits::keyed_limit::KeyedLimit;
 use crate::session::Registry;
 use crate::store::Store;
 use crate::webhooks::Endpoint;
@@ -39,18 +40,26 @@ pub struct AppState {
     pub ws_url: String,
     /// The rate limits of players and addresses.
     pub rate_limits: RateLimits,
-    /// The limit on export pages that are read from the store at the same time.
+    /// The limits on exports at the same time.
     pub export_permits: ExportPermits,
 }
 
-/// Permits to read a page of an export, for all downloads together, so that downloads cannot take
-/// the database connections that raids need. A client that does not read its download holds no
-/// permit.
-pub struct ExportPermits(pub(super) Arc<Semaphore>);
+/// The permits that bound exports at the same time.
+pub struct ExportPermits {
+    /// Permits to read a page of an export, for all downloads together, so that downloads cannot
+    /// take the database connections that raids need. A client that does not read its download
+    /// holds none.
+    pub(super) pages: Arc<Semaphore>,
+    /// One permit for each player.
+    pub(super) downloads: Arc<KeyedLimit<PlayerId>>,
+}
 
 impl Default for ExportPermits {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(EXPORT_PAGES_MAX)))
+        Self {
+            pages: Arc::new(Semaphore::new(EXPORT_PAGES_MAX)),
+            downloads: Arc::new(KeyedLimit::new(1)),
+        }
     }
 }
 

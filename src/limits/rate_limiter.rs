@@ -46,14 +46,19 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
 
     /// Charges one, or nothing if the allowance is exhausted.
     pub fn charge(&self, key: &K) -> Result<QuotaStatus, RateLimitExceeded> {
-        self.try_charge(key, Duration::ZERO)
+        self.charge_count(key, 1)
+    }
+
+    /// Charges `count`, or nothing if less is left of the allowance.
+    pub fn charge_count(&self, key: &K, count: u32) -> Result<QuotaStatus, RateLimitExceeded> {
+        self.try_charge(key, count, Duration::ZERO)
             .map(|(used, _)| self.rate.quota_status(used))
     }
 
     /// Charges one that may be used after the returned wait, or nothing if that is longer than
     /// `wait_max`.
     pub fn reserve(&self, key: &K, wait_max: Duration) -> Result<Duration, RateLimitExceeded> {
-        self.try_charge(key, wait_max).map(|(_, wait)| wait)
+        self.try_charge(key, 1, wait_max).map(|(_, wait)| wait)
     }
 
     /// Returns the time until the allowance is full again after the charge, and the wait for the
@@ -61,12 +66,13 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
     fn try_charge(
         &self,
         key: &K,
+        count: u32,
         wait_max: Duration,
     ) -> Result<(Duration, Duration), RateLimitExceeded> {
         let now = Instant::now();
         let mut keys = self.state.lock();
         let full_at = keys.full_at.get(key).copied().unwrap_or(now);
-        let (charged, wait) = self.rate.reserve(full_at, now, 1, wait_max)?;
+        let (charged, wait) = self.rate.reserve(full_at, now, count, wait_max)?;
         keys.full_at.insert(key.clone(), charged);
         keys.sweep(now);
         Ok((charged - now, wait))

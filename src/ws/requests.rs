@@ -23,6 +23,9 @@ use crate::session::Reply;
 use crate::store::{self, NewAuditEntry, OpHash};
 use crate::telemetry::{ExcessKind, Label, metrics};
 
+/// Bytes that a signal is charged besides its data: about what its frame adds for each member.
+const SIGNAL_OVERHEAD_BYTES: usize = 64;
+
 /// The outcome of a pending request.
 pub(super) enum CompletedRequest {
     /// The token that is to replace the connection's was checked.
@@ -242,7 +245,8 @@ impl Connection {
 
     fn send_signal(&mut self, id: Option<u64>, raid: RaidId, kind: &str, data: Value) {
         let max = self.subscriber.service.0.options.signal_bytes_max;
-        if Codec::Json.encode(&data).len() > max {
+        let bytes = Codec::Json.encode(&data).len();
+        if bytes > max {
             let error = invalid_field_error("data", format!("must be at most {max} bytes of JSON"));
             return self.reply_error("signal", id, Some(raid), &error);
         }
@@ -255,6 +259,12 @@ impl Connection {
         else {
             return self.reply_error("signal", id, Some(raid), &Refusal::NotMember.into());
         };
+        let charged = u32::try_from(bytes + SIGNAL_OVERHEAD_BYTES).unwrap_or(u32::MAX);
+        let limiter = &self.subscriber.service.0.signal_limiter;
+        if let Err(exceeded) = limiter.charge_count(&(player, raid), charged) {
+            let wait = exceeded.retry_after.max(Duration::from_millis(1));
+            return self.reply_error("signal", id, Some(raid), &Error::RateLimited(wait));
+        }
         if let Some(audience) = self.subscriber.watches.audience(raid) {
             let now = self.subscriber.service.0.dependencies.clock.now();
             let sender = self.subscriber.outbox.id;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use raidhall_loadtest::client::{RestClient, RestClientError};
 use raidhall_loadtest::target::Target;
-use raidhall_protocol::{Codec, Command, ErrorType, RaidId, ServerMessage};
+use raidhall_protocol::{ClientMessage, Codec, Command, ErrorType, RaidId, ServerMessage};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -308,6 +308,41 @@ async fn connections_and_requests_of_one_player_share_a_limit_on_commands() {
             matches!(refused, RestClientError::Refused { status: 429, .. }),
             "{refused}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn signals_of_a_player_to_a_raid_are_limited_by_their_bytes() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let settings = [("LIMITS__SIGNAL_BYTES_PER_SECOND", "4096")];
+        let server = database.start_with(&settings).await;
+        let rest = RestClient::new(server.target()).expect("a REST client");
+        let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
+        let rest = rest.with_token(&tokens.access_token);
+        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
+        let raid = raid.state.id;
+        let token = &tokens.access_token;
+        // Both connections share the allowance. A few signals more may pass meanwhile.
+        for (codec, refused) in [(Codec::Json, 8), (Codec::MessagePack, 10)] {
+            let mut socket = TestSocket::connect_authenticated(server.target(), codec, token).await;
+            socket.watch(raid, None).await;
+            // Twice 4,096 bytes are enough for seven.
+            for id in 1..=20 {
+                let message = ClientMessage::Signal {
+                    id: Some(id),
+                    raid,
+                    kind: "cursor".into(),
+                    data: json!("x".repeat(1_000)),
+                };
+                socket.send(message).await;
+            }
+            for _ in 0..refused {
+                let error = socket.wait_for_error("signal").await;
+                assert_eq!(error.r#type, ErrorType::RateLimited);
+            }
+        }
     })
     .await;
 }

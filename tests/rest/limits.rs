@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request};
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::rest_server::{RestServer, json_text, limit};
 
@@ -246,4 +248,50 @@ async fn the_backend_is_not_rate_limited() {
             .await
             .expect_data(200);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_a_hundred_rows_counts_as_two_reads() {
+    let server = RestServer::start().await;
+    let token = server.guest_token("Ada").await;
+    let raid = server.create_raid(&token).await;
+    let say = json!({"type": "say", "text": "again"});
+    for _ in 0..98 {
+        let said = server.send_command(&raid["id"], &token, say.clone()).await;
+        said.expect_data(200);
+    }
+    let path = format!("/raids/{}/events", raid["id"]);
+    let remaining = async |limit: u32| {
+        let page = server.get(&format!("{path}?limit={limit}"), &token).await;
+        rate_limit_headers(&page.headers)[1]
+    };
+    assert_eq!(remaining(99).await, 1_199);
+    assert_eq!(remaining(100).await, 1_197);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_player_exports_one_at_a_time_and_so_many_a_day() {
+    let server = RestServer::start_with(|config| config.http.exports_per_day = limit(3)).await;
+    let token = server.guest_token("Ada").await;
+    let export = || {
+        let request = Request::get("/api/v1/me/export");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.body(Body::empty()).expect("a request");
+        server.router.clone().oneshot(request)
+    };
+    let unread = export().await.expect("infallible");
+    assert_eq!(unread.status(), 200);
+    let refused = server.get("/me/export", &token).await;
+    assert_eq!(refused.headers["retry-after"], "10");
+    refused.expect_error("rate_limited");
+    drop(unread);
+
+    for _ in 0..2 {
+        assert_eq!(server.get("/me/export", &token).await.status, 200);
+    }
+    let refused = server.get("/me/export", &token).await;
+    assert_eq!(refused.headers["retry-after"], "28800");
+    refused.expect_error("rate_limited");
+    let other = server.guest_token("Ben").await;
+    assert_eq!(server.get("/me/export", &other).await.status, 200);
 }

@@ -155,11 +155,12 @@ async fn start_export(server: &RestServer, token: &str) -> Body {
 #[tokio::test(start_paused = true)]
 async fn unread_downloads_do_not_block_others() {
     let server = RestServer::start().await;
-    let token = server.guest_token("Ada").await;
     let mut unread = Vec::new();
     for _ in 0..20 {
+        let token = server.guest_token("Ada").await;
         unread.push(start_export(&server, &token).await);
     }
+    let token = server.guest_token("Ben").await;
     server.get("/me/export", &token).await.expect_data(200);
     assert_eq!(unread.len(), 20);
 }

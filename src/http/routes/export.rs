@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -17,13 +18,19 @@ use futures_util::stream::try_unfold;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 use serde_json::json;
 
+use crate::error::Error;
 use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::Authenticated;
+use crate::http::rate_limit_headers::RateLimitHeaders;
+use crate::limits::keyed_limit::{KeyedLimit, Permit};
 use crate::store::{self, Account};
 
 /// The number of raids, or of events of a raid, in one page.
 const PAGE_ROWS: u32 = 200;
+
+/// The retry delay in the refusal of a second download at the same time.
+const DOWNLOAD_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new().route("/api/v1/me/export", get(export))
@@ -32,8 +39,14 @@ pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
 async fn export(
     State(app): State<Arc<AppState>>,
     caller: Authenticated,
+    limit_headers: RateLimitHeaders,
 ) -> Result<Response, ErrorResponse> {
     let player = caller.player()?.id;
+    let download_permit = KeyedLimit::try_acquire(&app.export_permits.downloads, player)
+        .ok_or(Error::RateLimited(DOWNLOAD_RETRY_DELAY))?;
+    app.rate_limits
+        .charge_export(player, &limit_headers)
+        .await?;
     let account = app
         .store
         .account(player, app.clock.now())
@@ -42,6 +55,7 @@ async fn export(
     let download = Download {
         app,
         player,
+        _download_permit: download_permit,
         next_step: ExportStep::Account(account),
         pending_raids: VecDeque::new(),
         last_raid: None,
@@ -66,6 +80,8 @@ async fn export(
 struct Download {
     app: Arc<AppState>,
     player: PlayerId,
+    /// Held until the download ends: a player has one at a time.
+    _download_permit: Permit<PlayerId>,
     next_step: ExportStep,
     pending_raids: VecDeque<RaidId>,
     last_raid: Option<RaidId>,
@@ -91,7 +107,7 @@ struct RaidExport {
 
 impl Download {
     async fn next_chunk(mut self) -> store::Result<Option<(Bytes, Download)>> {
-        let permits = Arc::clone(&self.app.export_permits.0);
+        let permits = Arc::clone(&self.app.export_permits.pages);
         // Acquiring cannot fail: the semaphore is never closed.
         let _permit = permits.acquire().await.ok();
         let text = match std::mem::replace(&mut self.next_step, ExportStep::Done) {

@@ -10,30 +10,32 @@ use raidhall_protocol::{RaidId, Seq};
 
 use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
-use crate::http::extract::{Authenticated, Query, RaidPath};
+use crate::http::extract::{Authenticated, Query, RaidPath, RowCharge};
 
 pub(in crate::http) async fn list_events(
     State(app): State<Arc<AppState>>,
     caller: Authenticated,
     RaidPath(raid): RaidPath,
+    charge: RowCharge,
     query: Query,
 ) -> Result<Json<Data<Vec<LedgerRow>>>, ErrorResponse> {
     let (after, limit) = authorize_page(&app, &caller, raid, query).await?;
-    Ok(Json(Data {
-        data: app.store.events(raid, after, limit).await?,
-    }))
+    let data = app.store.events(raid, after, limit).await?;
+    charge.apply(&app, &caller, data.len()).await?;
+    Ok(Json(Data { data }))
 }
 
 pub(in crate::http) async fn list_contributions(
     State(app): State<Arc<AppState>>,
     caller: Authenticated,
     RaidPath(raid): RaidPath,
+    charge: RowCharge,
     query: Query,
 ) -> Result<Json<Data<Vec<Contribution>>>, ErrorResponse> {
     let (after, limit) = authorize_page(&app, &caller, raid, query).await?;
-    Ok(Json(Data {
-        data: app.store.contributions(raid, after, limit).await?,
-    }))
+    let data = app.store.contributions(raid, after, limit).await?;
+    charge.apply(&app, &caller, data.len()).await?;
+    Ok(Json(Data { data }))
 }
 
 /// Checks that the caller may see the raid, and returns the requested page: the seq after which it

@@ -20,7 +20,7 @@ use crate::auth::Scope;
 use crate::error::Error;
 use crate::http::error_response::{CODE_NOT_FOUND, ErrorResponse};
 use crate::http::extract::{
-    Audited, Authenticated, IdempotencyKey, InviteCodePath, JsonBody, Query, RaidPath,
+    Audited, Authenticated, IdempotencyKey, InviteCodePath, JsonBody, Query, RaidPath, RowCharge,
     encode_raid_cursor,
 };
 use crate::http::rate_limit_headers::RateLimitHeaders;
@@ -168,9 +168,12 @@ async fn show(
 async fn list(
     State(app): State<Arc<AppState>>,
     caller: Authenticated,
+    charge: RowCharge,
     query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    list_member_raids(&*app.store, caller.player()?.id, query).await
+    let page = list_member_raids(&*app.store, caller.player()?.id, query).await?;
+    charge.apply(&app, &caller, page.data.len()).await?;
+    Ok(page)
 }
 
 /// Returns a page of the raids that a player is a member of, newest first.
