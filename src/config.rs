@@ -34,7 +34,7 @@ use settings::{SectionError, Settings};
 pub use shutdown::ShutdownConfig;
 
 use crate::cluster::lease;
-use crate::jobs::due_scanner;
+use crate::jobs::{due_scanner, space_monitor};
 use crate::store::journal;
 use crate::{auth, http, session, telemetry, webhooks, ws};
 
@@ -66,6 +66,8 @@ pub struct Config {
     pub lease: lease::Options,
     /// The scan for deadlines of raids without a session.
     pub due_scanner: due_scanner::Options,
+    /// When the space of the database counts as low.
+    pub space: space_monitor::Options,
     /// The timing of a shutdown.
     pub shutdown: ShutdownConfig,
     /// Options of logs, metrics and traces.
@@ -103,6 +105,7 @@ impl Config {
             journal: settings.read(&["store"])?,
             lease: settings.read(&["lease"])?,
             due_scanner: settings.read(&["lease"])?,
+            space: settings.read(&["limits"])?,
             sessions: settings.read(&["raid", "limits", "store", "database"])?,
             server: settings.read(&["server"])?,
             connections: settings.read(&["limits"])?,

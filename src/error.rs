@@ -28,6 +28,8 @@ pub enum Error {
     /// The limit of connections, or of handshakes in progress, is reached; retry after the given
     /// time.
     TooManyConnections(Duration),
+    /// The database's space is low; nothing new is begun until there is more.
+    SpaceLow,
     /// The store or the raid's owner cannot be reached, or a commit failed. The request may have
     /// taken effect; an op makes the retry safe.
     Unavailable,
@@ -55,7 +57,9 @@ impl Error {
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::TooLarge => ErrorType::TooLarge,
             Self::RateLimited(_) => ErrorType::RateLimited,
-            Self::Overloaded | Self::TooManyConnections(_) => ErrorType::Overloaded,
+            Self::Overloaded | Self::TooManyConnections(_) | Self::SpaceLow => {
+                ErrorType::Overloaded
+            }
             Self::Unavailable | Self::NotOwner => ErrorType::Unavailable,
             Self::Internal => ErrorType::Internal,
         }
@@ -68,6 +72,7 @@ impl Error {
             Self::Overloaded | Self::Unavailable | Self::NotOwner => {
                 Some(Duration::from_millis(500))
             }
+            Self::SpaceLow => Some(Duration::from_secs(60)),
             Self::Internal => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -107,6 +112,7 @@ impl Error {
             Self::TooLarge => "Too large",
             Self::RateLimited(_) => "Too many requests",
             Self::Overloaded => "The raid is busy; try again",
+            Self::SpaceLow => "No space for new raids and players; try again later",
             Self::TooManyConnections(_) => "Too many connections; try again later",
             Self::Unavailable | Self::NotOwner => "Temporarily unavailable; try again",
             Self::Internal => "Something went wrong on our side",

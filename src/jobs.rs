@@ -3,8 +3,8 @@
 //!
 //! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
 //! lost, [`inbox_dispatcher`] handles messages of other instances, [`command_reporter`] shares the
-//! limit on commands with them, [`eraser`] finishes the erasure of players, and [`feed_monitor`]
-//! watches whether the feed moves.
+//! limit on commands with them, [`eraser`] finishes the erasure of players, [`feed_monitor`]
+//! watches whether the feed moves, and [`space_monitor`] whether the database has space.
 
 pub mod command_reporter;
 pub mod due_scanner;
@@ -12,3 +12,4 @@ pub mod eraser;
 pub mod feed_monitor;
 pub mod head_poller;
 pub mod inbox_dispatcher;
+pub mod space_monitor;

@@ -33,7 +33,8 @@ pub use erasures::{Erasure, Erasures};
 pub use feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 pub use identities::{Identities, LinkOutcome};
 pub use leases::{
-    GENERATION, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError, Renewal,
+    DatabaseSpace, GENERATION, InstanceRecord, Leases, MaintenanceReport, PeerInstance,
+    RegisterError, Renewal,
 };
 pub use ledger::{
     Append, CommitOutcome, CreationTerms, Ledger, LedgerEvent, LoadedRaid, Month, OpHash,

@@ -34,6 +34,7 @@ use crate::jobs::eraser::Eraser;
 use crate::jobs::feed_monitor::FeedMonitor;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
+use crate::jobs::space_monitor::SpaceMonitor;
 use crate::limits::command_limiter::CommandLimiter;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
 use crate::session::{self, Registry};
@@ -235,6 +236,13 @@ impl Instance {
         let feed_readiness = readiness.clone();
         let set_delayed = move |is_delayed| feed_readiness.set_feed_delayed(is_delayed);
         tasks.spawn("feed monitor", feed_monitor.run(set_delayed));
+        let space_monitor = SpaceMonitor {
+            store: Arc::clone(&store),
+            options: config.space,
+        };
+        let space_readiness = readiness.clone();
+        let set_low = move |is_low| space_readiness.set_space_low(is_low);
+        tasks.spawn("space monitor", space_monitor.run(set_low));
         spawn_jobs(
             id,
             &config,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::error::Error;
+
 /// The shared readiness of an instance: set by its components, reported by `/readyz`. Cheap to
 /// clone.
 #[derive(Clone)]
@@ -22,6 +24,7 @@ struct ReadinessState {
     lease_renewed_at: Option<Instant>,
     is_bus_healthy: bool,
     is_feed_delayed: bool,
+    is_space_low: bool,
 }
 
 /// The phase of an instance between its start and its end.
@@ -43,6 +46,7 @@ pub(super) struct ReadinessReport {
     pub(super) store: &'static str,
     pub(super) bus: &'static str,
     pub(super) feed: &'static str,
+    pub(super) space: &'static str,
 }
 
 impl Readiness {
@@ -55,6 +59,7 @@ impl Readiness {
             lease_renewed_at: None,
             is_bus_healthy: true,
             is_feed_delayed: false,
+            is_space_low: false,
         };
         Readiness(Arc::new(ReadinessInner {
             lease_ttl,
@@ -79,20 +84,32 @@ impl Readiness {
         self.0.state.lock().is_feed_delayed = is_delayed;
     }
 
+    pub fn set_space_low(&self, is_low: bool) {
+        self.0.state.lock().is_space_low = is_low;
+    }
+
+    /// Fails if the database's space is low, for requests that would begin something new.
+    pub(super) fn require_space(&self) -> Result<(), Error> {
+        if self.0.state.lock().is_space_low {
+            Err(Error::SpaceLow)
+        } else {
+            Ok(())
+        }
+    }
+
     pub(super) fn report(&self) -> ReadinessReport {
         let now = *self.0.state.lock();
         let is_store_working = now
             .lease_renewed_at
             .is_some_and(|at| at.elapsed() < self.0.lease_ttl);
         // Without its bus or with a feed that stands still an instance is slower but still correct,
-        // so it stays ready.
+        // and with little space it still serves what there is, so it stays ready.
         let is_ready = now.phase == InstancePhase::Running && is_store_working;
+        let is_degraded = !now.is_bus_healthy || now.is_feed_delayed || now.is_space_low;
         let status = match now.phase {
             InstancePhase::Starting => "starting",
             InstancePhase::Draining => "draining",
-            InstancePhase::Running if is_ready && (!now.is_bus_healthy || now.is_feed_delayed) => {
-                "degraded"
-            }
+            InstancePhase::Running if is_ready && is_degraded => "degraded",
             InstancePhase::Running if is_ready => "ready",
             InstancePhase::Running => "unavailable",
         };
@@ -103,6 +120,7 @@ impl Readiness {
             store: word(is_store_working),
             bus: word(now.is_bus_healthy),
             feed: word(!now.is_feed_delayed),
+            space: if now.is_space_low { "low" } else { "ok" },
         }
     }
 }
@@ -136,6 +154,10 @@ mod tests {
         readiness.set_feed_delayed(true);
         assert_eq!(status(), (true, "degraded", "ok"));
         assert_eq!(readiness.report().feed, "failing");
+        readiness.set_feed_delayed(false);
+        readiness.set_space_low(true);
+        assert_eq!(status(), (true, "degraded", "ok"));
+        assert_eq!(readiness.report().space, "low");
         readiness.set_phase(InstancePhase::Draining);
         assert_eq!(status(), (false, "draining", "ok"));
     }

@@ -104,6 +104,7 @@ faulty! {
         Renew => renew(instance: &InstanceRecord, ttl: Duration) -> Result<Renewal>;
         EndStaleLease => end_stale_lease(instance: InstanceId, lease_until: UnixMillis) -> Result<()>;
         Deregister => deregister(instance: InstanceId) -> Result<()>;
+        Space => space() -> Result<Option<DatabaseSpace>>;
         Maintain => maintain(now: UnixMillis) -> Result<MaintenanceReport>;
     }
     fn has_exclusive_lock(&self) -> bool {

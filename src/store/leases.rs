@@ -71,6 +71,15 @@ pub struct Renewal {
     pub peers: Vec<PeerInstance>,
 }
 
+/// Space of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatabaseSpace {
+    /// Bytes that the database takes.
+    pub used_bytes: u64,
+    /// Bytes that are free on its volume, if this process can see the volume.
+    pub free_bytes: Option<u64>,
+}
+
 /// What a maintenance run did and found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MaintenanceReport {
@@ -115,6 +124,11 @@ pub trait Leases: Send + Sync + 'static {
 
     /// Ends the lease and releases every raid that the instance still owns, at a clean shutdown.
     async fn deregister(&self, instance: InstanceId) -> Result<()>;
+
+    /// Returns how much space the database takes, and how much is left; `None` if it takes none.
+    async fn space(&self) -> Result<Option<DatabaseSpace>> {
+        Ok(None)
+    }
 
     /// Runs the daily maintenance: creates the ledger's partitions for the coming months, and
     /// deletes sign-ins and instances that expired long before `now`. What fails is tried again by

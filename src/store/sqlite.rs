@@ -26,7 +26,7 @@ mod webhooks;
 mod writer;
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -55,6 +55,7 @@ const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 /// The store in a database file. The file is closed when the store is dropped and all jobs have
 /// ended.
 pub struct SqliteStore {
+    path: PathBuf,
     writer: WriterHandle,
     readers: SqlitePool,
     /// Whether this process has voided the leases of former processes.
@@ -113,6 +114,7 @@ impl SqliteStore {
             .test_before_acquire(false)
             .connect_lazy_with(options.pragma("query_only", "on"));
         Ok(SqliteStore {
+            path,
             writer,
             readers,
             has_voided_leases: Mutex::new(false),

@@ -95,6 +95,12 @@ declare! {
     takeovers: CounterFamily<TakeoverCause> = ("raidhall_takeovers_total", "cause"),
     /// How long the feed has stood still behind a transaction that stays open. Webhooks, bans and sign-outs wait as long. 0 with SQLite.
     feed_delay: Gauge = ("raidhall_feed_delay_seconds", Unit::Seconds),
+    /// Bytes that the database takes.
+    database_bytes: Gauge = ("raidhall_database_bytes", Unit::Bytes),
+    /// Bytes that are free on the volume of a SQLite database.
+    disk_free_bytes: Gauge = ("raidhall_disk_free_bytes", Unit::Bytes),
+    /// 1 while the database's space is low, and new raids and guests are refused.
+    space_low: Gauge = ("raidhall_space_low", Unit::Count),
     /// How far the database's clock is ahead of the time that the instance serves, at the latest renewal of the lease. Normally near 0. A jump counts only once readings over 10 s agree; after a jump back the value is negative until time, at half speed, is right again.
     database_clock_difference: Gauge = ("raidhall_database_clock_difference_seconds", Unit::Seconds),
     /// Remaining time of the lease when its renewal began. Normally `lease.ttl_ms` − 500 ms − `lease.renew_ms`: 1.5 s. At 0 the instance has stopped serving its raids.

@@ -423,7 +423,9 @@ const fn meaning(r#type: ErrorType) -> &'static str {
         ErrorType::QuotaExceeded => "a limit of the player or the raid is reached",
         ErrorType::TooLarge => "the body exceeds the size limit",
         ErrorType::RateLimited => "a rate limit is exceeded",
-        ErrorType::Overloaded => "the raid is busy, or there are too many connections",
+        ErrorType::Overloaded => {
+            "the raid is busy, there are too many connections, or the server has no space for new raids and guests"
+        }
         ErrorType::Unavailable => {
             "the server is temporarily unable to respond; the request may have taken effect"
         }

@@ -91,7 +91,7 @@ fn sign_in_operations(schemas: &mut Schemas) -> Vec<Operation> {
                  are limited per client address.",
             )
             .body(object(&[("name", player_name())]), json!({"name": "Ada"}))
-            .fails_with(&[Forbidden])
+            .fails_with(&[Forbidden, Overloaded])
             .rate_limited()
             .returns::<TokenPair>(201, schemas),
         new("POST /auth/refresh", "refresh", "Refresh a pair of tokens")
@@ -251,7 +251,7 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
                 new_raid,
                 json!({"title": "Ship it", "target_xp": 500, "target_tasks": 10}),
             )
-            .fails_with(&[NotFound, QuotaExceeded])
+            .fails_with(&[NotFound, QuotaExceeded, Overloaded])
             .returns::<RaidView>(201, schemas),
         new("GET /raids", "myRaids", "List your raids")
             .describe("Lists the raids that the calling player is a member of, newest first.")
@@ -663,7 +663,13 @@ fn health_operations() -> Vec<Operation> {
     let status = |states: &[&str]| json!({"type": "string", "enum": states});
     let part = || status(&["ok", "failing"]);
     let report = |states: &[&str]| {
-        let checks = object(&[("store", part()), ("bus", part()), ("feed", part())]);
+        let space = status(&["ok", "low"]);
+        let checks = object(&[
+            ("store", part()),
+            ("bus", part()),
+            ("feed", part()),
+            ("space", space),
+        ]);
         object(&[("status", status(states)), ("checks", checks)])
     };
     vec![

@@ -52,6 +52,7 @@ mod idle_database_load;
 mod load_tester;
 mod log_faults;
 mod log_secrets;
+mod low_space;
 mod malformed_input;
 mod mass_reconnect;
 mod message_order;

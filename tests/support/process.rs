@@ -33,7 +33,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Default settings of every test server: any free port, no metrics listener, and limits so high
 /// that only a test that lowers them reaches them.
-const DEFAULT_SETTINGS: [(&str, &str); 17] = [
+const DEFAULT_SETTINGS: [(&str, &str); 18] = [
     ("SERVER__LISTEN", "127.0.0.1:0"),
     ("TELEMETRY__METRICS_LISTEN", ""),
     ("AUTH__SECRET", SECRET),
@@ -41,6 +41,7 @@ const DEFAULT_SETTINGS: [(&str, &str); 17] = [
     ("LIMITS__INVITE_GUESSES_PER_MINUTE", "1000000"),
     ("LIMITS__COMMANDS_PER_SECOND", "10000"),
     ("LIMITS__SIGNAL_BYTES_PER_SECOND", "67108864"),
+    ("LIMITS__DISK_FREE_BYTES", "0"),
     ("LIMITS__LED_RAIDS", "1000000"),
     ("LIMITS__RAID_EVENTS_PER_DAY", "1000000000"),
     ("LIMITS__MEMBER_TASKS", "1000000"),

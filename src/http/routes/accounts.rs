@@ -42,6 +42,7 @@ async fn sign_in_guest(
     app.rate_limits
         .charge_sign_in(address, &limit_headers)
         .await?;
+    app.readiness.require_space()?;
     let Profile { id, name, .. } = app.store.create_player(&name).await?;
     let data = app.sign_in(PlayerRef { id, name }).await?;
     Ok((StatusCode::CREATED, Json(Data { data })))

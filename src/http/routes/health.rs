@@ -27,7 +27,7 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let checks = json!({"store": report.store, "bus": report.bus, "feed": report.feed});
+    let checks = json!({"store": report.store, "bus": report.bus, "feed": report.feed, "space": report.space});
     (
         status,
         Json(json!({"status": report.status, "checks": checks})),

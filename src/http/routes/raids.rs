@@ -63,6 +63,7 @@ async fn create(
     let key = key.validate()?;
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
     let leader = resolve_leader(&app, &caller, &body, &limit_headers).await?;
+    app.readiness.require_space()?;
     let key = caller.authenticated.op_hash(key);
     let creator = match caller.authenticated.0.scope {
         Scope::Service => RaidCreator::Service,

@@ -20,6 +20,7 @@ pub enum Call {
     Renew,
     EndStaleLease,
     Deregister,
+    Space,
     Maintain,
     ReserveRaidIds,
     Claim,

@@ -16,12 +16,12 @@ use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::columns::{self, millis};
+use super::columns::{self, millis, number};
 use super::connections::{ConnectionPool, Connector, Statement};
 use super::{PostgresStore, fault, identities, moderation, players};
 use crate::store::{
-    GENERATION, InstanceId, InstanceRecord, Leases, MaintenanceReport, PeerInstance, RegisterError,
-    Renewal, Result, StaleLeases,
+    DatabaseSpace, GENERATION, InstanceId, InstanceRecord, Leases, MaintenanceReport, PeerInstance,
+    RegisterError, Renewal, Result, StaleLeases,
 };
 
 /// Advisory lock of this database.
@@ -102,6 +102,8 @@ const RENAME_LINEAGE: &str = "
     SELECT value FROM renamed";
 
 /// Raids are locked in the order of ids, as in a commit, so that the two cannot deadlock.
+const SIZE: &str = "SELECT pg_database_size(current_database()) AS bytes";
+
 const DEREGISTER: &str = "
     WITH gone AS (
         DELETE FROM instances WHERE id = $1 RETURNING id
@@ -346,6 +348,18 @@ impl Leases for PostgresStore {
 
     async fn end_stale_lease(&self, instance: InstanceId, lease_until: UnixMillis) -> Result<()> {
         self.lease.end_stale_lease(instance, lease_until).await
+    }
+
+    async fn space(&self) -> Result<Option<DatabaseSpace>> {
+        let used_bytes = |row: &PgRow| number(row, "bytes");
+        let used_bytes = self
+            .general_pool
+            .fetch_one("read the database's size", sqlx::query(SIZE), used_bytes)
+            .await?;
+        Ok(Some(DatabaseSpace {
+            used_bytes,
+            free_bytes: None,
+        }))
     }
 
     async fn deregister(&self, instance: InstanceId) -> Result<()> {

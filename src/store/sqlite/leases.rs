@@ -13,7 +13,8 @@ use super::SqliteStore;
 use super::fault::failed;
 use super::statements::{now, statements};
 use crate::store::{
-    GENERATION, InstanceId, InstanceRecord, Leases, PeerInstance, RegisterError, Renewal, Result,
+    DatabaseSpace, GENERATION, InstanceId, InstanceRecord, Leases, PeerInstance, RegisterError,
+    Renewal, Result, StoreError,
 };
 
 /// Longest time to empty the write-ahead log at a clean stop, well below the time that giving the
@@ -89,6 +90,28 @@ impl Leases for SqliteStore {
             })
         });
         end.await
+    }
+
+    async fn space(&self) -> Result<Option<DatabaseSpace>> {
+        const OPERATION: &str = "read the free space";
+        let path = self.path.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let volume = rustix::fs::statvfs(&path)?;
+            let used_bytes = std::fs::metadata(&path)?.len();
+            Ok::<_, std::io::Error>((used_bytes, volume.f_bavail.saturating_mul(volume.f_frsize)))
+        });
+        let unavailable = |error| StoreError::Unavailable {
+            operation: OPERATION,
+            source: error,
+        };
+        let (used_bytes, free_bytes) = read
+            .await
+            .map_err(|error| unavailable(error.into()))?
+            .map_err(|error| unavailable(error.into()))?;
+        Ok(Some(DatabaseSpace {
+            used_bytes,
+            free_bytes: Some(free_bytes),
+        }))
     }
 
     async fn deregister(&self, instance: InstanceId) -> Result<()> {
