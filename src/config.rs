@@ -34,7 +34,7 @@ use settings::{SectionError, Settings};
 pub use shutdown::ShutdownConfig;
 
 use crate::cluster::lease;
-use crate::jobs::{due_scanner, space_monitor};
+use crate::jobs::{due_scanner, maintenance, space_monitor};
 use crate::store::journal;
 use crate::{auth, http, session, telemetry, webhooks, ws};
 
@@ -68,6 +68,8 @@ pub struct Config {
     pub due_scanner: due_scanner::Options,
     /// When the space of the database counts as low.
     pub space: space_monitor::Options,
+    /// How long unused data is kept.
+    pub retention: maintenance::Options,
     /// The timing of a shutdown.
     pub shutdown: ShutdownConfig,
     /// Options of logs, metrics and traces.
@@ -111,6 +113,7 @@ impl Config {
             connections: settings.read(&["limits"])?,
             http: settings.read(&["limits", "server"])?,
             sockets: settings.read(&["limits", "server", "shutdown"])?,
+            retention: settings.read(&["retention"])?,
             shutdown: settings.read(&["shutdown"])?,
             telemetry: settings.read(&["telemetry"])?,
             webhooks: settings.read(&["webhooks"])?,

@@ -4,7 +4,8 @@
 //! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
 //! lost, [`inbox_dispatcher`] handles messages of other instances, [`command_reporter`] shares the
 //! limit on commands with them, [`eraser`] finishes the erasure of players, [`feed_monitor`]
-//! watches whether the feed moves, and [`space_monitor`] whether the database has space.
+//! watches whether the feed moves, [`space_monitor`]
+//! whether the database has space, and [`maintenance`] runs once a day.
 
 pub mod command_reporter;
 pub mod due_scanner;
@@ -12,4 +13,5 @@ pub mod eraser;
 pub mod feed_monitor;
 pub mod head_poller;
 pub mod inbox_dispatcher;
+pub mod maintenance;
 pub mod space_monitor;

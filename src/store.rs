@@ -44,7 +44,8 @@ pub use lookups::{InstanceRow, Lookups, PlayerLookup, PlayerRow, RaidLookup};
 pub use moderation::{BanRow, Moderation, Notice, NoticeBatch};
 pub use ownership::{ClaimOutcome, DueRaid, Epoch, Ownership, RaidHead};
 pub use players::{
-    Account, Accounts, FamilyId, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn, TokenHash,
+    Account, Accounts, DeletedGuests, FamilyId, RotationOutcome, RotationRequest, SIGN_INS_MAX,
+    SignIn, TokenHash,
 };
 pub use stale_leases::StaleLeases;
 use uuid::Uuid;

@@ -11,8 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info, info_span};
 
 use super::lease::{HeldLease, LeaseSetup};
 use super::tasks::InstanceTasks;
@@ -34,18 +33,16 @@ use crate::jobs::eraser::Eraser;
 use crate::jobs::feed_monitor::FeedMonitor;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
+use crate::jobs::maintenance::Maintenance;
 use crate::jobs::space_monitor::SpaceMonitor;
 use crate::limits::command_limiter::CommandLimiter;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
 use crate::session::{self, Registry};
 use crate::store::journal::Journal;
 use crate::store::{InstanceId, InstanceRecord, Store};
-use crate::telemetry::{measure_runtime_lag, metrics, metrics_router, run_upkeep};
+use crate::telemetry::{measure_runtime_lag, metrics_router, run_upkeep};
 use crate::ws::ConnectionService;
 use crate::{webhooks, ws};
-
-/// Interval between two rounds of the store's maintenance.
-const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 
 /// The most open connections of the metrics listener.
 const METRICS_CONNECTIONS_MAX: u64 = 8;
@@ -466,7 +463,12 @@ fn spawn_jobs(
             .background
             .spawn(dispatcher.run(stop).instrument(span));
     }
-    tasks.spawn("maintenance", maintain_store(store, clock));
+    let maintenance = Maintenance {
+        store,
+        clock,
+        options: config.retention,
+    };
+    tasks.spawn("maintenance", maintenance.run());
     tasks.spawn("metrics", run_upkeep());
     tasks.spawn("runtime lag", measure_runtime_lag());
 }
@@ -477,20 +479,6 @@ async fn report_bus_health(mut is_healthy: watch::Receiver<bool>, readiness: Rea
         readiness.set_bus_healthy(*is_healthy.borrow_and_update());
         if is_healthy.changed().await.is_err() {
             return;
-        }
-    }
-}
-
-async fn maintain_store(store: Arc<dyn Store>, clock: Arc<Clock>) {
-    let mut ticks = interval(MAINTENANCE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match store.maintain(clock.now()).await {
-            Ok(report) => metrics()
-                .partition_default_rows
-                .set(report.default_partition_rows as f64),
-            Err(error) => warn!(?error, "store maintenance failed; retrying in 24 h"),
         }
     }
 }

@@ -67,6 +67,7 @@ pub(super) const RANGES: &[(&str, RangeInclusive<i128>)] = &[
     ("lease.renew_ms", 10..=600_000),
     ("lease.due_scan_ms", 10..=600_000),
     ("lease.due_ahead_ms", 10..=600_000),
+    ("retention.unused_guest_days", 0..=36_500),
     ("shutdown.readiness_delay_ms", 0..=600_000),
     ("shutdown.spread_ms", 0..=600_000),
     ("shutdown.timeout_ms", 1..=3_600_000),

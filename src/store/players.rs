@@ -75,6 +75,15 @@ pub enum RotationOutcome {
     Unknown,
 }
 
+/// Outcome of one batch of a search for unused guests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeletedGuests {
+    /// The last player of the batch; `None` if there was none.
+    pub last: Option<PlayerId>,
+    /// Number of guests that were deleted.
+    pub count: u64,
+}
+
 /// The accounts and sign-ins of the store.
 #[async_trait]
 pub trait Accounts: Send + Sync + 'static {
@@ -86,6 +95,16 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Returns everything that the store keeps about a player outside of raids.
     async fn account(&self, player: PlayerId, now: UnixMillis) -> Result<Option<Account>>;
+
+    /// Looks at the next `limit` players after an id, and deletes the guests among them who are not
+    /// used: they have no external identity, were never in a raid, have neither been created nor
+    /// renewed a sign-in since `unused_since`, and are neither banned nor erased.
+    async fn delete_unused_guests(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+        unused_since: UnixMillis,
+    ) -> Result<DeletedGuests>;
 
     /// Creates a token family, with `token` as its current refresh token.
     async fn create_token_family(

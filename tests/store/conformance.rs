@@ -131,6 +131,7 @@ macro_rules! conformance_suite {
             reads: members_of_raids_are_counted_and_listed_by_joining;
             accounts: a_player_starts_with_nothing;
             accounts: an_unknown_player_is_none;
+            accounts: exactly_the_unused_guests_are_deleted_in_batches;
             accounts: an_account_export_lists_the_renewable_sign_ins;
             accounts: raids_ever_joined_include_current_and_left_ones_in_pages;
             accounts: a_refresh_token_is_replaced;

@@ -44,6 +44,7 @@ pub enum Call {
     Account,
     RaidsEverJoined,
     FilterEverJoined,
+    DeleteUnusedGuests,
     CreateTokenFamily,
     RotateRefreshToken,
     Ban,

@@ -23,6 +23,16 @@ impl Accounts for MemoryStore {
         Ok(self.0.lock().account(player, now))
     }
 
+    async fn delete_unused_guests(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+        unused_since: UnixMillis,
+    ) -> Result<DeletedGuests> {
+        let mut tables = self.0.lock();
+        Ok(tables.delete_unused_guests(after, limit, unused_since))
+    }
+
     async fn create_token_family(
         &self,
         family: FamilyId,

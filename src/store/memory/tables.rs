@@ -497,6 +497,38 @@ impl Tables {
         profile
     }
 
+    pub(super) fn delete_unused_guests(
+        &mut self,
+        after: Option<PlayerId>,
+        limit: u32,
+        unused_since: UnixMillis,
+    ) -> DeletedGuests {
+        let ids = self.players.keys().copied();
+        let batch: Vec<_> = ids
+            .filter(|id| after.is_none_or(|after| *id > after))
+            .take(limit as usize)
+            .collect();
+        let is_unused = |id: &&PlayerId| {
+            let accounts = &self.accounts;
+            let mut families = self.families.values();
+            self.players[*id].created_at < unused_since
+                && !accounts.identities.contains_key(id)
+                && !accounts.bans.contains_key(id)
+                && !accounts.erased.contains_key(id)
+                && !self.ever_joined.iter().any(|(player, _)| player == *id)
+                && !families
+                    .any(|family| family.player == **id && family.renewed_at >= unused_since)
+        };
+        let unused: BTreeSet<_> = batch.iter().filter(is_unused).copied().collect();
+        self.players.retain(|id, _| !unused.contains(id));
+        self.families
+            .retain(|_, family| !unused.contains(&family.player));
+        DeletedGuests {
+            last: batch.last().copied(),
+            count: unused.len() as u64,
+        }
+    }
+
     pub(super) fn player(&self, player: PlayerId) -> Option<Profile> {
         self.players.get(&player).cloned()
     }

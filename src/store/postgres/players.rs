@@ -12,8 +12,8 @@ use sqlx::postgres::PgRow;
 use super::PostgresStore;
 use super::columns::{millis, number, player as player_id};
 use crate::store::{
-    Account, Accounts, FamilyId, Result, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn,
-    TokenHash,
+    Account, Accounts, DeletedGuests, FamilyId, Result, RotationOutcome, RotationRequest,
+    SIGN_INS_MAX, SignIn, TokenHash,
 };
 
 const CREATE_PLAYER: &str = "
@@ -51,6 +51,28 @@ const ROTATE_REFRESH_TOKEN: &str = "
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > 'epoch'::timestamptz + $4::bigint * interval '1 millisecond' AND p.id = f.player
     RETURNING f.revoked, f.current, p.id, p.name";
 
+/// The lateral subqueries leave the planner no choice but an index.
+const DELETE_UNUSED_GUESTS: &str = "
+    WITH batch AS MATERIALIZED (
+        SELECT id, created_at, external_id, erased_at FROM players WHERE id > $1 ORDER BY id LIMIT $2
+    ), unused AS MATERIALIZED (
+        SELECT b.id FROM batch b
+        LEFT JOIN LATERAL (SELECT true AS found FROM raid_members m WHERE m.player = b.id LIMIT 1) joined ON true
+        LEFT JOIN LATERAL (SELECT true AS found FROM bans WHERE bans.player = b.id LIMIT 1) banned ON true
+        LEFT JOIN LATERAL (
+            SELECT true AS found FROM refresh_families f
+            WHERE f.player = b.id AND f.rotated_at >= 'epoch'::timestamptz + $3::bigint * interval '1 millisecond'
+            LIMIT 1
+        ) seen ON true
+        WHERE b.created_at < $3 AND b.external_id IS NULL AND b.erased_at IS NULL
+            AND joined.found IS NULL AND banned.found IS NULL AND seen.found IS NULL
+    ), signed_out AS (
+        DELETE FROM refresh_families WHERE player = ANY (ARRAY(SELECT id FROM unused))
+    ), gone AS (
+        DELETE FROM players WHERE id = ANY (ARRAY(SELECT id FROM unused)) AND external_id IS NULL RETURNING id
+    )
+    SELECT (SELECT max(id) FROM batch) AS last, (SELECT count(*) FROM gone) AS deleted";
+
 /// Deletes a few rows at a time, so that no backlog makes a statement exceed its time limit.
 pub(super) const DELETE_EXPIRED_FAMILIES: &str = "
     WITH gone AS (
@@ -70,6 +92,28 @@ impl Accounts for PostgresStore {
                 sqlx::query(CREATE_PLAYER).bind(name.to_owned()),
                 profile,
             )
+            .await
+    }
+
+    async fn delete_unused_guests(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+        unused_since: UnixMillis,
+    ) -> Result<DeletedGuests> {
+        let statement = sqlx::query(DELETE_UNUSED_GUESTS)
+            .bind(after.map_or(0, i64::from))
+            .bind(i64::from(limit))
+            .bind(unused_since.0);
+        let deleted = |row: &PgRow| {
+            let has_last = row.try_get::<Option<i64>, _>("last")?.is_some();
+            Ok(DeletedGuests {
+                last: has_last.then(|| player_id(row, "last")).transpose()?,
+                count: number(row, "deleted")?,
+            })
+        };
+        self.general_pool
+            .fetch_one("delete unused guests", statement, deleted)
             .await
     }
 

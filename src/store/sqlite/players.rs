@@ -9,12 +9,13 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
+use super::commit::json_array;
 use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::statements::{now, statements};
 use crate::store::{
-    Account, Accounts, FamilyId, Result, RotationOutcome, RotationRequest, SIGN_INS_MAX, SignIn,
-    TokenHash,
+    Account, Accounts, DeletedGuests, FamilyId, Result, RotationOutcome, RotationRequest,
+    SIGN_INS_MAX, SignIn, TokenHash,
 };
 
 statements! {
@@ -29,6 +30,18 @@ statements! {
     DELETE_EXPIRED_FAMILIES =
         "DELETE FROM refresh_families WHERE id IN ",
         "    (SELECT id FROM refresh_families WHERE expires_at <= ?1 ORDER BY expires_at LIMIT 16)";
+    LAST_OF_BATCH =
+        "SELECT max(id) FROM (SELECT id FROM players WHERE id > ?1 ORDER BY id LIMIT ?2)";
+    UNUSED_GUESTS =
+        "SELECT id FROM players ",
+        "WHERE id > ?1 AND id <= ?2 AND created_at < ?3 AND external_id IS NULL AND erased_at IS NULL ",
+        "    AND NOT EXISTS (SELECT 1 FROM raid_visits v WHERE v.player = players.id) ",
+        "    AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.player = players.id) ",
+        "    AND NOT EXISTS ",
+        "        (SELECT 1 FROM refresh_families f WHERE f.player = players.id AND f.rotated_at >= ?3)";
+    DELETE_FAMILIES =
+        "DELETE FROM refresh_families WHERE player IN (SELECT value FROM json_each(?1))";
+    DELETE_PLAYERS = "DELETE FROM players WHERE id IN (SELECT value FROM json_each(?1))";
     CREATE_TOKEN_FAMILY =
         "INSERT INTO refresh_families (id, player, current, rotated_at, expires_at) ",
         "VALUES (?1, ?2, ?3, ?4, ?4 + ?5)";
@@ -99,6 +112,25 @@ impl Accounts for SqliteStore {
             external_id: external_id.map_err(failed)?.flatten(),
             sign_ins,
         }))
+    }
+
+    async fn delete_unused_guests(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+        unused_since: UnixMillis,
+    ) -> Result<DeletedGuests> {
+        let delete = self
+            .writer
+            .write("delete unused guests", move |transaction| {
+                Box::pin(delete_unused_guests(
+                    transaction,
+                    after,
+                    limit,
+                    unused_since,
+                ))
+            });
+        delete.await
     }
 
     async fn create_token_family(
@@ -246,4 +278,43 @@ async fn rotate_refresh_token(
 
 pub(super) fn player_id(id: i64) -> Result<PlayerId> {
     PlayerId::try_from(id).map_err(|error| refused("read player", error))
+}
+
+async fn delete_unused_guests(
+    transaction: &mut SqliteConnection,
+    after: Option<PlayerId>,
+    limit: u32,
+    unused_since: UnixMillis,
+) -> Result<DeletedGuests> {
+    let failed = failed("delete unused guests");
+    let after = after.map_or(0, i64::from);
+    let last: Option<i64> = sqlx::query_scalar(LAST_OF_BATCH)
+        .bind(after)
+        .bind(limit)
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    let Some(last) = last else {
+        return Ok(DeletedGuests {
+            last: None,
+            count: 0,
+        });
+    };
+    let unused: Vec<i64> = sqlx::query_scalar(UNUSED_GUESTS)
+        .bind(after)
+        .bind(last)
+        .bind(unused_since.0)
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(&failed)?;
+    if let Some(ids) = json_array(unused.iter().map(i64::to_string)) {
+        let families = sqlx::query(DELETE_FAMILIES).bind(&ids);
+        families.execute(&mut *transaction).await.map_err(&failed)?;
+        let players = sqlx::query(DELETE_PLAYERS).bind(&ids);
+        players.execute(&mut *transaction).await.map_err(&failed)?;
+    }
+    Ok(DeletedGuests {
+        last: Some(player_id(last)?),
+        count: unused.len() as u64,
+    })
 }

@@ -7,8 +7,7 @@ use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
 
 use super::*;
-use crate::history::player;
-use crate::history::{joined, left};
+use crate::history::{History, joined, left, player, raid, raid_created};
 
 fn new_family() -> FamilyId {
     FamilyId(Uuid::now_v7())
@@ -305,4 +304,61 @@ pub async fn raids_ever_joined_include_current_and_left_ones_in_pages(store: &dy
         BTreeSet::from([(raid(2), ada), (raid(4), bob)])
     );
     assert_eq!(store.filter_ever_joined(&[]).await.expect("none"), []);
+}
+
+pub async fn exactly_the_unused_guests_are_deleted_in_batches(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    // All players are created now, and a sign-in is renewed at a time of its own.
+    let now = store.renew(&owner, LONG_TTL).await.expect("renew").now;
+    let later = now.plus(1_000_000);
+    let sign_in_at = async |player, at| {
+        store
+            .create_token_family(new_family(), player, token_hash(1), at, LONG_TTL)
+            .await
+            .expect("a sign-in");
+    };
+    let mut guests = Vec::new();
+    for name in [
+        "Unused", "Gone", "Member", "Former", "Linked", "Banned", "Seen",
+    ] {
+        guests.push(create_player(store, name).await);
+    }
+    let [unused, gone, member, former, linked, banned, seen] = guests[..] else {
+        unreachable!("seven guests")
+    };
+    sign_in_at(gone, later.plus(-1)).await;
+    sign_in_at(seen, later).await;
+    let mut history = History::new(raid(1), owner.id);
+    let creation = history.append([raid_created(raid(1)), joined(member), joined(former)]);
+    let departure = history.append([left(former)]);
+    for append in [creation, departure] {
+        assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
+    }
+    let linking = store.link_identity(linked, "app:1").await;
+    assert_eq!(linking.expect("linked"), LinkOutcome::Linked);
+    let entry = moderation::audit_entry("ban");
+    assert!(store.ban(banned, "spam", &entry).await.expect("banned"));
+
+    let nothing = store.delete_unused_guests(None, 10, UnixMillis(0)).await;
+    assert_eq!(nothing.expect("a batch").count, 0, "none is that old");
+    let mut after = None;
+    let mut counts = Vec::new();
+    loop {
+        let batch = store.delete_unused_guests(after, 3, later).await;
+        let batch = batch.expect("a batch");
+        if batch.last.is_none() {
+            break;
+        }
+        counts.push(batch.count);
+        after = batch.last;
+    }
+    assert_eq!(counts, [2, 0, 0]);
+    for player in guests {
+        let is_left = store.player(player).await.expect("read").is_some();
+        assert_eq!(
+            is_left,
+            player != unused && player != gone,
+            "player {player}"
+        );
+    }
 }

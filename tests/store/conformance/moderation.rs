@@ -8,7 +8,7 @@ use super::accounts::rotate;
 use super::*;
 use crate::history::player;
 
-fn audit_entry(action: &'static str) -> NewAuditEntry {
+pub(super) fn audit_entry(action: &'static str) -> NewAuditEntry {
     NewAuditEntry {
         at: NOW,
         actor: "admin:ops".into(),
