@@ -83,10 +83,11 @@ pub struct Options {
     /// Open raids that one player may lead, beyond which they can create none.
     #[serde(rename = "led_raids")]
     pub led_raids_max: u32,
-    /// Events of one raid in a UTC day, after which players' commands are refused.
+    /// Events of one raid in a UTC day, after which chat messages and changes of tasks are refused,
+    /// and after twice as many most other commands of players.
     #[serde(rename = "raid_events_per_day")]
     pub daily_events_max: u64,
-    /// Tasks that one member may have added to a raid.
+    /// Tasks of a raid that one member added and that were not removed.
     #[serde(rename = "member_tasks")]
     pub member_tasks_max: usize,
     /// Connections to the store. Loading raids uses at most a quarter of them: after another

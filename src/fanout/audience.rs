@@ -194,7 +194,8 @@ impl Audience {
 
     /// Adds a watch, in place of an earlier one of the same connection. Its start frame is queued
     /// in the same step, so that live events begin exactly after it. Nothing is added if the
-    /// connection is gone.
+    /// connection is gone, or has a later watch already: a watch may wait for the store and be
+    /// overtaken.
     pub fn join(self: &Arc<Self>, new_watch: NewWatch) {
         let NewWatch {
             outbox,
@@ -211,7 +212,12 @@ impl Audience {
                 watch_id,
                 player,
             };
-            self.state.lock().watches.insert(outbox.id, watch);
+            let mut inner = self.state.lock();
+            let is_overtaken = |present: &AudienceWatch| present.watch_id.number > watch_id.number;
+            if inner.watches.get(&outbox.id).is_some_and(is_overtaken) {
+                return;
+            }
+            inner.watches.insert(outbox.id, watch);
         }
         if !outbox.push_reply(OutboxReply::Joined {
             watch_id,

@@ -160,6 +160,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// Returns whether a requested ping waits to be sent.
+    pub fn is_probe_requested(&self) -> bool {
+        self.is_probe_requested.load(Ordering::Acquire)
+    }
+
     /// Returns whether a ping was requested since the last call.
     pub fn take_probe_request(&self) -> bool {
         self.is_probe_requested.swap(false, Ordering::AcqRel)

@@ -5,14 +5,15 @@
 //! strangers neither hold up a raid nor learn which raids there are.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId};
-use tokio::time::timeout;
-use tracing::warn;
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument, error, info_span, warn};
 
 use super::Registry;
 use crate::error::Error;
@@ -24,6 +25,8 @@ const BATCH_CHECKS_MAX: usize = 256;
 const WAITING_CHECKS_MAX: usize = 8_192;
 /// How long the store may take to answer a statement.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a check may wait for its statement to begin.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The queue of access checks. A task works through it while there are any.
 #[derive(Default)]
@@ -41,6 +44,7 @@ struct Checks {
 
 struct AccessCheck {
     subject: (RaidId, PlayerId),
+    deadline: Instant,
     answer: AnswerFn,
 }
 
@@ -67,11 +71,25 @@ impl Registry {
         *self.access.unanswered.entry(subject).or_default() += 1;
         checks.waiting.push_back(AccessCheck {
             subject,
+            deadline: Instant::now() + CHECK_TIMEOUT,
             answer: Box::new(answer),
         });
         if !std::mem::replace(&mut checks.has_task, true) {
-            self.tasks.spawn(work_through_checks(self.clone()));
+            let work = work_through_checks(self.clone());
+            self.tasks
+                .spawn(work.instrument(info_span!("access checks")));
         }
+    }
+}
+
+impl Registry {
+    /// Answers a check. A panic is only logged: the other checks go on.
+    fn answer_check(&self, check: AccessCheck, access: Result<(), Error>) {
+        if catch_unwind(AssertUnwindSafe(|| (check.answer)(access))).is_err() {
+            error!("the answer to an access check panicked");
+        }
+        // Only now may the player's next request go straight to the session.
+        self.access.remove_unanswered(check.subject);
     }
 }
 
@@ -86,15 +104,19 @@ async fn work_through_checks(registry: Registry) {
         if batch.is_empty() {
             return;
         }
+        let (batch, expired): (Vec<_>, Vec<_>) =
+            (batch.into_iter()).partition(|check| check.deadline > Instant::now());
+        for check in expired {
+            registry.answer_check(check, Err(Error::Unavailable));
+        }
         let subjects: BTreeSet<_> = batch.iter().map(|check| check.subject).collect();
         let subjects: Vec<_> = subjects.into_iter().collect();
         let reading = timeout(
             STATEMENT_TIMEOUT,
             registry.store.filter_ever_joined(&subjects),
         );
-        let joined = reading.await;
-        let joined = match &joined {
-            Ok(Ok(joined)) => Ok(joined),
+        let joined: Result<BTreeSet<_>, _> = match reading.await {
+            Ok(Ok(joined)) => Ok(joined.into_iter().collect()),
             failure => {
                 warn!(
                     checks = batch.len(),
@@ -104,14 +126,13 @@ async fn work_through_checks(registry: Registry) {
                 Err(Error::Unavailable)
             }
         };
-        for AccessCheck { subject, answer } in batch {
-            answer(match &joined {
-                Ok(joined) if joined.contains(&subject) => Ok(()),
+        for check in batch {
+            let access = match &joined {
+                Ok(joined) if joined.contains(&check.subject) => Ok(()),
                 Ok(_) => Err(Refusal::NotFound.into()),
                 Err(error) => Err(error.clone()),
-            });
-            // Only now may the player's next request go straight to the session.
-            registry.access.remove_unanswered(subject);
+            };
+            registry.answer_check(check, access);
         }
     }
 }

@@ -59,14 +59,17 @@ pub(super) struct Follower {
     /// The raid's owner, if it is known and live.
     owner: Option<InstanceId>,
     epoch: Epoch,
+    /// The last epoch that its owner has released. A head that was read before may still name that
+    /// owner.
+    released_epoch: Option<Epoch>,
     snapshot_cache: SnapshotCache,
     replica: Option<Replica>,
     /// Reads of the store that load the replica or catch up, and the requests that wait for them.
     replica_reads: SharedRead<ReplicaRequest, ReplicaRead>,
     /// Why the replica needs another read, beside the waiting requests.
     read_cause: Option<RepairCause>,
-    /// Why the read in flight began, for the metric.
-    read_in_progress_cause: RepairCause,
+    /// Why the read in flight began, and the replica's seq then, for the metric.
+    read_in_progress: (RepairCause, Seq),
     /// Reads of the raid that wait for the owner's answer.
     status_queries: SharedRead<SessionMessage, Option<OwnerStatus>>,
     /// Reads of the raid's head, and the messages that wait for the owner's name.
@@ -116,11 +119,12 @@ impl Follower {
             audience,
             owner,
             epoch,
+            released_epoch: None,
             snapshot_cache,
             replica: None,
             replica_reads: SharedRead::default(),
             read_cause: None,
-            read_in_progress_cause: RepairCause::Read,
+            read_in_progress: (RepairCause::Read, Seq::ZERO),
             status_queries: SharedRead::default(),
             head_reads: SharedRead::default(),
             presence_wait: None,
@@ -166,10 +170,16 @@ impl Follower {
         self.is_release_pending = true;
     }
 
-    /// Runs until the incarnation ends. Requests that still wait then go back into the mailbox.
+    /// Runs until the incarnation ends. Requests that still wait then go back into the mailbox; before
+    /// a claim the commands that were queued here come first.
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let end = self.run_turns(carried).await;
         carried.mailbox.put_back(self.take_waiting().into_iter());
+        if matches!(end, IncarnationEnd::Claim(_)) {
+            carried
+                .mailbox
+                .put_back(self.forwards.drain_messages().into_iter());
+        }
         end
     }
 
@@ -199,9 +209,6 @@ impl Follower {
         loop {
             self.run_due_work(carried).await;
             if let Some(cause) = self.claim_cause() {
-                carried
-                    .mailbox
-                    .put_back(self.forwards.drain_messages().into_iter());
                 return IncarnationEnd::Claim(cause);
             }
             self.send_forwards();
@@ -372,6 +379,7 @@ impl Follower {
                 }
             }
             ClusterMessage::Released if epoch >= self.epoch => {
+                self.released_epoch = Some(epoch);
                 self.clear_owner(TakeoverCause::Released);
             }
             ClusterMessage::Presence { counter, online } => {

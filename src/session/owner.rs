@@ -173,13 +173,7 @@ impl Owner {
     /// mailbox.
     pub(super) async fn run(&mut self, carried: &mut CarriedState) -> IncarnationEnd {
         let end = self.serve(carried).await;
-        let commands = self.op_searches.take_requests().into_iter();
-        let waiting = commands
-            .map(SessionMessage::Execute)
-            .chain(self.head_checks.take_requests());
-        carried
-            .mailbox
-            .put_back(waiting.collect::<Vec<_>>().into_iter());
+        carried.mailbox.put_back(self.take_waiting().into_iter());
         end
     }
 
@@ -273,7 +267,8 @@ impl Owner {
 
     /// Waits, after a gap in the lease, until the store says whether this instance still owns the
     /// raid. Until then no reply that rests on the remembered state leaves, and after each
-    /// `load_timeout` all waiting requests are answered `unavailable`. Returns `false` if the incarnation must end.
+    /// `load_timeout` all waiting requests are answered `unavailable`. Returns `false` if the
+    /// incarnation must end.
     async fn reconfirm_ownership(&mut self, carried: &mut CarriedState) -> bool {
         let registry = self.sessions.clone();
         let regained = registry.lease.wait_until_confirmed(self.audience.raid());
@@ -305,6 +300,9 @@ impl Owner {
     /// Answers all waiting requests with `unavailable`. Messages from other instances are still
     /// applied.
     fn refuse_requests(&mut self, carried: &mut CarriedState) {
+        for message in self.take_waiting() {
+            message.fail(Error::Unavailable);
+        }
         while let Some(message) = carried.mailbox.try_next() {
             match message {
                 SessionMessage::WatcherReport { from, at, report } => {

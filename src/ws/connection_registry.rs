@@ -137,7 +137,8 @@ impl ConnectionRegistry {
                 return Err(TooManyOfPlayer);
             }
             if give_up_at <= Instant::now() {
-                silent.sort_by_key(|socket| socket.last_heard());
+                // One that could not be sent the ping yet is busy taking something else.
+                silent.sort_by_key(|socket| (socket.is_probe_requested(), socket.last_heard()));
                 silent.remove(0).request_close(CloseCode::HeartbeatTimeout);
                 // Its task gives the permit back; a new connection may be faster to take it.
                 give_up_at = Instant::now() + PROBE_TIMEOUT;

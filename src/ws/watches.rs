@@ -388,9 +388,9 @@ impl Watches {
                         }
                         live.cursor = reached;
                     }
-                    // The outbox holds the reply that ends this watch and says up to which seq to
-                    // send; read it next.
-                    PullResult::Ended => self.outbox.wake(),
+                    // The reply that ends this watch, and says up to which seq to send, wakes the
+                    // connection.
+                    PullResult::Ended => {}
                     PullResult::Evicted if live.cursor < live.replay_until => {
                         return Some(FetchRequest::ReplayPage(watch.ticket, live.cursor));
                     }

@@ -62,19 +62,21 @@ impl Follower {
     ) {
         if self.owner == Some(from) {
             self.head_reads.add(message);
+        } else if self.is_claimable() {
+            self.claim_for(vec![message], carried);
         } else {
-            self.answer_claim_request(message, carried);
+            self.refuse_claim_request(message);
         }
     }
 
-    /// Requests a claim of the raid and puts the message back for the next owner, if there is no
-    /// owner.
-    fn answer_claim_request(&mut self, message: SessionMessage, carried: &mut CarriedState) {
-        if self.is_claimable() {
-            self.vacancy_cause = TakeoverCause::HandedOver;
-            self.request_claim();
-            return carried.mailbox.put_back([message].into_iter());
-        }
+    /// Requests a claim of the raid, and puts the messages back for the next owner, in their order.
+    fn claim_for(&mut self, messages: Vec<SessionMessage>, carried: &mut CarriedState) {
+        self.vacancy_cause = TakeoverCause::HandedOver;
+        self.request_claim();
+        carried.mailbox.put_back(messages.into_iter());
+    }
+
+    fn refuse_claim_request(&mut self, message: SessionMessage) {
         match message {
             // Another instance has claimed the raid: it learns from this one which players were
             // online.
@@ -181,7 +183,11 @@ impl Follower {
             return;
         }
         match head.owner {
-            Some(owner) if owner != cluster.instance() && cluster.membership().is_live(owner) => {
+            Some(owner)
+                if owner != cluster.instance()
+                    && cluster.membership().is_live(owner)
+                    && self.released_epoch < Some(head.epoch) =>
+            {
                 self.observe_owner(owner, head.epoch);
             }
             owner => {
@@ -233,8 +239,13 @@ impl Follower {
             None => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
         }
         self.load_for_watchers();
-        for message in messages {
-            self.answer_claim_request(message, carried);
+        if self.is_claimable() && !messages.is_empty() {
+            let later = self.head_reads.take_requests();
+            self.claim_for(messages.into_iter().chain(later).collect(), carried);
+        } else {
+            for message in messages {
+                self.refuse_claim_request(message);
+            }
         }
     }
 }

@@ -122,7 +122,8 @@ impl Follower {
             Some(request) if request.is_watch() => RepairCause::Watch,
             _ => RepairCause::Read,
         });
-        self.read_in_progress_cause = cause;
+        let seq = self.replica.as_ref().map_or(Seq::ZERO, Replica::seq);
+        self.read_in_progress = (cause, seq);
         let read = self.next_page_or_load();
         self.replica_reads.begin(read);
     }
@@ -215,12 +216,10 @@ impl Follower {
         match page {
             Ok(events) => {
                 let is_last_page = events.len() < PAGE_EVENTS as usize;
-                let before = replica.seq();
                 replica.apply_events(&self.audience, events);
-                if replica.seq() > before {
-                    metrics()
-                        .gaps_repaired
-                        .increment(self.read_in_progress_cause);
+                let (cause, before) = self.read_in_progress;
+                if is_last_page && replica.seq() > before {
+                    metrics().gaps_repaired.increment(cause);
                 }
                 replica.catch_up_at = None;
                 replica.catch_up_backoff = CATCH_UP_BACKOFF_MIN;

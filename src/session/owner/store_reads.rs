@@ -79,7 +79,15 @@ impl Owner {
         }
     }
 
-    /// Executes the commands that waited for a search of the ledger, in their order.
+    /// Removes all requests that wait for the store.
+    pub(super) fn take_waiting(&mut self) -> Vec<SessionMessage> {
+        let commands = self.op_searches.take_requests().into_iter();
+        let commands = commands.map(SessionMessage::Execute);
+        commands.chain(self.head_checks.take_requests()).collect()
+    }
+
+    /// Executes the commands that waited for a search of the ledger, in their order. If the lease
+    /// must be confirmed first, or the raid must be reloaded, the rest goes back into the mailbox.
     pub(super) fn finish_op_search(
         &mut self,
         commands: Vec<ExecuteRequest>,
@@ -87,19 +95,16 @@ impl Owner {
         carried: &mut CarriedState,
     ) -> Result<(), ReloadCause> {
         let mut commands = commands.into_iter();
-        while let Some(request) = commands.next() {
-            // Then the state may be outdated: the commands wait until the lease is confirmed.
-            if !self.sessions.lease.is_valid_in_term(self.lease_term) {
-                let rest = std::iter::once(request).chain(commands);
-                let rest = rest.map(SessionMessage::Execute).collect::<Vec<_>>();
-                carried.mailbox.put_back(rest.into_iter());
-                return Ok(());
-            }
+        let mut result = Ok(());
+        while result.is_ok()
+            && self.sessions.lease.is_valid_in_term(self.lease_term)
+            && let Some(request) = commands.next()
+        {
             match &found {
                 Ok(found) => {
                     self.advance(carried);
                     let known = request.op.and_then(|op| found.get(&op).copied());
-                    self.execute(request, known, &carried.presence)?;
+                    result = self.execute(request, known, &carried.presence);
                 }
                 Err(error) => self.pending_replies.push(
                     self.state.seq(),
@@ -107,8 +112,13 @@ impl Owner {
                 ),
             }
         }
+        if commands.len() > 0 {
+            let rest = commands.chain(self.op_searches.take_requests());
+            let rest: Vec<_> = rest.map(SessionMessage::Execute).collect();
+            carried.mailbox.put_back(rest.into_iter());
+        }
         self.release_replies(&mut carried.presence);
-        Ok(())
+        result
     }
 
     /// Answers the requests that waited for the raid's head; fails if the store has a later owner.

@@ -1,5 +1,6 @@
 //! Tests with several instances on one store and one bus, on paused time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall_protocol::event::LeaderReason;
@@ -12,11 +13,12 @@ use super::test_instance::{
 };
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker};
 use crate::error::Error;
+use crate::fanout::outbox::WatchId;
 use crate::raid::{Ack, Refusal};
 use crate::session::{Caller, Options};
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
-use crate::store::{ClaimOutcome, InstanceId, InstanceRecord, Ledger};
+use crate::store::{ClaimOutcome, InstanceId, InstanceRecord, Ledger, Ownership};
 
 mod drain;
 mod erasure;

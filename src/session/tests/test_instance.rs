@@ -10,6 +10,7 @@ use raidhall_protocol::{
     Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis,
 };
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::app::{Instance, InstanceParts};
@@ -20,7 +21,7 @@ use crate::error::Error;
 use crate::fanout::audience::{Audience, PullResult};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxLanes, OutboxReply, WatchId};
 use crate::raid::{self, Ack, Refusal};
-use crate::session::{Caller, Options, RaidCreator, Registry, Reply};
+use crate::session::{COMMAND_WAIT_MAX, Caller, Options, RaidCreator, Registry, Reply};
 use crate::store::faulty::Faulty;
 use crate::store::memory::MemoryStore;
 use crate::store::{InstanceId, Ledger, OpHash};
@@ -187,6 +188,25 @@ impl TestInstance {
         PendingAck(receiver)
     }
 
+    /// Submits a chat message that another instance forwards, with its text as the op.
+    pub(super) fn submit_forwarded(
+        &self,
+        raid: RaidId,
+        from: InstanceId,
+        text: &str,
+    ) -> PendingAck {
+        let (sender, receiver) = oneshot::channel();
+        let reply = Reply::new(move |result| drop(sender.send(result)));
+        let command = raid::RaidCommand::Player {
+            by: player(1),
+            command: Command::Say { text: text.into() },
+        };
+        let deadline = Instant::now() + COMMAND_WAIT_MAX;
+        self.sessions
+            .submit_forwarded(raid, from, command, op_hash(text), deadline, reply);
+        PendingAck(receiver)
+    }
+
     pub(super) async fn ledger(&self, raid: RaidId) -> Vec<Event> {
         self.store
             .events(raid, Seq::ZERO, 10_000)
@@ -196,7 +216,16 @@ impl TestInstance {
 
     pub(super) fn watch(&self, raid: RaidId, by: u64, since: Option<u64>) -> TestWatcher {
         let outbox = Arc::new(Outbox::new(ConnectionId(by), Codec::Json));
-        let watch_id = WatchId { raid, number: 1 };
+        self.watch_over(outbox, WatchId { raid, number: 1 }, by, since)
+    }
+
+    pub(super) fn watch_over(
+        &self,
+        outbox: Arc<Outbox>,
+        watch_id: WatchId,
+        by: u64,
+        since: Option<u64>,
+    ) -> TestWatcher {
         self.sessions.watch(
             Arc::clone(&outbox),
             watch_id,

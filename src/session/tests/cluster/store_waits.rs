@@ -173,3 +173,49 @@ async fn a_watch_is_served_by_a_claim_while_the_store_is_asked_for_a_dead_owner(
     let answer = timeout(Duration::from_secs(5), watcher.watch_answer());
     assert!(matches!(answer.await, Ok(Ok(_))));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_waits_does_not_replace_a_later_one_of_its_connection() {
+    let instance = TestInstance::start(options()).await;
+    let raid = instance.create_raid(&[2]).await;
+    let faults = instance.store.faults();
+    faults.hold_calls(Call::Heads);
+    let waiting = instance.watch(raid, 2, Some(1_000));
+    let later = WatchId { raid, number: 2 };
+    let mut watcher = instance.watch_over(Arc::clone(&waiting.outbox), later, 2, None);
+    watcher.watch_answer().await.expect("watches");
+    let before = faults.call_count(Call::Heads);
+    faults.release_calls(Call::Heads);
+    // The next check begins after the one that the first watch waits for.
+    let mut other = instance.watch(raid, 1, Some(1_000));
+    other.watch_answer().await.expect("watches");
+    assert!(faults.call_count(Call::Heads) > before);
+    instance.say(raid, "for all", None).await.expect("said");
+    assert_eq!(wait_for_events(&mut watcher, 1).await, [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forwarded_commands_that_wait_for_the_owner_keep_their_order() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let node = cluster.node(1);
+    let _watcher = watch(node, raid, 2, None).await;
+    // The former owner has released the raid and forwards commands; this node has not heard of it.
+    let from = cluster.node(0).record().id;
+    let store = cluster.store.new_connection();
+    let head = store.head(raid).await.expect("a head").expect("a raid");
+    store
+        .release(&[(raid, head.epoch)], from)
+        .await
+        .expect("released");
+    node.store.faults().hold_calls(Call::Heads);
+    let before = node.store.faults().call_count(Call::Heads);
+    let texts = ["first", "second", "third"];
+    let answers = texts.map(|text| node.submit_forwarded(raid, from, text));
+    wait_for_call(node, Call::Heads, before + 1).await;
+    node.store.faults().release_calls(Call::Heads);
+    for answer in answers {
+        answer.answer().await.expect("said");
+    }
+    assert_eq!(cluster.chat_messages(raid).await, texts);
+}
