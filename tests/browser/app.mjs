@@ -40,7 +40,7 @@ export async function signIn(page, name) {
 // Opens an invite link in a browser without a session and joins as a guest.
 export async function joinAsGuest(page, name) {
   await page.getByLabel('Your name').fill(name);
-  await page.getByRole('button', { name: 'Join as guest' }).click();
+  await page.getByRole('button', { name: 'Join as a guest' }).click();
   await online(page);
 }
 

@@ -93,7 +93,7 @@ test('a refused invite says why and what to do next', async t => {
   const code = await create(ada, { title: 'Two only', players: 2 });
   await joinByCode(ben, code);
   await sees(ben, '#raid-title', 'Two only');
-  await next(eve, code, 'This raid is full', 'if a place becomes free');
+  await next(eve, code, 'This raid is full', 'if a spot opens up');
   await invited(eve, 'Ada invites you to a raid');
 
   await ada.getByRole('button', { name: 'Remove Ben' }).click();
@@ -113,6 +113,47 @@ test('a refused invite says why and what to do next', async t => {
   await sees(eve, 'h1', 'One goal.');
   await ada.goto(`${server.url}/i/${code}`);
   await sees(ada, '.outcome', 'Defeat');
+});
+
+test('another account does not inherit the refusal of an invite', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await Promise.all([open(t, server), open(t, server)]);
+  await signIn(ada, 'Ada');
+  await signIn(ben, 'Ben');
+  const code = await create(ada, { title: 'Not him' });
+  await joinByCode(ben, code);
+  await sees(ben, '#raid-title', 'Not him');
+  await ada.getByRole('button', { name: 'Remove Ben' }).click();
+  await ada.locator('dialog').getByRole('button', { name: 'Remove' }).click();
+  await sees(ben, 'main', 'You were removed from this raid.');
+  await ben.goto(`${server.url}/i/${code}`);
+  await ben.getByRole('button', { name: 'Join', exact: true }).click();
+  await invited(ben, 'You can’t join this raid');
+
+  // The other tab changes the account.
+  const other = await ben.context().newPage();
+  await other.goto(server.url);
+  await other.getByRole('button', { name: 'Sign out' }).click();
+  await other.locator('dialog').getByRole('button', { name: 'Sign out' }).click();
+  await ben.getByRole('button', { name: 'Join as a guest' }).waitFor();
+  const session = await ada.evaluate(() => localStorage.getItem('raidhall.session'));
+  await other.evaluate(session => localStorage.setItem('raidhall.session', session), session);
+  await sees(ben, '#raid-title', 'Not him');
+});
+
+test('an invite that cannot be looked up now can be tried again', async t => {
+  const server = await Server.start(t);
+  const ada = await open(t, server, { serviceWorkers: 'block' });
+  await signIn(ada, 'Ada');
+  const code = await create(ada, { title: 'Busy' });
+  const error = { type: 'unavailable', message: 'Try again', retry: true, retry_after_ms: null, fields: null };
+  await ada.route(/\/api\/v1\/raids\/\d+$/, route => route.fulfill({ status: 503, json: { error } }));
+  await ada.goto(`${server.url}/i/${code}`);
+  await invited(ada, 'The server is unavailable. Try again.');
+  assert.equal(await ada.getByRole('button', { name: 'Join', exact: true }).count(), 0);
+  await ada.unrouteAll();
+  await ada.locator('.invited').getByRole('button', { name: 'Try now' }).click();
+  await sees(ada, '#raid-title', 'Busy');
 });
 
 test('a place that was taken while the page was open is refused, not lost', async t => {

@@ -203,10 +203,67 @@ test('without a network a reload shows the last view, read-only', async t => {
   await same(server, ada, ben);
 });
 
+test('a raid that the player was removed from is no longer listed or kept', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await pair(t, server, { title: 'Tunnel' });
+  const views = () => ben.evaluate(() => Object.keys(localStorage).filter(key => /^raidhall\.raids\.\d+\.view\./.test(key)).length);
+  await ben.getByRole('button', { name: /My raids/ }).click();
+  await sees(ben, '.raid-card', 'Tunnel');
+  assert.equal(await views(), 1);
+  await ben.evaluate(() => navigator.serviceWorker.ready);
+  await ben.context().setOffline(true);
+  await ben.reload();
+  await sees(ben, '.my-raids', 'Not up to date');
+  await sees(ben, '.raid-card', 'Tunnel');
+  await ada.getByRole('button', { name: 'Remove Ben' }).click();
+  await ada.locator('dialog').getByRole('button', { name: 'Remove' }).click();
+  await ada.locator('.member', { hasText: 'Ben' }).waitFor({ state: 'detached' });
+  await ben.context().setOffline(false);
+  await sees(ben, '.my-raids', 'No raids yet');
+  assert.deepEqual([await ben.locator('.raid-card').count(), await views()], [0, 0]);
+});
+
+test('a list that cannot be loaded says so', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server, { serviceWorkers: 'block' });
+  await signIn(page, 'Ada');
+  await sees(page, '.my-raids', 'No raids yet');
+  const error = { type: 'rate_limited', message: 'Too fast', retry: true, retry_after_ms: 1_000, fields: null };
+  await page.route(/\/api\/v1\/raids\?/, route => route.fulfill({ status: 429, json: { error } }));
+  await page.reload();
+  await sees(page, '.my-raids', 'Couldn’t load your raids.');
+  assert.equal(await page.getByText('Not up to date').count(), 0);
+  await page.unrouteAll();
+  await sees(page, '.my-raids', 'No raids yet');
+});
+
+test('signing out deletes the commands that wait in every tab', async t => {
+  const server = await Server.start(t);
+  const one = await open(t, server);
+  await signIn(one, 'Ada');
+  await create(one, { title: 'Unsent' });
+  const other = await one.context().newPage();
+  await other.goto(one.url());
+  await sees(other, '#raid-title', 'Unsent');
+  server.crash();
+  for (const page of [one, other]) {
+    await sees(page, '.connection', 'Reconnecting');
+    await say(page, 'a secret');
+  }
+  const commands = count => one.waitForFunction(count => Object.keys(localStorage).filter(key => key.startsWith('raidhall.commands.')).length === count, count);
+  await commands(2);
+  await one.getByLabel('Say something').fill('half a secret');
+  await one.getByRole('button', { name: 'Sign out' }).click();
+  await one.locator('dialog').getByRole('button', { name: 'Sign out' }).click();
+  for (const page of [one, other]) await page.getByLabel('Your name').waitFor();
+  await commands(0);
+  assert.deepEqual(await one.evaluate(() => Object.entries(localStorage).filter(entry => entry.join().includes('secret'))), []);
+});
+
 test('signing out and a ban delete what the browser kept of raids', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Secret' });
-  const keptRaids = page => page.evaluate(() => Object.keys(localStorage).filter(key => key.startsWith('raidhall.raids.')).length);
+  const keptRaids = page => page.evaluate(() => Object.keys(localStorage).filter(key => /^raidhall\.(raids|commands)\./.test(key)).length);
   await ada.getByLabel('Say something').fill('unsent');
   for (const page of [ada, ben]) {
     await page.waitForFunction(() => Object.keys(localStorage).some(key => /^raidhall\.raids\.\d+\.view\./.test(key)));
@@ -215,10 +272,20 @@ test('signing out and a ban delete what the browser kept of raids', async t => {
   await ada.locator('dialog').getByRole('button', { name: 'Sign out' }).click();
   await ada.getByLabel('Your name').waitFor();
   assert.equal(await keptRaids(ada), 0);
+  // A command without an answer, which the open client does not know.
+  await ben.evaluate(() => {
+    const { id } = JSON.parse(localStorage.getItem('raidhall.session')).player;
+    localStorage.setItem(`raidhall.commands.${id}/op`, '{}');
+  });
   // Deleting the account signs the player out and closes the connection for good.
   const token = await ben.evaluate(() => JSON.parse(localStorage.getItem('raidhall.session')).access_token);
   await fetch(`${server.url}/api/v1/me`, { method: 'DELETE', headers: { authorization: `Bearer ${token}` } });
   await ben.locator('[data-connection=stopped], form').filter({ hasText: /banned|session has ended/i }).first().waitFor();
+  assert.equal(await keptRaids(ben), 0);
+  // The raid stays on the screen of a banned player, but nothing of it is kept.
+  const draft = ben.getByLabel('Say something');
+  if (await draft.isVisible()) await draft.fill('too late');
+  assert.equal(await keptRaids(ben), 0);
   await ben.reload();
   assert.equal(await keptRaids(ben), 0);
 });

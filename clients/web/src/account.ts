@@ -3,7 +3,7 @@
 import { connect, keptIn, Rest, RaidhallError, Session, sessionIn } from '@raidhall/client';
 import type { Client, PlayerRef, StopReason } from '@raidhall/client';
 import { kept } from './kept';
-import { forgetOthers } from './kept-raids';
+import { commandsKey, forgetOthers, keep } from './kept-raids';
 import { complain } from './notices';
 import { goToLobby, parse } from './route';
 import { useValue, value } from './value';
@@ -31,7 +31,7 @@ function open(session: Session): Account {
   const client = connect({
     url: location.origin,
     getToken: session.getToken,
-    storage: keptIn(kept, `raidhall.commands.${session.player.id}`),
+    storage: keptIn(kept, commandsKey(session.player.id)),
     name: 'web/1.0',
   });
   client.onSettled(({ result }) => {
@@ -39,7 +39,7 @@ function open(session: Session): Account {
   });
   client.onStatus(() => {
     const status = client.getStatus();
-    if (status.state === 'stopped' && status.reason === 'banned') forgetOthers(null); // deleted accounts are banned
+    if (isBanned(client)) forgetOthers(null); // deleted accounts are banned
     if (account.get()?.client === client && status.state === 'stopped' && status.reason === 'unauthenticated') close(status.reason);
   });
   forgetOthers(session.player.id);
@@ -48,6 +48,17 @@ function open(session: Session): Account {
   account.set(opened);
   return opened;
 }
+
+function isBanned(client: Client): boolean {
+  const status = client.getStatus();
+  return status.state === 'stopped' && status.reason === 'banned';
+}
+
+/** Keeps a value as [`keep`] does, unless the player has signed out or is banned. */
+export const keepWhileSignedIn: typeof keep = (kind, player, raid, value) => {
+  const current = account.get();
+  if (current?.player.id === player && !isBanned(current.client)) keep(kind, player, raid, value);
+};
 
 /** Called before the connection is closed: the last moment to send what is not sent yet. */
 export const beforeClose = new Set<() => void>();
@@ -60,8 +71,9 @@ function close(why: StopReason | null): void {
   endedBecause.set(why);
   // Another tab may have stored a new session meanwhile: that one stays.
   if (keeping.load()?.player.id === current.player.id) keeping.save(null);
-  forgetOthers(keeping.load()?.player.id ?? null);
   current.client.close();
+  // Each tab does this once its own client is closed, so the last one leaves no commands.
+  forgetOthers(keeping.load()?.player.id ?? null);
   // The next player to sign in is not a member of this raid.
   if (parse(location.pathname, location.hash).at === 'raid') goToLobby('replace');
 }

@@ -1,9 +1,10 @@
-// What this browser keeps of the player's raids: the last view, the chat draft and the last message
-// that was seen. Signing out deletes it.
+// What this browser keeps of the player's raids: the last view, the chat draft, the last message that
+// was seen, and the commands that wait for an answer, which the SDK keeps. Signing out deletes it.
 import type { PlayerId, RaidId, RaidState, Seq } from '@raidhall/client';
 import { kept } from './kept';
 
 const PREFIX = 'raidhall.raids.';
+const COMMANDS = 'raidhall.commands.';
 /** The most raids of which a kind is kept: the latest ones. */
 const RAIDS_MAX = 20;
 /** The most characters of a kind: a browser allows about 5 million for everything. */
@@ -23,7 +24,10 @@ export interface KeptValue<T> {
 
 const prefixOf = (kind: keyof Kinds, player: PlayerId): string => `${PREFIX}${player}.${kind}.`;
 
-const keys = (): string[] => Array.from({ length: kept.length }, (_, index) => kept.key(index) ?? '').filter(key => key.startsWith(PREFIX));
+/** Returns what the keys of a player's waiting commands begin with, before a slash. */
+export const commandsKey = (player: PlayerId): string => `${COMMANDS}${player}`;
+
+const keys = (prefix = PREFIX): string[] => Array.from({ length: kept.length }, (_, index) => kept.key(index) ?? '').filter(key => key.startsWith(prefix));
 
 const isView = (value: unknown): boolean => ['members', 'tasks', 'messages'].every(name => Array.isArray((value as Record<string, unknown> | null)?.[name]));
 
@@ -64,7 +68,12 @@ export function keep<K extends keyof Kinds>(kind: K, player: PlayerId, raid: Rai
 
 export const forget = (kind: keyof Kinds, player: PlayerId, raid: RaidId): void => kept.removeItem(prefixOf(kind, player) + raid);
 
-/** Deletes what is kept of other players' raids, or of all players' if there is none. */
+/**
+ * Deletes what is kept of the raids of all players but this one, or of all players if it is null. A
+ * client of another player must have been closed before: it could keep commands again.
+ */
 export function forgetOthers(player: PlayerId | null): void {
-  keys().filter(key => player === null || !key.startsWith(`${PREFIX}${player}.`)).forEach(key => kept.removeItem(key));
+  const own = player === null ? [] : [`${PREFIX}${player}.`, `${commandsKey(player)}/`];
+  const all = [...keys(PREFIX), ...keys(COMMANDS)];
+  all.filter(key => !own.some(prefix => key.startsWith(prefix))).forEach(key => kept.removeItem(key));
 }

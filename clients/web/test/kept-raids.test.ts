@@ -1,7 +1,7 @@
 import type { RaidState } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { forget, forgetOthers, keep, lastViews, load } from '../src/kept-raids';
+import { commandsKey, forget, forgetOthers, keep, lastViews, load } from '../src/kept-raids';
 import { kept } from '../src/kept';
 import { NOW, raid } from './states';
 
@@ -40,6 +40,15 @@ test('what is kept is deleted by kind, and of all other players', () => {
   assert.deepEqual([load('draft', 5, 1)?.value, load('draft', 55, 1)], ['half a thought', null]);
   forgetOthers(null);
   assert.deepEqual([load('draft', 5, 1), kept.getItem('raidhall.session')], [null, '{}']);
+});
+
+test('waiting commands of all other players are deleted', () => {
+  kept.clear();
+  for (const player of [5, 55]) kept.setItem(`${commandsKey(player)}/op`, '{}');
+  forgetOthers(5);
+  assert.deepEqual([kept.getItem('raidhall.commands.5/op'), kept.getItem('raidhall.commands.55/op')], ['{}', null]);
+  forgetOthers(null);
+  assert.equal(kept.length, 0);
 });
 
 test('a damaged view counts as none', () => {

@@ -6,7 +6,7 @@ import { ru } from '../src/i18n/ru';
 import { plain, quote } from '../src/parts/sentence';
 import { lineOf, namesIn, stepsOf, titlesIn } from '../src/play/history';
 import { CLAIM_COST, FAILURE_COST } from '../src/play/predict';
-import { clock } from '../src/play/time';
+import { clock, timeOfDay } from '../src/play/time';
 import { parse } from '../src/route';
 import { ADA, BEN, NOW, raid, task } from './states';
 
@@ -86,7 +86,15 @@ test('the feed names removed tasks, and has one line for those of one kick', () 
   const lines = (events: RaidEvent[]) => stepsOf(events).map(step => plain(lineOf(step[0]!, namesIn([], raid()), titlesIn(events, raid()), en, step.length > 1)?.text ?? ''));
   assert.deepEqual(lines(events).slice(1), ['Ada edited “Dug”', 'Ada deleted “Dug”', 'Ada deleted several tasks', '“#3” is open again']);
   const erased = { seq: 9, at: NOW, by: BEN, type: 'player_erased', data: { player: BEN, text: '[erased]', made_raid: false } } as RaidEvent;
-  assert.equal(titlesIn([...events, erased], null).get(1), '[erased]');
+  assert.equal(titlesIn([...events, erased], null).get(1)?.text, '[erased]');
+});
+
+test('a removed task loses its title once an author of it is erased', () => {
+  const before = titlesIn([], raid({ tasks: [task(1, { title: 'Dig' }), task(2, { title: 'Dug', edited_by: BEN }), task(3, { title: 'Rest' })] }));
+  const erased = (player: number, text: string) => ({ seq: 9, at: NOW, by: player, type: 'player_erased', data: { player, text, made_raid: false } }) as RaidEvent;
+  const after = titlesIn([erased(BEN, '[erased]')], raid(), before);
+  assert.deepEqual([1, 2, 3].map(id => after.get(id)?.text), ['Dig', '[erased]', 'Rest']);
+  assert.deepEqual([1, 2, 3].map(id => titlesIn([erased(ADA, '[gone]')], raid(), after).get(id)?.text), Array(3).fill('[gone]'));
 });
 
 test('control characters of a quoted text do not reach the sentence around it', () => {
@@ -99,6 +107,15 @@ test('a clock rounds seconds up and shows hours and days only if there are any',
   assert.deepEqual(texts(en, [0, 1, 59_999, 60_000, 3_600_000, 86_399_000, -5]), ['00:00', '00:01', '01:00', '01:00', '1:00:00', '23:59:59', '00:00']);
   assert.deepEqual(texts(en, [86_399_001, 604_790_000, 604_800_000]), ['1 d 0 h', '6 d 23 h', '7 d 0 h']);
   assert.deepEqual(texts(ru, [604_790_000]), ['6 д 23 ч']);
+});
+
+test('a moment that is over six days away has its date, a nearer one its weekday', () => {
+  const now = new Date(2026, 10, 30, 12).getTime(); // a Monday
+  const texts = (language: string, days: number[]) => days.map(day => timeOfDay(new Date(2026, 10, 30 + day, 14).getTime(), language, now).replaceAll('\u202f', ' '));
+  assert.deepEqual(texts('ru', [0, -3, 1, -7, -365]), ['14:00', 'пт 14:00', 'вт 14:00', '23 нояб., 14:00', '30 нояб. 2025 г., 14:00']);
+  assert.deepEqual(texts('en', [0, -5, 5, -6, -365]), ['02:00 PM', 'Wed 02:00 PM', 'Sat 02:00 PM', 'Tue 02:00 PM', 'Nov 30, 2025, 02:00 PM']);
+  assert.deepEqual(texts('en', [-7, 7]), ['Nov 23, 02:00 PM', 'Dec 7, 02:00 PM']);
+  assert.equal(ru.mutedUntil(texts('ru', [4])[0]!), 'Не может писать до пт 14:00');
 });
 
 test('digits are grouped as the language groups them', () => {

@@ -26,22 +26,24 @@ export function namesIn(events: readonly RaidEvent[], state: RaidState | null): 
   return names;
 }
 
-/** Titles of tasks, also of removed ones, as far as known events contain them. */
-export type Titles = ReadonlyMap<TaskId, string>;
+/** A task's title and the players who wrote it; it is replaced once one of them is erased. */
+export interface Title {
+  readonly text: string;
+  readonly authors: readonly (PlayerId | null)[];
+}
 
-export function titlesIn(events: readonly RaidEvent[], state: RaidState | null): Titles {
-  const titles = new Map<TaskId, string>();
-  const authors = new Map<TaskId, PlayerId[]>();
-  const written = (task: TaskId, title: string, by: PlayerId[]): void => {
-    titles.set(task, title);
-    authors.set(task, by);
-  };
+/** Titles of tasks, also of removed ones, as far as known events contain them. */
+export type Titles = ReadonlyMap<TaskId, Title>;
+
+/** Returns the titles in events and in the state after them, besides those that were known before. */
+export function titlesIn(events: readonly RaidEvent[], state: RaidState | null, known: Titles = new Map()): Titles {
+  const titles = new Map(known);
   for (const { type, data, by } of events) {
-    if (type === 'task_added' && by !== null) written(data.task, data.title, [by]);
-    if (type === 'task_edited' && data.title !== null && by !== null) written(data.task, data.title, [data.author, by]);
-    if (type === 'player_erased') authors.forEach((by, task) => by.includes(data.player) && titles.set(task, data.text));
+    if (type === 'task_added' && by !== null) titles.set(data.task, { text: data.title, authors: [by] });
+    if (type === 'task_edited' && data.title !== null && by !== null) titles.set(data.task, { text: data.title, authors: [data.author, by] });
+    if (type === 'player_erased') titles.forEach(({ authors }, task) => authors.includes(data.player) && titles.set(task, { text: data.text, authors }));
   }
-  state?.tasks.forEach(({ id, title }) => titles.set(id, title));
+  state?.tasks.forEach(({ id, title, by, edited_by }) => titles.set(id, { text: title, authors: [by, edited_by] }));
   return titles;
 }
 
@@ -58,7 +60,7 @@ export function stepsOf(events: readonly RaidEvent[]): readonly (readonly RaidEv
 export function lineOf(event: RaidEvent, names: Names, titles: Titles, words: Words, several = false): Line | null {
   const { seq, at, by } = event;
   const who = (player: PlayerId | null): string => quote((player !== null && names.get(player)) || words.someone);
-  const task = (id: TaskId): string => quote(titles.get(id) ?? `#${id}`);
+  const task = (id: TaskId): string => quote(titles.get(id)?.text ?? `#${id}`);
   const line = (text: string, tone: Line['tone'] = 'plain'): Line => ({ seq, at, text, tone, chat: event.type === 'said' });
   const { happened } = words;
   switch (event.type) {

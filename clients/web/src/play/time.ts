@@ -13,17 +13,35 @@ export function clock(milliseconds: number, { days }: Words): string {
   return `${hours > 0 ? `${hours}:` : ''}${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
 }
 
-/** Cached formats by language and day, because creating one takes longer than a frame. */
+const FORMATS = {
+  time: { hour: '2-digit', minute: '2-digit' },
+  weekday: { weekday: 'short' },
+  day: { day: 'numeric', month: 'short' },
+  dayOfYear: { day: 'numeric', month: 'short', year: 'numeric' },
+} as const;
+
+/** Cached formats by language, because creating one takes longer than a frame. */
 const formats = new Map<string, Intl.DateTimeFormat>();
 
-/** Formats a moment as the time of day, with the weekday unless it is today. */
-export function timeOfDay(at: number, language: string): string {
-  const today = new Date(at).toDateString() === new Date().toDateString();
-  const key = `${language} ${today}`;
-  let format = formats.get(key);
-  if (!format) {
-    format = new Intl.DateTimeFormat(localeOf(language), { hour: '2-digit', minute: '2-digit', ...(today ? {} : { weekday: 'short' }) });
-    formats.set(key, format);
-  }
+function write(at: number, language: string, name: keyof typeof FORMATS): string {
+  const key = `${language} ${name}`;
+  const format = formats.get(key) ?? new Intl.DateTimeFormat(localeOf(language), FORMATS[name]);
+  formats.set(key, format);
   return format.format(at);
+}
+
+/** Up to here a weekday names one day. */
+const WEEKDAYS_MS = 6 * 86_400_000;
+
+/**
+ * Formats a moment as the time of day, after the weekday unless it is today, or after the date if it
+ * is more than six days away: `14:00`, `Mon 14:00`, `2 Nov, 14:00`. It fits after a preposition in
+ * each language.
+ */
+export function timeOfDay(at: number, language: string, now = Date.now()): string {
+  const time = write(at, language, 'time');
+  const [day, today] = [new Date(at), new Date(now)];
+  if (day.toDateString() === today.toDateString()) return time;
+  if (Math.abs(at - now) <= WEEKDAYS_MS) return `${write(at, language, 'weekday')} ${time}`;
+  return `${write(at, language, day.getFullYear() === today.getFullYear() ? 'day' : 'dayOfYear')}, ${time}`;
 }

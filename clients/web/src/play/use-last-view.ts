@@ -1,8 +1,8 @@
 // The raid's last view, which the page shows when it is opened without a network.
 import type { PlayerId, RaidId, RaidState, WatchedRaid } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
-import { account } from '../account';
-import { forget, keep, load } from '../kept-raids';
+import { keepWhileSignedIn } from '../account';
+import { forget, load } from '../kept-raids';
 import type { KeptValue } from '../kept-raids';
 
 /** Shortest time between two writes to the storage while events arrive. */
@@ -17,10 +17,7 @@ export function useLastView(me: PlayerId, id: RaidId, { state, live, gone }: Wat
     if (!live) return;
     let written: RaidState | null = null;
     const write = (): void => {
-      // Nothing is kept after signing out, nor of a player who was banned.
-      const player = account.get();
-      const mayKeep = player?.player.id === me && player.client.getStatus().state !== 'stopped';
-      if (latest.current && mayKeep) keep('view', me, id, latest.current);
+      if (latest.current) keepWhileSignedIn('view', me, id, latest.current);
       written = latest.current;
     };
     const timer = setInterval(() => latest.current !== written && write(), EVERY_MS);

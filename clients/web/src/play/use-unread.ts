@@ -1,7 +1,8 @@
 // Chat messages that the player has not seen in this browser.
 import type { PlayerId, RaidId, RaidState, Seq } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
-import { keep, load } from '../kept-raids';
+import { keepWhileSignedIn } from '../account';
+import { load } from '../kept-raids';
 
 export interface Unread {
   readonly unread: number;
@@ -19,7 +20,7 @@ export function useUnread(me: PlayerId, id: RaidId, state: RaidState | null): Un
   }, [first, see]);
   useEffect(() => {
     // Another tab may have seen more.
-    if (seen !== null) keep('seen', me, id, Math.max(seen, load('seen', me, id)?.value ?? 0));
+    if (seen !== null) keepWhileSignedIn('seen', me, id, Math.max(seen, load('seen', me, id)?.value ?? 0));
   }, [me, id, seen]);
   const unread = seen === null ? 0 : (state?.messages.filter(({ seq, by }) => seq > seen && by !== me).length ?? 0);
   return { unread, see };

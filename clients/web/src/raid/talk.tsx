@@ -3,7 +3,8 @@ import { LIMITS } from '@raidhall/client';
 import type { ChatMessage, RaidState } from '@raidhall/client';
 import { memo, useEffect, useLayoutEffect, useRef, useState } from 'react';
 import type { RefObject } from 'react';
-import { forget, keep, load } from '../kept-raids';
+import { keepWhileSignedIn } from '../account';
+import { forget, load } from '../kept-raids';
 import { visible } from '../media';
 import { complain } from '../notices';
 import { Sentence } from '../parts/sentence';
@@ -121,7 +122,7 @@ function Say() {
   const [draft] = useState(() => load('draft', me, raid.id)?.value);
   const setText = (text: string): void => {
     if (input.current) input.current.value = text;
-    if (text) keep('draft', me, raid.id, text);
+    if (text) keepWhileSignedIn('draft', me, raid.id, text);
     else forget('draft', me, raid.id);
   };
   if (isChatClosed(shown, account.client.now())) return <p className="dim">{words.chatOver}</p>;

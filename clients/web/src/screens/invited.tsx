@@ -1,9 +1,10 @@
 // An invite link: which raid it is, and one button that joins it. Nothing is joined before that.
 import { LIMITS, RaidhallError } from '@raidhall/client';
-import type { InviteView } from '@raidhall/client';
+import type { InviteView, PlayerId } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
-import { rest, signIn } from '../account';
+import { account as current, rest, signIn } from '../account';
 import type { Account } from '../account';
+import { raidOfMember } from '../membership';
 import { explain } from '../notices';
 import { useForm } from '../parts/form';
 import { quote, Sentence } from '../parts/sentence';
@@ -26,56 +27,75 @@ function obstacleOf({ status, late_join, member_count, max_members }: InviteView
   return member_count >= max_members ? 'full' : null;
 }
 
-/** Returns whether the player is a member. Anyone else does not see the raid. */
-const isMember = ({ rest }: Account, { id }: InviteView): Promise<boolean> => rest.raid(id).then(() => true, () => false);
+/** A refusal applies to one player; null is a visitor who has not signed in. */
+interface Refusal {
+  readonly player: PlayerId | null;
+  readonly obstacle: Obstacle;
+}
+
+const playerId = (account: Account | null): PlayerId | null => account?.player.id ?? null;
 
 export function Invited({ account, code }: { account: Account | null; code: string }) {
   const words = useWords();
   const [invite, setInvite] = useState<InviteView | null>(null);
-  const [refusal, setRefusal] = useState<Obstacle | null>(null);
+  const [refusal, setRefusal] = useState<Refusal | null>(null);
   /** The error of an attempt that can be repeated. */
   const [failure, setFailure] = useState<unknown>(null);
   const [attempt, setAttempt] = useState(0);
-  const visitor = useRef(account);
-  visitor.current = account;
+  /** Whether the next change of the account is this page's own sign-in, which joins at once. */
+  const signingIn = useRef(false);
+  const me = playerId(account);
   useEffect(() => {
+    if (signingIn.current) {
+      signingIn.current = false;
+      return;
+    }
     let ended = false;
+    const visitor = current.get();
     const look = async (): Promise<void> => {
       const found = await rest.invite(code);
-      const member = visitor.current !== null && await isMember(visitor.current, found);
+      const raid = visitor && await raidOfMember(visitor.rest, found.id, visitor.player.id);
       if (ended) return;
-      if (member) goToRaid(found.id, 'replace');
+      if (raid) goToRaid(raid.id, 'replace');
       else setInvite(found);
     };
+    setFailure(null);
     look().catch(error => {
       if (ended) return;
-      if (refusalIn(error)) setRefusal(refusalIn(error));
+      const obstacle = refusalIn(error);
+      if (obstacle) setRefusal({ player: playerId(visitor), obstacle });
       else setFailure(error);
     });
     return () => {
       ended = true;
     };
-  }, [code, attempt]);
+  }, [code, attempt, me]);
   const { onSubmit, busy } = useForm(async ({ name }) => {
-    const player = visitor.current ?? await signIn((name ?? '').trim());
+    const player = current.get() ?? await signInHere(name ?? '');
     const raid = await player.rest.joinRaid(code).catch(error => {
-      if (!refusalIn(error)) throw error;
-      setRefusal(refusalIn(error));
+      const obstacle = refusalIn(error);
+      if (!obstacle) throw error;
+      setRefusal({ player: player.player.id, obstacle });
     });
-    if (raid) goToRaid(raid.id, 'replace');
+    if (raid && playerId(current.get()) === player.player.id) goToRaid(raid.id, 'replace');
   });
-  const again = (): void => {
-    setFailure(null);
-    setAttempt(attempt + 1);
+  const signInHere = async (name: string): Promise<Account> => {
+    signingIn.current = true;
+    try {
+      return await signIn(name.trim());
+    } catch (error) {
+      signingIn.current = false;
+      throw error;
+    }
   };
-  const obstacle = refusal ?? (invite && obstacleOf(invite));
+  const obstacle = refusal?.player === me ? refusal.obstacle : invite && obstacleOf(invite);
   return (
     <section className="page narrow panel invited">
       {invite && <Summary invite={invite} account={account} />}
       {failure ? (
         <>
           <p role="alert">{explain(failure)}</p>
-          <button type="button" className="primary" onClick={again}>{words.retryNow}</button>
+          <button type="button" className="primary" onClick={() => setAttempt(attempt + 1)}>{words.retryNow}</button>
         </>
       ) : obstacle ? <Refused obstacle={obstacle} titled={invite !== null} /> : !invite ? <p className="dim" role="status">{words.loading}</p> : (
         <form onSubmit={onSubmit}>

@@ -3,7 +3,8 @@ import type { Client, PlayerId, RaidState, RaidSummary, Rest, Seq } from '@raidh
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { localeOf } from '../i18n/numbers';
-import { lastViews } from '../kept-raids';
+import { forget, lastViews } from '../kept-raids';
+import { raidOfMember } from '../membership';
 import { complain, complainOfCode } from '../notices';
 import { Avatar } from '../parts/avatar';
 import { Bar } from '../parts/bar';
@@ -42,10 +43,19 @@ const summaryOf = ({ members, ...raid }: RaidState & { seq: Seq }): RaidSummary 
 
 const keptRaids = (me: PlayerId): readonly RaidSummary[] => order(lastViews(me).map(({ value }) => summaryOf({ ...value, seq: 0 })));
 
-/** Reads a raid again that is no longer listed as active: it has ended, or the player has left it. */
+/**
+ * Reads a raid again that is no longer listed as active: it has ended, or the player is no longer in
+ * it. Returns it as it was if it cannot be read now.
+ */
 async function renew(rest: Rest, raid: RaidSummary, me: PlayerId): Promise<readonly RaidSummary[]> {
-  const state = await rest.raid(raid.id);
-  return state.members.some(({ player }) => player === me) ? [summaryOf(state)] : [];
+  try {
+    const state = await raidOfMember(rest, raid.id, me);
+    if (state) return [summaryOf(state)];
+  } catch {
+    return [raid];
+  }
+  forget('view', me, raid.id);
+  return [];
 }
 
 function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Rest }) {
@@ -61,7 +71,7 @@ function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Res
     const fresh = pages.flatMap(({ data }) => data);
     const listed = new Set(fresh.map(({ id }) => id));
     // A raid that has ended since may be on none of the pages.
-    const ended = await Promise.all(known.current.filter(raid => !isOver(raid) && !listed.has(raid.id)).map(raid => renew(rest, raid, me).catch(() => [raid])));
+    const ended = await Promise.all(known.current.filter(raid => !isOver(raid) && !listed.has(raid.id)).map(raid => renew(rest, raid, me)));
     setRaids(old => order([...(old ?? []).filter(isOver), ...ended.flat(), ...fresh]));
     setCursor(old => (old === undefined ? pages[0].next_cursor : old));
   }, [rest, me]);
@@ -105,7 +115,7 @@ function MyRaids({ client, me, rest }: { client: Client; me: PlayerId; rest: Res
         <button type="button" className="to-create" onClick={() => document.querySelector<HTMLElement>('[name=title]')?.focus()}>{words.createTitle}</button>
       </div>
       {raids === null && <p className="dim">{words.loading}</p>}
-      {raids && cursor === undefined && <p className="dim" role="status">{words.offlineList}</p>}
+      {raids && cursor === undefined && <p className="dim" role="status">{raids.length > 0 ? words.offlineList : words.listNotLoaded}</p>}
       {raids?.length === 0 && cursor !== undefined && <p className="dim">{words.noRaids}</p>}
       {list(current)}
       {(past.length > 0 || cursor) && (
