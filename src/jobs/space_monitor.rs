@@ -12,7 +12,7 @@ use crate::store::{DatabaseSpace, Store};
 use crate::telemetry::metrics;
 
 /// Interval between two looks at the space.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// When the space of the database counts as low.
 #[derive(Debug, Clone, Copy, Deserialize)]

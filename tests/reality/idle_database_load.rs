@@ -24,8 +24,8 @@ async fn transaction_count(connection: &mut PgConnection) -> i64 {
 }
 
 /// Per second, an instance runs one small UPDATE (the lease) and two indexed reads (due deadlines;
-/// bans and sign-outs), and one more (the heads of followed raids) every five seconds, whatever the
-/// number of raids.
+/// bans and sign-outs), whatever the number of raids. The heads of followed raids and the feed are
+/// read every five seconds, erasures every ten, the database's size every thirty: 3.53 in all.
 #[tokio::test]
 async fn an_idle_instance_runs_about_three_statements_a_second() {
     with_timeout(async {
@@ -55,7 +55,7 @@ async fn an_idle_instance_runs_about_three_statements_a_second() {
             let each = (after - before) as f64 / began.elapsed().as_secs_f64() / 2.0;
             println!("{each:.2} transactions a second for each instance, 60 watches of 30 raids");
             assert!(each > 1.0, "nothing was counted: {each}");
-            if each <= 3.5 {
+            if each <= 3.7 {
                 break;
             }
             assert!(
