@@ -89,7 +89,7 @@ impl RaidCommand {
 /// The positive answer to a command: its events are committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ack {
-    /// The seq of the last event that the command caused.
+    /// The seq of the last event that the command caused; the raid's newest if it caused none.
     pub seq: Seq,
     /// Whether the command's op had taken effect before.
     pub duplicate: bool,
@@ -111,9 +111,10 @@ pub struct Context<'a> {
 /// Limits on what players may add to a raid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quotas {
-    /// Events of a raid in one UTC day, after which players' commands are refused.
+    /// Events of a raid in one UTC day, after which chat messages and changes of tasks are refused.
+    /// Players' other commands are refused after twice as many.
     pub daily_events_max: u64,
-    /// Tasks that one member may have added to a raid.
+    /// Tasks of a raid that one member added and that were not removed.
     pub member_tasks_max: usize,
 }
 

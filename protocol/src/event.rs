@@ -141,8 +141,8 @@ pub enum EventData {
     /// The raid was lost.
     RaidFailed { reason: FailReason },
     /// A player's account was erased: `text` replaces their name everywhere, the titles of tasks
-    /// that they added or whose title they changed last, and their chat messages. If they created the raid, it also replaces the
-    /// raid's title, and the description becomes null.
+    /// that they added or whose title they changed last, and their chat messages. If they created
+    /// the raid, it also replaces the raid's title, and the description becomes null.
     PlayerErased {
         player: PlayerId,
         text: String,

@@ -155,7 +155,7 @@ pub struct InviteView {
 /// Response to a command sent by REST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct CommandResult {
-    /// Seq of the last event that the command caused.
+    /// Seq of the last event that the command caused; the raid's newest if it caused none.
     pub seq: Seq,
     /// Whether the command's op had already taken effect.
     pub duplicate: bool,

@@ -107,7 +107,7 @@ pub enum ServerMessage {
         id: u64,
         /// Id of the raid.
         raid: RaidId,
-        /// Seq of the last event that the command caused.
+        /// Seq of the last event that the command caused; the raid's newest if it caused none.
         seq: Seq,
         /// Whether the command's op had already taken effect.
         duplicate: bool,

@@ -7,7 +7,7 @@ use raidhall_protocol::limits::{
     TASK_XP, TASKS_MAX, TIME_LIMIT_SECS, TITLE_CHARS_MAX,
 };
 use raidhall_protocol::state::{Rank, Task, TaskStatus};
-use raidhall_protocol::{EventData, PlayerId, RaidState};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidState, TaskId};
 use serde_json::{Value, json};
 
 use super::checks::{Checked, count, id, number, optional, text, time};
@@ -27,10 +27,10 @@ pub(super) fn check_stored_form(stored: &Value, data: &EventData) -> Checked {
     }
 }
 
-/// Checks the data of the event that follows this state.
-pub(super) fn check_data(data: &EventData, state: &State) -> Checked {
+/// Checks the event that follows this state.
+pub(super) fn check_data(event: &Event, state: &State) -> Checked {
     let raid = state.shown();
-    match data {
+    match &event.data {
         EventData::RaidCreated {
             title,
             description,
@@ -122,7 +122,14 @@ pub(super) fn check_data(data: &EventData, state: &State) -> Checked {
             optional(title, |title| {
                 text("title", title, 1..=TASK_TITLE_CHARS_MAX)
             })?;
-            optional(minutes, |minutes| number("minutes", *minutes, TASK_MINUTES))
+            optional(minutes, |minutes| number("minutes", *minutes, TASK_MINUTES))?;
+            if title.is_none() && minutes.is_none() {
+                return Err("title: is required unless there are minutes".into());
+            }
+            if event.by.is_none() {
+                return Err("by: is required".into());
+            }
+            check_edited_task(raid, *task, *author)
         }
         EventData::TaskRemoved { task } => {
             id("task", *task)?;
@@ -206,6 +213,18 @@ pub(super) fn check_data(data: &EventData, state: &State) -> Checked {
             text("text", erased, 1..=NAME_CHARS_MAX)
         }
     }
+}
+
+fn check_edited_task(raid: &RaidState, id: TaskId, author: PlayerId) -> Checked {
+    let task = raid.tasks.iter().find(|task| task.id == id);
+    let task = task.ok_or_else(|| format!("task: {id} does not exist"))?;
+    if task.status != TaskStatus::Open {
+        return Err(format!("task: {id} is not open"));
+    }
+    if task.by != author {
+        return Err(format!("author: {author} did not add task {id}"));
+    }
+    Ok(())
 }
 
 fn check_invite_code(code: &str) -> Checked {

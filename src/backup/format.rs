@@ -76,3 +76,8 @@ pub struct FooterLine {
 pub fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
+
+/// Decodes bytes from lower-case hexadecimal; `None` if the text is not that.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    data_encoding::HEXLOWER.decode(text.as_bytes()).ok()
+}

@@ -9,7 +9,7 @@ use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use serde_json::json;
 
 use super::event_checks::{check_data, check_stored_form};
-use super::format::hex;
+use super::format::{hex, unhex};
 use crate::raid::{self, State, stored};
 use crate::store::backup::{EventLine, EventWithEarnings, RaidLine, SnapshotLine};
 
@@ -55,8 +55,8 @@ impl RaidVerifier {
         Ok(())
     }
 
-    /// Applies the next event. Returns the snapshot at its seq if the snapshot equals the folded
-    /// state; one that differs is dropped, as a load would ignore it.
+    /// Applies the next event. Returns the snapshot at its seq, in the present stored form, if it
+    /// equals the folded state; one that differs is dropped, as a load would ignore it.
     pub(super) fn apply_event(&mut self, line: &EventLine) -> Result<Option<SnapshotLine>, String> {
         if line.raid != self.row.id {
             return Err(format!("an event of raid {}", line.raid));
@@ -70,7 +70,7 @@ impl RaidVerifier {
             ));
         }
         check_stored_form(&line.data, &event.data)
-            .and_then(|()| check_data(&event.data, &self.state))
+            .and_then(|()| check_data(&event, &self.state))
             .map_err(|why| format!("event {found}: {why}"))?;
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));
         catch_unwind(apply).map_err(|_| format!("event {found} contradicts those before it"))?;
@@ -80,7 +80,18 @@ impl RaidVerifier {
         let due = self
             .snapshot
             .take_if(|snapshot| u64::try_from(snapshot.seq) == Ok(found.0));
-        Ok(due.filter(|snapshot| snapshot.state == hex(&stored::encode(&self.state))))
+        Ok(due
+            .filter(|snapshot| self.is_folded_state(snapshot))
+            .map(|snapshot| SnapshotLine {
+                state: hex(&stored::encode(&self.state)),
+                ..snapshot
+            }))
+    }
+
+    fn is_folded_state(&self, snapshot: &SnapshotLine) -> bool {
+        unhex(&snapshot.state)
+            .and_then(|bytes| stored::decode(&bytes).ok())
+            .is_some_and(|decoded| self.state.equals_snapshot(&decoded))
     }
 
     /// Compares the row with the folded state.

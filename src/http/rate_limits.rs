@@ -23,8 +23,8 @@ use crate::net::client_address::ClientAddress;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Rows of a page for which a request is charged once more.
-const ROWS_PER_CHARGE: usize = 100;
+/// Rows of a page that are charged as one read.
+const ROWS_PER_CHARGE: u32 = 50;
 /// How many times a player's wrong guesses one address may make. Guest accounts cost nothing, so
 /// the limit per address is what stops guessing; several players of one household or class can
 /// still mistype at the same time.
@@ -149,16 +149,17 @@ impl RateLimits {
         .await
     }
 
-    /// Charges a player's page of `rows` rows, beyond the request itself.
+    /// Charges a player's request for a page of at most `limit` rows. The request itself has been
+    /// charged already, with the first rows.
     pub(super) async fn charge_rows(
         &self,
         caller: &Identity,
         from: ClientAddress,
-        rows: usize,
+        limit: u32,
         limit_headers: &RateLimitHeaders,
     ) -> Result<(), ErrorResponse> {
         if let (Scope::Player, Some(player)) = (caller.scope, &caller.player) {
-            for _ in 0..rows / ROWS_PER_CHARGE {
+            for _ in 1..limit.div_ceil(ROWS_PER_CHARGE) {
                 self.charge_request(&Method::GET, player.id, from, limit_headers)
                     .await?;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raidhall_protocol::UnixMillis;
 use serde::Deserialize;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -16,7 +16,9 @@ use crate::telemetry::metrics;
 const INTERVAL: Duration = Duration::from_secs(24 * 3_600);
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// Players that one statement looks at.
-const BATCH_PLAYERS: u32 = 1_000;
+const BATCH_PLAYERS: u32 = 200;
+/// Pause after each of these statements, so that they do not take the database from the players.
+const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long data is kept that is not used.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -52,8 +54,7 @@ impl Maintenance {
                 continue;
             }
             let days = i64::from(self.options.unused_guest_days);
-            let unused_since = self.clock.now().plus(-days * DAY_MS);
-            match delete_unused_guests(&*self.store, unused_since).await {
+            match delete_unused_guests(&*self.store, days, self.clock.now()).await {
                 Ok(0) => {}
                 Ok(count) => info!(count, "deleted guests that were not used"),
                 Err(error) => warn!(?error, "deleting unused guests failed; retrying in 24 h"),
@@ -62,19 +63,21 @@ impl Maintenance {
     }
 }
 
-/// Deletes, batch by batch, all guests who have not been used since `unused_since`. Returns how
+/// Deletes, batch by batch, all guests who have not been used for a number of days. Returns how
 /// many.
-async fn delete_unused_guests(store: &dyn Store, unused_since: UnixMillis) -> store::Result<u64> {
+async fn delete_unused_guests(store: &dyn Store, days: i64, now: UnixMillis) -> store::Result<u64> {
+    let unused_since = now.plus(-days * DAY_MS);
     let mut after = None;
     let mut count = 0;
     loop {
         let batch = store
-            .delete_unused_guests(after, BATCH_PLAYERS, unused_since)
+            .delete_unused_guests(after, BATCH_PLAYERS, unused_since, now)
             .await?;
         count += batch.count;
         if batch.last.is_none() {
             return Ok(count);
         }
         after = batch.last;
+        sleep(BATCH_PAUSE).await;
     }
 }

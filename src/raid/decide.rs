@@ -26,7 +26,8 @@ use super::{Context, Quotas, RaidCommand, Refusal, State};
 type Decision = Result<Vec<Event>, Refusal>;
 
 /// Returns the events that a command causes, numbered and stamped but not yet applied. The result
-/// is empty if nothing has to change: a member joins again, or a timer fired without need.
+/// is empty if nothing has to change: a member joins again or is muted until the same time, or a
+/// timer fired without need.
 ///
 /// An event is never stamped earlier than the one before it, whatever the clock says. A passed
 /// deadline must be decided before anything else; until then, all other commands find a raid that
@@ -38,28 +39,36 @@ pub fn decide(
 ) -> Result<Vec<Event>, Refusal> {
     let at = context.now.max(state.last_at());
     let events = decide_at(state, command, context, at)?;
-    let is_full = state.daily_events.count_at(at) >= context.quotas.daily_events_max;
-    if is_full && is_limited_by_day(command) && !events.is_empty() {
-        return Err(Refusal::QuotaExceeded);
+    // A clock that was ahead before has put events into a day that may still be far away.
+    let is_clock_behind = context.now < state.last_at();
+    if events.is_empty() || is_clock_behind {
+        return Ok(events);
     }
-    Ok(events)
+    match daily_events_max(command, context.quotas) {
+        Some(max) if state.daily_events.count_at(at) >= max => Err(Refusal::QuotaExceeded),
+        _ => Ok(events),
+    }
 }
 
-/// Returns whether a raid that has recorded enough for the day refuses the command. Members can
-/// always leave, and a leader can always stop those who fill the raid.
-const fn is_limited_by_day(command: &RaidCommand) -> bool {
+/// Returns the number of the raid's events in a UTC day from which on the command is refused. Chat
+/// messages and changes of tasks leave as many events again for the other commands, so that no
+/// member can stop the raid for a day. Members can always leave, and a leader can always remove
+/// members and tasks and cancel the raid.
+fn daily_events_max(command: &RaidCommand, quotas: Quotas) -> Option<u64> {
+    let max = quotas.daily_events_max;
     match command {
-        RaidCommand::Join { .. } => true,
-        RaidCommand::Player { command, .. } => !matches!(
-            command,
+        RaidCommand::Join { .. } => Some(max.saturating_mul(2)),
+        RaidCommand::Player { command, .. } => match command {
+            PlayerCommand::Say { .. }
+            | PlayerCommand::AddTask { .. }
+            | PlayerCommand::EditTask { .. } => Some(max),
             PlayerCommand::Leave
-                | PlayerCommand::Kick { .. }
-                | PlayerCommand::Mute { .. }
-                | PlayerCommand::RemoveTask { .. }
-                | PlayerCommand::RotateInvite
-                | PlayerCommand::Cancel
-        ),
-        _ => false,
+            | PlayerCommand::Kick { .. }
+            | PlayerCommand::RemoveTask { .. }
+            | PlayerCommand::Cancel => None,
+            _ => Some(max.saturating_mul(2)),
+        },
+        _ => None,
     }
 }
 

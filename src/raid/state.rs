@@ -131,6 +131,16 @@ impl State {
             + self.former.len()
     }
 
+    /// Returns whether a state that was decoded from a snapshot is this one. The daily events are
+    /// not compared: version 1 of the stored form does not have them.
+    pub fn equals_snapshot(&self, snapshot: &State) -> bool {
+        let with_daily_events = State {
+            daily_events: self.daily_events,
+            ..snapshot.clone()
+        };
+        *self == with_daily_events
+    }
+
     /// Returns whether the player is a member now.
     pub fn is_member(&self, player: PlayerId) -> bool {
         self.member(player).is_some()

@@ -156,7 +156,7 @@ faulty! {
         CreatePlayer => create_player(name: &str) -> Result<Profile>;
         Player => player(player: PlayerId) -> Result<Option<Profile>>;
         Account => account(player: PlayerId, now: UnixMillis) -> Result<Option<Account>>;
-        DeleteUnusedGuests => delete_unused_guests(after: Option<PlayerId>, limit: u32, unused_since: UnixMillis) -> Result<DeletedGuests>;
+        DeleteUnusedGuests => delete_unused_guests(after: Option<PlayerId>, limit: u32, unused_since: UnixMillis, now: UnixMillis) -> Result<DeletedGuests>;
         CreateTokenFamily => create_token_family(family: FamilyId, player: PlayerId, token: TokenHash, now: UnixMillis, ttl: Duration) -> Result<()>;
         RotateRefreshToken => rotate_refresh_token(presentation: RotationRequest) -> Result<RotationOutcome>;
     }

@@ -98,12 +98,14 @@ pub trait Accounts: Send + Sync + 'static {
 
     /// Looks at the next `limit` players after an id, and deletes the guests among them who are not
     /// used: they have no external identity, were never in a raid, have neither been created nor
-    /// renewed a sign-in since `unused_since`, and are neither banned nor erased.
+    /// renewed a sign-in since `unused_since`, have no sign-in that lasts beyond `now`, and are
+    /// neither banned nor erased.
     async fn delete_unused_guests(
         &self,
         after: Option<PlayerId>,
         limit: u32,
         unused_since: UnixMillis,
+        now: UnixMillis,
     ) -> Result<DeletedGuests>;
 
     /// Creates a token family, with `token` as its current refresh token.

@@ -68,6 +68,18 @@ fn event_case(
     })
 }
 
+/// A case that alters the last edit of a task.
+fn last_edit_case(
+    expected: &'static str,
+    alter: impl Fn(&mut EventLine) + 'static,
+) -> (&'static str, Alter) {
+    case(expected, move |contents| {
+        let mut events = contents.events.iter_mut().rev();
+        let edit = events.find(|event| event.kind == "task_edited");
+        alter(edit.expect("an edit in the sample"));
+    })
+}
+
 /// A case that has another event in place of the last chat message.
 fn instead_of_chat(
     expected: &'static str,
@@ -201,6 +213,12 @@ fn event_cases() -> Vec<(&'static str, Alter)> {
         event_case("task_claimed", "task", (1_u64 << 53) - 1),
         event_case("task_edited", "task", (1_u64 << 53) - 1),
         event_case("task_edited", "author", (1_u64 << 53) - 1),
+        event_case("task_edited", "author", 1_000),
+        last_edit_case("by: ", |event| event.by = None),
+        last_edit_case("title: ", |event| {
+            event.data = json!({"task": event.data["task"], "author": event.data["author"]});
+        }),
+        last_edit_case("task: ", |event| event.data["task"] = json!(1_000_000)),
         event_case("task_edited", "title", long()),
         event_case("task_edited", "title", escape()),
         event_case("task_edited", "minutes", 481),

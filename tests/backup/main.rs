@@ -14,6 +14,10 @@
 #[path = "../support/postgres.rs"]
 mod database;
 
+#[allow(dead_code, reason = "shared with tests of the store")]
+#[path = "../support/history.rs"]
+mod history;
+
 mod backup_contents;
 mod backup_database;
 mod raid_generator;

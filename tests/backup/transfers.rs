@@ -4,13 +4,18 @@
 use std::time::Duration;
 
 use raidhall::backup::BackupError;
-use raidhall::store::backup::OpenTargetError;
-use raidhall::store::{InstanceId, InstanceRecord, NewAuditEntry, Store};
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall::backup::format::hex;
+use raidhall::raid::{State, apply, stored};
+use raidhall::store::backup::{OpenTargetError, SnapshotLine};
+use raidhall::store::{CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, Store};
+use raidhall_protocol::event::LeaderReason;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, UnixMillis};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::backup_contents::BackupContents;
 use crate::backup_database::{BackupDatabase, export_to_file};
+use crate::history::{History, failed, instance, joined, op, raid};
 use crate::raid_generator::{NOW, fill_store};
 
 /// Returns a file's contents without the lineage, in which files may differ.
@@ -187,6 +192,15 @@ async fn rows_created_after_an_import_into_postgres_get_new_ids() {
     assert_new_rows_get_new_ids(BackupDatabase::postgres().await).await;
 }
 
+/// Registers an instance with a lease that outlives the test.
+async fn register(store: &dyn Store) -> InstanceRecord {
+    let instance = instance();
+    let ttl = Duration::from_secs(3_600);
+    let registered = store.register(&instance, ttl, ttl).await;
+    registered.expect("register");
+    instance
+}
+
 async fn lineage(store: &dyn Store) -> String {
     let id = InstanceId(Uuid::now_v7());
     let instance = InstanceRecord {
@@ -263,6 +277,107 @@ async fn an_import_needs_exclusive_use_of_the_database() {
             "{refused:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn leads_of_imported_raids_count_towards_the_limit() {
+    let origin = BackupDatabase::sqlite();
+    let (ada, ben) = create_led_raids(origin.store().await.as_ref()).await;
+    let (file, _) = origin.export().await;
+    for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        database.import(&file).await.expect("import");
+        let store = database.store().await;
+        let owner = register(store.as_ref()).await;
+        let create = async |id, leader| {
+            let mut history = History::new(raid(id), owner.id);
+            history.create_key = Some(op(&format!("make-{id}")));
+            history.led_raids_max = Some(3);
+            let outcomes = store.commit(&[history.creation(leader)]).await;
+            outcomes.expect("commit")[0]
+        };
+        // Ada leads the open raid that she created, and the one that she was given.
+        assert_eq!(create(11, ada).await, CommitOutcome::Committed);
+        assert_eq!(create(12, ada).await, CommitOutcome::OverQuota);
+        for id in 13..16 {
+            assert_eq!(create(id, ben).await, CommitOutcome::Committed);
+        }
+    }
+}
+
+/// Creates three raids: an open and an ended one of the first player, and one that the second
+/// player created and the first one leads.
+async fn create_led_raids(store: &dyn Store) -> (PlayerId, PlayerId) {
+    let owner = register(store).await;
+    let ada = store.create_player("Ada").await.expect("a player").id;
+    let ben = store.create_player("Ben").await.expect("a player").id;
+    let ids = store.reserve_raid_ids(3).await.expect("ids");
+    assert_eq!(ids, 1..4);
+    let mut open = History::new(raid(1), owner.id);
+    let mut ended = History::new(raid(2), owner.id);
+    let mut given = History::new(raid(3), owner.id);
+    let promotion = EventData::LeaderChanged {
+        player: ada,
+        previous: ben,
+        reason: LeaderReason::Promoted,
+        term: 2,
+    };
+    let batches = [
+        vec![open.creation(ada), ended.creation(ada), given.creation(ben)],
+        vec![
+            ended.append([failed()]),
+            given.append([joined(ada), promotion]),
+        ],
+    ];
+    for batch in batches {
+        let outcomes = store.commit(&batch).await.expect("commit");
+        assert!(
+            outcomes
+                .iter()
+                .all(|outcome| *outcome == CommitOutcome::Committed),
+            "{outcomes:?}"
+        );
+    }
+    store.deregister(owner.id).await.expect("deregister");
+    (ada, ben)
+}
+
+#[tokio::test]
+async fn a_snapshot_of_version_1_is_imported_in_the_present_version() {
+    let origin = BackupDatabase::sqlite();
+    create_led_raids(origin.store().await.as_ref()).await;
+    let (file, _) = origin.export().await;
+    let (mut contents, _) = BackupContents::read(&file).await.expect("a good file");
+    let mut state = State::new(raid(1));
+    for line in contents.events.iter().filter(|line| line.raid == 1) {
+        let data = serde_json::json!({"type": line.kind, "data": line.data});
+        let event = Event {
+            seq: state.seq().next(),
+            at: UnixMillis(line.at),
+            by: None,
+            data: serde_json::from_value(data).expect("an event"),
+        };
+        apply(&mut state, &event);
+    }
+    let present = stored::encode(&state);
+    let snapshot = |bytes: &[u8]| SnapshotLine {
+        raid: 1,
+        seq: state.seq().0.cast_signed(),
+        state: hex(bytes),
+    };
+    contents.snapshots = vec![snapshot(&in_version_1(&present))];
+    let (file, _) = export_to_file(&mut contents).await;
+    let imported = comparable_contents(&file).await;
+    assert_eq!(imported.snapshots, [snapshot(&present)]);
+}
+
+/// Returns the part of a stored state of version 2 that version 1 has too. Before it are the
+/// version, in two bytes, and the marker of an array of two.
+fn in_version_1(stored: &[u8]) -> Vec<u8> {
+    let body = &stored[3..];
+    let mut deserializer = rmp_serde::Deserializer::new(body);
+    serde::de::IgnoredAny::deserialize(&mut deserializer).expect("version 1");
+    let additions = deserializer.into_inner();
+    [&[0, 1], &body[..body.len() - additions.len()]].concat()
 }
 
 /// An export must not contain what is committed while it runs.

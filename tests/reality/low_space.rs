@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall_loadtest::client::{RestClient, RestClientError};
-use raidhall_protocol::Codec;
+use raidhall_protocol::{Codec, OpKey};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -20,7 +20,9 @@ async fn new_raids_and_guests_are_refused_while_raids_go_on() {
         let rest = RestClient::new(server.target()).expect("a REST client");
         let member = rest.sign_in_guest("Ada").await.expect("a guest");
         let rest = rest.with_token(&member.access_token);
-        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
+        let key = OpKey::try_from("make".to_owned()).expect("a key");
+        let created = rest.create_raid(&long_raid(2), Some(&key)).await;
+        let raid = created.expect("a raid");
         server.kill().await;
         let server = database
             .start_with(&[("LIMITS__DATABASE_BYTES", "1")])
@@ -38,6 +40,9 @@ async fn new_raids_and_guests_are_refused_while_raids_go_on() {
         let rest = rest.with_token(&member.access_token);
         let refused = rest.create_raid(&long_raid(2), None).await;
         assert!(is_overloaded(&refused.expect_err("no raid")));
+        let repeated = rest.create_raid(&long_raid(2), Some(&key)).await;
+        let repeated = repeated.expect("the raid that was created before");
+        assert_eq!(repeated.state.id, raid.state.id);
 
         let token = &member.access_token;
         let mut socket =

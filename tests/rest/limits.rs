@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request};
+use raidhall::store::faulty::Call;
 use serde_json::json;
 use tower::ServiceExt;
 
@@ -251,22 +252,30 @@ async fn the_backend_is_not_rate_limited() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_of_a_hundred_rows_counts_as_two_reads() {
-    let server = RestServer::start().await;
+async fn a_request_for_more_than_fifty_rows_counts_as_two_reads() {
+    let server =
+        RestServer::start_with(|config| config.http.rest_reads_per_minute = limit(11)).await;
     let token = server.guest_token("Ada").await;
     let raid = server.create_raid(&token).await;
-    let say = json!({"type": "say", "text": "again"});
-    for _ in 0..98 {
-        let said = server.send_command(&raid["id"], &token, say.clone()).await;
-        said.expect_data(200);
-    }
-    let path = format!("/raids/{}/events", raid["id"]);
-    let remaining = async |limit: u32| {
+    let remaining = async |path: &str, limit: u32| {
         let page = server.get(&format!("{path}?limit={limit}"), &token).await;
+        assert_eq!(page.status, 200);
         rate_limit_headers(&page.headers)[1]
     };
-    assert_eq!(remaining(99).await, 1_199);
-    assert_eq!(remaining(100).await, 1_197);
+    let events = format!("/raids/{}/events", raid["id"]);
+    assert_eq!(remaining(&events, 50).await, 10);
+    assert_eq!(remaining(&events, 51).await, 8);
+    let contributions = format!("/raids/{}/contributions", raid["id"]);
+    assert_eq!(remaining(&contributions, 100).await, 6);
+    assert_eq!(remaining("/raids", 100).await, 4);
+    assert_eq!(remaining("/raids", 20).await, 3);
+    assert_eq!(remaining("/raids", 20).await, 2);
+    assert_eq!(remaining("/raids", 20).await, 1);
+
+    let reads = server.store.faults().call_count(Call::Events);
+    let refused = server.get(&format!("{events}?limit=100"), &token).await;
+    refused.expect_error("rate_limited");
+    assert_eq!(server.store.faults().call_count(Call::Events), reads);
 }
 
 #[tokio::test(start_paused = true)]

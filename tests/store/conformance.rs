@@ -87,6 +87,8 @@ macro_rules! conformance_suite {
             commits: an_append_of_a_kick_and_a_thousand_removals_is_committed;
             commits: one_of_two_creations_with_one_key_in_a_batch_succeeds;
             commits: a_player_leads_at_most_as_many_open_raids_as_the_terms_allow;
+            commits: creations_of_one_leader_in_a_batch_succeed_up_to_the_limit;
+            commits: a_creation_sent_again_takes_no_place_of_another;
             commits: concurrent_creations_do_not_exceed_the_led_raids;
             commits: a_creation_sent_again_is_committed_once;
             commits: an_append_sent_again_is_committed_once;

@@ -1,5 +1,6 @@
 //! The conformance suite on Postgres, and properties that need a server with several connections.
 
+mod accounts;
 mod competing_instances;
 mod feed;
 mod in_flight;

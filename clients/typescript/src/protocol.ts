@@ -311,7 +311,7 @@ export type ServerMessage =
     id: number,
     /** Id of the raid. */
     raid: RaidId,
-    /** Seq of the last event that the command caused. */
+    /** Seq of the last event that the command caused; the raid's newest if it caused none. */
     seq: Seq,
     /** Whether the command's op had already taken effect. */
     duplicate: boolean,
@@ -966,7 +966,7 @@ export type InviteView = {
 
 /** Response to a command sent by REST. */
 export type CommandResult = {
-  /** Seq of the last event that the command caused. */
+  /** Seq of the last event that the command caused; the raid's newest if it caused none. */
   seq: Seq,
   /** Whether the command's op had already taken effect. */
   duplicate: boolean,

@@ -27,7 +27,7 @@ export interface WatchedRaid {
 }
 
 export interface Ack {
-  /** Seq of the last event that the command caused. */
+  /** Seq of the last event that the command caused; the raid's newest if it caused none. */
   readonly seq: Seq;
   /** Whether the command had already taken effect, so that only this answer was late. */
   readonly duplicate: boolean;

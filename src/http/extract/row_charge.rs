@@ -1,4 +1,4 @@
-//! The charge for the rows of a page, which its handler makes once it has read them.
+//! The charge for the rows of a page, which its handler makes before it reads them.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ pub(in crate::http) struct RowCharge {
 }
 
 impl RowCharge {
-    /// Charges the caller, if they are a player, for a page of `rows` rows.
+    /// Charges the caller, if they are a player, for a page of at most `limit` rows.
     pub(in crate::http) async fn apply(
         self,
         app: &AppState,
         caller: &Authenticated,
-        rows: usize,
+        limit: u32,
     ) -> Result<(), ErrorResponse> {
         app.rate_limits
-            .charge_rows(&caller.0, self.address, rows, &self.limit_headers)
+            .charge_rows(&caller.0, self.address, limit, &self.limit_headers)
             .await
     }
 }

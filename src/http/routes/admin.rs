@@ -19,7 +19,9 @@ use crate::http::extract::{
     IdempotencyKey, JsonBody, Operator, PlayerPath, Query, RaidPath, parse_text,
 };
 use crate::http::routes::commands::command_result;
-use crate::http::routes::raids::{list_member_raids, normalize_invite_code, raid_summaries};
+use crate::http::routes::raids::{
+    RaidListQuery, list_member_raids, normalize_invite_code, raid_summaries,
+};
 use crate::raid;
 use crate::store::audit::AuditRow;
 use crate::store::{self, InstanceRow, PlayerLookup, PlayerRow, RaidLookup};
@@ -206,7 +208,7 @@ async fn list_player_raids(
     PlayerPath(player): PlayerPath,
     query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    list_member_raids(&*app.store, player, query).await
+    list_member_raids(&*app.store, player, RaidListQuery::read(query)?).await
 }
 
 async fn end_raid(

@@ -44,14 +44,14 @@ async fn export(
     let player = caller.player()?.id;
     let download_permit = KeyedLimit::try_acquire(&app.export_permits.downloads, player)
         .ok_or(Error::RateLimited(DOWNLOAD_RETRY_DELAY))?;
-    app.rate_limits
-        .charge_export(player, &limit_headers)
-        .await?;
     let account = app
         .store
         .account(player, app.clock.now())
         .await?
         .ok_or(PLAYER_NOT_FOUND)?;
+    app.rate_limits
+        .charge_export(player, &limit_headers)
+        .await?;
     let download = Download {
         app,
         player,

@@ -19,9 +19,8 @@ pub(in crate::http) async fn list_events(
     charge: RowCharge,
     query: Query,
 ) -> Result<Json<Data<Vec<LedgerRow>>>, ErrorResponse> {
-    let (after, limit) = authorize_page(&app, &caller, raid, query).await?;
+    let (after, limit) = authorize_page(&app, &caller, raid, charge, query).await?;
     let data = app.store.events(raid, after, limit).await?;
-    charge.apply(&app, &caller, data.len()).await?;
     Ok(Json(Data { data }))
 }
 
@@ -32,22 +31,24 @@ pub(in crate::http) async fn list_contributions(
     charge: RowCharge,
     query: Query,
 ) -> Result<Json<Data<Vec<Contribution>>>, ErrorResponse> {
-    let (after, limit) = authorize_page(&app, &caller, raid, query).await?;
+    let (after, limit) = authorize_page(&app, &caller, raid, charge, query).await?;
     let data = app.store.contributions(raid, after, limit).await?;
-    charge.apply(&app, &caller, data.len()).await?;
     Ok(Json(Data { data }))
 }
 
-/// Checks that the caller may see the raid, and returns the requested page: the seq after which it
-/// begins, and its limit.
+/// Charges the caller for the requested page and checks that they may see the raid. Returns the
+/// page: the seq after which it begins, and its limit.
 async fn authorize_page(
     app: &AppState,
     caller: &Authenticated,
     raid: RaidId,
+    charge: RowCharge,
     mut query: Query,
 ) -> Result<(Seq, u32), ErrorResponse> {
-    let page = (query.after(), query.limit());
+    let after = query.after();
+    let limit = query.limit();
     query.finish()?;
+    charge.apply(app, caller, limit).await?;
     app.sessions.read(raid, (&caller.0).into()).await?;
-    Ok(page)
+    Ok((after, limit))
 }

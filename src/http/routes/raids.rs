@@ -29,7 +29,7 @@ use crate::http::{API, AppState};
 use crate::net::client_address::ClientAddress;
 use crate::raid;
 use crate::session::{Caller, RaidCreator, RaidSnapshot};
-use crate::store::{RaidMembers, RaidRow, Store};
+use crate::store::{OpHash, RaidMembers, RaidRow, Store};
 
 /// The most members that a summary names.
 const SUMMARY_MEMBERS_MAX: u32 = 5;
@@ -63,8 +63,8 @@ async fn create(
     let key = key.validate()?;
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
     let leader = resolve_leader(&app, &caller, &body, &limit_headers).await?;
-    app.readiness.require_space()?;
     let key = caller.authenticated.op_hash(key);
+    require_space(&app, key).await?;
     let creator = match caller.authenticated.0.scope {
         Scope::Service => RaidCreator::Service,
         Scope::Player | Scope::Admin => RaidCreator::Leader,
@@ -76,6 +76,22 @@ async fn create(
         location,
         raid_view(&app, raid, &caller.authenticated).await?,
     ))
+}
+
+/// Fails if the database's space is low. A request that repeats a successful creation needs no
+/// space, and passes.
+async fn require_space(app: &AppState, key: Option<OpHash>) -> Result<(), ErrorResponse> {
+    let Err(space_low) = app.readiness.require_space() else {
+        return Ok(());
+    };
+    let created = match key {
+        Some(key) => app.store.raid_by_create_key(key).await?,
+        None => None,
+    };
+    match created {
+        Some(_) => Ok(()),
+        None => Err(space_low.into()),
+    }
 }
 
 async fn join(
@@ -172,21 +188,44 @@ async fn list(
     charge: RowCharge,
     query: Query,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    let page = list_member_raids(&*app.store, caller.player()?.id, query).await?;
-    charge.apply(&app, &caller, page.data.len()).await?;
-    Ok(page)
+    let player = caller.player()?.id;
+    let query = RaidListQuery::read(query)?;
+    charge.apply(&app, &caller, query.limit).await?;
+    list_member_raids(&*app.store, player, query).await
+}
+
+/// The query of a list of raids.
+pub(in crate::http) struct RaidListQuery {
+    status: Option<RaidStatus>,
+    limit: u32,
+    /// The raid before which the page begins.
+    before: Option<RaidId>,
+}
+
+impl RaidListQuery {
+    /// Reads the parameters, and fails with all faults if there are any.
+    pub(in crate::http) fn read(mut query: Query) -> Result<RaidListQuery, ErrorResponse> {
+        let read = RaidListQuery {
+            status: query.status(),
+            limit: query.limit(),
+            before: query.cursor(),
+        };
+        query.finish()?;
+        Ok(read)
+    }
 }
 
 /// Returns a page of the raids that a player is a member of, newest first.
 pub(in crate::http) async fn list_member_raids(
     store: &dyn Store,
     player: PlayerId,
-    mut query: Query,
+    query: RaidListQuery,
 ) -> Result<Json<Page<RaidSummary>>, ErrorResponse> {
-    let status = query.status();
-    let limit = query.limit();
-    let before = query.cursor();
-    query.finish()?;
+    let RaidListQuery {
+        status,
+        limit,
+        before,
+    } = query;
     // One row beyond the limit shows that there is another page.
     let mut rows = store
         .raids_by_member(player, status, before, limit + 1)

@@ -94,7 +94,8 @@ pub(super) fn kick(act: &Act<'_>, player: PlayerId) -> Decision {
     Ok(tasks::draft_removals(act.draft().with(left), act.state, player).events)
 }
 
-/// Mutes a member; an absent or past time lifts the mute.
+/// Mutes a member; an absent or past time lifts the mute. Nothing changes if that is in effect
+/// already.
 pub(super) fn mute(act: &Act<'_>, player: PlayerId, until: Option<i64>) -> Decision {
     let mut values = Values::default();
     let until = until.map(|until| UnixMillis(values.number("until", until, MUTE_UNTIL)));
@@ -102,11 +103,13 @@ pub(super) fn mute(act: &Act<'_>, player: PlayerId, until: Option<i64>) -> Decis
     values.finish()?;
     act.require_leader()?;
     chat::require_open(act)?;
-    require_member(act, player)?;
-    act.causes(EventData::MemberMuted {
-        player,
-        until: until.filter(|until| act.at < *until),
-    })
+    let member = act.state.member(player).ok_or(Refusal::NotMember)?;
+    let until = until.filter(|until| act.at < *until);
+    let muted_until = member.muted_until.filter(|until| act.at < *until);
+    if until == muted_until {
+        return Ok(Vec::new());
+    }
+    act.causes(EventData::MemberMuted { player, until })
 }
 
 pub(super) fn rotate_invite(act: &Act<'_>) -> Decision {

@@ -115,6 +115,26 @@ fn an_absent_or_past_time_lifts_a_mute() {
 }
 
 #[test]
+fn a_mute_that_is_in_effect_causes_no_event() {
+    check(
+        ". ada create
+         . ben join
+         ada mute player=ben
+         ada mute player=ben until=9000
+         ada mute player=ben until=9000
+         ada mute player=ben until=8000
+         +8s ada mute player=ben
+         show ben muted_until",
+        "nothing
+         ada member_muted player=ben until=9000
+         nothing
+         ada member_muted player=ben until=8000
+         nothing
+         ben muted_until=8000",
+    );
+}
+
+#[test]
 fn only_the_leader_mutes_another_member_while_chat_is_open() {
     check(
         ". ada create
@@ -127,7 +147,7 @@ fn only_the_leader_mutes_another_member_while_chat_is_open() {
          dot mute player=ben until=9000
          host mute player=ben until=9000
          . ada cancel
-         ada mute player=ben until=9000
+         ada mute player=ben until=9000000
          ben say text=gg
          +1h ada mute player=ben
          +1ms ada mute player=ben",
@@ -137,7 +157,7 @@ fn only_the_leader_mutes_another_member_while_chat_is_open() {
          !not_member
          !not_found
          !forbidden
-         ada member_muted player=ben until=9000
+         ada member_muted player=ben until=9000000
          !forbidden
          ada member_muted player=ben until=null
          !wrong_status",

@@ -6,9 +6,9 @@
 //! A line that begins with a dot is preparation: it must cause an event, and its events are not
 //! compared. `+5s` (`ms`, `s`, `m`, `h`) moves the clock first. In values, `x*81` stands for 81
 //! times x, `\n` and `\0` for these characters, and `_` for a space. Other lines are `online WHO
-//! …`, which sets the online players (none at first), `quota daily_events|member_tasks N`, which sets
-//! a limit (none at first), and `show raid|WHO|N KEY …`, which shows fields of the raid, a member or
-//! task N.
+//! …`, which sets the online players (none at first), `clock_back TIME`, which moves the clock back,
+//! `quota daily_events|member_tasks N`, which sets a limit (none at first), and `show raid|WHO|N
+//! KEY …`, which shows fields of the raid, a member or task N.
 //!
 //! The expected output has a line per event (`WHO TYPE KEY=VALUE …` with the keys sorted, WHO `-`
 //! for the server), `!TYPE` for a refusal, followed by the faulty fields, `nothing` for a command
@@ -97,6 +97,7 @@ impl ScriptRunner {
         let rest: Vec<&str> = words.collect();
         match first {
             "online" => self.online = rest.iter().map(|name| player(name)).collect(),
+            "clock_back" => self.now = self.now.plus(-millis(rest[0])),
             "show" => self.show(rest[0], &rest[1..]),
             "quota" => {
                 let max = rest[1].parse().expect("a number");

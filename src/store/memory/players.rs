@@ -28,9 +28,10 @@ impl Accounts for MemoryStore {
         after: Option<PlayerId>,
         limit: u32,
         unused_since: UnixMillis,
+        now: UnixMillis,
     ) -> Result<DeletedGuests> {
         let mut tables = self.0.lock();
-        Ok(tables.delete_unused_guests(after, limit, unused_since))
+        Ok(tables.delete_unused_guests(after, limit, unused_since, now))
     }
 
     async fn create_token_family(

@@ -502,6 +502,7 @@ impl Tables {
         after: Option<PlayerId>,
         limit: u32,
         unused_since: UnixMillis,
+        now: UnixMillis,
     ) -> DeletedGuests {
         let ids = self.players.keys().copied();
         let batch: Vec<_> = ids
@@ -516,8 +517,10 @@ impl Tables {
                 && !accounts.bans.contains_key(id)
                 && !accounts.erased.contains_key(id)
                 && !self.ever_joined.iter().any(|(player, _)| player == *id)
-                && !families
-                    .any(|family| family.player == **id && family.renewed_at >= unused_since)
+                && !families.any(|family| {
+                    family.player == **id
+                        && (family.renewed_at >= unused_since || family.expires_at > now)
+                })
         };
         let unused: BTreeSet<_> = batch.iter().filter(is_unused).copied().collect();
         self.players.retain(|id, _| !unused.contains(id));

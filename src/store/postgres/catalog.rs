@@ -146,7 +146,7 @@ impl Catalog for PostgresStore {
             .unzip();
         let statement = sqlx::query(FILTER_EVER_JOINED).bind(raids).bind(players);
         self.general_pool
-            .fetch_all("check who ever joined", statement, |row| {
+            .fetch_all("filter present and former members", statement, |row| {
                 Ok((raid(row, "raid_id")?, player(row, "player")?))
             })
             .await

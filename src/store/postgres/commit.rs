@@ -25,13 +25,16 @@ use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 ///   left it, but the `head` that is returned is the old one. It can look as if the fence should
 ///   have passed: the outcome is then [`CommitOutcome::Unclear`].
 ///
-/// - Each raid that a player creates under a limit takes the lowest free slot of that player, until it
-///   ends or another player leads it. Two concurrent creations take the same slot, and only one
-///   succeeds; the other is [`CommitOutcome::Unclear`], and counts the raids anew when it is sent
-///   again. So no number of them exceeds the limit.
+/// - Each raid that a player creates under a limit takes a free slot of that player, until it ends
+///   or another player leads it. The n-th creation of a leader in the batch takes the n-th free
+///   slot. Two concurrent statements can choose the same slots, and only one gets them; the
+///   creations of the other are [`CommitOutcome::Unclear`], and the raids are counted anew when
+///   they are sent again. So no number of creations exceeds the limit.
 ///
-/// Deadlocks are avoided by locking raids before players, each in the order of ids (the arrays are
-/// sorted).
+/// Deadlocks are avoided by locking in one order: first raids and then players, each in the order
+/// of ids (the arrays are sorted). A creation waits for a concurrent one with the same slot or
+/// create key. So creations that need a slot are inserted in the order of leaders and slots, and
+/// the others after them in the order of create keys.
 ///
 /// Large tables are read by `= ANY` or by a lateral subquery with a limit, which leave the planner
 /// no choice but an index, whatever it estimates their size to be.
@@ -43,15 +46,21 @@ pub(super) const COMMIT: &str = "
             $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $35::bigint[], $36::integer[]
         ) AS b (raid, owner, epoch, first, last, status, deadline, current_xp, current_tasks, ended_at,
                 born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at, leader, led_max)
-    ), slots AS MATERIALIZED (
-        SELECT b.raid, (
-            SELECT free.slot FROM generate_series(1, b.led_max) AS free (slot)
-            WHERE NOT EXISTS (SELECT FROM raids l WHERE l.leader = b.leader AND l.leader_slot = free.slot)
-            ORDER BY free.slot LIMIT 1
-        ) AS slot
+    ), numbered AS MATERIALIZED (
+        SELECT b.raid, b.leader, b.led_max, row_number() OVER (PARTITION BY b.leader ORDER BY b.raid) AS number
         FROM batch b
-        WHERE b.title IS NOT NULL AND b.led_max IS NOT NULL
-            AND (SELECT count(*) FROM (SELECT FROM raids l WHERE l.leader = b.leader LIMIT b.led_max) AS led) < b.led_max
+        LEFT JOIN LATERAL (SELECT true AS found FROM raids r WHERE r.id = b.raid LIMIT 1) existing ON true
+        WHERE b.title IS NOT NULL AND b.led_max IS NOT NULL AND existing.found IS NULL
+    ), slots AS MATERIALIZED (
+        SELECT n.raid, n.leader AS player, (
+            SELECT free.slot FROM generate_series(1, least(n.led_max, l.led + n.number)::integer) AS free (slot)
+            WHERE NOT EXISTS (SELECT FROM raids r WHERE r.leader = n.leader AND r.leader_slot = free.slot)
+            ORDER BY free.slot OFFSET n.number - 1 LIMIT 1
+        ) AS slot
+        FROM numbered n CROSS JOIN LATERAL (
+            SELECT count(*) AS led FROM (SELECT FROM raids r WHERE r.leader = n.leader LIMIT n.led_max) AS open
+        ) l
+        WHERE l.led + n.number <= n.led_max
     ), created AS (
         INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs,
             created_at, status, deadline, current_xp, current_tasks, ended_at, owner, epoch, last_seq, leader,
@@ -61,7 +70,7 @@ pub(super) const COMMIT: &str = "
             slot
         FROM batch LEFT JOIN slots USING (raid)
         WHERE title IS NOT NULL AND (led_max IS NULL OR slot IS NOT NULL)
-        ORDER BY create_key, raid
+        ORDER BY player, slot, create_key, raid
         ON CONFLICT DO NOTHING
         RETURNING id, born, invite_code, create_key
     ), moved AS (
@@ -366,9 +375,13 @@ impl RaidColumns {
                 .transpose()?,
         );
         self.created_at.push(creation.map(|made| made.created_at.0));
-        self.leader
-            .push(Leadership::of(append).map(Leadership::argument));
-        let led_max = append.creation.and_then(|terms| terms.led_raids_max);
+        let leadership = Leadership::of(append);
+        self.leader.push(leadership.map(Leadership::argument));
+        // A raid that has ended in the append already needs no slot.
+        let led_max = append
+            .creation
+            .and_then(|terms| terms.led_raids_max)
+            .filter(|_| leadership != Some(Leadership::Ended));
         self.led_max.push(led_max.map(i32::try_from).transpose()?);
         Ok(())
     }

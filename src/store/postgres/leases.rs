@@ -101,9 +101,9 @@ const RENAME_LINEAGE: &str = "
     )
     SELECT value FROM renamed";
 
-/// Raids are locked in the order of ids, as in a commit, so that the two cannot deadlock.
 const SIZE: &str = "SELECT pg_database_size(current_database()) AS bytes";
 
+/// Raids are locked in the order of ids, as in a commit, so that the two cannot deadlock.
 const DEREGISTER: &str = "
     WITH gone AS (
         DELETE FROM instances WHERE id = $1 RETURNING id

@@ -51,25 +51,44 @@ const ROTATE_REFRESH_TOKEN: &str = "
     WHERE f.id = $1 AND NOT f.revoked AND f.expires_at > 'epoch'::timestamptz + $4::bigint * interval '1 millisecond' AND p.id = f.player
     RETURNING f.revoked, f.current, p.id, p.name";
 
-/// The lateral subqueries leave the planner no choice but an index.
+/// The lateral subqueries leave the planner no choice but an index. Players and then their sign-ins
+/// are locked before they are deleted, and checked again as concurrent statements left them. A
+/// sign-in that is created between the beginning of the statement and the lock fails the statement
+/// by its foreign key.
 const DELETE_UNUSED_GUESTS: &str = "
     WITH batch AS MATERIALIZED (
         SELECT id, created_at, external_id, erased_at FROM players WHERE id > $1 ORDER BY id LIMIT $2
+    ), limits AS MATERIALIZED (
+        SELECT 'epoch'::timestamptz + $3::bigint * interval '1 millisecond' AS unused_since,
+            'epoch'::timestamptz + $4::bigint * interval '1 millisecond' AS now
     ), unused AS MATERIALIZED (
-        SELECT b.id FROM batch b
+        SELECT b.id FROM batch b CROSS JOIN limits l
         LEFT JOIN LATERAL (SELECT true AS found FROM raid_members m WHERE m.player = b.id LIMIT 1) joined ON true
         LEFT JOIN LATERAL (SELECT true AS found FROM bans WHERE bans.player = b.id LIMIT 1) banned ON true
         LEFT JOIN LATERAL (
             SELECT true AS found FROM refresh_families f
-            WHERE f.player = b.id AND f.rotated_at >= 'epoch'::timestamptz + $3::bigint * interval '1 millisecond'
+            WHERE f.player = b.id AND (f.rotated_at >= l.unused_since OR NOT f.revoked AND f.expires_at > l.now)
             LIMIT 1
         ) seen ON true
         WHERE b.created_at < $3 AND b.external_id IS NULL AND b.erased_at IS NULL
             AND joined.found IS NULL AND banned.found IS NULL AND seen.found IS NULL
+    ), locked AS MATERIALIZED (
+        SELECT id FROM players
+        WHERE id = ANY (ARRAY(SELECT id FROM unused)) AND external_id IS NULL AND erased_at IS NULL
+        ORDER BY id
+        FOR UPDATE
+    ), families AS MATERIALIZED (
+        SELECT player, rotated_at, expires_at, revoked FROM refresh_families
+        WHERE player = ANY (ARRAY(SELECT id FROM locked))
+        FOR UPDATE
+    ), still_unused AS MATERIALIZED (
+        SELECT id FROM locked EXCEPT
+        SELECT f.player FROM families f CROSS JOIN limits l
+        WHERE f.rotated_at >= l.unused_since OR NOT f.revoked AND f.expires_at > l.now
     ), signed_out AS (
-        DELETE FROM refresh_families WHERE player = ANY (ARRAY(SELECT id FROM unused))
+        DELETE FROM refresh_families WHERE player = ANY (ARRAY(SELECT id FROM still_unused))
     ), gone AS (
-        DELETE FROM players WHERE id = ANY (ARRAY(SELECT id FROM unused)) AND external_id IS NULL RETURNING id
+        DELETE FROM players WHERE id = ANY (ARRAY(SELECT id FROM still_unused)) RETURNING id
     )
     SELECT (SELECT max(id) FROM batch) AS last, (SELECT count(*) FROM gone) AS deleted";
 
@@ -100,11 +119,13 @@ impl Accounts for PostgresStore {
         after: Option<PlayerId>,
         limit: u32,
         unused_since: UnixMillis,
+        now: UnixMillis,
     ) -> Result<DeletedGuests> {
         let statement = sqlx::query(DELETE_UNUSED_GUESTS)
             .bind(after.map_or(0, i64::from))
             .bind(i64::from(limit))
-            .bind(unused_since.0);
+            .bind(unused_since.0)
+            .bind(now.0);
         let deleted = |row: &PgRow| {
             let has_last = row.try_get::<Option<i64>, _>("last")?.is_some();
             Ok(DeletedGuests {

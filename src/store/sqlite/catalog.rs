@@ -132,7 +132,7 @@ impl Catalog for SqliteStore {
         &self,
         pairs: &[(RaidId, PlayerId)],
     ) -> Result<Vec<(RaidId, PlayerId)>> {
-        const OPERATION: &str = "check who ever joined";
+        const OPERATION: &str = "filter present and former members";
         let given = json_array(
             pairs
                 .iter()

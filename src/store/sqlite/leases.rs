@@ -1,5 +1,6 @@
 //! Leases of instances, and the database's lock.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -97,7 +98,11 @@ impl Leases for SqliteStore {
         let path = self.path.clone();
         let read = tokio::task::spawn_blocking(move || {
             let volume = rustix::fs::statvfs(&path)?;
-            let used_bytes = std::fs::metadata(&path)?.len();
+            let mut used_bytes = std::fs::metadata(&path)?.len();
+            // Without a write-ahead log, there is nothing in it.
+            if let Ok(log) = std::fs::metadata(wal_path(&path)) {
+                used_bytes += log.len();
+            }
             Ok::<_, std::io::Error>((used_bytes, volume.f_bavail.saturating_mul(volume.f_frsize)))
         });
         let unavailable = |error| StoreError::Unavailable {
@@ -187,6 +192,13 @@ pub(super) async fn rename_lineage(transaction: &mut SqliteConnection) -> Result
         .fetch_one(&mut *transaction)
         .await;
     renamed.map_err(failed("rename lineage"))
+}
+
+/// Returns the path of the write-ahead log that SQLite keeps beside a database file.
+fn wal_path(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
 }
 
 /// Converts a duration to whole milliseconds, for arithmetic in SQL.

@@ -37,8 +37,8 @@ statements! {
         "WHERE id > ?1 AND id <= ?2 AND created_at < ?3 AND external_id IS NULL AND erased_at IS NULL ",
         "    AND NOT EXISTS (SELECT 1 FROM raid_visits v WHERE v.player = players.id) ",
         "    AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.player = players.id) ",
-        "    AND NOT EXISTS ",
-        "        (SELECT 1 FROM refresh_families f WHERE f.player = players.id AND f.rotated_at >= ?3)";
+        "    AND NOT EXISTS (SELECT 1 FROM refresh_families f ",
+        "        WHERE f.player = players.id AND (f.rotated_at >= ?3 OR f.expires_at > ?4))";
     DELETE_FAMILIES =
         "DELETE FROM refresh_families WHERE player IN (SELECT value FROM json_each(?1))";
     DELETE_PLAYERS = "DELETE FROM players WHERE id IN (SELECT value FROM json_each(?1))";
@@ -119,6 +119,7 @@ impl Accounts for SqliteStore {
         after: Option<PlayerId>,
         limit: u32,
         unused_since: UnixMillis,
+        now: UnixMillis,
     ) -> Result<DeletedGuests> {
         let delete = self
             .writer
@@ -128,6 +129,7 @@ impl Accounts for SqliteStore {
                     after,
                     limit,
                     unused_since,
+                    now,
                 ))
             });
         delete.await
@@ -285,6 +287,7 @@ async fn delete_unused_guests(
     after: Option<PlayerId>,
     limit: u32,
     unused_since: UnixMillis,
+    now: UnixMillis,
 ) -> Result<DeletedGuests> {
     let failed = failed("delete unused guests");
     let after = after.map_or(0, i64::from);
@@ -304,6 +307,7 @@ async fn delete_unused_guests(
         .bind(after)
         .bind(last)
         .bind(unused_since.0)
+        .bind(now.0)
         .fetch_all(&mut *transaction)
         .await
         .map_err(&failed)?;

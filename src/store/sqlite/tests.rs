@@ -38,6 +38,20 @@ async fn execute(store: &SqliteStore, sql: String) -> Result<()> {
     execute.await
 }
 
+#[tokio::test]
+async fn the_space_of_sqlite_includes_its_write_ahead_log() {
+    let (store, directory) = open_store().await;
+    store.create_player("Ada").await.expect("a player");
+    let length = |file: &str| {
+        let metadata = std::fs::metadata(directory.path().join(file));
+        metadata.expect("a file").len()
+    };
+    let log = length("raidhall.db-wal");
+    assert!(log > 0);
+    let space = store.space().await.expect("read").expect("a database");
+    assert_eq!(space.used_bytes, length("raidhall.db") + log);
+}
+
 mod plans {
     use super::*;
 

@@ -311,23 +311,26 @@ pub async fn exactly_the_unused_guests_are_deleted_in_batches(store: &dyn Store)
     // All players are created now, and a sign-in is renewed at a time of its own.
     let now = store.renew(&owner, LONG_TTL).await.expect("renew").now;
     let later = now.plus(1_000_000);
-    let sign_in_at = async |player, at| {
+    let sign_in = async |player, at, ttl| {
         store
-            .create_token_family(new_family(), player, token_hash(1), at, LONG_TTL)
+            .create_token_family(new_family(), player, token_hash(1), at, ttl)
             .await
             .expect("a sign-in");
     };
     let mut guests = Vec::new();
     for name in [
-        "Unused", "Gone", "Member", "Former", "Linked", "Banned", "Seen",
+        "Unused", "Gone", "Member", "Former", "Linked", "Banned", "Seen", "Absent",
     ] {
         guests.push(create_player(store, name).await);
     }
-    let [unused, gone, member, former, linked, banned, seen] = guests[..] else {
-        unreachable!("seven guests")
+    let [unused, gone, member, former, linked, banned, seen, absent] = guests[..] else {
+        unreachable!("eight guests")
     };
-    sign_in_at(gone, later.plus(-1)).await;
-    sign_in_at(seen, later).await;
+    let second = Duration::from_secs(1);
+    let present = later.plus(5_000);
+    sign_in(gone, later.plus(-1), second).await;
+    sign_in(seen, later, second).await;
+    sign_in(absent, later.plus(-1), 10 * second).await;
     let mut history = History::new(raid(1), owner.id);
     let creation = history.append([raid_created(raid(1)), joined(member), joined(former)]);
     let departure = history.append([left(former)]);
@@ -339,12 +342,14 @@ pub async fn exactly_the_unused_guests_are_deleted_in_batches(store: &dyn Store)
     let entry = moderation::audit_entry("ban");
     assert!(store.ban(banned, "spam", &entry).await.expect("banned"));
 
-    let nothing = store.delete_unused_guests(None, 10, UnixMillis(0)).await;
+    let nothing = store
+        .delete_unused_guests(None, 10, UnixMillis(0), present)
+        .await;
     assert_eq!(nothing.expect("a batch").count, 0, "none is that old");
     let mut after = None;
     let mut counts = Vec::new();
     loop {
-        let batch = store.delete_unused_guests(after, 3, later).await;
+        let batch = store.delete_unused_guests(after, 3, later, present).await;
         let batch = batch.expect("a batch");
         if batch.last.is_none() {
             break;

@@ -286,6 +286,47 @@ pub async fn a_player_leads_at_most_as_many_open_raids_as_the_terms_allow(store:
     );
 }
 
+pub async fn creations_of_one_leader_in_a_batch_succeed_up_to_the_limit(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    let mut given = History::new(raid(1), owner.id);
+    let mut ended = limited_creation(2, &owner, 5);
+    let first = [
+        given.creation(ada),
+        ended.creation(ada),
+        limited_creation(3, &owner, 5).creation(ada),
+    ];
+    let outcomes = store.commit(&first).await.expect("commit");
+    assert_eq!(outcomes, [CommitOutcome::Committed; 3]);
+    let end = ended.append([failed()]);
+    assert_eq!(commit(store, &end).await, CommitOutcome::Committed);
+
+    // Ada leads two open raids, and one slot before that of the second is free.
+    let batch: Vec<_> = (10..20)
+        .map(|id| {
+            let leader = if id % 2 == 0 { ada } else { ben };
+            limited_creation(id, &owner, 5).creation(leader)
+        })
+        .collect();
+    let outcomes = store.commit(&batch).await.expect("commit");
+    let of_ada: Vec<_> = outcomes.iter().step_by(2).copied().collect();
+    let of_ben: Vec<_> = outcomes.iter().skip(1).step_by(2).copied().collect();
+    assert_eq!(of_ada[..3], [CommitOutcome::Committed; 3]);
+    assert_eq!(of_ada[3..], [CommitOutcome::OverQuota; 2]);
+    assert_eq!(of_ben, [CommitOutcome::Committed; 5]);
+}
+
+pub async fn a_creation_sent_again_takes_no_place_of_another(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let first = limited_creation(1, &owner, 2).creation(ada);
+    assert_eq!(commit(store, &first).await, CommitOutcome::Committed);
+    let second = limited_creation(2, &owner, 2).creation(ada);
+    let outcomes = store.commit(&[first, second]).await.expect("commit");
+    assert_eq!(outcomes, [CommitOutcome::Committed; 2]);
+}
+
 pub async fn concurrent_creations_do_not_exceed_the_led_raids(store: &dyn Store) {
     let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
-use raidhall::store::{GENERATION, InstanceRecord, Leases, RegisterError, Renewal, StoreError};
+use raidhall::store::{
+    CommitOutcome, GENERATION, InstanceRecord, Leases, RegisterError, Renewal, StoreError,
+};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgQueryResult;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
@@ -13,9 +15,9 @@ use uuid::Uuid;
 use super::{
     connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
 };
-use crate::conformance::{LONG_TTL, NOW, register_instance};
+use crate::conformance::{LONG_TTL, NOW, commit, register_instance};
 use crate::database::PostgresDatabase;
-use crate::history::instance;
+use crate::history::{History, instance, op, player, raid};
 
 const SHORT: Duration = Duration::from_millis(200);
 const SECOND: Duration = Duration::from_secs(1);
@@ -97,14 +99,8 @@ async fn cluster_nodes_register_together_and_keep_an_exclusive_one_out() {
         .expect("register");
 }
 
-/// A database in the schema of 0.2, with an instance whose lease is valid for a second and which
-/// owns raid 1. Returns the instance's session.
-async fn create_with_live_0_2(database: &PostgresDatabase) -> PgConnection {
-    const LIVE_OWNER: &str = "
-        INSERT INTO instances (id, ws_url, release, lease_until)
-        VALUES (gen_random_uuid(), 'ws://former/', '0.2.1', clock_timestamp() + interval '1 second');
-        INSERT INTO raids SELECT 1, 202701, 'Kitchen', 'CODE', NULL, 1, 1, 60, 0, 'active', 60000, 0, 0, NULL, id, 4, 9
-        FROM instances";
+/// Creates the schema of 0.2 in an empty database. Returns a session.
+async fn create_schema_0_2(database: &PostgresDatabase) -> PgConnection {
     let mut session = connect(database).await;
     let before = sqlx::migrate!("migrations/postgres")
         .iter()
@@ -117,6 +113,18 @@ async fn create_with_live_0_2(database: &PostgresDatabase) -> PgConnection {
     };
     let migrated = migrator.run_direct(None, &mut session, false).await;
     migrated.expect("migrate");
+    session
+}
+
+/// A database in the schema of 0.2, with an instance whose lease is valid for a second and which
+/// owns raid 1. Returns the instance's session.
+async fn create_with_live_0_2(database: &PostgresDatabase) -> PgConnection {
+    const LIVE_OWNER: &str = "
+        INSERT INTO instances (id, ws_url, release, lease_until)
+        VALUES (gen_random_uuid(), 'ws://former/', '0.2.1', clock_timestamp() + interval '1 second');
+        INSERT INTO raids SELECT 1, 202701, 'Kitchen', 'CODE', NULL, 1, 1, 60, 0, 'active', 60000, 0, 0, NULL, id, 4, 9
+        FROM instances";
+    let mut session = create_schema_0_2(database).await;
     session.execute(LIVE_OWNER).await.expect("a live owner");
     session
 }
@@ -171,6 +179,43 @@ async fn a_migration_waits_for_live_instances_of_0_2_and_then_fences_them() {
         error.as_database_error().map(|error| error.kind()),
         Some(sqlx::error::ErrorKind::NotNullViolation)
     );
+}
+
+#[tokio::test]
+async fn a_migration_finds_the_leaders_of_open_raids() {
+    const RAIDS: &str = r#"
+        INSERT INTO raids VALUES
+            (1, 202701, 'Kept', 'CODE1', NULL, 1, 1, 60, 0, 'active', 60000, 0, 0, NULL, NULL, 1, 2),
+            (2, 202701, 'Given', 'CODE2', NULL, 1, 1, 60, 0, 'recruiting', NULL, 0, 0, NULL, NULL, 1, 3),
+            (3, 202701, 'Ended', 'CODE3', NULL, 1, 1, 60, 0, 'failed', NULL, 0, 0, 1, NULL, 1, 2);
+        INSERT INTO raid_events (born, raid_id, seq, at, version, kind, data) VALUES
+            (202701, 1, 1, 0, 1, 'member_joined', '{"player":7,"role":"leader"}'),
+            (202701, 1, 2, 0, 1, 'member_joined', '{"player":8,"role":"member"}'),
+            (202701, 2, 1, 0, 1, 'member_joined', '{"player":8,"role":"leader"}'),
+            (202701, 2, 2, 0, 1, 'member_joined', '{"player":7,"role":"member"}'),
+            (202701, 2, 3, 0, 1, 'leader_changed', '{"player":7,"previous":8}'),
+            (202701, 3, 1, 0, 1, 'member_joined', '{"player":7,"role":"leader"}'),
+            (202701, 3, 2, 0, 1, 'raid_failed', '{"reason":"cancelled"}')"#;
+    let database = PostgresDatabase::create_empty().await;
+    let mut session = create_schema_0_2(&database).await;
+    session.execute(RAIDS).await.expect("raids of 0.2");
+
+    let store = open(&database).await;
+    let leaders: Vec<(i64, Option<i64>)> =
+        sqlx::query_as("SELECT id, leader FROM raids ORDER BY id")
+            .fetch_all(&mut session)
+            .await
+            .expect("the leaders");
+    assert_eq!(leaders, [(1, Some(7)), (2, Some(7)), (3, None)]);
+    let owner = register_instance(&*store).await;
+    let create = async |id, led_raids_max| {
+        let mut history = History::new(raid(id), owner.id);
+        history.create_key = Some(op(&format!("make-{id}")));
+        history.led_raids_max = Some(led_raids_max);
+        commit(&*store, &history.creation(player(7))).await
+    };
+    assert_eq!(create(9, 2).await, CommitOutcome::OverQuota);
+    assert_eq!(create(10, 3).await, CommitOutcome::Committed);
 }
 
 #[tokio::test]
