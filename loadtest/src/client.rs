@@ -3,6 +3,7 @@
 
 mod backoff;
 mod decoder;
+mod http;
 mod pending;
 mod player;
 mod rest;

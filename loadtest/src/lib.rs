@@ -14,6 +14,7 @@ pub mod client_log;
 pub mod fold;
 pub mod judge;
 pub mod latency;
+pub mod network;
 pub mod play;
 pub mod process;
 pub mod report;

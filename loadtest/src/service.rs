@@ -4,6 +4,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use url::Url;
+
 /// The URL of a service on this machine. No constructor accepts a URL that points elsewhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServiceUrl(String);
@@ -41,8 +43,7 @@ impl ServiceUrl {
         schemes: &[&str],
         example: &'static str,
     ) -> Result<ServiceUrl, ServiceUrlError> {
-        let parsed =
-            reqwest::Url::parse(url.trim()).map_err(|_| ServiceUrlError::Unreadable(example))?;
+        let parsed = Url::parse(url.trim()).map_err(|_| ServiceUrlError::Unreadable(example))?;
         if !schemes.contains(&parsed.scheme()) {
             return Err(ServiceUrlError::Unreadable(example));
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use url::Url;
+
 /// A server on this machine. No constructor accepts a URL that points elsewhere: what this crate
 /// sends is load, and load sent to another machine is an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ impl Target {
     /// or `localhost`, which is taken as 127.0.0.1 without asking a resolver.
     pub fn parse(url: &str) -> Result<Target, TargetError> {
         let unreadable = || TargetError::Unreadable(url.to_owned());
-        let parsed = reqwest::Url::parse(url.trim()).map_err(|_| unreadable())?;
+        let parsed = Url::parse(url.trim()).map_err(|_| unreadable())?;
         if !matches!(parsed.scheme(), "http" | "ws") {
             return Err(unreadable());
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use crate::network::{Loopback, Network};
 use crate::target::Target;
 
 /// One server or several. Clones share the addresses, so that every clone finds a server that
@@ -13,6 +14,7 @@ use crate::target::Target;
 pub struct Targets {
     addresses: Arc<RwLock<Vec<Target>>>,
     home: usize,
+    network: Arc<dyn Network>,
 }
 
 impl Targets {
@@ -25,14 +27,25 @@ impl Targets {
         Ok(Targets {
             addresses: Arc::new(RwLock::new(targets)),
             home: 0,
+            network: Arc::new(Loopback),
         })
+    }
+
+    /// Returns the same servers, reached over another network.
+    #[must_use]
+    pub fn over(self, network: Arc<dyn Network>) -> Targets {
+        Targets { network, ..self }
+    }
+
+    pub(crate) const fn network(&self) -> &Arc<dyn Network> {
+        &self.network
     }
 
     /// Returns the same servers with another home; the index wraps around.
     pub fn with_home(&self, home: usize) -> Targets {
         Targets {
-            addresses: Arc::clone(&self.addresses),
             home: home % self.count(),
+            ..self.clone()
         }
     }
 
@@ -69,6 +82,7 @@ impl From<Target> for Targets {
         Targets {
             addresses: Arc::new(RwLock::new(vec![target])),
             home: 0,
+            network: Arc::new(Loopback),
         }
     }
 }

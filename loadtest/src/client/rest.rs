@@ -2,29 +2,31 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::{Method, Request, StatusCode};
 use raidhall_protocol::rest::{
     CommandResult, Contribution, Data, NewRaid, Profile, RaidView, TokenPair,
 };
 use raidhall_protocol::{Command, ErrorBody, Event, OpKey, RaidId, Seq};
-use reqwest::{Client, Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
 
+use super::http::HttpClient;
 use crate::target::Target;
 use crate::targets::Targets;
 
 const PAGE_ROWS: u64 = 100;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// A client of the REST API of one server or several, with one player's token or without any.
 #[derive(Debug, Clone)]
 pub struct RestClient {
-    http: Client,
+    http: HttpClient,
     targets: Targets,
     token: Option<String>,
     retry_timeout: Duration,
@@ -50,7 +52,7 @@ pub enum RestClientError {
     },
     /// The server gave no response.
     #[error("{what}: {why}")]
-    NoResponse { what: String, why: reqwest::Error },
+    NoResponse { what: String, why: anyhow::Error },
 }
 
 impl RestClientError {
@@ -87,14 +89,8 @@ impl RestClient {
     /// When a server gives no response, the next one is tried immediately, once around, whatever
     /// the retry timeout.
     pub fn with_targets(targets: Targets) -> anyhow::Result<RestClient> {
-        // Neither a proxy nor a redirect may send load to another machine.
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(REQUEST_TIMEOUT)
-            .build()?;
         Ok(RestClient {
-            http,
+            http: HttpClient::new(targets.network()),
             targets,
             token: None,
             retry_timeout: Duration::ZERO,
@@ -161,7 +157,7 @@ impl RestClient {
         raid: &NewRaid,
         key: Option<&OpKey>,
     ) -> Result<RaidView, RestClientError> {
-        let fresh = OpKey::try_from(format!("create-{}", Uuid::now_v7())).ok();
+        let fresh = OpKey::try_from(format!("create-{:032x}", rand::random::<u128>())).ok();
         self.request(
             Method::POST,
             "/raids",
@@ -251,12 +247,12 @@ impl RestClient {
 
     /// Returns whether the home server reports that it is ready (`GET /readyz`).
     pub async fn is_ready(&self) -> bool {
-        let response = self
-            .http
-            .get(self.targets.get(self.targets.home()).url("/readyz"))
-            .send()
-            .await;
-        response.is_ok_and(|response| response.status().is_success())
+        let url = self.targets.get(self.targets.home()).url("/readyz");
+        let Ok(request) = Request::get(url).body(Full::default()) else {
+            return false;
+        };
+        let response = self.http.send(request).await;
+        response.is_ok_and(|(status, _)| status.is_success())
     }
 
     async fn request<T: DeserializeOwned>(
@@ -309,34 +305,36 @@ impl RestClient {
         key: Option<&OpKey>,
     ) -> Result<T, RestClientError> {
         let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
-        let mut request = self.http.request(
-            method,
-            self.targets.get(server).url(&format!("/api/v1{path}")),
-        );
+        let url = self.targets.get(server).url(&format!("/api/v1{path}"));
+        let mut request = Request::builder().method(method).uri(url);
         if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }
         if let Some(key) = key {
             request = request.header("Idempotency-Key", key.as_str());
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let no_response = |why| RestClientError::NoResponse {
-            what: what.clone(),
-            why,
+        let body = match body {
+            Some(body) => {
+                request = request.header(CONTENT_TYPE, "application/json");
+                Full::from(body.to_string())
+            }
+            None => Full::default(),
         };
-        let response = request.send().await.map_err(no_response)?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(no_response)?;
-        parse_response(what, status, &bytes)
+        let response = match request.body(body) {
+            Ok(request) => self.http.send(request).await,
+            Err(invalid) => Err(invalid.into()),
+        };
+        match response {
+            Ok((status, body)) => parse_response(what, status, &body),
+            Err(why) => Err(RestClientError::NoResponse { what, why }),
+        }
     }
 }
 
 fn parse_response<T: DeserializeOwned>(
     what: String,
     status: StatusCode,
-    bytes: &[u8],
+    bytes: &Bytes,
 ) -> Result<T, RestClientError> {
     let unexpected = |what, why: serde_json::Error| {
         let start: String = String::from_utf8_lossy(bytes).chars().take(200).collect();

@@ -6,7 +6,6 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use raidhall_protocol::limits::SOCKET_PATH;
 use raidhall_protocol::{ClientMessage, Codec, ServerMessage};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
@@ -16,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::decoder::{Decoder, UnreadableFrame};
+use crate::network::{ByteStream, Loopback, Network};
 use crate::target::Target;
 
 /// Time limit for connecting and upgrading together.
@@ -28,7 +28,7 @@ const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// A WebSocket connection to the server.
 #[derive(Debug)]
 pub struct Socket {
-    stream: WebSocketStream<TcpStream>,
+    stream: WebSocketStream<Box<dyn ByteStream>>,
     codec: Codec,
     decoder: Arc<Decoder>,
 }
@@ -93,11 +93,21 @@ impl Socket {
         codec: Codec,
         decoder: Arc<Decoder>,
     ) -> Result<Socket, ConnectError> {
+        Self::connect_over(&Loopback, target, codec, decoder).await
+    }
+
+    /// Connects over a network and upgrades, offering the codec's subprotocol.
+    pub(super) async fn connect_over(
+        network: &dyn Network,
+        target: &Target,
+        codec: Codec,
+        decoder: Arc<Decoder>,
+    ) -> Result<Socket, ConnectError> {
         let upgrade = UpgradeRequest {
             subprotocols: Some(codec.subprotocol().to_owned()),
             ..UpgradeRequest::default()
         };
-        Self::connect_with(target, &upgrade, decoder).await
+        Self::open(network, target, &upgrade, decoder).await
     }
 
     /// Connects and upgrades with the given headers. Without subprotocols the codec is JSON.
@@ -106,7 +116,16 @@ impl Socket {
         upgrade: &UpgradeRequest,
         decoder: Arc<Decoder>,
     ) -> Result<Socket, ConnectError> {
-        let connecting = connect(target, request(target, upgrade)?);
+        Self::open(&Loopback, target, upgrade, decoder).await
+    }
+
+    async fn open(
+        network: &dyn Network,
+        target: &Target,
+        upgrade: &UpgradeRequest,
+        decoder: Arc<Decoder>,
+    ) -> Result<Socket, ConnectError> {
+        let connecting = connect(network, target, request(target, upgrade)?);
         let (stream, chosen) = timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| ConnectError::Timeout)??;
@@ -253,12 +272,12 @@ fn request(target: &Target, upgrade: &UpgradeRequest) -> Result<Request, Connect
 }
 
 async fn connect(
+    network: &dyn Network,
     target: &Target,
     request: Request,
-) -> Result<(WebSocketStream<TcpStream>, Option<String>), ConnectError> {
-    let io = |why| ConnectError::Broken(Box::new(Error::Io(why)));
-    let tcp = TcpStream::connect(target.address()).await.map_err(io)?;
-    tcp.set_nodelay(true).map_err(io)?;
+) -> Result<(WebSocketStream<Box<dyn ByteStream>>, Option<String>), ConnectError> {
+    let broken = |why| ConnectError::Broken(Box::new(Error::Io(why)));
+    let stream = network.connect(*target).await.map_err(broken)?;
     // The default read buffer is 128 KiB per connection: five thousand idle ones would need 640 MB.
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
@@ -266,7 +285,7 @@ async fn connect(
         .max_write_buffer_size(1 << 20)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX));
-    match client_async_with_config(request, tcp, Some(config)).await {
+    match client_async_with_config(request, stream, Some(config)).await {
         Ok((stream, response)) => {
             let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
             Ok((

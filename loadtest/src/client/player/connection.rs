@@ -29,8 +29,10 @@ impl Player {
             decoder,
             ..
         } = &self.options;
-        let target = rest.targets().get(self.server_index);
-        match Socket::connect(&target, *codec, Arc::clone(decoder)).await {
+        let targets = rest.targets();
+        let target = targets.get(self.server_index);
+        let network = &**targets.network();
+        match Socket::connect_over(network, &target, *codec, Arc::clone(decoder)).await {
             Ok(socket) => match self.perform_handshake(socket).await {
                 Ok(()) => return true,
                 Err(closed) => self.handle_disconnect(closed),
