@@ -23,11 +23,11 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
-use uuid::Uuid;
 
 use crate::auth::{Auth, Scope};
 use crate::backup::BackupError;
 use crate::config::Config;
+use crate::random::new_uuid;
 use crate::store::{InstanceId, StoreError};
 use crate::telemetry;
 
@@ -130,7 +130,7 @@ pub async fn serve(config: Config) -> Result<(), StartError> {
     let bound = listener
         .local_addr()
         .context("read the address that was bound")?;
-    let id = InstanceId(Uuid::now_v7());
+    let id = InstanceId(new_uuid());
     let parts = InstanceParts {
         id,
         bus: open::bus(&config, id)?,
@@ -156,7 +156,7 @@ async fn run(
     let mut stop_requested = std::pin::pin!(signals::shutdown_signal());
     let base_url = parts.base_url.clone();
     // A start may wait for another instance's lease to end.
-    let instance = tokio::select! {
+    let instance = tokio::select! { biased;
         started = Instance::start(parts) => started?,
         () = &mut stop_requested => {
             info!("stopped before the start was complete");
@@ -174,7 +174,7 @@ async fn run(
         "Raidhall is open at {}",
         base_url.as_str()
     );
-    tokio::select! {
+    tokio::select! { biased;
         () = stop_requested => {}
         () = instance.wait_until_lost() => {}
     }

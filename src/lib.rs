@@ -21,6 +21,7 @@ pub mod net;
 pub mod option_value;
 pub mod private_file;
 pub mod raid;
+pub mod random;
 pub mod redact;
 pub mod session;
 pub mod store;

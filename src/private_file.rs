@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
+use crate::random::new_uuid;
 
 /// Creates an empty file in the directory of `path`, under a name that begins as `path` and that
 /// no process can guess, so that no link can be planted under it. The caller writes it and then renames
@@ -15,7 +15,7 @@ use uuid::Uuid;
 /// Fails if the directory cannot be written.
 pub fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}.partial", Uuid::now_v7().simple()));
+    name.push(format!(".{}.partial", new_uuid().simple()));
     let name = PathBuf::from(name);
     let mut options = OpenOptions::new();
     // Fails if the name exists, even as a link to nothing.

@@ -44,7 +44,7 @@ async fn wait_for_signals(mut terminate: Signal, mut interrupt: Signal) {
 }
 
 async fn wait_for_either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
+    tokio::select! { biased;
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }

@@ -7,12 +7,11 @@
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use rand::TryRngCore;
-use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::AuthSecret;
+use crate::random::{new_uuid, random_bytes};
 use crate::store::{FamilyId, TokenHash};
 
 const FAMILY_CHARS: usize = 32;
@@ -68,11 +67,8 @@ pub(super) struct RefreshToken {
 impl RefreshToken {
     /// Generates the first token of a new family.
     pub(super) fn generate() -> RefreshToken {
-        let mut random = [0; 32];
-        OsRng
-            .try_fill_bytes(&mut random)
-            .expect("the operating system has randomness");
-        RefreshToken::new(FamilyId(Uuid::now_v7()), &random)
+        let random: [u8; 32] = random_bytes().expect("the operating system has randomness");
+        RefreshToken::new(FamilyId(new_uuid()), &random)
     }
 
     /// Parses a token that a client presents. Only the exact form that is issued is accepted.

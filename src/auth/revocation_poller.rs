@@ -69,7 +69,7 @@ impl RevocationPoller {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut failing = false;
         loop {
-            tokio::select! {
+            tokio::select! { biased;
                 _ = ticks.tick() => {}
                 () = self.auth.poll_requested() => {}
             }

@@ -8,14 +8,13 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use rand::TryRngCore;
-use rand::rngs::OsRng;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use sha2::Sha256;
 use thiserror::Error;
 
 use crate::private_file;
+use crate::random::random_bytes;
 use crate::redact::REDACTED;
 
 /// Minimum length of a secret in bytes: the output of SHA-256, the minimum for HS256 (RFC 7518,
@@ -136,10 +135,7 @@ pub fn load(path: &Path) -> Result<Option<AuthSecret>, SecretError> {
 /// Creates the file whole or not at all: it is written and synced under a temporary name and then
 /// linked to its path, where it never replaces an existing file.
 fn create(path: &Path) -> io::Result<()> {
-    let mut random = [0; SECRET_BYTES_MIN];
-    OsRng
-        .try_fill_bytes(&mut random)
-        .map_err(io::Error::other)?;
+    let random: [u8; SECRET_BYTES_MIN] = random_bytes().map_err(io::Error::other)?;
     let (written, mut file) = private_file::create_beside(path)?;
     let linked = file
         .write_all(HEXLOWER.encode(&random).as_bytes())

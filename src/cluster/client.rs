@@ -8,6 +8,7 @@ mod requests;
 mod subscription;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -52,6 +53,8 @@ struct ClusterClientInner {
     sealed_bus: Option<SealedBus>,
     subscriptions: Arc<RaidSubscriptions>,
     outstanding_requests: Arc<OutstandingRequests>,
+    /// Number of the latest message that was sealed.
+    message_number: AtomicU64,
     bus_health: watch::Receiver<bool>,
     /// Keeps `bus_health` open on a standalone instance.
     _standalone_health: watch::Sender<bool>,
@@ -102,6 +105,7 @@ impl ClusterClient {
             sealed_bus,
             subscriptions: Arc::default(),
             outstanding_requests: Arc::default(),
+            message_number: AtomicU64::new(0),
             bus_health,
             _standalone_health: standalone_health,
         }))
@@ -179,11 +183,13 @@ impl ClusterClient {
     ) -> Bytes {
         let MessageHeader { raid, epoch, seq } = header;
         let from = self.0.instance;
+        let number = 1 + self.0.message_number.fetch_add(1, Ordering::Relaxed);
         let at = self.0.clock.database_time();
         sealed_bus.seal.seal(
             channel,
             Envelope {
                 from,
+                number,
                 at,
                 raid,
                 epoch,

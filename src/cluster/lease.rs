@@ -205,7 +205,7 @@ impl LeaseRenewer {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stale_leases = StaleLeases::default();
         loop {
-            tokio::select! {
+            tokio::select! { biased;
                 _ = ticks.tick() => {}
                 () = self.renew_requested.notified() => {}
             }

@@ -206,7 +206,7 @@ impl Membership {
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
+            tokio::select! { biased;
                 changed = updates.changed() => if changed.is_err() { return },
                 () = expiry => {
                     if has_lease() && self.is_database_responsive() {

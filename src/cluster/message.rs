@@ -3,8 +3,10 @@
 //!
 //! A seal is an HMAC for one channel that only instances with the same secret and the same lineage
 //! can make. So instances ignore messages of a stranger or of another cluster on the same bus, and
-//! messages that were sent on another channel. A repeated message is harmless by its content:
-//! events have a seq, commands have an op and a forward batch's number, and presence has a counter.
+//! messages that were sent on another channel. A message that is repeated, or arrives late, is
+//! harmless: events have a seq, commands have an op and a forward batch's number, presence has a
+//! counter, and of signals and watcher reports only those count that are newer than the latest of
+//! their sender.
 //! Every message but committed events is discarded when it is old.
 
 mod forward;
@@ -38,6 +40,8 @@ const NESTING_MAX: usize = 64;
 pub struct Envelope {
     /// The instance that sends the message.
     pub from: InstanceId,
+    /// Grows with each message of one sender.
+    pub number: u64,
     /// Time of sending, by the database's clock.
     pub at: UnixMillis,
     /// The raid that the message is about.
@@ -164,6 +168,7 @@ struct EncodedEnvelope {
     kind: String,
     /// The sender's id as a 128-bit number.
     from: u128,
+    number: u64,
     at: UnixMillis,
     raid: RaidId,
     epoch: u64,
@@ -335,6 +340,7 @@ impl EnvelopeSealer {
     pub fn seal(&self, channel: Channel, envelope: Envelope) -> Bytes {
         let Envelope {
             from,
+            number,
             at,
             raid,
             epoch,
@@ -346,6 +352,7 @@ impl EnvelopeSealer {
             v: ENVELOPE_VERSION,
             kind,
             from: from.0.as_u128(),
+            number,
             at,
             raid,
             epoch: epoch.0,
@@ -385,6 +392,7 @@ impl EnvelopeSealer {
             ClusterMessage::decode(&wire.kind, &wire.body).ok_or(EnvelopeError::Malformed)?;
         let EncodedEnvelope {
             from,
+            number,
             at,
             raid,
             epoch,
@@ -393,6 +401,7 @@ impl EnvelopeSealer {
         } = wire;
         Ok(Envelope {
             from: InstanceId(Uuid::from_u128(from)),
+            number,
             at,
             raid,
             epoch: Epoch(epoch),

@@ -4,7 +4,7 @@
 //! connections; each connection's writer pulls what its client can take. Numbered events are never
 //! queued per connection.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +23,7 @@ use crate::cluster::message::ClusterMessage;
 use crate::fanout::frame::{Encoding, LazyFrames, SharedFrames};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, Signal, WatchId};
 use crate::raid::Refusal;
-use crate::store::Epoch;
+use crate::store::{Epoch, InstanceId};
 
 /// One raid's watches on this instance, and its ring of recent events.
 pub struct Audience {
@@ -37,13 +37,16 @@ pub struct Audience {
 
 struct AudienceState {
     ring: Ring,
-    watches: HashMap<ConnectionId, AudienceWatch>,
+    watches: BTreeMap<ConnectionId, AudienceWatch>,
     members: BTreeSet<PlayerId>,
     /// Members who may not send signals before a time.
     muted: BTreeMap<PlayerId, UnixMillis>,
     /// Client and owner's epoch for relaying signals over the bus, while other instances may have
     /// watchers.
     signal_relay: Option<(ClusterClient, Epoch)>,
+    /// Message number of the latest signal from each other instance. Signals that the bus repeats or
+    /// delivers late are dropped.
+    latest_signals: BTreeMap<InstanceId, u64>,
 }
 
 struct AudienceWatch {
@@ -57,10 +60,11 @@ impl Audience {
     pub fn new(raid: RaidId, options: RingOptions) -> Self {
         let state = Mutex::new(AudienceState {
             ring: Ring::new(options),
-            watches: HashMap::new(),
+            watches: BTreeMap::new(),
             members: BTreeSet::new(),
             muted: BTreeMap::new(),
             signal_relay: None,
+            latest_signals: BTreeMap::new(),
         });
         Self {
             raid,
@@ -318,9 +322,22 @@ impl Audience {
     }
 
     /// Delivers a signal from a member at another instance to every watch here. That instance may
-    /// not know yet that the member is muted or has left, so it is checked here again.
-    pub fn deliver_signal(&self, from: PlayerId, now: UnixMillis, kind: &str, data: Value) {
-        let inner = self.state.lock();
+    /// not know yet that the member is muted or has left, so it is checked here again. The first
+    /// argument is that instance and the number of its message.
+    pub fn deliver_signal(
+        &self,
+        (instance, number): (InstanceId, u64),
+        from: PlayerId,
+        now: UnixMillis,
+        kind: &str,
+        data: Value,
+    ) {
+        let mut inner = self.state.lock();
+        let latest = inner.latest_signals.entry(instance).or_default();
+        if number <= *latest {
+            return;
+        }
+        *latest = number;
         if inner.authorize_signal(from, now).is_ok() {
             inner.deliver_signal(self.raid, None, from, kind, data);
         }

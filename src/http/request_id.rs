@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue};
-use uuid::Uuid;
+
+use crate::random::new_uuid;
 
 use super::header_names::X_REQUEST_ID;
 
@@ -20,7 +21,7 @@ impl RequestId {
             .get(X_REQUEST_ID)
             .and_then(|value| value.to_str().ok())
             .filter(|id| is_safe_to_log(id));
-        RequestId(given.map_or_else(|| Uuid::now_v7().to_string().into(), Arc::from))
+        RequestId(given.map_or_else(|| new_uuid().to_string().into(), Arc::from))
     }
 
     pub fn as_str(&self) -> &str {

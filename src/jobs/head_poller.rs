@@ -38,7 +38,7 @@ impl HeadPoller {
         let mut bus_health = self.cluster.watch_bus_health();
         let mut ticks_since_poll = 0;
         loop {
-            tokio::select! {
+            tokio::select! { biased;
                 _ = ticks.tick() => {
                     ticks_since_poll += 1;
                     if *bus_health.borrow_and_update() && ticks_since_poll < HEALTHY_POLL_TICKS {

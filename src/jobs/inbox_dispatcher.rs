@@ -92,9 +92,15 @@ impl InboxDispatcher {
     }
 
     fn receive_broadcast(&self, raid: RaidId, envelope: Envelope) {
+        let Envelope {
+            from: sender,
+            number,
+            ..
+        } = envelope;
         match envelope.message {
             ClusterMessage::Signal { from, kind, data } => {
-                self.sessions.deliver_signal(raid, from, &kind, data)
+                self.sessions
+                    .deliver_signal(raid, (sender, number), from, &kind, data)
             }
             _ => self.cluster.dispatch(raid, RaidUpdate::Message(envelope)),
         }
@@ -103,7 +109,7 @@ impl InboxDispatcher {
     fn receive_direct(&self, envelope: Envelope) {
         let Envelope {
             from,
-            at,
+            number,
             raid,
             epoch,
             ref message,
@@ -115,7 +121,7 @@ impl InboxDispatcher {
             }
             ClusterMessage::WatcherReport(watching) => {
                 self.sessions
-                    .receive_watcher_report(raid, from, at, watching.clone())
+                    .receive_watcher_report(raid, from, number, watching.clone())
             }
             ClusterMessage::RequestWatcherReport => {
                 if !self.sessions.request_watcher_report(raid) {

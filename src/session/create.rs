@@ -5,8 +5,6 @@ use std::ops::Range;
 use raidhall_protocol::RaidId;
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
-use rand::TryRngCore;
-use rand::rngs::OsRng;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
@@ -16,6 +14,7 @@ use super::message::{ExecuteRequest, SessionMessage};
 use super::{COMMAND_WAIT_MAX, Registry, request_reply};
 use crate::error::Error;
 use crate::raid::{self, Refusal};
+use crate::random::random_bytes;
 use crate::store::{CreationTerms, OpHash, Store, StoreError};
 
 /// Alphabet of invite codes: digits and letters without those that are easily confused.
@@ -144,12 +143,6 @@ impl RaidIdAllocator {
         let id = block.next().and_then(|id| RaidId::try_from(id).ok());
         Ok(id.expect("the store reserves as many ids as requested, all below 2^53"))
     }
-}
-
-pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], rand::rand_core::OsError> {
-    let mut bytes = [0; N];
-    OsRng.try_fill_bytes(&mut bytes)?;
-    Ok(bytes)
 }
 
 pub(super) fn generate_invite_code() -> Result<String, rand::rand_core::OsError> {

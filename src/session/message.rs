@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use raidhall_protocol::{PlayerId, Seq};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -40,10 +40,10 @@ pub(super) enum SessionMessage {
         data: Value,
         reply: Reply<()>,
     },
-    /// Another instance's report of its watchers, taken at `at`.
+    /// Another instance's report of its watchers, in its message of this number.
     WatcherReport {
         from: InstanceId,
-        at: UnixMillis,
+        number: u64,
         report: WatcherReport,
     },
     /// The raid's owner asks for a watcher report of this instance.

@@ -305,8 +305,12 @@ impl Owner {
         }
         while let Some(message) = carried.mailbox.try_next() {
             match message {
-                SessionMessage::WatcherReport { from, at, report } => {
-                    self.apply_watcher_report(from, at, report, carried);
+                SessionMessage::WatcherReport {
+                    from,
+                    number,
+                    report,
+                } => {
+                    self.apply_watcher_report(from, number, report, carried);
                 }
                 SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
                 message => message.fail(Error::Unavailable),
@@ -396,8 +400,12 @@ impl Owner {
                 let result = self.audience.send_signal(sender, from, now, &kind, data);
                 reply.send(result.map_err(Error::from));
             }
-            SessionMessage::WatcherReport { from, at, report } => {
-                self.handle_watcher_report(from, at, report, carried);
+            SessionMessage::WatcherReport {
+                from,
+                number,
+                report,
+            } => {
+                self.apply_watcher_report(from, number, report, carried);
             }
             // The sender considers itself the owner: the store says which instance is.
             SessionMessage::RequestWatcherReport => self.head_checks.add(message),

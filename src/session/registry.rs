@@ -8,7 +8,7 @@ use std::sync::Arc;
 use dashmap::mapref::entry::Entry;
 use dashmap::{DashMap, DashSet};
 use parking_lot::Mutex;
-use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
+use raidhall_protocol::{PlayerId, RaidId, Seq};
 use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
@@ -214,17 +214,22 @@ impl Registry {
         );
     }
 
-    /// Accepts a report of the players who watched at another instance at a given time. The sender
-    /// takes this instance for the raid's owner.
+    /// Accepts a report of the players who watched at another instance, from its message of this
+    /// number. The sender takes this instance for the raid's owner.
     pub fn receive_watcher_report(
         &self,
         raid: RaidId,
         from: InstanceId,
-        at: UnixMillis,
+        number: u64,
         report: WatcherReport,
     ) {
         if report.watched || self.sessions.contains_key(&raid) {
-            self.send(raid, SessionMessage::WatcherReport { from, at, report });
+            let message = SessionMessage::WatcherReport {
+                from,
+                number,
+                report,
+            };
+            self.send(raid, message);
         }
     }
 
@@ -376,10 +381,19 @@ impl Registry {
 
     /// Delivers a signal from a member at another instance. It bypasses the mailbox, because the
     /// session may be waiting for the store.
-    pub fn deliver_signal(&self, raid: RaidId, from: PlayerId, kind: &str, data: Value) {
+    pub fn deliver_signal(
+        &self,
+        raid: RaidId,
+        message: (InstanceId, u64),
+        from: PlayerId,
+        kind: &str,
+        data: Value,
+    ) {
         if let Some(session) = self.sessions.get(&raid) {
             let now = self.clock.now();
-            session.audience.deliver_signal(from, now, kind, data);
+            session
+                .audience
+                .deliver_signal(message, from, now, kind, data);
         }
     }
 

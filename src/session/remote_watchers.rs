@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use raidhall_protocol::{PlayerId, UnixMillis};
+use raidhall_protocol::PlayerId;
 use tokio::time::Instant;
 
 use crate::cluster::membership::Membership;
@@ -33,9 +33,9 @@ const DRAIN_WINDOW: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(super) struct RemoteWatchers {
     audiences: BTreeMap<InstanceId, RemoteAudience>,
-    /// Time of each instance's latest report, by the database's clock. An older report is ignored,
-    /// even after the instance has reported that it has no watchers.
-    latest_report_at: BTreeMap<InstanceId, UnixMillis>,
+    /// Message number of each instance's latest report. An older report is ignored, even after the
+    /// instance has reported that it has no watchers.
+    latest_reports: BTreeMap<InstanceId, u64>,
     drained_at: Option<Instant>,
 }
 
@@ -52,15 +52,15 @@ impl RemoteWatchers {
     pub(super) fn apply_report(
         &mut self,
         from: InstanceId,
-        at: UnixMillis,
+        number: u64,
         watching: WatcherReport,
         now: Instant,
     ) -> bool {
-        let latest = self.latest_report_at.entry(from).or_insert(at);
-        if at < *latest {
+        let latest = self.latest_reports.entry(from).or_default();
+        if number < *latest {
             return false;
         }
-        *latest = at;
+        *latest = number;
         if watching.draining {
             self.drained_at = Some(now);
         }
@@ -88,7 +88,7 @@ impl RemoteWatchers {
         self.audiences.retain(|id, remote| {
             peers.is_live(*id) || now.duration_since(remote.last_report_at) < RECENT_REPORT_AGE
         });
-        self.latest_report_at
+        self.latest_reports
             .retain(|id, _| peers.is_live(*id) || self.audiences.contains_key(id));
         self.audiences.len() < before
     }
@@ -160,7 +160,7 @@ mod tests {
         let mut remotes = RemoteWatchers::default();
         let now = Instant::now();
         let id = InstanceId(Uuid::from_u128(1));
-        let mut report = |at, players: &[u64]| {
+        let mut report = |number, players: &[u64]| {
             let players: Vec<_> = players
                 .iter()
                 .map(|id| PlayerId::try_from(*id).expect("a test's id"))
@@ -170,22 +170,22 @@ mod tests {
                 players,
                 ..WatcherReport::default()
             };
-            remotes.apply_report(id, UnixMillis(at), watching, now);
+            remotes.apply_report(id, number, watching, now);
             remotes
                 .players()
                 .iter()
                 .map(|player| player.get())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(report(1_000, &[1, 2]), [1, 2]);
-        assert_eq!(report(2_000, &[2]), [2]);
-        assert_eq!(report(1_000, &[1, 2]), [2]);
-        assert_eq!(report(3_000, &[]), [] as [u64; 0]);
+        assert_eq!(report(1, &[1, 2]), [1, 2]);
+        assert_eq!(report(2, &[2]), [2]);
+        assert_eq!(report(1, &[1, 2]), [2]);
+        assert_eq!(report(3, &[]), [] as [u64; 0]);
         assert_eq!(
-            report(2_000, &[2]),
+            report(2, &[2]),
             [] as [u64; 0],
             "also after a report of no watchers"
         );
-        assert_eq!(report(3_001, &[3]), [3]);
+        assert_eq!(report(4, &[3]), [3]);
     }
 }

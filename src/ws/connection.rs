@@ -26,6 +26,7 @@ use crate::error::Error;
 use crate::fanout::frame;
 use crate::fanout::outbox::ConnectionId;
 use crate::raid::Refusal;
+use crate::random::new_uuid;
 
 /// Heartbeats in a row without a byte from the client before the client counts as gone.
 const SILENT_HEARTBEATS_MAX: u32 = 2;
@@ -60,7 +61,7 @@ impl Connection {
         Self {
             subscriber: Subscriber::new(service, id, codec, identity),
             codec,
-            connection_uuid: Uuid::now_v7(),
+            connection_uuid: new_uuid(),
             meter,
             over_limit_messages: 0,
             silent_heartbeats: 0,

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// Every folder and file of `src`, from the lowest layer to the highest. Those of one line do not
 /// import each other.
 const LAYERS: &[&[&str]] = &[
-    &["option_value", "private_file", "raid", "redact"],
+    &["option_value", "raid", "random", "redact"],
+    &["private_file"],
     &["error", "http_client"],
     &["limits"],
     &["telemetry"],

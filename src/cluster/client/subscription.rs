@@ -178,11 +178,10 @@ impl RaidSubscriptions {
                 .iter()
                 .any(|channel| matches!(channel, Channel::Events(_)))
         };
-        self.entries
-            .iter()
-            .filter(|entry| has_events(entry))
-            .map(|entry| *entry.key())
-            .collect()
+        let followed = self.entries.iter().filter(|entry| has_events(entry));
+        let mut raids: Vec<_> = followed.map(|entry| *entry.key()).collect();
+        raids.sort_unstable();
+        raids
     }
 }
 

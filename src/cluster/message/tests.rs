@@ -26,6 +26,7 @@ fn player(id: u64) -> PlayerId {
 fn envelope(message: ClusterMessage) -> Envelope {
     Envelope {
         from: InstanceId(Uuid::from_u128(1)),
+        number: 12,
         at: UnixMillis(1_800_000_000_000),
         raid: RaidId::try_from(7_u64).expect("an id"),
         epoch: Epoch(3),
@@ -171,6 +172,7 @@ fn malformed_and_newer_sealed_messages_are_distinguished() {
     let wire = |v, kind: &str, body: &[u8]| {
         let Envelope {
             from,
+            number,
             at,
             raid,
             epoch,
@@ -181,6 +183,7 @@ fn malformed_and_newer_sealed_messages_are_distinguished() {
             v,
             kind: kind.to_owned(),
             from: from.0.as_u128(),
+            number,
             at,
             raid,
             epoch: epoch.0,

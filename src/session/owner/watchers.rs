@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use raidhall_protocol::{PlayerId, Seq};
 use tokio::time::Instant;
 
 use super::super::actor::CarriedState;
@@ -62,10 +62,14 @@ impl Owner {
         let room = self.sessions.options.mailbox_messages_max;
         while (reporters.len() as u64) < followers && others.len() < room {
             match tokio::time::timeout_at(until, carried.mailbox.next()).await {
-                Ok(Some(super::SessionMessage::WatcherReport { from, at, report })) => {
+                Ok(Some(super::SessionMessage::WatcherReport {
+                    from,
+                    number,
+                    report,
+                })) => {
                     // An instance may report more than once, for example when a watch begins there.
                     reporters.insert(from);
-                    self.apply_watcher_report(from, at, report, carried);
+                    self.apply_watcher_report(from, number, report, carried);
                 }
                 Ok(Some(super::SessionMessage::Handover { online, .. })) => {
                     self.accept_handover(&online, carried)
@@ -75,9 +79,6 @@ impl Owner {
             }
         }
         carried.mailbox.put_back(others.into_iter());
-        if !reporters.is_empty() {
-            self.publish_presence(&carried.presence, Instant::now());
-        }
     }
 
     /// Recomputes presence, the signal relay and the subscription from the watchers here and
@@ -114,37 +115,26 @@ impl Owner {
     }
 
     /// Applies another instance's watcher report. If it has just begun to have watchers, presence
-    /// is sent to it.
-    pub(super) fn handle_watcher_report(
-        &mut self,
-        from: InstanceId,
-        at: UnixMillis,
-        report: WatcherReport,
-        carried: &mut CarriedState,
-    ) {
-        if self.apply_watcher_report(from, at, report, carried) {
-            self.publish_presence(&carried.presence, Instant::now());
-        }
-    }
-
-    /// Applies another instance's watcher report. Returns whether the instance had no known
-    /// watchers before and has some now.
+    /// is sent to it in the next turn.
     pub(super) fn apply_watcher_report(
         &mut self,
         from: InstanceId,
-        at: UnixMillis,
+        number: u64,
         report: WatcherReport,
         carried: &mut CarriedState,
-    ) -> bool {
+    ) {
+        let now = Instant::now();
         let known = report.known.clone();
-        let new = carried
+        let is_new = carried
             .remote_watchers
-            .apply_report(from, at, report, Instant::now());
+            .apply_report(from, number, report, now);
         if !known.is_empty() && self.owned_since.elapsed() < INHERIT_WINDOW {
             self.inherit_presence(&known, carried);
         }
         self.update_watchers(carried);
-        new
+        if is_new {
+            self.presence_resend_at = Some(now);
+        }
     }
 
     /// Accepts presence from a former owner that has handed over the raid and named this instance its successor.

@@ -4,12 +4,14 @@ use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::state::{Member, Role};
 use raidhall_protocol::{Codec, Event, EventData, PlayerId, UnixMillis};
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::*;
 use crate::fanout::audience::{NewWatch, RingOptions};
 use crate::fanout::frame::encode;
 use crate::fanout::outbox::ConnectionId;
 use crate::raid::Refusal;
+use crate::store::InstanceId;
 
 const RING: RingOptions = RingOptions {
     events_max: 8,
@@ -76,6 +78,13 @@ impl TestClient {
         let sender = ConnectionId(connection);
         self.audience
             .send_signal(sender, player(from), UnixMillis(now), kind, data)
+    }
+
+    /// Delivers a signal of a player from another instance's message of this number.
+    fn relay(&self, number: u64, from: u64, now: i64) {
+        let message = (InstanceId(Uuid::from_u128(1)), number);
+        self.audience
+            .deliver_signal(message, player(from), UnixMillis(now), "wave", Value::Null);
     }
 
     /// Begins a watch that the session answers at once.
@@ -449,12 +458,24 @@ fn a_muted_members_signals_are_refused_until_the_time() {
     client.take_sent();
     let wave = |client: &TestClient, now| client.signal(9, 2, now, "wave", Value::Null);
     assert_eq!(wave(&client, 4_999), Err(Refusal::Forbidden));
-    client
-        .audience
-        .deliver_signal(player(2), UnixMillis(4_999), "wave", Value::Null);
+    client.relay(1, 2, 4_999);
     assert_eq!(client.take_sent(), "");
     assert_eq!(wave(&client, 5_000), Ok(()));
     assert_eq!(client.take_sent(), "signal");
     client.publish_event(muted(None));
     assert_eq!(wave(&client, 4_999), Ok(()));
+}
+
+#[test]
+fn a_signal_that_the_bus_repeats_or_delivers_late_is_dropped() {
+    let mut client = TestClient::new();
+    client.watch_from(0, 0);
+    client.take_sent();
+    client.relay(4, 2, 0);
+    assert_eq!(client.take_sent(), "signal");
+    client.relay(4, 2, 0);
+    client.relay(3, 2, 0);
+    assert_eq!(client.take_sent(), "");
+    client.relay(5, 2, 0);
+    assert_eq!(client.take_sent(), "signal");
 }
