@@ -1,7 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run app cluster release test test-release check bench bench-decode bench-store setup clean
+.PHONY: help run app cluster release test test-release check simulate bench bench-decode bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
@@ -68,6 +68,11 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	$(cargo) deny --log-level error --workspace check bans licenses sources
 	scripts/check-advisories
 	shellcheck $$(grep -lE '^#.*\bbash$$' scripts/*) .ci/run
+
+simulate: ## simulated clusters under random faults: SEEDS=n, or SECONDS=n, from the seed FIRST=n on; PLAN='{...}' replays one
+	RAIDHALL_SIMULATE_SEEDS='$(SEEDS)' RAIDHALL_SIMULATE_SECONDS='$(SECONDS)' RAIDHALL_SIMULATE_FIRST='$(FIRST)' \
+	  RAIDHALL_SIMULATE_PLAN='$(PLAN)' $(cargo) test --locked -p raidhall --lib -- --exact \
+	  simulation::tests::random_plans_keep_every_promise --nocapture
 
 bench: app ## a short load test of the optimized server
 	$(cargo) build --release --locked --workspace --bins

@@ -24,6 +24,8 @@ pub mod raid;
 pub mod random;
 pub mod redact;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod telemetry;
 pub mod webhooks;

@@ -1,8 +1,9 @@
 //! A store that fails on demand: a decorator around another store, for tests of the store's
 //! callers.
 //!
-//! Each call is counted, delayed or failed as the test planned it, and then forwarded to the inner
-//! store. Commits can also lose their reply, hang while they take effect later, or be refused.
+//! Each call is counted, delayed or failed as the test planned it or as it is drawn at random, and
+//! then forwarded to the inner store. Commits can also lose their reply, hang while they take effect
+//! later, or be refused.
 
 mod faults;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-pub use faults::{Call, InjectedFaults};
+pub use faults::{Call, InjectedFaults, RandomFaults};
 use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
@@ -90,7 +91,9 @@ macro_rules! faulty {
             $(
                 async fn $method(&self, $($argument: $type),*) -> $result {
                     self.faults.before_call(Call::$call).await?;
-                    self.store.$method($($argument),*).await
+                    let result = self.store.$method($($argument),*).await;
+                    self.faults.after_call(Call::$call).await?;
+                    result
                 }
             )*
             $($other)*
@@ -135,7 +138,9 @@ faulty! {
         let store = Arc::clone(&self.store);
         let sent = batch.to_vec();
         let effect = async move { store.commit(&sent).await };
-        self.faults.commit(batch, Box::pin(effect)).await
+        let outcomes = self.faults.commit(batch, Box::pin(effect)).await;
+        self.faults.after_call(Call::Commit).await?;
+        outcomes
     }
 }
 

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["ws"],
     &["config"],
     &["app"],
-    &["cli"],
+    &["cli", "simulation"],
     &["lib", "main"],
 ];
 

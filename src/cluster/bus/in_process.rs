@@ -3,12 +3,17 @@
 //! at its worst.
 
 use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use rand::Rng;
+use rand::rngs::StdRng;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::{Bus, BusConnection, BusDown, BusInputSender, Channel, bus_input_queue};
 use crate::store::InstanceId;
@@ -21,10 +26,20 @@ pub struct InProcessBroker(Arc<Mutex<InProcessBrokerState>>);
 struct InProcessBrokerState {
     buses: Vec<Arc<InProcessBus>>,
     fault: Option<BusFault>,
+    delays: Option<RandomDelays>,
     /// Messages held back by [`BusFault::Reorder`].
     held_back: VecDeque<(Channel, Bytes)>,
     published_count: u64,
 }
+
+/// A random delay for each message to each instance. Messages to one instance keep their order.
+struct RandomDelays {
+    rng: StdRng,
+    milliseconds: Range<u64>,
+}
+
+/// A message that arrives at an instance later.
+type DelayedMessage = (Instant, Channel, Bytes);
 
 /// Fault that the broker applies to messages until the fault is replaced or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +56,7 @@ pub enum BusFault {
 pub struct InProcessBus {
     broker: InProcessBroker,
     inputs: BusInputSender,
+    delayed: mpsc::UnboundedSender<DelayedMessage>,
     channels: Mutex<HashSet<Channel>>,
     health: watch::Sender<bool>,
 }
@@ -50,16 +66,18 @@ impl InProcessBroker {
     /// instance with.
     pub fn connect(&self, instance: InstanceId) -> (Arc<InProcessBus>, BusConnection) {
         let (inputs, input) = bus_input_queue();
+        let (delayed, delayed_messages) = mpsc::unbounded_channel();
         let bus = Arc::new(InProcessBus {
             broker: self.clone(),
             inputs,
+            delayed,
             channels: Mutex::new(HashSet::from([Channel::Inbox(instance)])),
             health: watch::Sender::new(true),
         });
         self.0.lock().buses.push(Arc::clone(&bus));
         let connection = BusConnection {
             bus: Arc::clone(&bus) as _,
-            driver: Box::pin(std::future::pending()),
+            driver: Box::pin(deliver_delayed(Arc::clone(&bus), delayed_messages)),
             input,
         };
         (bus, connection)
@@ -72,6 +90,11 @@ impl InProcessBroker {
         while let Some((channel, message)) = state.held_back.pop_front() {
             state.deliver(channel, &message);
         }
+    }
+
+    /// Delays every message to each instance from now on.
+    pub fn set_delays(&self, rng: StdRng, milliseconds: Range<u64>) {
+        self.0.lock().delays = Some(RandomDelays { rng, milliseconds });
     }
 
     fn publish(&self, channel: Channel, message: Bytes) -> u64 {
@@ -99,13 +122,19 @@ impl InProcessBroker {
 }
 
 impl InProcessBrokerState {
-    fn deliver(&self, channel: Channel, message: &Bytes) -> u64 {
-        let receives =
-            |bus: &&Arc<InProcessBus>| bus.is_up() && bus.channels.lock().contains(&channel);
+    fn deliver(&mut self, channel: Channel, message: &Bytes) -> u64 {
         let mut count = 0;
-        for bus in self.buses.iter().filter(receives) {
-            // A full queue drops the message and marks its channel as lost.
-            let _ = bus.inputs.offer(channel, message.clone());
+        for bus in self.buses.iter().filter(|bus| bus.receives(channel)) {
+            match &mut self.delays {
+                Some(RandomDelays { rng, milliseconds }) => {
+                    let delay = Duration::from_millis(rng.random_range(milliseconds.clone()));
+                    // The receiver is gone if the instance has ended.
+                    let _ = bus
+                        .delayed
+                        .send((Instant::now() + delay, channel, message.clone()));
+                }
+                None => bus.offer(channel, message.clone()),
+            }
             count += 1;
         }
         count
@@ -132,6 +161,28 @@ impl InProcessBus {
 
     fn is_up(&self) -> bool {
         *self.health.borrow()
+    }
+
+    fn receives(&self, channel: Channel) -> bool {
+        self.is_up() && self.channels.lock().contains(&channel)
+    }
+
+    fn offer(&self, channel: Channel, message: Bytes) {
+        // A full queue drops the message and marks its channel as lost.
+        let _ = self.inputs.offer(channel, message);
+    }
+}
+
+/// Delivers delayed messages in their order, each once its time has come.
+async fn deliver_delayed(
+    bus: Arc<InProcessBus>,
+    mut messages: mpsc::UnboundedReceiver<DelayedMessage>,
+) {
+    while let Some((at, channel, message)) = messages.recv().await {
+        sleep_until(at).await;
+        if bus.receives(channel) {
+            bus.offer(channel, message);
+        }
     }
 }
 

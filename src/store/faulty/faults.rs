@@ -1,6 +1,7 @@
 //! Faults between a caller and its database, injected on demand.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use anyhow::anyhow;
 use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use raidhall_protocol::RaidId;
+use rand::Rng;
+use rand::rngs::StdRng;
 use tokio::sync::{oneshot, watch};
 
 use crate::store::{Append, CommitOutcome, Result, StoreError};
@@ -85,6 +88,24 @@ pub struct InjectedFaults {
     held_calls: Arc<watch::Sender<HashSet<Call>>>,
 }
 
+/// Faults that are drawn for every call.
+pub struct RandomFaults {
+    pub rng: StdRng,
+    /// Milliseconds before a call takes effect, and again before its reply arrives.
+    pub latency_ms: Range<u64>,
+    /// The share of calls that fail before they take effect.
+    pub failures: f64,
+    /// The share of calls that take effect and fail.
+    pub lost_replies: f64,
+}
+
+impl RandomFaults {
+    fn draw(&mut self, share: f64) -> (Duration, bool) {
+        let latency = Duration::from_millis(self.rng.random_range(self.latency_ms.clone()));
+        (latency, self.rng.random_bool(share))
+    }
+}
+
 type CommitEffect = BoxFuture<'static, Result<Vec<CommitOutcome>>>;
 
 /// A commit that has been sent and hangs, whether or not its caller still waits.
@@ -100,6 +121,7 @@ struct FaultPlan {
     newer: HashMap<Call, u64>,
     is_unreachable: bool,
     latency: Duration,
+    random: Option<RandomFaults>,
     replies_to_drop: u64,
     commits_to_stall: u64,
     stalled_commits: VecDeque<StalledCommit>,
@@ -140,6 +162,11 @@ impl InjectedFaults {
     /// Delays every call by `latency`, before it takes effect.
     pub fn set_latency(&self, latency: Duration) {
         self.plan.lock().latency = latency;
+    }
+
+    /// Draws faults for every call from now on, or stops that.
+    pub fn set_random(&self, random: Option<RandomFaults>) {
+        self.plan.lock().random = random;
     }
 
     /// Makes calls of this method wait before they take effect, until
@@ -204,15 +231,19 @@ impl InjectedFaults {
         let (result, latency) = {
             let mut plan = self.plan.lock();
             *plan.calls.entry(call).or_default() += 1;
-            let result =
-                if plan.is_unreachable || plan.failing.get_mut(&call).is_some_and(consume_one) {
-                    Err(unavailable(call))
-                } else if plan.newer.get_mut(&call).is_some_and(consume_one) {
-                    Err(StoreError::NewerVersion { version: u16::MAX })
-                } else {
-                    Ok(())
-                };
-            (result, plan.latency)
+            let drawn = (plan.random.as_mut()).map(|random| random.draw(random.failures));
+            let (latency, fails) = drawn.unwrap_or((plan.latency, false));
+            let result = if fails
+                || plan.is_unreachable
+                || plan.failing.get_mut(&call).is_some_and(consume_one)
+            {
+                Err(unavailable(call))
+            } else if plan.newer.get_mut(&call).is_some_and(consume_one) {
+                Err(StoreError::NewerVersion { version: u16::MAX })
+            } else {
+                Ok(())
+            };
+            (result, latency)
         };
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
@@ -220,6 +251,23 @@ impl InjectedFaults {
         let mut held = self.held_calls.subscribe();
         let _ = held.wait_for(|held| !held.contains(&call)).await; // the sender lives in `self`
         result
+    }
+
+    /// Delays or loses the reply to a call that took effect, as it is drawn.
+    pub(super) async fn after_call(&self, call: Call) -> Result<()> {
+        let drawn = {
+            let mut plan = self.plan.lock();
+            (plan.random.as_mut()).map(|random| random.draw(random.lost_replies))
+        };
+        let Some((latency, is_lost)) = drawn else {
+            return Ok(());
+        };
+        tokio::time::sleep(latency).await;
+        if is_lost {
+            Err(unavailable(call))
+        } else {
+            Ok(())
+        }
     }
 
     /// Runs a commit, or makes it go wrong as planned.

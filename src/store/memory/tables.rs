@@ -81,7 +81,7 @@ impl Tables {
             accounts: AccountTables::default(),
             webhooks: WebhookTables::default(),
             clock: (now, Instant::now()),
-            lineage: Uuid::now_v7().to_string(),
+            lineage: Uuid::from_u128(rand::random()).to_string(),
             raid_ids_reserved: 0,
             instances: BTreeMap::new(),
             raids: BTreeMap::new(),

@@ -1,0 +1,185 @@
+//! A simulation of a whole cluster: instances from their listeners to one store, a bus, a network
+//! and clients, on one thread and on paused time, under one seed.
+//!
+//! A [`Plan`] says who plays and what goes wrong when. The instances are the real ones; store, bus
+//! and network are in memory and misbehave as planned. The clients are those of the load tester, and
+//! its judge reads their logs at the end. The same plan gives the same run, so a plan that fails is
+//! a test: [`shrink`](plan::shrink) removes what it does not need, and it is kept in
+//! `src/simulation/plans`.
+
+mod entropy;
+mod network;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use plan::Plan;
+use raidhall_loadtest::client::RestClient;
+use raidhall_loadtest::client_log::RunClock;
+use raidhall_loadtest::judge::judge;
+use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
+use raidhall_protocol::Codec;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use world::World;
+
+/// The environment variable that holds a plan, for a process that runs it.
+const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
+/// Precedes the outcome in the output of such a process.
+const OUTCOME_MARK: &str = "outcome: ";
+/// Longest time that a run may take, as the simulated clocks show it.
+const RUN_TIME_MAX: Duration = Duration::from_secs(900);
+/// How long clients may take to connect.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
+/// Time for completing the final tasks.
+const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
+
+/// The result of a run.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Outcome {
+    /// Every violation of the protocol's promises, and every other fault, as text.
+    violations: Vec<String>,
+    /// A hash of all that clients sent and received, when, and of the ledgers.
+    trace: u64,
+    events: u64,
+    acks: u64,
+}
+
+/// Runs a plan in a process of its own: what one process initializes once, and counts, must not
+/// depend on earlier runs.
+fn run(plan: &Plan) -> Outcome {
+    let program = std::env::current_exe().expect("this program");
+    let output = Command::new(program)
+        .args([
+            "--exact",
+            "simulation::tests::one_plan",
+            "--ignored",
+            "--nocapture",
+        ])
+        .env(PLAN_VARIABLE, serde_json::to_string(plan).expect("JSON"))
+        .output()
+        .expect("the program starts");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let outcome = printed
+        .lines()
+        .find_map(|line| serde_json::from_str(line.strip_prefix(OUTCOME_MARK)?).ok());
+    outcome.unwrap_or_else(|| Outcome {
+        violations: vec![format!(
+            "the run ended with {}: {}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        )],
+        ..Outcome::default()
+    })
+}
+
+/// Runs a plan on a new thread, which has drawn nothing random before.
+fn run_here(plan: Plan) -> Outcome {
+    let thread = std::thread::spawn(move || {
+        entropy::seed_thread(plan.seed);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let run = timeout(RUN_TIME_MAX, simulate(&plan)).await;
+            run.context("the run took too long")
+                .flatten()
+                .unwrap_or_else(|error| Outcome {
+                    violations: vec![format!("{error:#}")],
+                    ..Outcome::default()
+                })
+        })
+    });
+    thread.join().expect("no panic")
+}
+
+async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
+    let mut world = World::start(plan).await;
+    let clock = RunClock::start();
+    let rest = RestClient::with_targets(world.targets())?;
+    let traffic = Arc::<TrafficCounters>::default();
+    let mut groups = Vec::new();
+    for index in 0..plan.raids {
+        let mut group = BotGroup::create(&rest, group_plan(plan, index)).await?;
+        group.connect(&rest, clock, &traffic);
+        groups.push(group);
+    }
+    let connecting = async {
+        while groups
+            .iter()
+            .any(|it| it.watching_count() < it.player_count())
+        {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(CONNECT_TIME_MAX, connecting)
+        .await
+        .context("not all clients could connect")?;
+    world.begin_weather();
+    for group in &groups {
+        group.start_playing();
+    }
+    let began = Instant::now();
+    for (at, step) in plan.steps() {
+        sleep_until(began + at).await;
+        world.apply(step).await;
+    }
+    sleep_until(began + plan.play_time()).await;
+    world.heal().await;
+    sleep(plan.recovery_time()).await;
+    for group in &groups {
+        group.complete_final_task();
+    }
+    sleep(FINAL_TASK_TIME).await;
+    let mut outcomes = Vec::new();
+    for group in groups {
+        outcomes.push(group.settle().await?);
+    }
+    world.stop().await;
+    Ok(judge_outcomes(&outcomes))
+}
+
+fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
+    GroupPlan {
+        index,
+        players: plan.players,
+        codecs: &[Codec::Json, Codec::MessagePack],
+        seed: plan.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
+        pace: BotPace {
+            commands_per_second: 2.0,
+            signals_per_second: 0.5,
+            poll_interval: Duration::from_millis(200),
+        },
+        is_winnable: index.is_multiple_of(2),
+        may_leave: true,
+        active_players: plan.players,
+    }
+}
+
+fn judge_outcomes(outcomes: &[GroupOutcome]) -> Outcome {
+    let mut result = Outcome::default();
+    let mut trace = DefaultHasher::new();
+    for outcome in outcomes {
+        let verdict = judge(outcome.raid, &outcome.ledgers, Some(&outcome.server_record));
+        let violations = verdict.violations.iter().map(ToString::to_string);
+        result.violations.extend(violations);
+        result.events += verdict.history_events;
+        result.acks += verdict.acks;
+        format!("{:?}", outcome.server_record.events).hash(&mut trace);
+        for log in &outcome.ledgers {
+            format!("{:?}", log.entries()).hash(&mut trace);
+        }
+    }
+    result.trace = trace.finish();
+    result
+}

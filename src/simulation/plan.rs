@@ -1,0 +1,199 @@
+//! What happens in a run: data that can be drawn from a seed, saved, shrunk and replayed.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+
+/// A run: who plays, for how long, and what goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    /// The seed of everything random in the run.
+    pub(super) seed: u64,
+    pub(super) instances: usize,
+    pub(super) raids: usize,
+    /// Players in each raid.
+    pub(super) players: usize,
+    pub(super) play_ms: u64,
+    /// Longest delay of a message between clients and instances.
+    pub(super) network_delay_ms: u64,
+    /// Longest delay of a message between instances.
+    pub(super) bus_delay_ms: u64,
+    /// Longest time before a call of the store takes effect, and again before its reply.
+    pub(super) store_delay_ms: u64,
+    /// Of 1,000 calls of the store: how many fail, and for how many only the reply is lost.
+    pub(super) store_failures_permille: u32,
+    pub(super) faults: Vec<PlannedFault>,
+}
+
+/// A fault with its begin and its duration, in milliseconds of the time that is played.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PlannedFault {
+    pub(super) at_ms: u64,
+    pub(super) for_ms: u64,
+    pub(super) fault: Fault,
+}
+
+/// What goes wrong. Instances are counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Fault {
+    /// The instance's process dies; a new one starts at the end.
+    Crash { instance: usize },
+    /// The instance shuts down as for a deployment; a new one starts at the end.
+    Drain { instance: usize },
+    /// The instance does not reach the store.
+    StoreCut { instance: usize },
+    /// Every call of the store takes this long for the instance.
+    StoreSlow { instance: usize, latency_ms: u64 },
+    /// The instance's commits take effect late, or not at all, after their replies are overdue.
+    CommitsStall { instance: usize, commits: u64 },
+    /// The instance does not reach the bus.
+    BusCut { instance: usize },
+    /// Every n-th message of the bus is lost.
+    BusLoss { every: u64 },
+    /// Every message of the bus arrives twice.
+    BusDuplicates,
+    /// Messages of the bus change places.
+    BusDisorder,
+    /// The connections of the instance's clients break.
+    LinksBreak { instance: usize },
+    /// Nothing passes between the instance and its clients.
+    LinksStall { instance: usize },
+    /// The database's clock jumps by so many milliseconds.
+    ClockJump { by_ms: i64 },
+}
+
+/// One step of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Begin(Fault),
+    End(Fault),
+}
+
+impl Plan {
+    /// Draws a plan.
+    pub(super) fn random(seed: u64) -> Plan {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let instances = rng.random_range(1..=4);
+        let play_ms = rng.random_range(5_000..40_000);
+        let mut plan = Plan {
+            seed,
+            instances,
+            raids: rng.random_range(1..=3),
+            players: rng.random_range(2..=4),
+            play_ms,
+            network_delay_ms: rng.random_range(1..80),
+            bus_delay_ms: rng.random_range(1..120),
+            store_delay_ms: rng.random_range(1..60),
+            store_failures_permille: *pick(&mut rng, &[0, 0, 2, 20]),
+            faults: Vec::new(),
+        };
+        for _ in 0..rng.random_range(0..=8) {
+            let fault = random_fault(&mut rng, instances);
+            plan.faults.push(PlannedFault {
+                at_ms: rng.random_range(0..play_ms),
+                for_ms: rng.random_range(50..12_000),
+                fault,
+            });
+        }
+        plan.faults.sort_by_key(|planned| planned.at_ms);
+        plan
+    }
+
+    pub(super) fn play_time(&self) -> Duration {
+        Duration::from_millis(self.play_ms)
+    }
+
+    /// Returns how long the cluster needs after the last fault until all is as before: as long as a
+    /// jump of the clock needs to be accepted, and a player who was lost to be shown offline.
+    pub(super) fn recovery_time(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    /// Returns when each fault begins and ends, in order. None outlasts the time that is played.
+    pub(super) fn steps(&self) -> Vec<(Duration, Step)> {
+        let mut steps = Vec::new();
+        for planned in &self.faults {
+            let end = planned.at_ms + planned.for_ms;
+            steps.push((planned.at_ms, Step::Begin(planned.fault)));
+            steps.push((end, Step::End(planned.fault)));
+        }
+        steps.sort_by_key(|(at, _)| *at);
+        let in_time = |(at, step)| (Duration::from_millis(at), step);
+        let steps = steps.into_iter().filter(|(at, _)| *at < self.play_ms);
+        steps.map(in_time).collect()
+    }
+}
+
+fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
+    let instance = rng.random_range(0..instances);
+    match rng.random_range(0..12) {
+        0 | 1 => Fault::Crash { instance },
+        2 => Fault::Drain { instance },
+        3 => Fault::StoreCut { instance },
+        4 => Fault::StoreSlow {
+            instance,
+            latency_ms: rng.random_range(100..3_000),
+        },
+        5 => Fault::CommitsStall {
+            instance,
+            commits: rng.random_range(1..4),
+        },
+        6 => Fault::BusCut { instance },
+        7 => *pick(
+            rng,
+            &[
+                Fault::BusLoss { every: 3 },
+                Fault::BusDuplicates,
+                Fault::BusDisorder,
+            ],
+        ),
+        8 | 9 => Fault::LinksBreak { instance },
+        10 => Fault::LinksStall { instance },
+        _ => Fault::ClockJump {
+            by_ms: rng.random_range(-60_000..600_000),
+        },
+    }
+}
+
+fn pick<'a, T>(rng: &mut StdRng, values: &'a [T]) -> &'a T {
+    &values[rng.random_range(0..values.len())]
+}
+
+/// Removes what a plan does not need to fail, as long as `fails` says that it does.
+pub(super) fn shrink(plan: Plan, mut fails: impl FnMut(&Plan) -> bool) -> Plan {
+    let mut smallest = plan;
+    loop {
+        let Some(smaller) = simpler_plans(&smallest).into_iter().find(&mut fails) else {
+            return smallest;
+        };
+        smallest = smaller;
+    }
+}
+
+/// Returns plans that each lack one thing, those with the most effect first.
+fn simpler_plans(plan: &Plan) -> Vec<Plan> {
+    let mut plans = Vec::new();
+    let mut add = |change: &dyn Fn(&mut Plan)| {
+        let mut simpler = plan.clone();
+        change(&mut simpler);
+        if simpler != *plan {
+            plans.push(simpler);
+        }
+    };
+    for index in 0..plan.faults.len() {
+        add(&|plan| {
+            plan.faults.remove(index);
+        });
+    }
+    add(&|plan| plan.raids = 1);
+    add(&|plan| plan.players = plan.players.min(2));
+    add(&|plan| plan.store_failures_permille = 0);
+    add(&|plan| plan.play_ms /= 2);
+    for index in 0..plan.faults.len() {
+        add(&|plan| plan.faults[index].for_ms /= 2);
+    }
+    plans
+}

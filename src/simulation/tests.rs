@@ -1,0 +1,154 @@
+//! Runs of the simulator: a few seeds with every run of the tests, as many as wanted with
+//! `make simulate`, and every plan that ever failed.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::plan::{Plan, shrink};
+use super::{OUTCOME_MARK, Outcome, PLAN_VARIABLE, run, run_here};
+
+/// Seeds that are run if the environment names no others.
+const DEFAULT_SEEDS: u64 = 12;
+
+const PLANS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/simulation/plans");
+
+/// Returns the number in an environment variable, if it is set.
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable)
+        .ok()
+        .filter(|text| !text.is_empty())?;
+    let Ok(number) = text.parse() else {
+        panic!("{variable} must be a number, not {text:?}")
+    };
+    Some(number)
+}
+
+/// Runs the seeds from the first one on, two at a time, until one fails or the time is over. Returns
+/// how many were run, and the first that failed.
+fn run_seeds(first: u64, count: u64, time: Duration) -> (u64, Option<(u64, Outcome)>) {
+    let began = Instant::now();
+    let next = AtomicU64::new(first);
+    let failed = Mutex::new(None);
+    let work = || {
+        while failed.lock().is_none() && began.elapsed() < time {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first.saturating_add(count) {
+                break;
+            }
+            let outcome = run(&Plan::random(seed));
+            if !outcome.violations.is_empty() {
+                *failed.lock() = Some((seed, outcome));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        work();
+    });
+    let ran = next.into_inner().min(first.saturating_add(count)) - first;
+    (ran, failed.into_inner())
+}
+
+fn report(plan: &Plan, outcome: &Outcome) -> String {
+    let mut text = String::new();
+    for violation in outcome.violations.iter().take(10) {
+        let _ = writeln!(text, "  {violation}");
+    }
+    let json = serde_json::to_string(plan).expect("JSON");
+    let _ = writeln!(
+        text,
+        "Replay it, or save it in src/simulation/plans/NAME.json:"
+    );
+    let _ = writeln!(text, "  make simulate PLAN='{json}'");
+    text
+}
+
+fn plan_from_environment() -> Option<Plan> {
+    let json = std::env::var(PLAN_VARIABLE)
+        .ok()
+        .filter(|json| !json.is_empty())?;
+    Some(serde_json::from_str(&json).expect("a plan"))
+}
+
+/// What the processes of [`run`] execute.
+#[test]
+#[ignore = "runs the plan in the environment"]
+fn one_plan() {
+    let plan = plan_from_environment().expect("a plan in the environment");
+    if let Ok(filter) = std::env::var("RUST_LOG") {
+        let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
+        subscriber
+            .with_ansi(false)
+            .with_writer(std::io::stderr)
+            .init();
+    }
+    let outcome = run_here(plan);
+    println!(
+        "{OUTCOME_MARK}{}",
+        serde_json::to_string(&outcome).expect("JSON")
+    );
+}
+
+#[test]
+fn random_plans_keep_every_promise() {
+    if let Some(plan) = plan_from_environment() {
+        let outcome = run(&plan);
+        assert!(outcome.violations.is_empty(), "{}", report(&plan, &outcome));
+        return;
+    }
+    let seconds = number("RAIDHALL_SIMULATE_SECONDS");
+    let default_count = if seconds.is_some() {
+        u64::MAX
+    } else {
+        DEFAULT_SEEDS
+    };
+    let count = number("RAIDHALL_SIMULATE_SEEDS").unwrap_or(default_count);
+    let first = number("RAIDHALL_SIMULATE_FIRST").unwrap_or(0);
+    let time = Duration::from_secs(seconds.unwrap_or(u64::from(u32::MAX)));
+    let (ran, failed) = run_seeds(first, count, time);
+    println!("{ran} seeds from {first} on");
+    if let Some((seed, outcome)) = failed {
+        let plan = Plan::random(seed);
+        println!(
+            "seed {seed} failed; shrinking its plan\n{}",
+            report(&plan, &outcome)
+        );
+        let smallest = shrink(plan, |simpler| !run(simpler).violations.is_empty());
+        let outcome = run(&smallest);
+        panic!(
+            "seed {seed} failed; the smallest plan that fails:\n{}",
+            report(&smallest, &outcome)
+        );
+    }
+}
+
+#[test]
+fn plans_that_failed_once_pass() {
+    for entry in std::fs::read_dir(Path::new(PLANS)).expect("the folder of plans") {
+        let path = entry.expect("an entry").path();
+        let json = std::fs::read_to_string(&path).expect("a plan");
+        let plan: Plan = serde_json::from_str(&json).expect("a plan");
+        let outcome = run(&plan);
+        let name = path.display();
+        assert!(
+            outcome.violations.is_empty(),
+            "{name}:\n{}",
+            report(&plan, &outcome)
+        );
+    }
+}
+
+#[test]
+fn the_same_plan_gives_the_same_run() {
+    for seed in 0..6 {
+        let plan = Plan::random(seed);
+        let outcome = run(&plan);
+        assert_eq!(run(&plan), outcome, "seed {seed}");
+        assert!(outcome.acks > 0, "seed {seed} does nothing");
+    }
+}

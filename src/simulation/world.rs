@@ -1,0 +1,293 @@
+//! The cluster of a run, and what a plan does to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_loadtest::target::Target;
+use raidhall_loadtest::targets::Targets;
+use raidhall_protocol::UnixMillis;
+use rand::rngs::StdRng;
+use rand::{Rng, RngCore, SeedableRng};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::network::SimulatedNetwork;
+use super::plan::{Fault, Plan, Step};
+use crate::app::{Instance, InstanceParts};
+use crate::auth::AuthSecret;
+use crate::cluster::bus::in_process::{BusFault, InProcessBroker, InProcessBus};
+use crate::config::Config;
+use crate::net::listener::memory_listener;
+use crate::store::InstanceId;
+use crate::store::faulty::{Faulty, RandomFaults};
+use crate::store::memory::MemoryStore;
+
+const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
+const FIRST_PORT: u16 = 10_000;
+
+pub(super) struct World {
+    plan: Plan,
+    began: Instant,
+    rng: StdRng,
+    store: Faulty<MemoryStore>,
+    broker: InProcessBroker,
+    network: SimulatedNetwork,
+    nodes: Vec<Option<Node>>,
+    /// Instances that shut down.
+    draining: JoinSet<()>,
+    /// Whether the store fails at random.
+    is_stormy: bool,
+}
+
+/// A running instance, and its connections to store and bus.
+struct Node {
+    instance: Instance,
+    store: Faulty<MemoryStore>,
+    bus: Arc<InProcessBus>,
+}
+
+impl World {
+    pub(super) async fn start(plan: &Plan) -> World {
+        let mut rng = StdRng::seed_from_u64(plan.seed ^ 1);
+        let mut fork = || StdRng::seed_from_u64(rng.next_u64());
+        let network = SimulatedNetwork::new(fork(), 0..plan.network_delay_ms);
+        let broker = InProcessBroker::default();
+        broker.set_delays(fork(), 0..plan.bus_delay_ms);
+        let mut world = World {
+            plan: plan.clone(),
+            began: Instant::now(),
+            rng,
+            store: Faulty::new(MemoryStore::new(START_TIME)),
+            broker,
+            network,
+            nodes: Vec::new(),
+            draining: JoinSet::new(),
+            is_stormy: false,
+        };
+        for index in 0..plan.instances {
+            world.nodes.push(None);
+            world.start_instance(index).await;
+        }
+        world
+    }
+
+    /// Returns the servers as clients know them.
+    pub(super) fn targets(&self) -> Targets {
+        let target = |index| {
+            let url = format!("http://127.0.0.1:{}", port(index));
+            Target::parse(&url).expect("a target")
+        };
+        let targets = (0..self.plan.instances).map(target).collect();
+        Targets::new(targets)
+            .expect("at least one instance")
+            .over(Arc::new(self.network.clone()))
+    }
+
+    /// Lets calls of the store fail now and then, from now on.
+    pub(super) fn begin_weather(&mut self) {
+        self.is_stormy = true;
+        self.set_weather();
+    }
+
+    pub(super) async fn apply(&mut self, step: Step) {
+        match step {
+            Step::Begin(fault) => self.begin(fault),
+            Step::End(fault) => self.end(fault).await,
+        }
+    }
+
+    /// Ends every fault, and starts the instances that are down.
+    pub(super) async fn heal(&mut self) {
+        self.is_stormy = false;
+        self.broker.set_fault(None);
+        for index in 0..self.nodes.len() {
+            self.network.set_stalled(port(index), false);
+            if let Some(node) = &self.nodes[index] {
+                node.reach_store().await;
+                node.bus.set_disconnected(false);
+            } else {
+                self.start_instance(index).await;
+            }
+        }
+        self.set_weather();
+        let elapsed = i64::try_from(self.began.elapsed().as_millis()).expect("a short run");
+        self.store.set_now(START_TIME.plus(elapsed));
+        while self.draining.join_next().await.is_some() {}
+    }
+
+    /// Shuts all instances down.
+    pub(super) async fn stop(mut self) {
+        for node in self.nodes.iter_mut().filter_map(Option::take) {
+            self.draining.spawn(shut_down(node.instance));
+        }
+        while self.draining.join_next().await.is_some() {}
+    }
+
+    fn begin(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash { instance } => self.crash(instance),
+            Fault::Drain { instance } => {
+                if let Some(node) = self.nodes[instance].take() {
+                    self.draining.spawn(shut_down(node.instance));
+                }
+            }
+            Fault::StoreCut { instance } => {
+                self.with(instance, |node| node.store.faults().set_unreachable(true));
+            }
+            Fault::StoreSlow {
+                instance,
+                latency_ms,
+            } => {
+                let rng = StdRng::seed_from_u64(self.rng.next_u64());
+                let slow = RandomFaults {
+                    rng,
+                    latency_ms: latency_ms..latency_ms + 1,
+                    failures: 0.0,
+                    lost_replies: 0.0,
+                };
+                self.with(instance, |node| node.store.faults().set_random(Some(slow)));
+            }
+            Fault::CommitsStall { instance, commits } => {
+                self.with(instance, |node| node.store.faults().stall_commits(commits));
+            }
+            Fault::BusCut { instance } => {
+                self.with(instance, |node| node.bus.set_disconnected(true))
+            }
+            Fault::BusLoss { every } => self.broker.set_fault(Some(BusFault::DropEveryNth(every))),
+            Fault::BusDuplicates => self.broker.set_fault(Some(BusFault::Duplicate)),
+            Fault::BusDisorder => self.broker.set_fault(Some(BusFault::Reorder)),
+            Fault::LinksBreak { instance } => self.network.break_links(port(instance)),
+            Fault::LinksStall { instance } => self.network.set_stalled(port(instance), true),
+            Fault::ClockJump { by_ms } => self.store.set_now(self.store.now().plus(by_ms)),
+        }
+    }
+
+    async fn end(&mut self, fault: Fault) {
+        match fault {
+            Fault::Crash { instance } | Fault::Drain { instance } => {
+                if self.nodes[instance].is_none() {
+                    self.start_instance(instance).await;
+                }
+            }
+            Fault::StoreCut { instance } => {
+                self.with(instance, |node| node.store.faults().set_unreachable(false));
+            }
+            Fault::StoreSlow { .. } => self.set_weather(),
+            Fault::CommitsStall { instance, .. } => {
+                let lands = self.rng.random();
+                if let Some(node) = &self.nodes[instance] {
+                    node.end_stall(lands).await;
+                }
+            }
+            Fault::BusCut { instance } => {
+                self.with(instance, |node| node.bus.set_disconnected(false))
+            }
+            Fault::BusLoss { .. } | Fault::BusDuplicates | Fault::BusDisorder => {
+                self.broker.set_fault(None);
+            }
+            Fault::LinksBreak { .. } => {}
+            Fault::LinksStall { instance } => self.network.set_stalled(port(instance), false),
+            Fault::ClockJump { by_ms } => self.store.set_now(self.store.now().plus(-by_ms)),
+        }
+    }
+
+    fn with(&self, instance: usize, act: impl FnOnce(&Node)) {
+        if let Some(node) = &self.nodes[instance] {
+            act(node);
+        }
+    }
+
+    /// Ends an instance as `kill -9` does: nothing of it reaches the store, the bus or a client any
+    /// more. A commit that was under way may still land.
+    fn crash(&mut self, index: usize) {
+        if let Some(node) = self.nodes[index].take() {
+            self.network.stop_listening(port(index));
+            node.store.faults().set_unreachable(true);
+            node.bus.remove();
+        }
+    }
+
+    /// Starts an instance in the place of one that has ended.
+    async fn start_instance(&mut self, index: usize) {
+        loop {
+            let id = InstanceId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
+            let store = self.store.new_connection();
+            let (bus, connection) = self.broker.connect(id);
+            let started = Instance::start(InstanceParts {
+                id,
+                config: config(),
+                store: Arc::new(store.clone()),
+                bus: Some(connection),
+                shared_limits: None,
+                secret: AuthSecret::new([7; 32]).expect("long enough"),
+                base_url: format!("http://127.0.0.1:{}", port(index))
+                    .parse()
+                    .expect("a URL"),
+                has_lease_thread: false,
+            });
+            match started.await {
+                Ok(instance) => {
+                    let (listener, connector) = memory_listener();
+                    instance.serve(listener);
+                    self.network.listen(port(index), connector);
+                    self.nodes[index] = Some(Node {
+                        instance,
+                        store,
+                        bus,
+                    });
+                    return self.set_weather();
+                }
+                Err(_) => {
+                    bus.remove();
+                    sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Sets how every instance's calls of the store go.
+    fn set_weather(&mut self) {
+        let failures = match self.is_stormy {
+            true => f64::from(self.plan.store_failures_permille) / 1_000.0,
+            false => 0.0,
+        };
+        for node in self.nodes.iter().flatten() {
+            node.store.faults().set_random(Some(RandomFaults {
+                rng: StdRng::seed_from_u64(self.rng.next_u64()),
+                latency_ms: 0..self.plan.store_delay_ms,
+                failures,
+                lost_replies: failures,
+            }));
+        }
+    }
+}
+
+impl Node {
+    async fn reach_store(&self) {
+        self.store.faults().set_unreachable(false);
+        self.end_stall(true).await;
+    }
+
+    /// Lets the commits that hang take effect, or drops them.
+    async fn end_stall(&self, lands: bool) {
+        self.store.faults().stall_commits(0);
+        if lands {
+            self.store.faults().apply_stalled().await;
+        } else {
+            self.store.faults().drop_stalled();
+        }
+    }
+}
+
+async fn shut_down(instance: Instance) {
+    // A lease that was lost is an error of the process, not of the simulation.
+    let _ = instance.shut_down().await;
+}
+
+fn config() -> Config {
+    Config::default()
+}
+
+fn port(index: usize) -> u16 {
+    FIRST_PORT + u16::try_from(index).expect("few instances")
+}
