@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::{Notify, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
@@ -132,6 +132,7 @@ impl LeaseSetup {
         // However this function ends, even by a panic: the lease counts as lost unless the guard is
         // disarmed.
         let lost = lost.drop_guard();
+        let asked_at = Instant::now();
         let (start, renewal) = match self.register().await {
             Ok(registered) => registered,
             Err(error) => {
@@ -142,7 +143,7 @@ impl LeaseSetup {
         };
         let clock = Arc::new(Clock::new(renewal.now));
         let membership = Membership::new(self.options.ttl);
-        membership.update(renewal.now, renewal.peers, false);
+        membership.update(asked_at, renewal.now, renewal.peers, false);
         let lease = Arc::new(if self.has_exclusive_lock() {
             Lease::unlimited()
         } else {

@@ -214,6 +214,7 @@ impl LeaseRenewer {
                 metrics().lease_margin.set(remaining.as_secs_f64());
             }
             let sent = BootInstant::now();
+            let asked_at = Instant::now();
             match timeout(
                 self.options.ttl,
                 self.store.renew(&self.instance, self.options.ttl),
@@ -232,7 +233,7 @@ impl LeaseRenewer {
                     self.clock.synchronize(now, sent);
                     let gap = self.lease.renew(sent, self.options.ttl, lapsed);
                     let stale = stale_leases.observe(&peers);
-                    self.membership.update(now, peers, gap);
+                    self.membership.update(asked_at, now, peers, gap);
                     renewed();
                     self.end_stale_leases(&stale).await;
                 }

@@ -48,6 +48,17 @@ struct KnownPeer {
     /// When its lease expires here unless it is seen to be renewed. Measured by this machine's
     /// clock, because the database's clock may be set.
     expires_at: Instant,
+    lease_renewed_at: Option<Instant>,
+}
+
+/// A live instance, and what shows that it was alive.
+#[derive(Debug, Clone)]
+pub struct LivePeer {
+    pub id: InstanceId,
+    pub ws_url: String,
+    /// When its lease was renewed at the earliest, by this machine's clock: the instance was alive
+    /// then. `None` if that is unknown.
+    pub lease_renewed_at: Option<Instant>,
 }
 
 impl Membership {
@@ -63,10 +74,16 @@ impl Membership {
         }))
     }
 
-    /// Applies the list of live instances as of `now`. If this instance's own lease had `lapsed`,
-    /// the list removes no instance at once: those that have not renewed their leases either get
-    /// the duration of a lease to do so.
-    pub fn update(&self, now: UnixMillis, living: Vec<PeerInstance>, lapsed: bool) {
+    /// Applies the list of live instances as of `now`, which the database was asked for at
+    /// `asked_at`. If this instance's own lease had `lapsed`, the list removes no instance at once:
+    /// those that have not renewed their leases either get the duration of a lease to do so.
+    pub fn update(
+        &self,
+        asked_at: Instant,
+        now: UnixMillis,
+        living: Vec<PeerInstance>,
+        lapsed: bool,
+    ) {
         let before = self.drain_statuses();
         let now_here = Instant::now();
         *self.0.updated_at.write() = now_here;
@@ -83,15 +100,17 @@ impl Membership {
                          lease_until,
                      }| {
                         let left = u64::try_from(lease_until.since(now)).unwrap_or(0);
-                        // More is left only of a lease that was written while the database's clock
-                        // was ahead.
-                        let left = Duration::from_millis(left).min(ttl);
+                        let left = Duration::from_millis(left);
+                        // More than `ttl` is left only of a lease that was written while the
+                        // database's clock was ahead: nothing tells when.
+                        let age = ttl.checked_sub(left);
                         (
                             id,
                             KnownPeer {
                                 ws_url,
                                 draining,
-                                expires_at: now_here + left,
+                                expires_at: now_here + left.min(ttl),
+                                lease_renewed_at: age.and_then(|age| asked_at.checked_sub(age)),
                             },
                         )
                     },
@@ -135,9 +154,23 @@ impl Membership {
                 ws_url: ws_url.to_owned(),
                 draining: false,
                 expires_at: Instant::now() + self.0.ttl,
+                lease_renewed_at: None,
             });
         }
         self.notify_changes(before);
+    }
+
+    /// Returns the live instances.
+    pub fn live_peers(&self) -> Vec<LivePeer> {
+        let peers = self.0.peers.read();
+        peers
+            .iter()
+            .map(|(id, peer)| LivePeer {
+                id: *id,
+                ws_url: peer.ws_url.clone(),
+                lease_renewed_at: peer.lease_renewed_at,
+            })
+            .collect()
     }
 
     /// Returns whether an instance's lease is valid.
@@ -299,10 +332,10 @@ mod tests {
         let mut changes = peers.watch_changes();
         let began = Instant::now();
         let living = vec![peer(1, START.plus(2_500)), peer(2, START.plus(3_000))];
-        peers.update(START, living.clone(), false);
+        peers.update(Instant::now(), START, living.clone(), false);
         changes.changed().await.expect("an instance joined");
         advance(Duration::from_secs(2)).await;
-        peers.update(START.plus(2_000), living, false);
+        peers.update(Instant::now(), START.plus(2_000), living, false);
         let watching = peers.clone().run(|| true);
         tokio::select! { () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
         let after = began.elapsed();
@@ -314,39 +347,84 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_listed_lease_tells_when_it_was_renewed_at_the_earliest() {
+        let peers = peers();
+        let renewed_at = |number| {
+            let live = peers.live_peers();
+            let peer = live.iter().find(|peer| peer.id == id(number));
+            peer.expect("a live instance").lease_renewed_at
+        };
+        let asked_at = Instant::now();
+        advance(Duration::from_millis(700)).await;
+        let living = vec![peer(1, START.plus(2_600)), peer(2, START.plus(3_001))];
+        peers.update(asked_at, START, living, false);
+        let at = asked_at.checked_sub(Duration::from_millis(400));
+        assert_eq!(renewed_at(1), at, "by an answer that took 700 ms");
+        assert_eq!(
+            renewed_at(2),
+            None,
+            "written while the database's clock was ahead"
+        );
+        peers.insert_owner(id(1), "ws://1");
+        assert_eq!(renewed_at(1), at);
+        peers.insert_owner(id(3), "ws://3");
+        assert_eq!(renewed_at(3), None);
+        advance(Duration::from_secs(1)).await;
+        peers.update(Instant::now(), START.plus(1_000), vec![], true);
+        assert_eq!(renewed_at(1), at, "a longer lease is no renewal");
+        peers.update(Instant::now(), START.plus(1_000), vec![], false);
+        assert_eq!(renewed_at(1), at);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn no_instance_is_declared_dead_while_the_database_is_silent() {
         let peers = peers();
-        peers.update(START, vec![peer(1, START.plus(2_000))], false);
+        peers.update(
+            Instant::now(),
+            START,
+            vec![peer(1, START.plus(2_000))],
+            false,
+        );
         let watching = peers.clone().run(|| true);
         let silence = sleep(Duration::from_secs(30));
         tokio::select! { () = watching => unreachable!(), () = silence => {} }
         assert!(peers.is_live(id(1)));
-        peers.update(START.plus(30_000), vec![], false);
+        peers.update(Instant::now(), START.plus(30_000), vec![], false);
         assert!(!peers.is_live(id(1)), "the database has spoken");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_resumed_instance_grants_the_others_a_full_lease() {
         let peers = peers();
-        peers.update(START, vec![peer(1, START.plus(3_000))], false);
+        peers.update(
+            Instant::now(),
+            START,
+            vec![peer(1, START.plus(3_000))],
+            false,
+        );
         let later = START.plus(10_000);
-        peers.update(later, vec![], true);
+        peers.update(Instant::now(), later, vec![], true);
         assert!(
             peers.is_live(id(1)),
             "it may have been away for the same reason"
         );
         // A resumed instance renews its lease again at once.
         advance(Duration::from_millis(10)).await;
-        peers.update(later.plus(10), vec![], false);
+        peers.update(Instant::now(), later.plus(10), vec![], false);
         assert!(
             peers.is_live(id(1)),
             "it may need as long as its lease lasts"
         );
         advance(Duration::from_millis(2_990)).await;
-        peers.update(later.plus(3_000), vec![], false);
+        peers.update(Instant::now(), later.plus(3_000), vec![], false);
         assert!(!peers.is_live(id(1)));
-        peers.update(later.plus(3_100), vec![peer(1, later.plus(6_000))], false);
-        peers.update(later.plus(3_200), vec![], false);
+        peers.update(
+            Instant::now(),
+            later.plus(3_100),
+            vec![peer(1, later.plus(6_000))],
+            false,
+        );
+        peers.update(Instant::now(), later.plus(3_200), vec![], false);
         assert!(
             !peers.is_live(id(1)),
             "an instance that ends its lease is gone at once"
@@ -356,13 +434,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_database_clock_set_back_declares_no_instance_dead() {
         let peers = peers();
-        peers.update(START, vec![peer(1, START.plus(3_000))], false);
+        peers.update(
+            Instant::now(),
+            START,
+            vec![peer(1, START.plus(3_000))],
+            false,
+        );
         let watching = peers.clone().run(|| true);
         let set_back = async {
             for second in 0..10 {
                 sleep(Duration::from_secs(1)).await;
                 let now = START.plus(1_000 * second - 60_000);
-                peers.update(now, vec![peer(1, now.plus(3_000))], false);
+                peers.update(Instant::now(), now, vec![peer(1, now.plus(3_000))], false);
                 assert!(peers.is_live(id(1)));
             }
         };
@@ -383,7 +466,7 @@ mod tests {
             .map(|number| peer(number, START.plus(3_000)))
             .collect();
         living[0].draining = true;
-        peers.update(START, living, false);
+        peers.update(Instant::now(), START, living, false);
         let mut counts = HashMap::new();
         for raid in 1..=3_000_u64 {
             let successor = |attempts| {
