@@ -74,6 +74,10 @@ pub trait Bus: Send + Sync + 'static {
             .await;
     }
 
+    /// Closes the connections to the server, and opens new ones to the server that the address
+    /// names by then. Does nothing while the bus is down, because it is about to connect anyway.
+    fn reconnect(&self);
+
     /// Returns a receiver of the bus's health.
     fn watch_health(&self) -> watch::Receiver<bool>;
 }

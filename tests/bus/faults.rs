@@ -240,3 +240,37 @@ async fn the_bus_waits_for_a_redis_that_starts_later() {
         .await;
     assert_eq!(test_bus.bus.down_cause(), None);
 }
+
+#[tokio::test]
+async fn a_reconnect_leads_to_the_server_that_the_address_names_by_then() {
+    let old = RedisProcess::start().await;
+    let new = RedisProcess::start().await;
+    let proxy = Proxy::to(old.address()).await;
+    let mut receiver = TestBus::connect(&format!("redis://{}", proxy.address())).await;
+    receiver.subscribe(&[events_channel(1)]).await;
+    let sender = TestBus::connect(&new.url()).await;
+    proxy.set_server(new.address());
+    receiver.bus.reconnect();
+    assert_eq!(receiver.next_input().await, BusInput::LostAll);
+    sender
+        .wait_for_delivery_to(&mut receiver, events_channel(1))
+        .await;
+}
+
+#[tokio::test]
+async fn a_reconnect_while_the_bus_is_down_does_not_end_the_next_connection() {
+    let mut server = RedisProcess::start().await;
+    let mut receiver = TestBus::connect(&server.url()).await;
+    server.kill().await;
+    receiver.wait_until_health_is(false).await;
+    receiver.bus.reconnect();
+    server.restart().await;
+    assert_eq!(receiver.next_input().await, BusInput::LostAll);
+    receiver.wait_until_health_is(true).await;
+    receiver.subscribe(&[events_channel(1)]).await;
+    receiver.wait_for_subscribers(events_channel(1), 1).await;
+    assert!(
+        matches!(receiver.next_input().await, BusInput::Message(..)),
+        "the connection has lasted"
+    );
+}

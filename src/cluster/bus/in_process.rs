@@ -54,7 +54,10 @@ pub enum BusFault {
 
 /// One instance's connection to the broker.
 pub struct InProcessBus {
-    broker: InProcessBroker,
+    /// The broker that the instance is connected to.
+    broker: Mutex<InProcessBroker>,
+    /// The broker to which [`Bus::reconnect`] leads.
+    configured_broker: InProcessBroker,
     inputs: BusInputSender,
     delayed: mpsc::UnboundedSender<DelayedMessage>,
     channels: Mutex<HashSet<Channel>>,
@@ -68,7 +71,8 @@ impl InProcessBroker {
         let (inputs, input) = bus_input_queue();
         let (delayed, delayed_messages) = mpsc::unbounded_channel();
         let bus = Arc::new(InProcessBus {
-            broker: self.clone(),
+            broker: Mutex::new(self.clone()),
+            configured_broker: self.clone(),
             inputs,
             delayed,
             channels: Mutex::new(HashSet::from([Channel::Inbox(instance)])),
@@ -99,6 +103,10 @@ impl InProcessBroker {
 
     fn publish(&self, channel: Channel, message: Bytes) -> u64 {
         let mut state = self.0.lock();
+        if message.is_empty() {
+            // It only counts the receivers; no fault hits it instead of a message that matters.
+            return state.deliver(channel, &message);
+        }
         state.published_count += 1;
         match state.fault {
             Some(BusFault::DropEveryNth(every)) if state.published_count.is_multiple_of(every) => 0,
@@ -153,10 +161,27 @@ impl InProcessBus {
     /// Removes this instance from the broker, as when its process dies.
     pub fn remove(&self) {
         self.set_disconnected(true);
-        let mut state = self.broker.0.lock();
-        state
-            .buses
-            .retain(|bus| !std::ptr::eq(&raw const **bus, &raw const *self));
+        self.leave();
+    }
+
+    /// Connects this instance to another broker until it reconnects, as when two Redis servers
+    /// consider themselves master.
+    pub fn connect_to(&self, broker: &InProcessBroker) {
+        let this = self.leave();
+        broker.0.lock().buses.extend(this);
+        *self.broker.lock() = broker.clone();
+        self.inputs.mark_all_lost();
+    }
+
+    fn leave(&self) -> Option<Arc<InProcessBus>> {
+        let broker = self.broker();
+        let mut state = broker.0.lock();
+        let is_this = |bus: &mut Arc<Self>| std::ptr::eq(&raw const **bus, &raw const *self);
+        state.buses.extract_if(.., is_this).next()
+    }
+
+    fn broker(&self) -> InProcessBroker {
+        self.broker.lock().clone()
     }
 
     fn is_up(&self) -> bool {
@@ -190,13 +215,14 @@ async fn deliver_delayed(
 impl Bus for InProcessBus {
     fn publish(&self, channel: Channel, message: Bytes) -> bool {
         if self.is_up() {
-            self.broker.publish(channel, message);
+            self.broker().publish(channel, message);
         }
         self.is_up()
     }
 
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64> {
-        self.is_up().then(|| self.broker.publish(channel, message))
+        self.is_up()
+            .then(|| self.broker().publish(channel, message))
     }
 
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown> {
@@ -208,6 +234,10 @@ impl Bus for InProcessBus {
         self.channels
             .lock()
             .retain(|channel| !channels.contains(channel));
+    }
+
+    fn reconnect(&self) {
+        self.connect_to(&self.configured_broker);
     }
 
     fn watch_health(&self) -> watch::Receiver<bool> {

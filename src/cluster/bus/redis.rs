@@ -2,11 +2,12 @@
 //!
 //! Two connections, one to publish and one to receive, are opened and closed together. A probe at
 //! the start and every three seconds shows that a message makes the round trip and that the server is
-//! no replica. Any doubt (an error,
-//! a timeout, a probe that does not return) closes both connections, and new ones are opened with a
-//! back-off of at most a second. All wanted channels are subscribed again before the bus counts as
-//! healthy, and then [`BusInput::LostAll`](super::BusInput::LostAll) reports that messages may have
-//! been missed.
+//! no replica. It does not show that other instances are connected to the same server: that is what
+//! `jobs::peer_monitor` watches. Any doubt (an error, a timeout, a probe that does not return, a call
+//! of [`Bus::reconnect`]) closes both connections, and new ones are opened with a back-off of at most
+//! a second; the host name is resolved again. All wanted channels are subscribed again before the bus
+//! counts as healthy, and then [`BusInput::LostAll`](super::BusInput::LostAll) reports that messages
+//! may have been missed.
 //!
 //! The same Redis counts the limits that instances share, over a connection of their own
 //! ([`SharedLimits`]).
@@ -39,7 +40,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
@@ -90,6 +91,9 @@ struct RedisBusShared {
     publish_queue: PublishQueue,
     subscriptions: Subscriptions,
     health: watch::Sender<bool>,
+    /// Ends the connection pair that is in use. Nothing is remembered for a later pair: only
+    /// `notify_waiters` is called.
+    reconnect_requested: Notify,
     /// Why the bus is down, if an attempt has failed.
     down_cause: Mutex<Option<String>>,
 }
@@ -111,6 +115,7 @@ impl RedisBus {
             publish_queue: PublishQueue::default(),
             subscriptions: Subscriptions::new(inbox),
             health: watch::Sender::new(false),
+            reconnect_requested: Notify::new(),
             down_cause: Mutex::default(),
         });
         let (sender, inputs) = bus_input_queue();
@@ -162,6 +167,10 @@ impl Bus for RedisBus {
 
     fn unsubscribe(&self, channels: &[Channel]) {
         self.0.subscriptions.unsubscribe(channels);
+    }
+
+    fn reconnect(&self) {
+        self.0.reconnect_requested.notify_waiters();
     }
 
     fn watch_health(&self) -> watch::Receiver<bool> {

@@ -31,6 +31,8 @@ pub(super) enum ConnectionPairError {
     ProbeFailed(RedisError),
     #[error("the server ended the connection or a subscription")]
     Disconnected,
+    #[error("a new connection was requested, because this server may be the wrong one")]
+    ReconnectRequested,
 }
 
 /// A pair of connections, which is run once.
@@ -66,6 +68,7 @@ impl<'a> ConnectionPair<'a> {
     /// Runs the pair until one of these ends it:
     ///
     /// - the server closes a connection or withdraws a subscription,
+    /// - a reconnect is requested,
     /// - a probe fails,
     /// - a change of subscriptions fails,
     /// - publishing fails.
@@ -78,6 +81,9 @@ impl<'a> ConnectionPair<'a> {
         let _healthy = GaugeGuard::increment(&metrics().bus_proven);
         let ended = tokio::select! { biased;
             () = self.receiver.wait_until_broken() => return ConnectionPairError::Disconnected,
+            () = self.shared.reconnect_requested.notified() => {
+                return ConnectionPairError::ReconnectRequested;
+            }
             ended = self.probe_periodically(&listening, &publishing) => ended,
             ended = self.sync_subscriptions(&listening) => ended,
             ended = self.publish_batches(&publishing) => ended,
