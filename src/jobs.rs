@@ -4,8 +4,8 @@
 //! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
 //! lost, [`inbox_dispatcher`] handles messages of other instances, [`command_reporter`] shares the
 //! limit on commands with them, [`eraser`] finishes the erasure of players, [`feed_monitor`]
-//! watches whether the feed moves, [`space_monitor`] whether the database has space, and
-//! [`maintenance`] runs once a day.
+//! watches whether the feed moves, [`peer_monitor`] whether the bus reaches the other instances,
+//! [`space_monitor`] whether the database has space, and [`maintenance`] runs once a day.
 
 pub mod command_reporter;
 pub mod due_scanner;
@@ -14,4 +14,5 @@ pub mod feed_monitor;
 pub mod head_poller;
 pub mod inbox_dispatcher;
 pub mod maintenance;
+pub mod peer_monitor;
 pub mod space_monitor;

@@ -34,6 +34,7 @@ use crate::jobs::feed_monitor::FeedMonitor;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::jobs::maintenance::Maintenance;
+use crate::jobs::peer_monitor::PeerMonitor;
 use crate::jobs::space_monitor::SpaceMonitor;
 use crate::limits::command_limiter::CommandLimiter;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
@@ -426,6 +427,12 @@ fn spawn_cluster_tasks(
     let own_lease = Arc::clone(&lease.lease);
     let membership = lease.membership.clone();
     tasks.spawn("membership", membership.run(move || own_lease.is_valid()));
+    let peer_monitor = PeerMonitor {
+        cluster: cluster.clone(),
+    };
+    let peer_readiness = readiness.clone();
+    let set_unreachable = move |is_unreachable| peer_readiness.set_peer_unreachable(is_unreachable);
+    tasks.spawn("peer monitor", peer_monitor.run(set_unreachable));
     tasks.spawn(
         "bus health",
         report_bus_health(cluster.watch_bus_health(), readiness.clone()),

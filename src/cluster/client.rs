@@ -174,6 +174,24 @@ impl ClusterClient {
             .await
     }
 
+    /// Publishes an empty message to an instance's inbox, which ignores it, and returns how many
+    /// subscriptions received it; `None` if that is unknown.
+    pub async fn count_receivers(&self, target: InstanceId) -> Option<u64> {
+        let sealed_bus = self.0.sealed_bus.as_ref()?;
+        if !self.is_bus_healthy() {
+            return None;
+        }
+        let inbox = Channel::Inbox(target);
+        sealed_bus.bus.publish_counted(inbox, Bytes::new()).await
+    }
+
+    /// Opens new connections to the bus, as [`Bus::reconnect`] does.
+    pub fn reconnect_bus(&self) {
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            sealed_bus.bus.reconnect();
+        }
+    }
+
     fn seal(
         &self,
         sealed_bus: &SealedBus,

@@ -23,6 +23,7 @@ struct ReadinessState {
     phase: InstancePhase,
     lease_renewed_at: Option<Instant>,
     is_bus_healthy: bool,
+    is_peer_unreachable: bool,
     is_feed_delayed: bool,
     is_space_low: bool,
 }
@@ -58,6 +59,7 @@ impl Readiness {
             phase: InstancePhase::Starting,
             lease_renewed_at: None,
             is_bus_healthy: true,
+            is_peer_unreachable: false,
             is_feed_delayed: false,
             is_space_low: false,
         };
@@ -78,6 +80,11 @@ impl Readiness {
 
     pub fn set_bus_healthy(&self, is_healthy: bool) {
         self.0.state.lock().is_bus_healthy = is_healthy;
+    }
+
+    /// Records whether a live instance does not receive what this one publishes.
+    pub fn set_peer_unreachable(&self, is_unreachable: bool) {
+        self.0.state.lock().is_peer_unreachable = is_unreachable;
     }
 
     pub fn set_feed_delayed(&self, is_delayed: bool) {
@@ -105,7 +112,8 @@ impl Readiness {
         // Without its bus or with a feed that stands still an instance is slower but still correct,
         // and with little space it still serves what there is, so it stays ready.
         let is_ready = now.phase == InstancePhase::Running && is_store_working;
-        let is_degraded = !now.is_bus_healthy || now.is_feed_delayed || now.is_space_low;
+        let is_bus_working = now.is_bus_healthy && !now.is_peer_unreachable;
+        let is_degraded = !is_bus_working || now.is_feed_delayed || now.is_space_low;
         let status = match now.phase {
             InstancePhase::Starting => "starting",
             InstancePhase::Draining => "draining",
@@ -118,7 +126,7 @@ impl Readiness {
             is_ready,
             status,
             store: word(is_store_working),
-            bus: word(now.is_bus_healthy),
+            bus: word(is_bus_working),
             feed: word(!now.is_feed_delayed),
             space: if now.is_space_low { "low" } else { "ok" },
         }
@@ -151,6 +159,11 @@ mod tests {
         assert_eq!(status(), (true, "degraded", "ok"));
         assert_eq!(readiness.report().bus, "failing");
         readiness.set_bus_healthy(true);
+        readiness.set_peer_unreachable(true);
+        assert_eq!(status(), (true, "degraded", "ok"));
+        assert_eq!(readiness.report().bus, "failing");
+        readiness.set_peer_unreachable(false);
+        assert_eq!(status(), (true, "ready", "ok"));
         readiness.set_feed_delayed(true);
         assert_eq!(status(), (true, "degraded", "ok"));
         assert_eq!(readiness.report().feed, "failing");

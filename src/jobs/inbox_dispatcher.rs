@@ -53,6 +53,8 @@ impl InboxDispatcher {
     pub async fn run(self, mut inputs: BusInputReceiver) {
         while let Some(input) = inputs.next().await {
             match input {
+                // Other instances count the receivers of this inbox, see `peer_monitor`.
+                BusInput::Message(Channel::Inbox(_), message) if message.is_empty() => {}
                 BusInput::Message(channel, message) => self.receive(channel, &message),
                 BusInput::Lost(Channel::Events(raid) | Channel::Live(raid)) => {
                     self.cluster.dispatch(raid, RaidUpdate::Lost);

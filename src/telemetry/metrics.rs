@@ -171,6 +171,8 @@ declare! {
     partition_default_rows: Gauge = ("raidhall_partition_default_rows", Unit::Count),
     /// Whether this instance receives its own messages through Redis: 1 or 0.
     bus_proven: Gauge = ("raidhall_bus_proven", Unit::Count),
+    /// Other live instances that do not receive what this one publishes. Above 0 they, or this one, may be connected to another Redis server.
+    bus_unreachable_peers: Gauge = ("raidhall_bus_unreachable_peers", Unit::Count),
     /// Attempts to reconnect to Redis; at most about one per second and instance.
     bus_reconnects: Counter = ("raidhall_bus_reconnects_total", Unit::Count),
     /// Bus messages that were not sent or not taken in.

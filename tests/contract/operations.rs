@@ -679,8 +679,8 @@ fn health_operations() -> Vec<Operation> {
         Operation::new("GET /readyz", "ready", "Health", "Check readiness")
             .describe(
                 "Returns 200 if a load balancer can send clients to this instance, otherwise 503. \
-                 An instance that has lost its bus is `degraded`: it is slower, but still serves \
-                 clients.",
+                 An instance that has lost its bus, or whose bus does not reach another live \
+                 instance, is `degraded`: it is slower, but still serves clients.",
             )
             .returns_json(200, report(&["ready", "degraded"]))
             .returns_alternative(

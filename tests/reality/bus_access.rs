@@ -161,7 +161,8 @@ async fn an_instance_with_a_wrong_redis_password_serves_its_own_clients() {
             unreachable!("two")
         };
         locked_out.wait_for_bus(false).await;
-        connected.wait_for_bus(true).await;
+        // It is connected, and reports that the other instance is not.
+        connected.wait_for_bus(false).await;
 
         let group = RaidGroup::start(locked_out.target(), 4, &long_raid(4)).await;
         let raid = group.raid;
@@ -197,6 +198,7 @@ async fn an_instance_with_a_wrong_redis_password_serves_its_own_clients() {
             .await
             .expect("a second password");
         locked_out.wait_for_bus(true).await;
+        connected.wait_for_bus(true).await;
         let seq = own.say(raid, "at last").await;
         recorder.wait_for_event(seq).await;
         assert!(recorder.has_no_gap());

@@ -10,6 +10,7 @@ use crate::cluster::Cluster;
 use crate::process::TestDatabase;
 use crate::proxy::Direction::{ToClient, ToServer};
 use crate::raid_group::{RaidGroup, long_raid};
+use crate::redis::RedisProcess;
 use crate::telemetry::METRICS_SETTING;
 use crate::test_socket::{CommandReply, TestSocket};
 use crate::watch_recorder::WatchRecorder;
@@ -272,7 +273,11 @@ async fn a_follower_cut_off_from_redis_sees_all_events_by_polling() {
         assert_seen_in_time(&recorder, &acknowledged, Some(aware)).await;
         elsewhere.say(raid, "the others are connected").await;
         for connected in [owner, other] {
-            assert_eq!(cluster.servers[connected].health().await.bus, "ok");
+            assert_eq!(
+                cluster.servers[connected].health().await.bus,
+                "failing",
+                "one instance receives nothing"
+            );
         }
 
         cluster.bus_proxies[follower].release();
@@ -336,6 +341,49 @@ async fn an_owner_cut_off_from_redis_keeps_its_raid_and_serves_clients() {
         assert!(recorder.has_no_gap());
         drop((own, recorder, asking));
         game.stop_and_judge().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn instances_at_two_redis_masters_report_it_and_meet_again() {
+    with_timeout(async {
+        let database = TestDatabase::postgres().await;
+        let cluster = Cluster::start_on(database, 2, &[METRICS_SETTING]).await;
+        let (group, owner, [_, bob]) = start_observed_group(&cluster).await;
+        let raid = group.raid;
+        let follower = 1 - owner;
+        let mut asking = cluster.open_socket(follower, raid, &bob).await;
+        asking.say(raid, "at one server").await;
+        cluster.wait_until_bus_works().await;
+
+        let other_master = RedisProcess::start().await;
+        cluster.bus_proxies[follower].set_server(other_master.address());
+        cluster.bus_proxies[follower].cut();
+        let cut_at = Instant::now();
+        for server in &cluster.servers {
+            while server.metric_sum("raidhall_bus_unreachable_peers").await == 0.0 {
+                sleep(Duration::from_millis(20)).await;
+            }
+            server.wait_for_bus(false).await;
+        }
+        assert!(
+            cut_at.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            cut_at.elapsed()
+        );
+        assert_times_out_unavailable(&mut asking, raid, "parked").await;
+
+        cluster.bus_proxies[follower].set_server(cluster.redis.address());
+        send_until_acknowledged(&mut asking, raid, "parked")
+            .await
+            .expect("the command is accepted");
+        cluster.wait_until_bus_works().await;
+        for server in &cluster.servers {
+            let unreachable = server.metric_sum("raidhall_bus_unreachable_peers").await;
+            let rejected = server.metric_sum("raidhall_bus_rejected_total").await;
+            assert_eq!((unreachable, rejected), (0.0, 0.0));
+        }
     })
     .await;
 }

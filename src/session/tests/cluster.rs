@@ -24,6 +24,7 @@ mod drain;
 mod erasure;
 mod follower;
 mod presence;
+mod split_bus;
 mod store_waits;
 mod takeover;
 
