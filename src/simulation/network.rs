@@ -38,10 +38,10 @@ struct NetworkState {
     links: TaskTracker,
 }
 
-/// A server as clients reach it: its listener, and what becomes of connections to it.
-#[derive(Clone)]
+/// A port as clients reach it: its listener, if there is one, and what becomes of connections.
+#[derive(Clone, Default)]
 struct Server {
-    connector: MemoryConnector,
+    connector: Option<MemoryConnector>,
     /// Cancelled to break the present connections.
     links: CancellationToken,
     /// Whether nothing arrives at present, in either direction.
@@ -66,17 +66,16 @@ impl SimulatedNetwork {
 
     /// Leads new connections to this port to a new listener.
     pub(super) fn listen(&self, port: u16, connector: MemoryConnector) {
-        let server = Server {
-            connector,
-            links: CancellationToken::new(),
-            stalled: watch::Sender::new(false),
-        };
-        self.0.lock().servers.insert(port, server);
+        let servers = &mut self.0.lock().servers;
+        let server = servers.entry(port).or_default();
+        server.connector = Some(connector);
+        server.links = CancellationToken::new();
     }
 
     /// Refuses new connections to this port, and breaks the present ones.
     pub(super) fn stop_listening(&self, port: u16) {
-        if let Some(server) = self.0.lock().servers.remove(&port) {
+        if let Some(server) = self.0.lock().servers.get_mut(&port) {
+            server.connector = None;
             server.links.cancel();
         }
     }
@@ -107,7 +106,8 @@ impl SimulatedNetwork {
             connector,
             links,
             stalled,
-        } = server.ok_or(io::ErrorKind::ConnectionRefused)?;
+        } = server.unwrap_or_default();
+        let connector = connector.ok_or(io::ErrorKind::ConnectionRefused)?;
         let _ = stalled.subscribe().wait_for(|is_stalled| !is_stalled).await; // the sender is here
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let far = connector.connect(peer).await?;
