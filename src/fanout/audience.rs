@@ -5,8 +5,8 @@
 //! queued per connection.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::fanout::ring::Ring;
 pub use crate::fanout::ring::{PullResult, RingOptions};
@@ -31,8 +31,19 @@ pub struct Audience {
     head: AtomicU64,
     /// Newest seq seen in the store, where another instance owns the raid.
     stored_seq: AtomicU64,
+    /// Set once it is proven that the store has lost events.
+    lost_history: OnceLock<HistoryLoss>,
     state: Mutex<AudienceState>,
     changed: Notify,
+}
+
+/// Proof that the store has lost events of a raid: it holds others under their seqs, or soon will.
+#[derive(Debug, Clone, Copy)]
+pub struct HistoryLoss {
+    /// The newest seq that the store had kept.
+    pub found: Seq,
+    /// The newest committed seq.
+    pub expected: Seq,
 }
 
 struct AudienceState {
@@ -70,6 +81,7 @@ impl Audience {
             raid,
             head: AtomicU64::new(0),
             stored_seq: AtomicU64::new(0),
+            lost_history: OnceLock::new(),
             state,
             changed: Notify::new(),
         }
@@ -95,14 +107,26 @@ impl Audience {
         self.stored_seq.fetch_max(seq.0, Ordering::Relaxed);
     }
 
+    /// Returns the proof that the store has lost events, if there is one.
+    pub fn lost_history(&self) -> Option<HistoryLoss> {
+        self.lost_history.get().copied()
+    }
+
+    /// Records the first proof that the store has lost events. From then on the raid cannot be
+    /// loaded for this audience.
+    pub fn record_lost_history(&self, lost: HistoryLoss) {
+        let _ = self.lost_history.set(lost);
+    }
+
     /// Starts to relay signals over the bus, under the epoch of the raid's owner; `None` stops it.
     pub fn set_signal_relay(&self, relay: Option<(ClusterClient, Epoch)>) {
         self.state.lock().signal_relay = relay;
     }
 
-    /// Adopts the raid from the store: its members at `seq`, and the events that the ring lacks.
-    /// `tail` are the latest events up to `seq`. If they do not reach back to the ring's head, the
-    /// ring restarts empty at `seq`, and watches that are behind get a snapshot.
+    /// Adopts the raid from the store: its members at `seq`, which is not below the head, and the
+    /// events that the ring lacks. `tail` are the latest events up to `seq`. If they do not reach
+    /// back to the ring's head, the ring restarts empty at `seq`, and watches that are behind get a
+    /// snapshot.
     pub fn sync_from_store(&self, seq: Seq, members: &[Member], tail: &[Event]) {
         let head = self.head();
         let missing = tail
@@ -118,7 +142,7 @@ impl Audience {
             self.publish(&missing);
         }
         let mut inner = self.state.lock();
-        if self.head() != seq {
+        if self.head() < seq {
             inner.ring.reset(seq);
             self.head.store(seq.0, Ordering::Release);
             for watch in inner.watches.values() {

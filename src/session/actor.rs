@@ -88,6 +88,8 @@ enum ActivationError {
     Missing,
     /// A temporary failure: the store, the lease or another instance's claim.
     Unavailable,
+    /// The store lacks events of the raid that were committed.
+    HistoryLost,
 }
 
 impl Actor {
@@ -134,6 +136,7 @@ impl Actor {
                 pause = RELOAD_PAUSE_MIN;
                 reloads = 0;
             }
+            let is_history_lost = matches!(end, Err(ActivationError::HistoryLost));
             let error = match end {
                 Ok(IncarnationEnd::Idle) => return,
                 Ok(IncarnationEnd::Stopped) => break,
@@ -168,13 +171,17 @@ impl Actor {
                     Error::Unavailable
                 }
                 Err(ActivationError::Missing) => Error::Refused(Refusal::NotFound),
-                Err(ActivationError::Unavailable) => Error::Unavailable,
+                Err(ActivationError::Unavailable | ActivationError::HistoryLost) => {
+                    Error::Unavailable
+                }
             };
             // The raid cannot start, or has reloaded again at once: answer the waiting requests,
-            // and pause to spare the store.
+            // and pause to spare the store. A session that knows of lost events stays, because the
+            // next one would not.
             self.carried.mailbox.fail_all(&error);
             let watched_elsewhere = !self.carried.remote_watchers.is_empty();
             if !watched_elsewhere
+                && !is_history_lost
                 && self
                     .sessions
                     .remove_if_idle(self.raid, &self.carried.mailbox)
@@ -210,11 +217,10 @@ impl Actor {
             };
             match role {
                 Ok(role) => break role,
-                Err(ActivationError::Missing) => return Err(ActivationError::Missing),
                 Err(ActivationError::Unavailable) if Instant::now() + pause < deadline => {
                     sleep(pause).await
                 }
-                Err(ActivationError::Unavailable) => return Err(ActivationError::Unavailable),
+                Err(failure) => return Err(failure),
             }
             pause = (pause * 2).min(RELOAD_PAUSE_MAX);
         };
@@ -328,7 +334,7 @@ impl Actor {
                 self.unserved_claim = Some((epoch, term));
                 Ok(ResolvedOwnership::Claimed(epoch, term))
             }
-            ClaimOutcome::Missing => Err(ActivationError::Missing),
+            ClaimOutcome::Missing => Err(self.missing()),
             ClaimOutcome::Contested => Err(ActivationError::Unavailable),
             ClaimOutcome::Held { ws_url, .. } if registry.cluster.is_standalone() => {
                 debug!(ws_url, "another instance owns the raid");
@@ -376,7 +382,7 @@ impl Actor {
             .head(self.raid)
             .await
             .map_err(|_| ActivationError::Unavailable)?;
-        let head = head.ok_or(ActivationError::Missing)?;
+        let head = head.ok_or_else(|| self.missing())?;
         if head.owner == Some(registry.cluster.instance()) {
             registry
                 .claims
@@ -390,6 +396,14 @@ impl Actor {
         Ok(self.follower_incarnation(owner, head.epoch))
     }
 
+    /// Returns why a raid that the store does not have cannot start.
+    fn missing(&self) -> ActivationError {
+        match load::check_history(self.raid, Seq::ZERO, self.audience.newest_known_seq()) {
+            Ok(()) => ActivationError::Missing,
+            Err(_) => ActivationError::HistoryLost,
+        }
+    }
+
     /// Loads a raid that this instance owns under `epoch`, and starts an owner.
     async fn load_claimed(
         &mut self,
@@ -398,7 +412,7 @@ impl Actor {
     ) -> Result<Incarnation, ActivationError> {
         let registry = self.sessions.clone();
         let op_keys = registry.options.op_keys_max as u64;
-        let loading = registry.load(self.raid, op_keys);
+        let loading = registry.load(&self.audience, op_keys);
         let folded = match self
             .carried
             .mailbox
@@ -408,6 +422,9 @@ impl Actor {
             Ok(folded) => folded.ok_or(ActivationError::Missing)?,
             Err(error) => {
                 warn!(?error, "loading the raid failed");
+                if matches!(error, LoadError::HistoryLost { .. }) {
+                    return Err(ActivationError::HistoryLost);
+                }
                 if matches!(error, LoadError::NewerVersion { .. }) {
                     // An instance of a newer release can serve the raid: it must not have to wait
                     // until this lease ends.

@@ -59,6 +59,8 @@ pub(super) struct Follower {
     /// The raid's owner, if it is known and live.
     owner: Option<InstanceId>,
     epoch: Epoch,
+    /// The latest epoch under which a seq is known to be committed, and the newest such seq.
+    committed: (Epoch, Seq),
     /// The last epoch that its owner has released. A head that was read before may still name that
     /// owner.
     released_epoch: Option<Epoch>,
@@ -119,6 +121,7 @@ impl Follower {
             audience,
             owner,
             epoch,
+            committed: (Epoch(0), Seq::ZERO),
             released_epoch: None,
             snapshot_cache,
             replica: None,
@@ -157,6 +160,7 @@ impl Follower {
         let subscription = sessions.cluster.follow(audience.raid(), true);
         subscription.subscribe().await;
         let mut follower = Self::new(sessions, audience, None, epoch);
+        follower.committed = (epoch, state.seq());
         follower.replica = Some(Replica::new(state, subscription));
         follower.last_known_online = online;
         follower.has_been_requested = true;
@@ -360,6 +364,7 @@ impl Follower {
         match message {
             ClusterMessage::Events(events) => {
                 self.observe_owner(from, epoch);
+                self.observe_committed(epoch, seq);
                 let is_complete = self
                     .replica
                     .as_mut()
@@ -370,6 +375,7 @@ impl Follower {
             }
             ClusterMessage::Owned => {
                 self.observe_owner(from, epoch);
+                self.observe_committed(epoch, seq);
                 if self
                     .replica
                     .as_ref()

@@ -1,10 +1,11 @@
 //! Rebuilds a raid from the store: the newest snapshot and every event after it.
 
 use raidhall_protocol::{Event, RaidId, Seq};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::raid::{self, State};
 use crate::store::{self, LoadedRaid, Store};
+use crate::telemetry::metrics;
 
 /// Events per page when the whole ledger is read because the snapshot is damaged.
 const PAGE_EVENTS: u32 = 1_000;
@@ -30,6 +31,14 @@ pub(super) enum LoadError {
         found: Seq,
         expected: Seq,
     },
+    #[error(
+        "the database holds raid {raid} up to event {found}, but events up to {expected} were committed"
+    )]
+    HistoryLost {
+        raid: RaidId,
+        found: Seq,
+        expected: Seq,
+    },
 }
 
 impl From<store::StoreError> for LoadError {
@@ -41,13 +50,16 @@ impl From<store::StoreError> for LoadError {
     }
 }
 
-/// Reads and folds a raid without claiming it. Returns `None` if the raid does not exist.
+/// Reads and folds a raid without claiming it. Returns `None` if the raid does not exist. Fails if
+/// the store lacks events up to `known`, which were committed before this call.
 pub(super) async fn load_raid(
     store: &dyn Store,
     raid: RaidId,
     op_keys: u64,
+    known: Seq,
 ) -> Result<Option<FoldedRaid>, LoadError> {
     let Some(mut loaded) = store.load(raid, op_keys).await? else {
+        check_history(raid, Seq::ZERO, known)?;
         return Ok(None);
     };
     let mut state = match &loaded.snapshot {
@@ -80,7 +92,28 @@ pub(super) async fn load_raid(
             expected,
         });
     }
+    check_history(raid, found, known)?;
     Ok(Some(FoldedRaid { state, loaded }))
+}
+
+/// Fails if the store holds a raid only up to `found` although events up to `expected` were
+/// committed.
+pub(super) fn check_history(raid: RaidId, found: Seq, expected: Seq) -> Result<(), LoadError> {
+    if found >= expected {
+        return Ok(());
+    }
+    metrics().history_lost.increment(1);
+    error!(
+        %raid,
+        %found,
+        %expected,
+        "the database has lost committed events, so the raid is unavailable; if a lagging replica was promoted, run `raidhall new-lineage --force` (docs/BACKUP.md)"
+    );
+    Err(LoadError::HistoryLost {
+        raid,
+        found,
+        expected,
+    })
 }
 
 async fn read_ledger(store: &dyn Store, raid: RaidId) -> store::Result<Vec<Event>> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use raidhall_protocol::RaidId;
+use raidhall_protocol::{RaidId, Seq};
 use tracing::warn;
 
 use super::actor::Origin;
@@ -22,18 +22,17 @@ impl Registry {
                 .await?;
         }
         if !self.sessions.contains_key(&raid) {
-            let mut folded = self.load_for_read(raid).await?;
+            let mut folded = self.load_for_read(raid, Seq::ZERO).await?;
             let owner = folded.loaded.head.owner;
             let ws_url = owner.and_then(|owner| self.cluster.membership().ws_url(owner));
             let owner_status = match owner.filter(|_| ws_url.is_some()) {
                 Some(owner) => self.cluster.query_owner_status(owner, raid).await,
                 None => None,
             };
-            if owner_status
-                .as_ref()
-                .is_some_and(|owner_status| owner_status.seq > folded.state.seq())
+            if let Some(status) = &owner_status
+                && status.seq > folded.state.seq()
             {
-                folded = self.load_for_read(raid).await?;
+                folded = self.load_for_read(raid, status.seq).await?;
             }
             // A due deadline must take effect before the read, and only a session can decide it. An
             // owner that answered has decided it: it does what is due before every message.
@@ -61,8 +60,9 @@ impl Registry {
         .await
     }
 
-    async fn load_for_read(&self, raid: RaidId) -> Result<load::FoldedRaid, Error> {
-        let folded = load::load_raid(&*self.store, raid, 0)
+    /// Loads the raid, whose events up to `known` were committed.
+    async fn load_for_read(&self, raid: RaidId, known: Seq) -> Result<load::FoldedRaid, Error> {
+        let folded = load::load_raid(&*self.store, raid, 0, known)
             .await
             .map_err(|error| {
                 warn!(%raid, error = ?error, "reading the raid from the store failed");

@@ -28,7 +28,7 @@ use crate::cluster::lease::Lease;
 use crate::cluster::message::WatcherReport;
 use crate::cluster::ownership::OwnershipClient;
 use crate::error::Error;
-use crate::fanout::audience::Audience;
+use crate::fanout::audience::{Audience, HistoryLoss};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, WatchId};
 use crate::raid::{self, Ack};
 use crate::store::journal::Journal;
@@ -82,15 +82,21 @@ impl Drop for OwnedRaidGuard {
 }
 
 impl RegistryInner {
-    /// Loads and folds a raid from the store. Waits without limit for one of the few load permits,
-    /// then at most `load_timeout` for the store.
+    /// Loads and folds the raid of an audience from the store. Waits without limit for one of the
+    /// few load permits, then at most `load_timeout` for the store. Fails if the store lacks events
+    /// that the audience knows.
     pub(super) async fn load(
         &self,
-        raid: RaidId,
+        audience: &Audience,
         op_keys: u64,
     ) -> Result<Option<load::FoldedRaid>, load::LoadError> {
         let _permit = self.load_permits.acquire().await;
-        let folding = load::load_raid(&*self.store, raid, op_keys);
+        if let Some(HistoryLoss { found, expected }) = audience.lost_history() {
+            load::check_history(audience.raid(), found, expected)?;
+        }
+        // Read before the store is, so that the store has to have at least as much.
+        let known = audience.newest_known_seq();
+        let folding = load::load_raid(&*self.store, audience.raid(), op_keys, known);
         timeout(self.options.load_timeout, folding)
             .await
             .unwrap_or(Err(load::LoadError::Timeout))

@@ -15,6 +15,7 @@ use crate::fanout::audience::{Audience, NewWatch};
 use crate::fanout::frame::{self, Encoding, PerEncoding};
 use crate::fanout::outbox::OutboxReply;
 use crate::raid::{Refusal, State};
+use crate::telemetry::metrics;
 
 pub(super) struct SnapshotCache {
     audience: Arc<Audience>,
@@ -70,6 +71,9 @@ impl SnapshotCache {
             return Err(Refusal::NotFound.into());
         }
         let seq = state.seq();
+        if watch.since > Some(seq) {
+            metrics().resumes_ahead.increment(1);
+        }
         Ok(match watch.since {
             Some(since) if since <= seq && seq.since(since) <= self.replay_events_max => {
                 WatchStart::Replay { since, seq }

@@ -8,6 +8,7 @@
 mod cluster;
 mod commits;
 mod lifecycle;
+mod lost_history;
 mod test_instance;
 
 use raidhall_protocol::Command;

@@ -59,6 +59,12 @@ impl MemoryStore {
         self.0.lock().lineage = lineage.to_owned();
     }
 
+    /// Replaces a raid's events, which begin at seq 1, and returns the former ones. With fewer of
+    /// them, the raid is as after the promotion of a replica that lagged.
+    pub fn replace_events(&self, raid: RaidId, events: Vec<Event>) -> Vec<Event> {
+        self.0.lock().replace_events(raid, events)
+    }
+
     /// Makes `by` the raid's owner under a new epoch, even while its present owner lives. Returns
     /// `None` if there is no such raid.
     pub fn force_claim(&self, raid: RaidId, by: &InstanceRecord) -> Option<Epoch> {

@@ -167,6 +167,10 @@ declare! {
     presence_changes: Counter = ("raidhall_presence_changes_total", Unit::Count),
     /// Raids that dropped their state and read it again from the store.
     session_reloads: CounterFamily<ReloadCause> = ("raidhall_session_reloads_total", "cause"),
+    /// Loads of raids that failed because the database lacks events that were committed, and claims that began without such events. Must be 0: the database has gone back in time.
+    history_lost: Counter = ("raidhall_history_lost_total", Unit::Count),
+    /// Watches from a later seq than the raid has. A few are clients with an invented seq; many may mean that the database has gone back in time.
+    resumes_ahead: Counter = ("raidhall_resumes_ahead_total", Unit::Count),
     /// Rows in the ledger's default partition. Should be 0: more means that partitions were created too late.
     partition_default_rows: Gauge = ("raidhall_partition_default_rows", Unit::Count),
     /// Whether this instance receives its own messages through Redis: 1 or 0.

@@ -1,17 +1,21 @@
 //! A follower's knowledge of the raid's owner: from the bus, from the store, and from the end of a
 //! lease.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use raidhall_protocol::Seq;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 
 use super::{Follower, RESOLVE_RETRY_DELAY};
 use crate::cluster::message::ClusterMessage;
 use crate::error::Error;
+use crate::fanout::audience::HistoryLoss;
 use crate::raid::Refusal;
 use crate::session::actor::CarriedState;
+use crate::session::load::check_history;
 use crate::session::message::SessionMessage;
 use crate::store::{Epoch, InstanceId, RaidHead};
 use crate::telemetry::TakeoverCause;
@@ -176,8 +180,28 @@ impl Follower {
         self.report_to_new_owner();
     }
 
+    /// Records that the raid reached `seq` under `epoch`. A claim fences off the commits of earlier
+    /// epochs, so a later epoch begins with all their events: if its seq is lower, the store has
+    /// lost some. Then the raid is not served here any more.
+    pub(super) fn observe_committed(&mut self, epoch: Epoch, seq: Seq) {
+        let (known_epoch, known) = self.committed;
+        self.committed = self.committed.max((epoch, seq));
+        let (expected, found) = match epoch.cmp(&known_epoch) {
+            Ordering::Equal => return,
+            Ordering::Greater => (known, seq),
+            Ordering::Less => (seq, known),
+        };
+        if check_history(self.raid(), found, expected).is_err() {
+            let lost = HistoryLoss { found, expected };
+            self.audience.record_lost_history(lost);
+            self.replica = None;
+            self.load_for_watchers();
+        }
+    }
+
     /// Applies the raid's head from the store: its owner, if that is live, and its epoch.
     pub(super) fn observe_head(&mut self, head: RaidHead) {
+        self.observe_committed(head.epoch, head.last_seq);
         let cluster = &self.sessions.cluster;
         if head.epoch < self.epoch {
             return;
@@ -235,7 +259,14 @@ impl Follower {
     ) {
         match head {
             Some(Some(head)) => self.observe_head(head),
-            Some(None) => self.forwards.fail_all(&Refusal::NotFound.into()),
+            Some(None) => {
+                let known = self.audience.newest_known_seq();
+                let error = match check_history(self.raid(), Seq::ZERO, known) {
+                    Ok(()) => Refusal::NotFound.into(),
+                    Err(_) => Error::Unavailable,
+                };
+                self.forwards.fail_all(&error);
+            }
             None => self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY),
         }
         self.load_for_watchers();

@@ -1,6 +1,7 @@
 //! A follower's replica of the raid: folded from the store, moved on by events from the bus,
 //! repaired from the store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -26,6 +27,8 @@ const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
 /// First pause before the store is read again; each failure doubles it up to the maximum.
 const CATCH_UP_BACKOFF_MIN: Duration = Duration::from_millis(200);
 const CATCH_UP_BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// Pause before a raid is loaded again whose committed events the store lacks.
+const HISTORY_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) struct Replica {
     state: State,
@@ -129,7 +132,8 @@ impl Follower {
     }
 
     fn next_page_or_load(&self) -> BoxFuture<'static, ReplicaRead> {
-        let raid = self.raid();
+        let audience = Arc::clone(&self.audience);
+        let raid = audience.raid();
         let registry = self.sessions.clone();
         match self.replica.as_ref().map(Replica::seq) {
             Some(after) => async move {
@@ -144,7 +148,7 @@ impl Follower {
             None => async move {
                 let subscription = registry.cluster.follow(raid, true);
                 subscription.subscribe().await;
-                let loaded = registry.load(raid, 0).await;
+                let loaded = registry.load(&audience, 0).await;
                 ReplicaRead::Loaded(subscription, Box::new(loaded))
             }
             .boxed(),
@@ -188,7 +192,11 @@ impl Follower {
             Ok(folded) => folded.ok_or(Refusal::NotFound)?,
             Err(error) => {
                 if self.audience.is_watched() {
-                    self.resolve_at = Some(Instant::now() + RESOLVE_RETRY_DELAY);
+                    let pause = match error {
+                        LoadError::HistoryLost { .. } => HISTORY_RETRY_DELAY,
+                        _ => RESOLVE_RETRY_DELAY,
+                    };
+                    self.resolve_at = Some(Instant::now() + pause);
                 }
                 return Err(self.record_read_failure(&error));
             }

@@ -23,6 +23,7 @@ use crate::store::{ClaimOutcome, InstanceId, InstanceRecord, Ledger, Ownership};
 mod drain;
 mod erasure;
 mod follower;
+mod lost_history;
 mod presence;
 mod split_bus;
 mod store_waits;

@@ -25,6 +25,7 @@ use crate::session::{COMMAND_WAIT_MAX, Caller, Options, RaidCreator, Registry, R
 use crate::store::faulty::Faulty;
 use crate::store::memory::MemoryStore;
 use crate::store::{InstanceId, Ledger, OpHash};
+use crate::telemetry::render_metrics;
 
 pub(super) const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 
@@ -241,6 +242,13 @@ impl TestInstance {
     }
 }
 
+/// Returns the value of a counter without labels. Other tests of the process may count too.
+pub(super) fn counter_value(name: &str) -> u64 {
+    let page = render_metrics();
+    let value = (page.lines()).find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.unwrap_or_else(|| panic!("no counter {name} in\n{page}"))
+}
+
 /// The reply to a submitted command, which is yet to come.
 pub(super) struct PendingAck(oneshot::Receiver<Result<Ack, Error>>);
 
@@ -301,6 +309,11 @@ impl TestWatcher {
             other => panic!("not an event: {other:?}"),
         };
         frames.iter().map(decode_frame).map(seq).collect()
+    }
+
+    /// Returns the newest seq that the raid's watchers can have.
+    pub(super) fn head(&self) -> Seq {
+        self.audience.as_ref().expect("watching").head()
     }
 
     /// Returns the presence messages since the last call.

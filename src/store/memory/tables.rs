@@ -197,6 +197,12 @@ impl Tables {
         Some(raid.epoch)
     }
 
+    pub(super) fn replace_events(&mut self, raid: RaidId, events: Vec<Event>) -> Vec<Event> {
+        let raid = self.raids.get_mut(&raid).expect("a raid");
+        raid.row.last_seq = Seq(events.len() as u64);
+        std::mem::replace(&mut raid.events, events)
+    }
+
     pub(super) fn release(&mut self, raids: &[(RaidId, Epoch)], instance: InstanceId) {
         for (raid, epoch) in raids {
             if let Some(raid) = self
