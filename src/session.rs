@@ -90,17 +90,12 @@ pub struct Options {
     /// Tasks of a raid that one member added and that were not removed.
     #[serde(rename = "member_tasks")]
     pub member_tasks_max: usize,
-    /// Connections to the store. Loading raids uses at most a quarter of them: after another
-    /// instance's death, the loads of its raids must not take all.
+    /// Connections to the store, which bound how many raids are loaded at once.
     #[serde(rename = "connections_max")]
     pub store_connections: u32,
 }
 
 impl Options {
-    fn concurrent_loads_max(&self) -> usize {
-        (self.store_connections as usize / 4).max(1)
-    }
-
     fn quotas(&self) -> Quotas {
         Quotas {
             daily_events_max: self.daily_events_max,

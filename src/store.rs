@@ -9,6 +9,7 @@ pub mod audit;
 pub mod backup;
 mod batch;
 mod catalog;
+mod connection_shares;
 mod effects;
 pub mod erasures;
 pub mod faulty;
@@ -29,6 +30,7 @@ pub mod webhooks;
 
 pub use audit::{AuditLog, NewAuditEntry};
 pub use catalog::{Catalog, RaidMembers, RaidRow};
+pub use connection_shares::ConnectionShares;
 pub use erasures::{Erasure, Erasures};
 pub use feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 pub use identities::{Identities, LinkOutcome};

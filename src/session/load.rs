@@ -50,15 +50,15 @@ impl From<store::StoreError> for LoadError {
     }
 }
 
-/// Reads and folds a raid without claiming it. Returns `None` if the raid does not exist. Fails if
-/// the store lacks events up to `known`, which were committed before this call.
+/// Folds a raid that `loading` reads from the store. Returns `None` if the raid does not exist.
+/// Fails if the store lacks events up to `known`, which were committed before this call.
 pub(super) async fn load_raid(
     store: &dyn Store,
     raid: RaidId,
-    op_keys: u64,
+    loading: impl Future<Output = store::Result<Option<LoadedRaid>>>,
     known: Seq,
 ) -> Result<Option<FoldedRaid>, LoadError> {
-    let Some(mut loaded) = store.load(raid, op_keys).await? else {
+    let Some(mut loaded) = loading.await? else {
         check_history(raid, Seq::ZERO, known)?;
         return Ok(None);
     };

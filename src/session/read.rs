@@ -62,7 +62,8 @@ impl Registry {
 
     /// Loads the raid, whose events up to `known` were committed.
     async fn load_for_read(&self, raid: RaidId, known: Seq) -> Result<load::FoldedRaid, Error> {
-        let folded = load::load_raid(&*self.store, raid, 0, known)
+        let loading = self.store.load_for_read(raid);
+        let folded = load::load_raid(&*self.store, raid, loading, known)
             .await
             .map_err(|error| {
                 warn!(%raid, error = ?error, "reading the raid from the store failed");

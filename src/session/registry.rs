@@ -32,7 +32,7 @@ use crate::fanout::audience::{Audience, HistoryLoss};
 use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, WatchId};
 use crate::raid::{self, Ack};
 use crate::store::journal::Journal;
-use crate::store::{Epoch, InstanceId, OpHash, Store};
+use crate::store::{ConnectionShares, Epoch, InstanceId, OpHash, Store};
 
 /// The registry of this instance's sessions. Cheap to clone.
 #[derive(Clone)]
@@ -96,7 +96,9 @@ impl RegistryInner {
         }
         // Read before the store is, so that the store has to have at least as much.
         let known = audience.newest_known_seq();
-        let folding = load::load_raid(&*self.store, audience.raid(), op_keys, known);
+        let raid = audience.raid();
+        let loading = self.store.load(raid, op_keys);
+        let folding = load::load_raid(&*self.store, raid, loading, known);
         timeout(self.options.load_timeout, folding)
             .await
             .unwrap_or(Err(load::LoadError::Timeout))
@@ -149,7 +151,9 @@ impl Registry {
             lease,
             cluster,
             claims,
-            load_permits: Semaphore::new(options.concurrent_loads_max()),
+            load_permits: Semaphore::new(
+                ConnectionShares::new(options.store_connections).loads_max(),
+            ),
             options,
             sessions: DashMap::new(),
             access: AccessQueue::default(),

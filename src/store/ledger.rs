@@ -178,6 +178,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// raid.
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
 
+    /// Loads a raid without op keys, for a read that has no session. It does not compete with the
+    /// loads of sessions.
+    async fn load_for_read(&self, raid: RaidId) -> Result<Option<LoadedRaid>> {
+        self.load(raid, 0).await
+    }
+
     /// Returns events with a seq above `after`, oldest first, at most `limit`.
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
 

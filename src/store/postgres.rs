@@ -35,7 +35,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::{RegisterError, Result, Store};
+use super::{ConnectionShares, RegisterError, Result, Store};
 use crate::telemetry::StorePool;
 
 /// The oldest server version that supports the statements.
@@ -60,8 +60,8 @@ pub struct PostgresOptions {
     /// `postgres://user:password@host:port/database` of a direct connection: a transaction pooler
     /// in between would break locks and prepared statements.
     pub url: String,
-    /// Maximum number of connections, besides the lease's own. Half of them are for commits alone,
-    /// so that no number of reads can hold up a raid.
+    /// Maximum number of connections, besides the lease's own, of which [`ConnectionShares`] are for
+    /// commits, for sessions and for the rest.
     pub connections_max: u32,
     /// Time limit of one statement on the server; for up to half of it the statement may wait for a
     /// lock.
@@ -77,6 +77,10 @@ pub struct PostgresOptions {
 pub struct PostgresStore {
     connector: Connector,
     commit_pool: ConnectionPool,
+    /// For what sessions wait for: loads, claims, releases, heads, due raids, searches for op keys
+    /// and checks of access. Pages of events are not among them, because REST and replays read them
+    /// too.
+    session_pool: ConnectionPool,
     general_pool: ConnectionPool,
     lease: LeaseSession,
     partitions: Partitions,
@@ -125,14 +129,15 @@ impl PostgresStore {
             options: connector.options.clone().options(nested),
             ..connector.clone()
         };
-        let connections_max = options.connections_max.max(2) as usize;
+        let shares = ConnectionShares::new(options.connections_max);
         Ok(PostgresStore {
-            commit_pool: ConnectionPool::new(
-                connector.clone(),
-                connections_max.div_ceil(2),
-                StorePool::Commits,
+            commit_pool: ConnectionPool::new(connector.clone(), shares.commits, StorePool::Commits),
+            session_pool: ConnectionPool::new(
+                looking_up.clone(),
+                shares.sessions,
+                StorePool::Sessions,
             ),
-            general_pool: ConnectionPool::new(looking_up, connections_max / 2, StorePool::General),
+            general_pool: ConnectionPool::new(looking_up, shares.general, StorePool::General),
             lease: LeaseSession::new(connector.clone(), options.is_exclusive),
             partitions: Partitions::new(connector.clone()),
             connector,

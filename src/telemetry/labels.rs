@@ -188,6 +188,8 @@ labels! {
     StorePool {
         /// Postgres connections for commits.
         Commits = "commits",
+        /// Postgres connections for what sessions wait for: loads, claims, access checks.
+        Sessions = "sessions",
         /// Postgres connections for everything else.
         General = "rest",
         /// The one connection that writes to SQLite.

@@ -25,7 +25,7 @@ fn values_that_contradict_each_other_are_faults() {
             "[raid]\npresence_grace_ms = 60001",
             "raid.presence_grace_ms file ",
         ),
-        ("[store]\nwriters = 8", "store.writers file "),
+        ("[store]\nwriters = 16", "store.writers file "),
         ("[shutdown]\nspread_ms = 30000", "shutdown.spread_ms file "),
         (
             "[shutdown]\nreadiness_delay_ms = 28000",

@@ -145,7 +145,7 @@ impl Catalog for PostgresStore {
             .map(|(raid, player)| (i64::from(*raid), i64::from(*player)))
             .unzip();
         let statement = sqlx::query(FILTER_EVER_JOINED).bind(raids).bind(players);
-        self.general_pool
+        self.session_pool
             .fetch_all("filter present and former members", statement, |row| {
                 Ok((raid(row, "raid_id")?, player(row, "player")?))
             })

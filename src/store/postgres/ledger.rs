@@ -7,6 +7,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::columns::{clamped, event, number, op, player, seq};
+use super::connections::ConnectionPool;
 use super::ownership::raid_head;
 use super::{PostgresStore, commit, fault};
 use crate::store::{
@@ -69,12 +70,11 @@ impl Ledger for PostgresStore {
     }
 
     async fn load(&self, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
-        const OPERATION: &str = "load a raid";
-        let statement = sqlx::query(LOAD)
-            .bind(i64::from(raid))
-            .bind(clamped(op_keys));
-        let rows = self.general_pool.fetch_rows(OPERATION, statement).await?;
-        loaded_raid(&rows).map_err(|error| fault::from_sqlx(OPERATION, error))
+        load(&self.session_pool, raid, op_keys).await
+    }
+
+    async fn load_for_read(&self, raid: RaidId) -> Result<Option<LoadedRaid>> {
+        load(&self.general_pool, raid, 0).await
     }
 
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>> {
@@ -105,7 +105,7 @@ impl Ledger for PostgresStore {
     async fn find_ops(&self, raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>> {
         let keys = ops.iter().map(|op| op.0.to_vec()).collect::<Vec<_>>();
         let statement = sqlx::query(FIND_OPS).bind(i64::from(raid)).bind(keys);
-        self.general_pool
+        self.session_pool
             .fetch_all("find ops", statement, |row| {
                 Ok((OpHash(row.try_get("op_key")?), seq(row, "seq")?))
             })
@@ -163,6 +163,15 @@ fn loaded_raid(rows: &[PgRow]) -> sqlx::Result<Option<LoadedRaid>> {
         tail,
         ops,
     }))
+}
+
+async fn load(pool: &ConnectionPool, raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>> {
+    const OPERATION: &str = "load a raid";
+    let statement = sqlx::query(LOAD)
+        .bind(i64::from(raid))
+        .bind(clamped(op_keys));
+    let rows = pool.fetch_rows(OPERATION, statement).await?;
+    loaded_raid(&rows).map_err(|error| fault::from_sqlx(OPERATION, error))
 }
 
 fn contribution(row: &PgRow) -> sqlx::Result<Contribution> {

@@ -87,7 +87,7 @@ impl Ownership for PostgresStore {
             }
             let statement = sqlx::query(CLAIM).bind(ids(&contested)).bind(claimer.0);
             match self
-                .general_pool
+                .session_pool
                 .fetch_all("claim raids", statement, claim_outcome)
                 .await
             {
@@ -115,7 +115,7 @@ impl Ownership for PostgresStore {
             .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
             .unzip();
         let statement = sqlx::query(RELEASE).bind(ids).bind(epochs).bind(owner.0);
-        self.general_pool
+        self.session_pool
             .fetch_rows("release raids", statement)
             .await
             .map(drop)
@@ -123,7 +123,7 @@ impl Ownership for PostgresStore {
 
     async fn heads(&self, raids: &[RaidId]) -> Result<Vec<(RaidId, RaidHead)>> {
         let statement = sqlx::query(HEADS).bind(ids(raids));
-        self.general_pool
+        self.session_pool
             .fetch_all("read raids' heads", statement, |row| {
                 Ok((raid(row, "id")?, raid_head(row)?))
             })
@@ -134,7 +134,7 @@ impl Ownership for PostgresStore {
         let statement = sqlx::query(OWNED_RAIDS).bind(owner.0);
         let raid = |row: &PgRow| Ok((raid(row, "id")?, Epoch(number(row, "epoch")?)));
         let mut owned = self
-            .general_pool
+            .session_pool
             .fetch_all("read owned raids", statement, raid)
             .await?;
         owned.sort_unstable(); // not in SQL: ORDER BY id would tempt the planner to scan all raids
@@ -160,7 +160,7 @@ impl Ownership for PostgresStore {
                 raid: raid(row, "id")?,
             })
         };
-        self.general_pool
+        self.session_pool
             .fetch_all("read due raids", statement, due)
             .await
     }

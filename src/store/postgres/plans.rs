@@ -131,7 +131,7 @@ async fn commits_stay_durable_when_the_server_changes_its_default() {
         .execute(AssertSqlSafe(change))
         .await
         .expect("change the default");
-    for pool in [&store.commit_pool, &store.general_pool] {
+    for pool in [&store.commit_pool, &store.session_pool, &store.general_pool] {
         let setting: String = sqlx::query_scalar("SHOW synchronous_commit")
             .fetch_one(&mut pool.open_session().await)
             .await

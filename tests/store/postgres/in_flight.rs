@@ -233,6 +233,45 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
 }
 
 #[tokio::test]
+async fn reads_sessions_and_commits_do_not_share_connections() {
+    let database = PostgresDatabase::create().await;
+    let options = PostgresOptions {
+        connections_max: 2,
+        connect_timeout: Duration::from_millis(500),
+        ..options(&database)
+    }; // one for each purpose
+    let store: Arc<dyn Store> = open_with(options).await;
+    let owner = register_instance(&*store).await;
+    let ada = create_player(&*store, "Ada").await;
+    let mut history = create_raid(&*store, 1, &owner, ada).await;
+
+    let mut holder = open_uncommitted(&database, "LOCK TABLE players").await;
+    let reader = Arc::clone(&store);
+    let read = tokio::spawn(async move { reader.player(ada).await });
+    wait_for_lock_waiters(&database, 1).await;
+    let crowded_out = store.load_for_read(raid(1)).await;
+    assert!(
+        matches!(crowded_out, Err(StoreError::Unavailable { .. })),
+        "{crowded_out:?}"
+    );
+    let loaded = store.load(raid(1), 0).await.expect("load");
+    assert_eq!(loaded.expect("a raid").head.last_seq, Seq(2));
+    holder.execute("ROLLBACK").await.expect("roll back");
+    read.await.expect("join").expect("read");
+
+    let mut holder = open_uncommitted(&database, "LOCK TABLE raid_snapshots").await;
+    let loader = Arc::clone(&store);
+    let load = tokio::spawn(async move { loader.load(raid(1), 0).await });
+    wait_for_lock_waiters(&database, 1).await;
+    store.player(ada).await.expect("read");
+    let appended = history.append([completed_task(ada, 40)]);
+    assert_eq!(commit(&*store, &appended).await, CommitOutcome::Committed);
+    store.renew(&owner, LONG_TTL).await.expect("renew");
+    holder.execute("ROLLBACK").await.expect("roll back");
+    load.await.expect("join").expect("load");
+}
+
+#[tokio::test]
 async fn at_most_one_call_fails_after_a_postgres_restart() {
     let database = PostgresDatabase::create().await;
     let store = open(&database).await;
