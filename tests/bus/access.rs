@@ -1,17 +1,15 @@
 //! Access to Redis: passwords, a user with no other rights, and TLS with a private authority.
 
-use std::time::Duration;
-
 use raidhall::cluster::bus::Bus;
 use raidhall::cluster::bus::redis::{RedisBus, RedisOptions};
 use raidhall::store::InstanceId;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use redis::RedisResult;
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::server::{RedisProcess, connect};
 use crate::test_bus::{TestBus, events_channel, number_message};
+use crate::wait::wait_for;
 
 /// The user that the bus's documentation asks for.
 pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &instance:* -@all +hello +ping +eval +get +set +time";
@@ -139,10 +137,5 @@ fn create_authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
 }
 
 async fn wait_for_fault(test_bus: &TestBus) -> String {
-    loop {
-        if let Some(fault) = test_bus.bus.down_cause() {
-            return fault;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
+    wait_for("a fault of the bus", async || test_bus.bus.down_cause()).await
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use raidhall::cluster::bus::{Bus, BusInput, Channel};
 use redis::Value;
 use redis::aio::MultiplexedConnection;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::access::USER;
 use crate::proxy::{Direction, Proxy};
 use crate::server::RedisCluster;
 use crate::test_bus::{TestBus, events_channel, live_channel, number_message};
+use crate::wait::wait_for;
 
 /// Enough raids for every node to hold some.
 const RAIDS: std::ops::RangeInclusive<u64> = 1..=60;
@@ -155,21 +156,19 @@ async fn an_unreachable_shard_is_detected_without_the_inbox_on_it() {
     }
     for node in &cluster.nodes {
         let mut connection = node.connect().await;
-        loop {
+        wait_for("the proxies' addresses", async || {
             let slots: Value = redis::cmd("CLUSTER")
                 .arg("SLOTS")
                 .query_async(&mut connection)
                 .await
                 .expect("slots");
             let slots = format!("{slots:?}");
-            if proxies
+            proxies
                 .iter()
                 .all(|proxy| slots.contains(&format!("int({})", proxy.address().port())))
-            {
-                break;
-            }
-            sleep(Duration::from_millis(20)).await;
-        }
+                .then_some(())
+        })
+        .await;
     }
     let (mut receiver, sender) = (connect_bus(&urls[0]).await, connect_bus(&urls[0]).await);
     receiver.subscribe(&raid_channels()).await;

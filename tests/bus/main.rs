@@ -15,6 +15,9 @@ mod proxy;
 #[allow(dead_code, reason = "shared with other tests")]
 mod server;
 
+#[path = "../support/wait.rs"]
+mod wait;
+
 mod access;
 mod cluster;
 mod faults;

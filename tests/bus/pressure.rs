@@ -5,6 +5,7 @@ use raidhall::cluster::bus::{Bus, BusInput};
 
 use crate::server::RedisProcess;
 use crate::test_bus::{TestBus, dropped_count, events_channel, number_message};
+use crate::wait::wait_for;
 
 /// Maximum number of messages in an instance's receive queue.
 const QUEUE_MESSAGES_MAX: u64 = 8_192;
@@ -34,9 +35,10 @@ async fn messages_missed_by_a_slow_receiver_are_reported_as_lost() {
             );
         }
     }
-    while dropped_count("incoming_full") < full + 100 {
-        tokio::task::yield_now().await;
-    }
+    wait_for("100 dropped messages", async || {
+        (dropped_count("incoming_full") >= full + 100).then_some(())
+    })
+    .await;
     for number in 0..QUEUE_MESSAGES_MAX {
         assert_eq!(
             receiver.next_input().await,

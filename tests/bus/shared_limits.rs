@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::access::USER;
 use crate::server::{RedisCluster, RedisProcess};
+use crate::wait::wait_for;
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// Longer than any wait in these tests.
@@ -328,13 +329,14 @@ async fn grant_commands(
 ) -> (u32, Duration) {
     let began = Instant::now();
     let mut granted = 0;
-    while granted < count {
+    wait_for("granted commands", async || {
         granted += instances
             .iter()
             .map(|instance| instance.exhaust(player))
             .sum::<u32>();
-        sleep(Duration::from_millis(5)).await;
-    }
+        (granted >= count).then_some(())
+    })
+    .await;
     (granted, began.elapsed())
 }
 

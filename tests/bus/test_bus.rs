@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::server::RedisProcess;
+use crate::wait::wait_for;
 
 /// Longer than any wait in these tests.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -85,9 +86,10 @@ impl TestBus {
 
     /// Subscribes as often as it takes to succeed.
     pub async fn subscribe(&self, channels: &[Channel]) {
-        while self.bus.subscribe(channels).await.is_err() {
-            self.wait_until_health_is(true).await;
-        }
+        wait_for("a subscription", async || {
+            self.bus.subscribe(channels).await.ok()
+        })
+        .await;
     }
 
     /// Returns the next input of the bus.

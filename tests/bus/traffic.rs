@@ -8,6 +8,7 @@ use raidhall::cluster::bus::{Bus, BusDown, BusInput, Channel};
 
 use crate::server::RedisProcess;
 use crate::test_bus::{TestBus, events_channel, live_channel, number_message};
+use crate::wait::wait_for;
 
 #[tokio::test]
 async fn messages_of_a_channel_arrive_in_the_order_of_publishing() {
@@ -209,15 +210,14 @@ async fn the_end_of_the_driver_ends_the_bus() {
             .await,
         None
     );
-    loop {
+    wait_for("the end of the bus's connections", async || {
         let mut list = redis::cmd("CLIENT");
         let clients: String = list
             .arg("LIST")
             .query_async(&mut admin)
             .await
             .expect("ask Redis");
-        if clients.lines().count() == 1 {
-            break;
-        }
-    }
+        (clients.lines().count() == 1).then_some(())
+    })
+    .await;
 }

@@ -21,6 +21,7 @@ use raidhall::store::{Append, CommitOutcome, InstanceRecord, Renewal, Store, Sto
 use raidhall_protocol::{PlayerId, UnixMillis};
 
 use crate::history::{History, instance, raid};
+use crate::wait::wait_for;
 
 /// Time to live of a lease or token that must outlive the test.
 /// The present time of the checks, for calls that take one.
@@ -257,11 +258,9 @@ pub async fn cancel_repeatedly<T, F: Future<Output = T>>(mut call: impl FnMut() 
 /// Waits until the database's clock has passed the moment.
 pub async fn wait_until(store: &dyn Store, moment: UnixMillis) {
     let bystander = instance();
-    loop {
+    wait_for("the database's clock", async || {
         let Renewal { now, .. } = store.renew(&bystander, SHORT_TTL).await.expect("renew");
-        if now > moment {
-            return;
-        }
-        tokio::time::sleep(SHORT_TTL).await;
-    }
+        (now > moment).then_some(())
+    })
+    .await;
 }

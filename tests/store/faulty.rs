@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::conformance::{LONG_TTL, commit, create_raid, register_instance};
 use crate::history::{player, raid, said};
+use crate::wait::wait_for;
 
 async fn memory() -> (Faulty<MemoryStore>, Option<TempDir>) {
     (Faulty::default(), None)
@@ -99,9 +100,10 @@ mod checks {
             let batch = batch.clone();
             async move { store.commit(&batch).await }
         });
-        while store.faults().stalled_count() < 2 {
-            tokio::task::yield_now().await;
-        }
+        wait_for("two commits that hang", async || {
+            (store.faults().stalled_count() == 2).then_some(())
+        })
+        .await;
         assert_eq!(last_seq(&store).await, Seq(2));
         store.faults().apply_stalled().await;
         assert_eq!(

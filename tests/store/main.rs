@@ -16,6 +16,9 @@ mod history;
 #[path = "../support/postgres.rs"]
 mod database;
 
+#[path = "../support/wait.rs"]
+mod wait;
+
 #[macro_use]
 mod conformance;
 

@@ -14,8 +14,9 @@ use std::time::Duration;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
-use crate::conformance::{SHORT_TTL, TestStore};
+use crate::conformance::TestStore;
 use crate::database::PostgresDatabase;
+use crate::wait::wait_for;
 
 async fn new_store() -> TestStore {
     let database = PostgresDatabase::create().await;
@@ -71,16 +72,14 @@ async fn wait_for_lock_waiters(database: &PostgresDatabase, count: usize) -> Vec
         WHERE datname = current_database() AND application_name LIKE 'raidhall%' AND wait_event_type = 'Lock'
             AND state = 'active'";
     let mut session = connect(database).await;
-    loop {
+    wait_for("sessions that wait for a lock", async || {
         let pids: Vec<i32> = sqlx::query_scalar(WAITING)
             .fetch_all(&mut session)
             .await
             .expect("read activity");
-        if pids.len() >= count {
-            return pids;
-        }
-        tokio::time::sleep(SHORT_TTL).await;
-    }
+        (pids.len() >= count).then_some(pids)
+    })
+    .await
 }
 
 /// Terminates sessions, as an administrator or a failover would.

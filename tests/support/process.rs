@@ -20,7 +20,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::postgres::PostgresDatabase;
 use super::postgres_server::PostgresServer;
@@ -404,10 +404,16 @@ impl TestServer {
 
     /// Waits until the log has a line with `text`, and returns the first one.
     pub async fn logged_line(&self, text: &str) -> String {
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            if let Some(line) = self.logs().lines().find(|line| line.contains(text)) {
+            let logs = self.logs();
+            if let Some(line) = logs.lines().find(|line| line.contains(text)) {
                 return line.to_owned();
             }
+            assert!(
+                Instant::now() < deadline,
+                "no line with {text:?} in\n{logs}"
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }

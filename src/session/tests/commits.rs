@@ -102,9 +102,7 @@ async fn every_pending_reply_fails_with_the_commit_it_waits_for() {
         Some(Error::Unavailable)
     );
     instance.store.faults().set_unreachable(false);
-    while !instance.lease().is_valid() {
-        sleep(Duration::from_millis(10)).await;
-    }
+    instance.wait_for_lease().await;
     assert_eq!(
         instance.say(raid, "now", Some("a")).await,
         ack_at(5),

@@ -3,6 +3,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use raidhall_protocol::rest::NewRaid;
 use raidhall_protocol::server::PlayerRef;
@@ -10,7 +11,7 @@ use raidhall_protocol::{
     Codec, Command, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis,
 };
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::app::{Instance, InstanceParts};
@@ -146,16 +147,12 @@ impl TestInstance {
         command: Command,
         op: Option<&str>,
     ) -> Result<Ack, Error> {
-        self.sessions
-            .execute(
-                raid,
-                raid::RaidCommand::Player {
-                    by: player(by),
-                    command,
-                },
-                op.map(op_hash),
-            )
-            .await
+        let command = raid::RaidCommand::Player {
+            by: player(by),
+            command,
+        };
+        let result = self.sessions.execute(raid, command, op.map(op_hash));
+        within_a_minute("the result of a command", result).await
     }
 
     pub(super) async fn say(
@@ -208,6 +205,16 @@ impl TestInstance {
         PendingAck(receiver)
     }
 
+    /// Waits until the lease has been renewed.
+    pub(super) async fn wait_for_lease(&self) {
+        let renewed = async {
+            while !self.lease().is_valid() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within_a_minute("the lease", renewed).await;
+    }
+
     pub(super) async fn ledger(&self, raid: RaidId) -> Vec<Event> {
         self.store
             .events(raid, Seq::ZERO, 10_000)
@@ -249,12 +256,19 @@ pub(super) fn counter_value(name: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no counter {name} in\n{page}"))
 }
 
+/// Waits for an answer of a session; panics with `what` after a minute.
+async fn within_a_minute<T>(what: &str, answer: impl Future<Output = T>) -> T {
+    let answer = timeout(Duration::from_secs(60), answer).await;
+    answer.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+}
+
 /// The reply to a submitted command, which is yet to come.
 pub(super) struct PendingAck(oneshot::Receiver<Result<Ack, Error>>);
 
 impl PendingAck {
     pub(super) async fn answer(self) -> Result<Ack, Error> {
-        self.0.await.expect("every request is answered")
+        let answer = within_a_minute("the reply to a command", self.0).await;
+        answer.expect("every request is answered")
     }
 
     /// Returns the reply, if it has been given.
@@ -275,7 +289,7 @@ impl TestWatcher {
     /// Waits for the answer to the watch.
     pub(super) async fn watch_answer(&mut self) -> Result<ServerMessage, Error> {
         loop {
-            self.outbox.woken().await;
+            within_a_minute("the answer to a watch", self.outbox.woken()).await;
             match take_lanes(&self.outbox).replies.pop_front() {
                 Some(OutboxReply::Joined {
                     audience,

@@ -356,6 +356,7 @@ pub async fn exactly_the_unused_guests_are_deleted_in_batches(store: &dyn Store)
         }
         counts.push(batch.count);
         after = batch.last;
+        assert!(counts.len() <= 3, "the batches do not end: {counts:?}");
     }
     assert_eq!(counts, [2, 0, 0]);
     for player in guests {

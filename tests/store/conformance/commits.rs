@@ -9,6 +9,7 @@ use raidhall_protocol::{EventData, RaidId, Seq, TaskId};
 
 use super::*;
 use crate::history::*;
+use crate::wait::wait_for;
 
 async fn last_seq(store: &dyn Store, id: u64) -> Seq {
     store
@@ -337,17 +338,19 @@ pub async fn concurrent_creations_do_not_exceed_the_led_raids(store: &dyn Store)
     let outcomes = join_all([one, other].map(async |batch| {
         let mut pending = batch.to_vec();
         let mut known = Vec::new();
-        while !pending.is_empty() {
+        wait_for("the commits' outcomes", async || {
             let outcomes = store.commit(&pending).await.expect("commit");
             let mut unclear = Vec::new();
-            for (append, outcome) in pending.into_iter().zip(outcomes) {
+            for (append, outcome) in pending.drain(..).zip(outcomes) {
                 match outcome {
                     CommitOutcome::Unclear => unclear.push(append),
                     known_outcome => known.push(known_outcome),
                 }
             }
             pending = unclear;
-        }
+            pending.is_empty().then_some(())
+        })
+        .await;
         known
     }))
     .await
@@ -759,13 +762,12 @@ pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn S
         let batch = [append.clone()];
         let patience = Duration::from_micros(round * 50);
         let _ = tokio::time::timeout(patience, store.commit(&batch)).await;
-        loop {
-            match commit(store, &append).await {
-                CommitOutcome::Committed => break,
-                CommitOutcome::Unclear => tokio::time::sleep(SHORT_TTL).await,
-                outcome => panic!("round {round}: {outcome:?}"),
-            }
-        }
+        wait_for("the commit", async || match commit(store, &append).await {
+            CommitOutcome::Committed => Some(()),
+            CommitOutcome::Unclear => None,
+            outcome => panic!("round {round}: {outcome:?}"),
+        })
+        .await;
     }
     assert_eq!(event_count(store, 1).await, 42);
     assert_eq!(player_totals(store, ada).await, (40, 40, 0));
@@ -779,19 +781,13 @@ pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
     let same = &batch[..];
     // The same appends in several concurrent statements, with different other appends beside them.
     let settle = async |batch: &[Append]| {
-        loop {
-            match store.commit(batch).await.expect("commit") {
-                outcomes
-                    if outcomes
-                        .iter()
-                        .all(|outcome| *outcome == CommitOutcome::Committed) =>
-                {
-                    break;
-                }
-                outcomes => assert!(!outcomes.contains(&CommitOutcome::Fenced), "{outcomes:?}"),
-            }
-            tokio::time::sleep(SHORT_TTL).await;
-        }
+        wait_for("the commits", async || {
+            let outcomes = store.commit(batch).await.expect("commit");
+            assert!(!outcomes.contains(&CommitOutcome::Fenced), "{outcomes:?}");
+            let is_committed = |outcome: &CommitOutcome| *outcome == CommitOutcome::Committed;
+            outcomes.iter().all(is_committed).then_some(())
+        })
+        .await;
     };
     tokio::join!(settle(left), settle(right), settle(same), settle(same));
     assert_eq!(player_totals(store, ada).await, (8, 8, 0));

@@ -6,12 +6,12 @@ use raidhall::store::{
 };
 use raidhall_protocol::{Event, EventData, RaidId, Seq};
 use serde_json::json;
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::accounts::rotate;
 use super::*;
 use crate::history::{contributed, joined, player, raid, raid_created, said};
+use crate::wait::wait_for;
 
 const NAME: &str = "[erased]";
 
@@ -296,15 +296,10 @@ fn with_erased_name(data: &EventData) -> EventData {
 /// Returns all events of the feed, once it has at least `count`: other tests' transactions may hold
 /// it back.
 async fn read_feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
-    loop {
-        let events = store
-            .read_feed(FeedCursor::default(), 100)
-            .await
-            .expect("feed")
-            .events;
-        if events.len() >= count {
-            return events;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
+    wait_for("the feed", async || {
+        let batch = store.read_feed(FeedCursor::default(), 100).await;
+        let events = batch.expect("feed").events;
+        (events.len() >= count).then_some(events)
+    })
+    .await
 }

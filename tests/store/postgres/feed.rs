@@ -13,6 +13,7 @@ use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
 use crate::conformance::{commit, create_player, create_raid, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::{completed_task, raid, said};
+use crate::wait::wait_for;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -84,13 +85,11 @@ async fn the_oldest_open_transaction_is_found_in_another_database() {
     .expect("the transaction");
     // One that ends later. Other tests hold transactions, too, but not for long.
     create_player(&*store, "Ada").await;
-    let found = loop {
+    let found = wait_for("the open transaction", async || {
         let oldest = store.oldest_open_transaction().await.expect("look");
-        match oldest {
-            Some(oldest) if oldest.id >= id as u64 => break oldest,
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
+        oldest.filter(|oldest| oldest.id >= id as u64)
+    })
+    .await;
     let expected = OpenTransaction {
         id: id as u64,
         pid: Some(pid),
@@ -98,12 +97,13 @@ async fn the_oldest_open_transaction_is_found_in_another_database() {
     };
     assert_eq!(found, expected);
     holder.execute("ROLLBACK").await.expect("rollback");
-    while let Some(oldest) = store.oldest_open_transaction().await.expect("look") {
-        if oldest.id > id as u64 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    wait_for("the transaction's end", async || {
+        let oldest = store.oldest_open_transaction().await.expect("look");
+        oldest
+            .is_none_or(|oldest| oldest.id > id as u64)
+            .then_some(())
+    })
+    .await;
 }
 
 /// A dump that is restored into another server keeps the old server's transaction ids.

@@ -20,6 +20,7 @@ use crate::conformance::{
 };
 use crate::database::PostgresDatabase;
 use crate::history::{History, completed_task, instance, player, raid, said};
+use crate::wait::wait_for;
 
 /// Opens a store with a raid, and returns it with a player and an append that credits the player.
 async fn store_with_append(database: &PostgresDatabase) -> (Arc<dyn Store>, PlayerId, Append) {
@@ -83,13 +84,14 @@ async fn a_commit_whose_session_is_terminated_takes_effect_once_on_retry() {
 
 /// Retries a commit as the journal does, while the store is unavailable or the outcome unclear.
 async fn commit_until_settled(store: &dyn Store, append: &Append) -> CommitOutcome {
-    loop {
+    wait_for("the commit's outcome", async || {
         match store.commit(std::slice::from_ref(append)).await.as_deref() {
-            Ok([CommitOutcome::Unclear]) | Err(StoreError::Unavailable { .. }) => {}
-            Ok([outcome]) => return *outcome,
+            Ok([CommitOutcome::Unclear]) | Err(StoreError::Unavailable { .. }) => None,
+            Ok([outcome]) => Some(*outcome),
             answer => panic!("{answer:?}"),
         }
-    }
+    })
+    .await
 }
 
 #[tokio::test]

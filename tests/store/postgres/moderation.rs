@@ -5,8 +5,9 @@ use sqlx::Executor;
 use uuid::Uuid;
 
 use super::{connect, open, open_uncommitted};
-use crate::conformance::{LONG_TTL, NOW, SHORT_TTL, create_player};
+use crate::conformance::{LONG_TTL, NOW, create_player};
 use crate::database::PostgresDatabase;
+use crate::wait::wait_for;
 
 #[tokio::test]
 async fn a_notice_that_commits_late_is_not_missed() {
@@ -41,14 +42,12 @@ async fn a_notice_that_commits_late_is_not_missed() {
     assert!(second.contains(&late), "{second:?}");
     // Transactions of other databases on the server hold the cursor back too; it advances when they
     // have ended.
-    loop {
+    wait_for("the end of the notices", async || {
         let (again, then) = read_notices(next).await;
-        if again.is_empty() {
-            return;
-        }
         next = then;
-        tokio::time::sleep(SHORT_TTL).await;
-    }
+        again.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
