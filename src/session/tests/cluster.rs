@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::test_instance::{
-    START_TIME, TestInstance, TestWatcher, new_raid, options, player, player_ref,
+    PendingAck, START_TIME, TestInstance, TestWatcher, new_raid, options, player, player_ref,
 };
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker};
 use crate::error::Error;

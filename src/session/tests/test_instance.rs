@@ -176,8 +176,22 @@ impl TestInstance {
         command: Command,
         op: Option<&str>,
     ) -> PendingAck {
+        self.submit_and_then(raid, command, op, || ())
+    }
+
+    /// Submits a command; `then` runs when the reply is sent.
+    pub(super) fn submit_and_then(
+        &self,
+        raid: RaidId,
+        command: Command,
+        op: Option<&str>,
+        then: impl FnOnce() + Send + Sync + 'static,
+    ) -> PendingAck {
         let (sender, receiver) = oneshot::channel();
-        let reply = Reply::new(move |result| drop(sender.send(result)));
+        let reply = Reply::new(move |result| {
+            drop(sender.send(result));
+            then();
+        });
         let command = raid::RaidCommand::Player {
             by: player(1),
             command,

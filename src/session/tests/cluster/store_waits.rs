@@ -1,6 +1,11 @@
 //! Requests that must be looked up in the store hold up no other request of the raid.
 
 use super::*;
+use crate::clock::BootInstant;
+use crate::cluster::client::MessageHeader;
+use crate::cluster::lease::Lease;
+use crate::cluster::message::ClusterMessage;
+use crate::session::tests::PANIC_TEXT;
 
 /// Number of requests that a slow store keeps waiting.
 const VISITORS: u64 = 30;
@@ -98,15 +103,7 @@ async fn watches_behind_the_replica_share_one_read_and_hold_up_no_command() {
 
 #[tokio::test(start_paused = true)]
 async fn a_command_that_is_searched_for_holds_up_only_later_ones_of_its_player() {
-    let instance = TestInstance::start(Options {
-        op_keys_max: 2,
-        ..options()
-    })
-    .await;
-    let raid = instance.create_raid(&[2]).await;
-    for op in ["a", "b", "c"] {
-        instance.say(raid, op, Some(op)).await.expect("said");
-    }
+    let (instance, raid) = start_with_evicted_op().await;
     let faults = instance.store.faults();
     faults.hold_calls(Call::FindOps);
     let mut searched = instance.submit(raid, "d", Some("d"));
@@ -129,6 +126,151 @@ async fn a_command_that_is_searched_for_holds_up_only_later_ones_of_its_player()
     .map(|answer| answer.map(|ack| (ack.seq.0, ack.duplicate)));
     assert_eq!(seqs, [Ok((9, false)), Ok((10, false)), Ok((5, true))]);
     assert_eq!(faults.call_count(Call::FindOps), 1, "one search for all");
+}
+
+/// Starts an instance with a raid of four events, then "a", "b" and "c" at 5 to 7; the op of "a" is no
+/// longer in memory.
+async fn start_with_evicted_op() -> (TestInstance, RaidId) {
+    let instance = TestInstance::start(Options {
+        op_keys_max: 2,
+        ..options()
+    })
+    .await;
+    let raid = instance.create_raid(&[2]).await;
+    for op in ["a", "b", "c"] {
+        instance.say(raid, op, Some(op)).await.expect("said");
+    }
+    (instance, raid)
+}
+
+fn set_lease(lease: &Lease, ttl: Duration) {
+    lease.renew(BootInstant::now(), ttl, false);
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_behind_a_panic_that_waited_for_a_search_keep_their_order() {
+    let (instance, raid) = start_with_evicted_op().await;
+    instance.store.faults().hold_calls(Call::FindOps);
+    let culprit = instance.submit(raid, PANIC_TEXT, Some("panic"));
+    let same_search = instance.submit(raid, "first", Some("first"));
+    wait_for_call(&instance, Call::FindOps, 1).await;
+    let next_search = instance.submit(raid, "second", Some("second"));
+    sleep(Duration::from_millis(1)).await;
+    instance.store.faults().release_calls(Call::FindOps);
+    assert_eq!(culprit.answer().await, Err(Error::Internal));
+    let seqs = [same_search.answer().await, next_search.answer().await];
+    assert_eq!(
+        seqs.map(|answer| answer.map(|ack| ack.seq.0)),
+        [Ok(8), Ok(9)]
+    );
+}
+
+/// Submits two commands that wait for one search, and lets the lease run out when the first is about
+/// to be executed.
+async fn lose_lease_after_search(instance: &TestInstance, raid: RaidId) -> [PendingAck; 2] {
+    let faults = instance.store.faults();
+    faults.hold_calls(Call::Renew);
+    faults.hold_calls(Call::FindOps);
+    // Its reply is sent before the next command is executed.
+    let lease = Arc::clone(instance.lease());
+    let say = Command::Say { text: "a".into() };
+    let expire_lease = move || set_lease(&lease, Duration::ZERO);
+    let repeated = instance.submit_and_then(raid, say, Some("a"), expire_lease);
+    let commands = ["first", "second"].map(|text| instance.submit(raid, text, Some(text)));
+    wait_for_call(instance, Call::FindOps, 1).await;
+    faults.release_calls(Call::FindOps);
+    assert_eq!(repeated.answer().await.map(|ack| ack.seq), Ok(Seq(5)));
+    commands
+}
+
+#[tokio::test(start_paused = true)]
+async fn searched_commands_keep_their_order_over_a_gap_in_the_lease() {
+    let (instance, raid) = start_with_evicted_op().await;
+    let [mut first, mut second] = lose_lease_after_search(&instance, raid).await;
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((first.try_answer(), second.try_answer()), (None, None));
+    set_lease(instance.lease(), Duration::from_secs(3_600));
+    let seqs = [first.answer().await, second.answer().await];
+    assert_eq!(
+        seqs.map(|answer| answer.map(|ack| ack.seq.0)),
+        [Ok(8), Ok(9)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_was_searched_for_is_not_decided_without_a_lease() {
+    let (instance, raid) = start_with_evicted_op().await;
+    for command in lose_lease_after_search(&instance, raid).await {
+        assert_eq!(command.answer().await, Err(Error::Unavailable));
+    }
+    set_lease(instance.lease(), Duration::from_secs(3_600));
+    let answers = [
+        instance.say(raid, "second", Some("second")).await,
+        instance.say(raid, "first", Some("first")).await,
+    ];
+    let seqs = answers.map(|answer| answer.map(|ack| (ack.seq.0, ack.duplicate)));
+    assert_eq!(seqs, [Ok((9, false)), Ok((8, true))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_wait_are_refused_while_the_lease_is_unconfirmed() {
+    let (instance, raid) = start_with_evicted_op().await;
+    let faults = instance.store.faults();
+    faults.hold_calls(Call::Renew);
+    faults.hold_calls(Call::FindOps);
+    faults.hold_calls(Call::Heads);
+    let command = instance.submit(raid, "searched", Some("searched"));
+    let mut watcher = instance.watch(raid, 2, Some(1_000));
+    wait_for_call(&instance, Call::FindOps, 1).await;
+    wait_for_call(&instance, Call::Heads, 1).await;
+    set_lease(instance.lease(), Duration::ZERO);
+    instance.sessions.wake(raid);
+    let answers = async {
+        (
+            command.answer().await.err(),
+            watcher.watch_answer().await.err(),
+        )
+    };
+    assert_eq!(
+        timeout(Duration::from_secs(5), answers).await,
+        Ok((Some(Error::Unavailable), Some(Error::Unavailable)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_read_before_a_release_does_not_bring_the_owner_back() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    // No client needs the raid at the follower, which claims it only for the next command.
+    watcher.leave();
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("a head")
+        .expect("a raid");
+    let owner = head.owner.expect("an owner");
+    let released = cluster.store.release(&[(raid, head.epoch)], owner).await;
+    released.expect("released");
+    let header = MessageHeader {
+        raid,
+        epoch: head.epoch,
+        seq: head.last_seq,
+    };
+    let [former, follower] = [0, 1].map(|node| &cluster.node(node).sessions.cluster);
+    former.broadcast(header, ClusterMessage::Released);
+    sleep(Duration::from_millis(10)).await;
+    follower.dispatch_head(raid, head);
+    sleep(Duration::from_millis(10)).await;
+    cluster.say(1, raid, "on", "a").await.expect("said");
+    let head = cluster
+        .store
+        .head(raid)
+        .await
+        .expect("a head")
+        .expect("a raid");
+    assert_eq!(head.owner, Some(cluster.node(1).record().id));
 }
 
 #[tokio::test(start_paused = true)]
