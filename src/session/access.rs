@@ -80,9 +80,7 @@ impl Registry {
                 .spawn(work.instrument(info_span!("access checks")));
         }
     }
-}
 
-impl Registry {
     /// Answers a check. A panic is only logged: the other checks go on.
     fn answer_check(&self, check: AccessCheck, access: Result<(), Error>) {
         if catch_unwind(AssertUnwindSafe(|| (check.answer)(access))).is_err() {

@@ -319,9 +319,7 @@ impl Follower {
             },
             SessionMessage::Create { .. } => message.fail(Error::Unavailable),
             SessionMessage::Read { .. } => self.status_queries.add(message),
-            SessionMessage::Watch(_)
-            | SessionMessage::Resync(_)
-            | SessionMessage::Signal { .. } => {
+            SessionMessage::Watch(_) | SessionMessage::Resync(_) | SessionMessage::Signal(_) => {
                 self.serve(message.into(), false, carried);
             }
             // A report is meant for the owner, which this instance is not or not any more.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use raidhall_protocol::{PlayerId, Seq};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -11,6 +11,7 @@ use super::{Caller, RaidSnapshot, Reply};
 use crate::cluster::client::OwnerStatus;
 use crate::cluster::message::WatcherReport;
 use crate::error::Error;
+use crate::fanout::audience::Audience;
 use crate::fanout::outbox::{ConnectionId, Outbox, WatchId};
 use crate::raid::{self, Ack};
 use crate::store::{CreationTerms, InstanceId, OpHash};
@@ -33,13 +34,7 @@ pub(super) enum SessionMessage {
     /// Sends a new snapshot to a watch that fell behind.
     Resync(WatchRequest),
     /// Delivers a signal to the raid's watchers.
-    Signal {
-        sender: ConnectionId,
-        from: PlayerId,
-        kind: String,
-        data: Value,
-        reply: Reply<()>,
-    },
+    Signal(SignalRequest),
     /// Another instance's report of its watchers, in its message of this number.
     WatcherReport {
         from: InstanceId,
@@ -84,6 +79,23 @@ pub(super) struct WatchRequest {
     pub(super) reply: Reply<()>,
 }
 
+/// Request to deliver a signal.
+pub(super) struct SignalRequest {
+    pub(super) sender: ConnectionId,
+    pub(super) from: PlayerId,
+    pub(super) kind: String,
+    pub(super) data: Value,
+    pub(super) reply: Reply<()>,
+}
+
+impl SignalRequest {
+    /// Sends the signal to an audience, and the result to the requester.
+    pub(super) fn send_to(self, audience: &Audience, now: UnixMillis) {
+        let result = audience.send_signal(self.sender, self.from, now, &self.kind, self.data);
+        self.reply.send(result.map_err(Error::from));
+    }
+}
+
 impl WatchRequest {
     /// Returns the message with this request: for a new watch, which joins the audience, or for one
     /// that has joined.
@@ -113,7 +125,7 @@ impl SessionMessage {
             }) => Some(*by),
             Self::Read { caller, .. } => caller.player(),
             Self::Watch(watch) | Self::Resync(watch) => watch.caller.player(),
-            Self::Signal { from, .. } => Some(*from),
+            Self::Signal(signal) => Some(signal.from),
             _ => None,
         }
     }
@@ -131,7 +143,7 @@ impl SessionMessage {
             }
             Self::Read { reply, .. } => reply.send(Err(error)),
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
-            Self::Signal { reply, .. } => reply.send(Err(error)),
+            Self::Signal(signal) => signal.reply.send(Err(error)),
             Self::QueryStatus { reply } => reply.send(Err(error)),
             Self::WatcherReport { .. }
             | Self::RequestWatcherReport

@@ -389,16 +389,8 @@ impl Owner {
             }
             SessionMessage::Watch(watch) => self.handle_watch(watch, true),
             SessionMessage::Resync(watch) => self.handle_watch(watch, false),
-            SessionMessage::Signal {
-                sender,
-                from,
-                kind,
-                data,
-                reply,
-            } => {
-                let now = self.sessions.clock.now();
-                let result = self.audience.send_signal(sender, from, now, &kind, data);
-                reply.send(result.map_err(Error::from));
+            SessionMessage::Signal(signal) => {
+                signal.send_to(&self.audience, self.sessions.clock.now());
             }
             SessionMessage::WatcherReport {
                 from,

@@ -20,7 +20,7 @@ use super::access::AccessQueue;
 use super::actor::{Actor, Origin};
 use super::command_metrics::measure_reply;
 use super::mailbox::Mailbox;
-use super::message::{ExecuteRequest, SessionMessage, WatchRequest};
+use super::message::{ExecuteRequest, SessionMessage, SignalRequest, WatchRequest};
 use super::{COMMAND_WAIT_MAX, Caller, Dependencies, Options, Reply, create, load};
 use crate::clock::Clock;
 use crate::cluster::client::{ClusterClient, OwnerStatus};
@@ -379,13 +379,13 @@ impl Registry {
     ) {
         self.send(
             raid,
-            SessionMessage::Signal {
+            SessionMessage::Signal(SignalRequest {
                 sender,
                 from,
                 kind,
                 data,
                 reply,
-            },
+            }),
         );
     }
 

@@ -100,16 +100,8 @@ impl Follower {
             SessionMessage::Read { caller, reply } => {
                 reply.send(self.snapshot(caller, request.owner_status, carried));
             }
-            SessionMessage::Signal {
-                sender,
-                from,
-                kind,
-                data,
-                reply,
-            } => {
-                let now = self.sessions.clock.now();
-                let sent = self.audience.send_signal(sender, from, now, &kind, data);
-                reply.send(sent.map_err(Error::from));
+            SessionMessage::Signal(signal) => {
+                signal.send_to(&self.audience, self.sessions.clock.now());
             }
             other => other.fail(Error::Internal),
         }
