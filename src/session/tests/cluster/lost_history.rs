@@ -1,7 +1,10 @@
 //! Followers of a raid whose store lacks events which were committed.
 
 use super::*;
+use crate::cluster::client::MessageHeader;
+use crate::cluster::message::ClusterMessage;
 use crate::session::tests::test_instance::counter_value;
+use crate::store::Epoch;
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_ahead_of_a_new_owner_shows_no_second_history() {
@@ -46,4 +49,28 @@ async fn a_read_of_a_store_behind_the_owner_is_refused() {
     assert_eq!(read().await.err(), Some(Error::Unavailable));
     cluster.store.replace_events(raid, events);
     assert_eq!(read().await.map(|raid| raid.seq), Ok(Seq(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_read_before_their_owner_is_announced_prove_no_loss() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (mut watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    // The bus is late: the follower reads the new owner's first event from the store.
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
+    cluster.node(0).say(raid, "new", None).await.expect("said");
+    cluster.broker.set_fault(None);
+    let (mut other, _) = watch(cluster.node(1), raid, 1, Some(5)).await;
+    assert_eq!(watcher.take_events(), [5]);
+    let announced = MessageHeader {
+        raid,
+        epoch: Epoch(2),
+        seq: Seq(4),
+    };
+    let cluster_client = &cluster.node(0).sessions.cluster;
+    cluster_client.broadcast(announced, ClusterMessage::Owned);
+    sleep(Duration::from_millis(10)).await;
+    let read = cluster.node(1).sessions.read(raid, Caller::Service).await;
+    assert_eq!(read.map(|raid| raid.seq), Ok(Seq(5)));
+    assert_eq!(other.take_events(), [] as [u64; 0]);
 }
