@@ -67,13 +67,13 @@ pub(super) enum Fault {
 
 /// One step of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PlanStep {
     Begin(Fault),
     End(Fault),
 }
 
 impl Plan {
-    /// Draws a plan.
+    /// Draws a plan from a seed.
     pub(super) fn random(seed: u64) -> Plan {
         let mut rng = StdRng::seed_from_u64(seed);
         let instances = rng.random_range(1..=4);
@@ -113,12 +113,12 @@ impl Plan {
     }
 
     /// Returns when each fault begins and ends, in order. None outlasts the time that is played.
-    pub(super) fn steps(&self) -> Vec<(Duration, Step)> {
+    pub(super) fn steps(&self) -> Vec<(Duration, PlanStep)> {
         let mut steps = Vec::new();
         for planned in &self.faults {
             let end = planned.at_ms + planned.for_ms;
-            steps.push((planned.at_ms, Step::Begin(planned.fault)));
-            steps.push((end, Step::End(planned.fault)));
+            steps.push((planned.at_ms, PlanStep::Begin(planned.fault)));
+            steps.push((end, PlanStep::End(planned.fault)));
         }
         steps.sort_by_key(|(at, _)| *at);
         let in_time = |(at, step)| (Duration::from_millis(at), step);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::network::SimulatedNetwork;
-use super::plan::{Fault, Plan, Step};
+use super::plan::{Fault, Plan, PlanStep};
 use crate::app::{Instance, InstanceParts};
 use crate::auth::AuthSecret;
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker, InProcessBus};
@@ -89,10 +89,10 @@ impl World {
         self.set_weather();
     }
 
-    pub(super) async fn apply(&mut self, step: Step) {
+    pub(super) async fn apply(&mut self, step: PlanStep) {
         match step {
-            Step::Begin(fault) => self.begin(fault),
-            Step::End(fault) => self.end(fault).await,
+            PlanStep::Begin(fault) => self.begin(fault),
+            PlanStep::End(fault) => self.end(fault).await,
         }
     }
 
