@@ -88,7 +88,9 @@ pub(super) fn judge(
             } else {
                 command.attempts as usize
             };
-            let allowed = if command.is_refused { 0 } else { repeats };
+            // A copy from a lost connection may arrive after the repeat that was refused.
+            let is_final = command.is_refused && !command.connection_lost;
+            let allowed = if is_final { 0 } else { repeats };
             count.allowed += allowed;
             count.acknowledged += usize::from(command.ack.is_some());
             for effect in side_effects(log.player, &command.command, events) {

@@ -253,6 +253,19 @@ fn a_refused_command_that_took_effect_is_a_violation() {
 }
 
 #[test]
+fn a_copy_from_a_lost_connection_may_take_effect_after_a_refusal() {
+    let mut case = SampleCase::valid();
+    let error = ErrorBody::new(ErrorType::WrongStatus, "no");
+    case.ben[15] = received(ServerMessage::Error {
+        re: "do".to_owned(),
+        id: Some(2),
+        raid: Some(raid()),
+        error,
+    });
+    case.judge().assert_no_violations();
+}
+
+#[test]
 fn a_repeated_op_with_a_different_reply_is_a_violation() {
     let mut case = SampleCase::valid();
     case.ada.insert(
