@@ -19,6 +19,7 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], OsError> {
 /// Returns a new id. Ids are ordered by their time, to the millisecond, which keeps an index of them
 /// compact.
 pub fn new_uuid() -> Uuid {
-    // With a context, the number of random bytes drawn would depend on the time.
+    // Without a context every call draws the same number of random bytes, so that simulated runs
+    // repeat (docs/DETERMINISM.md).
     Uuid::new_v7(Timestamp::now(NoContext))
 }

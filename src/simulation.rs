@@ -10,7 +10,6 @@
 mod entropy;
 mod network;
 mod plan;
-#[cfg(test)]
 mod tests;
 mod world;
 
@@ -21,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use plan::Plan;
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::RunClock;
@@ -39,6 +39,9 @@ const OUTCOME_MARK: &str = "outcome: ";
 const RUN_TIME_MAX: Duration = Duration::from_secs(900);
 /// How long clients may take to connect.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long the cluster needs after the last fault until all is as before: until a jump of the
+/// clock is accepted, and a player who was lost is shown offline.
+const RECOVERY_TIME: Duration = Duration::from_secs(30);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
@@ -70,7 +73,7 @@ fn run(plan: &Plan) -> Outcome {
     let printed = String::from_utf8_lossy(&output.stdout);
     let outcome = printed
         .lines()
-        .find_map(|line| serde_json::from_str(line.strip_prefix(OUTCOME_MARK)?).ok());
+        .find_map(|line| serde_json::from_str(line.split_once(OUTCOME_MARK)?.1).ok());
     outcome.unwrap_or_else(|| Outcome {
         violations: vec![format!(
             "the run ended with {}: {}",
@@ -81,8 +84,19 @@ fn run(plan: &Plan) -> Outcome {
     })
 }
 
-/// Runs a plan on a new thread, which has drawn nothing random before.
+/// Runs a plan on a new thread, which has drawn nothing random before. A panic of any task is a
+/// violation, even if the server goes on.
 fn run_here(plan: Plan) -> Outcome {
+    let panics = Arc::<Mutex<Vec<String>>>::default();
+    let seen = Arc::clone(&panics);
+    std::panic::set_hook(Box::new(move |panic| seen.lock().push(panic.to_string())));
+    let mut outcome = run_on_new_thread(plan);
+    drop(std::panic::take_hook());
+    outcome.violations.append(&mut panics.lock());
+    outcome
+}
+
+fn run_on_new_thread(plan: Plan) -> Outcome {
     let thread = std::thread::spawn(move || {
         entropy::seed_thread(plan.seed);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -100,7 +114,8 @@ fn run_here(plan: Plan) -> Outcome {
                 })
         })
     });
-    thread.join().expect("no panic")
+    // The hook has recorded the panic.
+    thread.join().unwrap_or_default()
 }
 
 async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
@@ -125,7 +140,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     timeout(CONNECT_TIME_MAX, connecting)
         .await
         .context("not all clients could connect")?;
-    world.begin_weather();
+    world.begin_random_failures();
     for group in &groups {
         group.start_playing();
     }
@@ -136,7 +151,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     sleep_until(began + plan.play_time()).await;
     world.heal().await;
-    sleep(plan.recovery_time()).await;
+    sleep(RECOVERY_TIME).await;
     for group in &groups {
         group.complete_final_task();
     }

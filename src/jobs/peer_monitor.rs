@@ -18,8 +18,10 @@ use crate::telemetry::metrics;
 
 /// Interval between two counts.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Shortest time between two reconnects.
-const RECONNECT_INTERVAL: Duration = Duration::from_secs(10);
+/// Time from the first reconnect to the second. It doubles with every further one that reaches no
+/// other instance: each reconnect is a doubt about who is online, and begins their grace again.
+const RECONNECT_INTERVAL_MIN: Duration = Duration::from_secs(10);
+const RECONNECT_INTERVAL_MAX: Duration = Duration::from_secs(600);
 
 /// Task that watches whether the bus reaches the other instances.
 pub struct PeerMonitor {
@@ -33,7 +35,7 @@ impl PeerMonitor {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reachability = PeerReachability::default();
-        let mut reconnected_at = None::<Instant>;
+        let mut reconnects = ReconnectSchedule::default();
         loop {
             ticks.tick().await;
             let peers = self.cluster.membership().live_peers();
@@ -49,10 +51,7 @@ impl PeerMonitor {
             let unreachable = reachability.unreachable_count();
             metrics().bus_unreachable_peers.set(unreachable as f64);
             set_unreachable(unreachable > 0);
-            // Without this condition, one instance without Redis would make all others reconnect.
-            let is_due = reconnected_at.is_none_or(|at| at.elapsed() >= RECONNECT_INTERVAL);
-            if is_due && may_be_at_wrong_server(peers.len(), unreachable) {
-                reconnected_at = Some(Instant::now());
+            if reconnects.is_due(may_be_at_wrong_server(peers.len(), unreachable)) {
                 self.cluster.reconnect_bus();
             }
         }
@@ -76,8 +75,32 @@ fn log_change(peer: &LivePeer, change: Option<ReachabilityChange>) {
     }
 }
 
+/// When the bus is to open new connections.
+#[derive(Default)]
+struct ReconnectSchedule {
+    /// The latest reconnect, and the time that must pass after it.
+    latest: Option<(Instant, Duration)>,
+}
+
+impl ReconnectSchedule {
+    /// Returns whether to reconnect now; a caller that gets `true` does.
+    fn is_due(&mut self, is_needed: bool) -> bool {
+        if !is_needed {
+            self.latest = None;
+            return false;
+        }
+        let interval = match self.latest {
+            Some((at, interval)) if at.elapsed() < interval => return false,
+            Some((_, interval)) => (interval * 2).min(RECONNECT_INTERVAL_MAX),
+            None => RECONNECT_INTERVAL_MIN,
+        };
+        self.latest = Some((Instant::now(), interval));
+        true
+    }
+}
+
 /// Returns whether this instance, rather than the others, may be at the wrong server: at least half
-/// of all instances are unreachable.
+/// of all instances are unreachable. So one of three that has lost Redis makes no other reconnect.
 const fn may_be_at_wrong_server(peers: usize, unreachable: usize) -> bool {
     unreachable > peers - unreachable
 }
@@ -223,5 +246,20 @@ mod tests {
         ] {
             assert_eq!(may_be_at_wrong_server(peers, unreachable), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reconnects_become_rarer_until_they_are_not_needed() {
+        let mut reconnects = ReconnectSchedule::default();
+        let mut at = Vec::new();
+        for second in 0..80 {
+            if reconnects.is_due(true) {
+                at.push(second);
+            }
+            advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(at, [0, 10, 30, 70]);
+        assert!(!reconnects.is_due(false));
+        assert!(reconnects.is_due(true), "another fault");
     }
 }

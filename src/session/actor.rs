@@ -176,8 +176,11 @@ impl Actor {
                 }
             };
             // The raid cannot start, or has reloaded again at once: answer the waiting requests,
-            // and pause to spare the store. A session that knows of lost events stays, because the
-            // next one would not.
+            // and pause to spare the store. A session that knows of lost events stays, because a new
+            // session would not know of them.
+            if is_history_lost {
+                pause = RELOAD_PAUSE_MAX;
+            }
             self.carried.mailbox.fail_all(&error);
             let watched_elsewhere = !self.carried.remote_watchers.is_empty();
             if !watched_elsewhere
@@ -421,10 +424,10 @@ impl Actor {
         {
             Ok(folded) => folded.ok_or(ActivationError::Missing)?,
             Err(error) => {
-                warn!(?error, "loading the raid failed");
                 if matches!(error, LoadError::HistoryLost { .. }) {
                     return Err(ActivationError::HistoryLost);
                 }
+                warn!(?error, "loading the raid failed");
                 if matches!(error, LoadError::NewerVersion { .. }) {
                     // An instance of a newer release can serve the raid: it must not have to wait
                     // until this lease ends.

@@ -315,6 +315,9 @@ impl Follower {
                 Some(from) => {
                     self.handle_claim_request(from, SessionMessage::Execute(execute), carried);
                 }
+                None if self.audience.lost_history().is_some() => {
+                    execute.reply.send(Err(Error::Unavailable));
+                }
                 None => self.forwards.enqueue(execute),
             },
             SessionMessage::Create { .. } => message.fail(Error::Unavailable),

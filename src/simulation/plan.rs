@@ -45,7 +45,8 @@ pub(super) enum Fault {
     Drain { instance: usize },
     /// The instance does not reach the store.
     StoreCut { instance: usize },
-    /// Every call of the store takes this long for the instance.
+    /// Every call of the store takes this long for the instance before it takes effect, and again
+    /// before its reply.
     StoreSlow { instance: usize, latency_ms: u64 },
     /// The instance's commits take effect late, or not at all, after their replies are overdue.
     CommitsStall { instance: usize, commits: u64 },
@@ -106,13 +107,8 @@ impl Plan {
         Duration::from_millis(self.play_ms)
     }
 
-    /// Returns how long the cluster needs after the last fault until all is as before: as long as a
-    /// jump of the clock needs to be accepted, and a player who was lost to be shown offline.
-    pub(super) fn recovery_time(&self) -> Duration {
-        Duration::from_secs(30)
-    }
-
-    /// Returns when each fault begins and ends, in order. None outlasts the time that is played.
+    /// Returns when each fault begins and ends, in order. Those that outlast the time that is played
+    /// have no end here: everything is healed then.
     pub(super) fn steps(&self) -> Vec<(Duration, PlanStep)> {
         let mut steps = Vec::new();
         for planned in &self.faults {

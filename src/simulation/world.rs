@@ -36,7 +36,7 @@ pub(super) struct World {
     /// Instances that shut down.
     draining: JoinSet<()>,
     /// Whether the store fails at random.
-    is_stormy: bool,
+    has_random_failures: bool,
 }
 
 /// A running instance, and its connections to store and bus.
@@ -62,7 +62,7 @@ impl World {
             network,
             nodes: Vec::new(),
             draining: JoinSet::new(),
-            is_stormy: false,
+            has_random_failures: false,
         };
         for index in 0..plan.instances {
             world.nodes.push(None);
@@ -84,9 +84,9 @@ impl World {
     }
 
     /// Lets calls of the store fail now and then, from now on.
-    pub(super) fn begin_weather(&mut self) {
-        self.is_stormy = true;
-        self.set_weather();
+    pub(super) fn begin_random_failures(&mut self) {
+        self.has_random_failures = true;
+        self.set_store_faults();
     }
 
     pub(super) async fn apply(&mut self, step: PlanStep) {
@@ -98,7 +98,7 @@ impl World {
 
     /// Ends every fault, and starts the instances that are down.
     pub(super) async fn heal(&mut self) {
-        self.is_stormy = false;
+        self.has_random_failures = false;
         self.broker.set_fault(None);
         for index in 0..self.nodes.len() {
             self.network.set_stalled(port(index), false);
@@ -109,7 +109,7 @@ impl World {
                 self.start_instance(index).await;
             }
         }
-        self.set_weather();
+        self.set_store_faults();
         let elapsed = i64::try_from(self.began.elapsed().as_millis()).expect("a short run");
         self.store.set_now(START_TIME.plus(elapsed));
         while self.draining.join_next().await.is_some() {}
@@ -172,7 +172,7 @@ impl World {
             Fault::StoreCut { instance } => {
                 self.with(instance, |node| node.store.faults().set_unreachable(false));
             }
-            Fault::StoreSlow { .. } => self.set_weather(),
+            Fault::StoreSlow { .. } => self.set_store_faults(),
             Fault::CommitsStall { instance, .. } => {
                 let lands = self.rng.random();
                 if let Some(node) = &self.nodes[instance] {
@@ -235,7 +235,7 @@ impl World {
                         store,
                         bus,
                     });
-                    return self.set_weather();
+                    return self.set_store_faults();
                 }
                 Err(_) => {
                     bus.remove();
@@ -246,11 +246,13 @@ impl World {
     }
 
     /// Sets how every instance's calls of the store go.
-    fn set_weather(&mut self) {
-        let failures = match self.is_stormy {
-            true => f64::from(self.plan.store_failures_permille) / 1_000.0,
-            false => 0.0,
+    fn set_store_faults(&mut self) {
+        let permille = if self.has_random_failures {
+            self.plan.store_failures_permille
+        } else {
+            0
         };
+        let failures = f64::from(permille) / 1_000.0;
         for node in self.nodes.iter().flatten() {
             node.store.faults().set_random(Some(RandomFaults {
                 rng: StdRng::seed_from_u64(self.rng.next_u64()),

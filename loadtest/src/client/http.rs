@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::timeout;
 use tower_service::Service;
 
@@ -30,7 +30,9 @@ pub(super) struct HttpClient(Client<NetworkConnector, Full<Bytes>>);
 impl HttpClient {
     pub(super) fn new(network: &Arc<dyn Network>) -> HttpClient {
         let connector = NetworkConnector(Arc::clone(network));
-        HttpClient(Client::builder(TokioExecutor::new()).build(connector))
+        // Idle connections age by Tokio's clock, which a simulation controls.
+        let mut builder = Client::builder(TokioExecutor::new());
+        HttpClient(builder.pool_timer(TokioTimer::new()).build(connector))
     }
 
     /// Sends a request, and returns the response's status and body.

@@ -152,8 +152,8 @@ impl InProcessBrokerState {
 impl InProcessBus {
     /// Cuts this instance off from the others, or reconnects it.
     pub fn set_disconnected(&self, disconnected: bool) {
-        self.health.send_replace(!disconnected);
-        if !disconnected {
+        let was_up = self.health.send_replace(!disconnected);
+        if !disconnected && !was_up {
             self.inputs.mark_all_lost();
         }
     }

@@ -194,6 +194,7 @@ impl Follower {
         if check_history(self.raid(), found, expected).is_err() {
             let lost = HistoryLoss { found, expected };
             self.audience.record_lost_history(lost);
+            self.forwards.fail_all(&Error::Unavailable);
             self.replica = None;
             self.load_for_watchers();
         }

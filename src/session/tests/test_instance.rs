@@ -273,7 +273,7 @@ pub(super) fn counter_value(name: &str) -> u64 {
 /// Waits for an answer of a session; panics with `what` after a minute.
 async fn within_a_minute<T>(what: &str, answer: impl Future<Output = T>) -> T {
     let answer = timeout(Duration::from_secs(60), answer).await;
-    answer.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    answer.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
 }
 
 /// The reply to a submitted command, which is yet to come.

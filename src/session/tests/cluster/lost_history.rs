@@ -36,6 +36,18 @@ async fn a_follower_ahead_of_a_new_owner_shows_no_second_history() {
     }
     let read = cluster.node(1).sessions.read(raid, Caller::Service).await;
     assert_eq!(read.err(), Some(Error::Unavailable));
+    let ack = cluster.node(1).say(raid, "to another history", None).await;
+    assert_eq!(ack.err(), Some(Error::Unavailable));
+    assert_eq!(
+        cluster
+            .store
+            .new_connection()
+            .head(raid)
+            .await
+            .expect("a head")
+            .map(|head| head.last_seq),
+        Some(Seq(8))
+    );
 }
 
 #[tokio::test(start_paused = true)]
