@@ -24,6 +24,9 @@ pub(super) struct Plan {
     pub(super) store_delay_ms: u64,
     /// Of 1,000 calls of the store: how many fail, and for how many only the reply is lost.
     pub(super) store_failures_permille: u32,
+    /// Whether limits and intervals are so small that a short run meets them.
+    #[serde(default)]
+    pub(super) has_small_limits: bool,
     pub(super) faults: Vec<PlannedFault>,
 }
 
@@ -89,6 +92,7 @@ impl Plan {
             bus_delay_ms: rng.random_range(1..120),
             store_delay_ms: rng.random_range(1..60),
             store_failures_permille: *pick(&mut rng, &[0, 0, 2, 20]),
+            has_small_limits: rng.random(),
             faults: Vec::new(),
         };
         for _ in 0..rng.random_range(0..=8) {
@@ -187,6 +191,7 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
     add(&|plan| plan.raids = 1);
     add(&|plan| plan.players = plan.players.min(2));
     add(&|plan| plan.store_failures_permille = 0);
+    add(&|plan| plan.has_small_limits = false);
     add(&|plan| plan.play_ms /= 2);
     for index in 0..plan.faults.len() {
         add(&|plan| plan.faults[index].for_ms /= 2);

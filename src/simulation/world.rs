@@ -33,7 +33,7 @@ pub(super) struct World {
     broker: InProcessBroker,
     network: SimulatedNetwork,
     nodes: Vec<Option<Node>>,
-    /// Instances that shut down.
+    /// Instances that shut down, and commits of crashed ones that are still under way.
     draining: JoinSet<()>,
     /// Whether the store fails at random.
     has_random_failures: bool,
@@ -103,7 +103,8 @@ impl World {
         for index in 0..self.nodes.len() {
             self.network.set_stalled(port(index), false);
             if let Some(node) = &self.nodes[index] {
-                node.reach_store().await;
+                node.store.faults().set_unreachable(false);
+                end_stall(&node.store, true).await;
                 node.bus.set_disconnected(false);
             } else {
                 self.start_instance(index).await;
@@ -176,7 +177,7 @@ impl World {
             Fault::CommitsStall { instance, .. } => {
                 let lands = self.rng.random();
                 if let Some(node) = &self.nodes[instance] {
-                    node.end_stall(lands).await;
+                    end_stall(&node.store, lands).await;
                 }
             }
             Fault::BusCut { instance } => {
@@ -198,12 +199,18 @@ impl World {
     }
 
     /// Ends an instance as `kill -9` does: nothing of it reaches the store, the bus or a client any
-    /// more. A commit that was under way may still land.
+    /// more. Commits that were under way may still land, up to ten seconds later.
     fn crash(&mut self, index: usize) {
-        if let Some(node) = self.nodes[index].take() {
+        if let Some(Node { store, bus, .. }) = self.nodes[index].take() {
             self.network.stop_listening(port(index));
-            node.store.faults().set_unreachable(true);
-            node.bus.remove();
+            store.faults().set_unreachable(true);
+            bus.remove();
+            let delay = Duration::from_millis(self.rng.random_range(0..10_000));
+            let lands = self.rng.random();
+            self.draining.spawn(async move {
+                sleep(delay).await;
+                end_stall(&store, lands).await;
+            });
         }
     }
 
@@ -215,7 +222,7 @@ impl World {
             let (bus, connection) = self.broker.connect(id);
             let started = Instance::start(InstanceParts {
                 id,
-                config: config(),
+                config: config(&self.plan),
                 store: Arc::new(store.clone()),
                 bus: Some(connection),
                 shared_limits: None,
@@ -264,20 +271,13 @@ impl World {
     }
 }
 
-impl Node {
-    async fn reach_store(&self) {
-        self.store.faults().set_unreachable(false);
-        self.end_stall(true).await;
-    }
-
-    /// Lets the commits that hang take effect, or drops them.
-    async fn end_stall(&self, lands: bool) {
-        self.store.faults().stall_commits(0);
-        if lands {
-            self.store.faults().apply_stalled().await;
-        } else {
-            self.store.faults().drop_stalled();
-        }
+/// Lets the commits that hang take effect, or drops them.
+async fn end_stall(store: &Faulty<MemoryStore>, lands: bool) {
+    store.faults().stall_commits(0);
+    if lands {
+        store.faults().apply_stalled().await;
+    } else {
+        store.faults().drop_stalled();
     }
 }
 
@@ -286,8 +286,19 @@ async fn shut_down(instance: Instance) {
     let _ = instance.shut_down().await;
 }
 
-fn config() -> Config {
-    Config::default()
+fn config(plan: &Plan) -> Config {
+    let mut config = Config::default();
+    if plan.has_small_limits {
+        config.sockets.heartbeat_interval = Duration::from_secs(2);
+        config.sessions.idle_timeout = Duration::from_secs(2);
+        config.sessions.leader_grace = Duration::from_secs(8);
+        config.sessions.mailbox_messages_max = 8;
+        config.sessions.op_keys_max = 16;
+        config.sessions.replay_events_max = 32;
+        config.sessions.ring_events_max = 16;
+        config.sessions.snapshot_min_events = 8;
+    }
+    config
 }
 
 fn port(index: usize) -> u16 {

@@ -434,7 +434,7 @@ impl<'a> LogReader<'a> {
             .summary
             .commands
             .values()
-            .filter(|command| !command.is_answered)
+            .filter(|command| command.ack.is_none() && !command.is_refused)
             .map(|d| (d.id, d.command.kind()))
             .collect();
         for (id, command) in open {

@@ -253,17 +253,18 @@ impl InjectedFaults {
         result
     }
 
-    /// Delays or loses the reply to a call that took effect, as it is drawn.
+    /// Delays or loses the reply to a call that took effect, as it is drawn. A connection that is cut
+    /// brings no reply.
     pub(super) async fn after_call(&self, call: Call) -> Result<()> {
         let drawn = {
             let mut plan = self.plan.lock();
             (plan.random.as_mut()).map(|random| random.draw(random.lost_replies))
         };
-        let Some((latency, is_lost)) = drawn else {
-            return Ok(());
-        };
-        tokio::time::sleep(latency).await;
-        if is_lost {
+        let (latency, is_lost) = drawn.unwrap_or_default();
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+        if is_lost || self.plan.lock().is_unreachable {
             Err(unavailable(call))
         } else {
             Ok(())
