@@ -8,6 +8,7 @@ pub mod erasures;
 pub mod feed;
 pub mod identities;
 pub mod leases;
+pub mod led_raids;
 pub mod moderation;
 pub mod reads;
 pub mod text;
@@ -23,9 +24,9 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use crate::history::{History, instance, raid};
 use crate::wait::wait_for;
 
-/// Time to live of a lease or token that must outlive the test.
 /// The present time of the checks, for calls that take one.
 pub const NOW: UnixMillis = UnixMillis(1_767_225_600_000);
+/// Time to live of a lease or token that must outlive the test.
 pub const LONG_TTL: Duration = Duration::from_secs(3_600);
 /// Time to live of a lease or token that must expire at once.
 pub const SHORT_TTL: Duration = Duration::from_millis(1);
@@ -87,10 +88,10 @@ macro_rules! conformance_suite {
             commits: a_new_invite_code_of_another_raid_is_refused;
             commits: an_append_of_a_kick_and_a_thousand_removals_is_committed;
             commits: one_of_two_creations_with_one_key_in_a_batch_succeeds;
-            commits: a_player_leads_at_most_as_many_open_raids_as_the_terms_allow;
-            commits: creations_of_one_leader_in_a_batch_succeed_up_to_the_limit;
-            commits: a_creation_sent_again_takes_no_place_of_another;
-            commits: concurrent_creations_do_not_exceed_the_led_raids;
+            led_raids: a_player_leads_at_most_as_many_open_raids_as_the_terms_allow;
+            led_raids: creations_of_one_leader_in_a_batch_succeed_up_to_the_limit;
+            led_raids: a_creation_sent_again_takes_no_place_of_another;
+            led_raids: concurrent_creations_do_not_exceed_the_led_raids;
             commits: a_creation_sent_again_is_committed_once;
             commits: an_append_sent_again_is_committed_once;
             commits: an_append_overtaken_by_the_next_is_committed_once;
