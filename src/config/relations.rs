@@ -103,7 +103,7 @@ pub(super) const RELATIONS: &[Constraint] = &[
     },
     Constraint {
         keys: &["store.writers", "database.connections_max"],
-        must: "store.writers must be less than database.connections_max, or commits leave no connection for reads",
+        must: "store.writers must be less than database.connections_max: each writer commits over a connection of its own",
         holds: |c| c.journal.writers < c.database.connections_max as usize,
     },
     Constraint {

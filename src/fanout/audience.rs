@@ -55,8 +55,8 @@ struct AudienceState {
     /// Client and owner's epoch for relaying signals over the bus, while other instances may have
     /// watchers.
     signal_relay: Option<(ClusterClient, Epoch)>,
-    /// Message number of the latest signal from each other instance. Signals that the bus repeats or
-    /// delivers late are dropped.
+    /// Message number of the latest signal from each instance that has sent one. Signals that the bus
+    /// repeats or delivers late are dropped.
     latest_signals: BTreeMap<InstanceId, u64>,
 }
 
@@ -346,11 +346,12 @@ impl Audience {
     }
 
     /// Delivers a signal from a member at another instance to every watch here. That instance may
-    /// not know yet that the member is muted or has left, so it is checked here again. The first
-    /// argument is that instance and the number of its message.
+    /// not know yet that the member is muted or has left, so it is checked here again. `number` is
+    /// that of its message.
     pub fn deliver_signal(
         &self,
-        (instance, number): (InstanceId, u64),
+        instance: InstanceId,
+        number: u64,
         from: PlayerId,
         now: UnixMillis,
         kind: &str,

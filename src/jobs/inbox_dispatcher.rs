@@ -100,10 +100,9 @@ impl InboxDispatcher {
             ..
         } = envelope;
         match envelope.message {
-            ClusterMessage::Signal { from, kind, data } => {
-                self.sessions
-                    .deliver_signal(raid, (sender, number), from, &kind, data)
-            }
+            ClusterMessage::Signal { from, kind, data } => self
+                .sessions
+                .deliver_signal(raid, sender, number, from, &kind, data),
             _ => self.cluster.dispatch(raid, RaidUpdate::Message(envelope)),
         }
     }

@@ -326,7 +326,7 @@ impl Follower {
                 self.serve(message.into(), false, carried);
             }
             // A report is meant for the owner, which this instance is not or not any more.
-            SessionMessage::WatcherReport { .. } => {}
+            SessionMessage::WatcherReport(_) => {}
             SessionMessage::RequestWatcherReport => self.report_watchers(),
             SessionMessage::Handover { from, .. } => {
                 self.handle_claim_request(from, message, carried);

@@ -35,12 +35,8 @@ pub(super) enum SessionMessage {
     Resync(WatchRequest),
     /// Delivers a signal to the raid's watchers.
     Signal(SignalRequest),
-    /// Another instance's report of its watchers, in its message of this number.
-    WatcherReport {
-        from: InstanceId,
-        number: u64,
-        report: WatcherReport,
-    },
+    /// Another instance's report of its watchers.
+    WatcherReport(ReceivedReport),
     /// The raid's owner asks for a watcher report of this instance.
     RequestWatcherReport,
     /// `from` has released the raid and names this instance its successor; `online` were online
@@ -77,6 +73,13 @@ pub(super) struct WatchRequest {
     pub(super) since: Option<Seq>,
     /// Reports a failure, or that the watch was accepted; its first frame comes through the outbox.
     pub(super) reply: Reply<()>,
+}
+
+/// A watcher report, its sender, and the number of the sender's message.
+pub(super) struct ReceivedReport {
+    pub(super) from: InstanceId,
+    pub(super) number: u64,
+    pub(super) report: WatcherReport,
 }
 
 /// Request to deliver a signal.
@@ -145,7 +148,7 @@ impl SessionMessage {
             Self::Watch(watch) | Self::Resync(watch) => watch.reply.send(Err(error)),
             Self::Signal(signal) => signal.reply.send(Err(error)),
             Self::QueryStatus { reply } => reply.send(Err(error)),
-            Self::WatcherReport { .. }
+            Self::WatcherReport(_)
             | Self::RequestWatcherReport
             | Self::Handover { .. }
             | Self::Wake => {}

@@ -305,12 +305,8 @@ impl Owner {
         }
         while let Some(message) = carried.mailbox.try_next() {
             match message {
-                SessionMessage::WatcherReport {
-                    from,
-                    number,
-                    report,
-                } => {
-                    self.apply_watcher_report(from, number, report, carried);
+                SessionMessage::WatcherReport(received) => {
+                    self.apply_watcher_report(received, carried)
                 }
                 SessionMessage::Handover { online, .. } => self.accept_handover(&online, carried),
                 message => message.fail(Error::Unavailable),
@@ -392,13 +388,7 @@ impl Owner {
             SessionMessage::Signal(signal) => {
                 signal.send_to(&self.audience, self.sessions.clock.now());
             }
-            SessionMessage::WatcherReport {
-                from,
-                number,
-                report,
-            } => {
-                self.apply_watcher_report(from, number, report, carried);
-            }
+            SessionMessage::WatcherReport(received) => self.apply_watcher_report(received, carried),
             // The sender considers itself the owner: the store says which instance is.
             SessionMessage::RequestWatcherReport => self.head_checks.add(message),
             SessionMessage::Wake => {}

@@ -20,7 +20,7 @@ use super::access::AccessQueue;
 use super::actor::{Actor, Origin};
 use super::command_metrics::measure_reply;
 use super::mailbox::Mailbox;
-use super::message::{ExecuteRequest, SessionMessage, SignalRequest, WatchRequest};
+use super::message::{ExecuteRequest, ReceivedReport, SessionMessage, SignalRequest, WatchRequest};
 use super::{COMMAND_WAIT_MAX, Caller, Dependencies, Options, Reply, create, load};
 use crate::clock::Clock;
 use crate::cluster::client::{ClusterClient, OwnerStatus};
@@ -234,12 +234,12 @@ impl Registry {
         report: WatcherReport,
     ) {
         if report.watched || self.sessions.contains_key(&raid) {
-            let message = SessionMessage::WatcherReport {
+            let received = ReceivedReport {
                 from,
                 number,
                 report,
             };
-            self.send(raid, message);
+            self.send(raid, SessionMessage::WatcherReport(received));
         }
     }
 
@@ -394,7 +394,8 @@ impl Registry {
     pub fn deliver_signal(
         &self,
         raid: RaidId,
-        message: (InstanceId, u64),
+        instance: InstanceId,
+        number: u64,
         from: PlayerId,
         kind: &str,
         data: Value,
@@ -403,7 +404,7 @@ impl Registry {
             let now = self.clock.now();
             session
                 .audience
-                .deliver_signal(message, from, now, kind, data);
+                .deliver_signal(instance, number, from, now, kind, data);
         }
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use raidhall_protocol::PlayerId;
 use tokio::time::Instant;
 
+use super::message::ReceivedReport;
 use crate::cluster::membership::Membership;
-use crate::cluster::message::WatcherReport;
 use crate::store::InstanceId;
 
 /// Interval between watcher reports when nothing has changed.
@@ -49,13 +49,12 @@ struct RemoteAudience {
 impl RemoteWatchers {
     /// Applies a report. Returns whether the instance had no known watchers before and has some
     /// now.
-    pub(super) fn apply_report(
-        &mut self,
-        from: InstanceId,
-        number: u64,
-        watching: WatcherReport,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn apply_report(&mut self, received: ReceivedReport, now: Instant) -> bool {
+        let ReceivedReport {
+            from,
+            number,
+            report: watching,
+        } = received;
         let latest = self.latest_reports.entry(from).or_default();
         if number < *latest {
             return false;
@@ -154,6 +153,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::cluster::message::WatcherReport;
 
     #[test]
     fn a_watcher_report_older_than_the_latest_is_ignored() {
@@ -165,12 +165,17 @@ mod tests {
                 .iter()
                 .map(|id| PlayerId::try_from(*id).expect("a test's id"))
                 .collect();
-            let watching = WatcherReport {
+            let report = WatcherReport {
                 watched: !players.is_empty(),
                 players,
                 ..WatcherReport::default()
             };
-            remotes.apply_report(id, number, watching, now);
+            let received = ReceivedReport {
+                from: id,
+                number,
+                report,
+            };
+            remotes.apply_report(received, now);
             remotes
                 .players()
                 .iter()

@@ -8,10 +8,10 @@ use tokio::time::Instant;
 
 use super::super::actor::CarriedState;
 use super::super::follower::Follower;
+use super::super::message::ReceivedReport;
 use super::super::presence::Presence;
 use super::Owner;
-use crate::cluster::message::{ClusterMessage, WatcherReport};
-use crate::store::InstanceId;
+use crate::cluster::message::ClusterMessage;
 
 /// Interval between presence messages to other instances when nothing has changed.
 const PRESENCE_RESEND_INTERVAL: Duration = Duration::from_secs(15);
@@ -62,14 +62,10 @@ impl Owner {
         let room = self.sessions.options.mailbox_messages_max;
         while (reporters.len() as u64) < followers && others.len() < room {
             match tokio::time::timeout_at(until, carried.mailbox.next()).await {
-                Ok(Some(super::SessionMessage::WatcherReport {
-                    from,
-                    number,
-                    report,
-                })) => {
+                Ok(Some(super::SessionMessage::WatcherReport(received))) => {
                     // An instance may report more than once, for example when a watch begins there.
-                    reporters.insert(from);
-                    self.apply_watcher_report(from, number, report, carried);
+                    reporters.insert(received.from);
+                    self.apply_watcher_report(received, carried);
                 }
                 Ok(Some(super::SessionMessage::Handover { online, .. })) => {
                     self.accept_handover(&online, carried)
@@ -118,16 +114,12 @@ impl Owner {
     /// is sent to it in the next turn.
     pub(super) fn apply_watcher_report(
         &mut self,
-        from: InstanceId,
-        number: u64,
-        report: WatcherReport,
+        received: ReceivedReport,
         carried: &mut CarriedState,
     ) {
         let now = Instant::now();
-        let known = report.known.clone();
-        let is_new = carried
-            .remote_watchers
-            .apply_report(from, number, report, now);
+        let known = received.report.known.clone();
+        let is_new = carried.remote_watchers.apply_report(received, now);
         if !known.is_empty() && self.owned_since.elapsed() < INHERIT_WINDOW {
             self.inherit_presence(&known, carried);
         }

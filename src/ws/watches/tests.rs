@@ -82,9 +82,9 @@ impl TestClient {
 
     /// Delivers a signal of a player from another instance's message of this number.
     fn relay(&self, number: u64, from: u64, now: i64) {
-        let message = (InstanceId(Uuid::from_u128(1)), number);
+        let (instance, now) = (InstanceId(Uuid::from_u128(1)), UnixMillis(now));
         self.audience
-            .deliver_signal(message, player(from), UnixMillis(now), "wave", Value::Null);
+            .deliver_signal(instance, number, player(from), now, "wave", Value::Null);
     }
 
     /// Begins a watch that the session answers at once.
