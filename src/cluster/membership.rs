@@ -337,7 +337,7 @@ mod tests {
         advance(Duration::from_secs(2)).await;
         peers.update(Instant::now(), START.plus(2_000), living, false);
         let watching = peers.clone().run(|| true);
-        tokio::select! { () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
+        tokio::select! { biased; () = watching => unreachable!(), changed = changes.changed() => changed.expect("gone") }
         let after = began.elapsed();
         assert!(
             after >= Duration::from_millis(2_500) && after < Duration::from_millis(2_600),
@@ -387,7 +387,7 @@ mod tests {
         );
         let watching = peers.clone().run(|| true);
         let silence = sleep(Duration::from_secs(30));
-        tokio::select! { () = watching => unreachable!(), () = silence => {} }
+        tokio::select! { biased; () = watching => unreachable!(), () = silence => {} }
         assert!(peers.is_live(id(1)));
         peers.update(Instant::now(), START.plus(30_000), vec![], false);
         assert!(!peers.is_live(id(1)), "the database has spoken");
@@ -449,7 +449,7 @@ mod tests {
                 assert!(peers.is_live(id(1)));
             }
         };
-        tokio::select! { () = watching => unreachable!(), () = set_back => {} }
+        tokio::select! { biased; () = watching => unreachable!(), () = set_back => {} }
     }
 
     #[tokio::test(start_paused = true)]

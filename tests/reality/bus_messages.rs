@@ -203,7 +203,7 @@ async fn repeated_and_reordered_bus_messages_change_nothing() {
             drop(recorders);
             game.stop_and_judge().await;
         };
-        tokio::select! {
+        tokio::select! { biased;
             () = playing => {}
             () = replay_messages(&tap) => unreachable!("the replay never ends"),
         }

@@ -501,7 +501,7 @@ async fn while_answering<T>(sockets: &mut [TestSocket], other: impl Future<Outpu
         socket.next_message().await;
     };
     let answering = join_all(sockets.iter_mut().map(answering));
-    tokio::select! {
+    tokio::select! { biased;
         result = other => result,
         _ = answering => unreachable!("reads until the other is done"),
     }

@@ -44,7 +44,7 @@ async fn a_slow_http_attack_from_one_address_blocks_no_other_address() {
             let mut ticks = interval(Duration::from_millis(100));
             let mut served = 0;
             let ended = loop {
-                tokio::select! {
+                tokio::select! { biased;
                     ended = attack.wait() => break ended.expect("it ends"),
                     _ = ticks.tick() => {
                         let begun = Instant::now();

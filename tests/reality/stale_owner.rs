@@ -154,7 +154,7 @@ async fn an_owner_that_wakes_after_a_takeover_is_fenced_and_exits() {
             }
         };
         let code =
-            tokio::select! { code = ended => code, () = renewing => unreachable!("the lease is renewed until the owner exits") };
+            tokio::select! { biased; code = ended => code, () = renewing => unreachable!("the lease is renewed until the owner exits") };
         assert_eq!(code, Some(69));
         for socket in [&mut ada, &mut bob] {
             assert_eq!(socket.wait_for_close().await.code, Some(4200));
