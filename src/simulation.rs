@@ -7,11 +7,11 @@
 //! a test: [`shrink`](plan::shrink) removes what it does not need, and it is kept in
 //! `src/simulation/plans`.
 
+mod cluster;
 mod entropy;
 mod network;
 mod plan;
 mod tests;
-mod world;
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::SimulatedCluster;
 use parking_lot::Mutex;
 use plan::Plan;
 use raidhall_loadtest::client::RestClient;
@@ -29,7 +30,6 @@ use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, Traffi
 use raidhall_protocol::Codec;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use world::World;
 
 /// The environment variable that holds a plan, for a process that runs it.
 const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
@@ -119,9 +119,9 @@ fn run_on_new_thread(plan: Plan) -> Outcome {
 }
 
 async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
-    let mut world = World::start(plan).await;
+    let mut cluster = SimulatedCluster::start(plan).await;
     let clock = RunClock::start();
-    let rest = RestClient::with_targets(world.targets())?;
+    let rest = RestClient::with_targets(cluster.targets())?;
     let traffic = Arc::<TrafficCounters>::default();
     let mut groups = Vec::new();
     for index in 0..plan.raids {
@@ -140,17 +140,17 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     timeout(CONNECT_TIME_MAX, connecting)
         .await
         .context("not all clients could connect")?;
-    world.begin_random_failures();
+    cluster.begin_random_failures();
     for group in &groups {
         group.start_playing();
     }
     let began = Instant::now();
     for (at, step) in plan.steps() {
         sleep_until(began + at).await;
-        world.apply(step).await;
+        cluster.apply(step).await;
     }
     sleep_until(began + plan.play_time()).await;
-    world.heal().await;
+    cluster.heal().await;
     sleep(RECOVERY_TIME).await;
     for group in &groups {
         group.complete_final_task();
@@ -160,7 +160,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     for group in groups {
         outcomes.push(group.settle().await?);
     }
-    world.stop().await;
+    cluster.stop().await;
     Ok(judge_outcomes(&outcomes))
 }
 

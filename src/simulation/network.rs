@@ -35,7 +35,7 @@ struct NetworkState {
     rng: StdRng,
     delay_ms: Range<u64>,
     servers: HashMap<u16, Server>,
-    links: TaskTracker,
+    tasks: TaskTracker,
 }
 
 /// A port as clients reach it: its listener, if there is one, and what becomes of connections.
@@ -43,7 +43,7 @@ struct NetworkState {
 struct Server {
     connector: Option<MemoryConnector>,
     /// Cancelled to break the present connections.
-    links: CancellationToken,
+    cut: CancellationToken,
     /// Whether nothing arrives at present, in either direction.
     stalled: watch::Sender<bool>,
 }
@@ -60,7 +60,7 @@ impl SimulatedNetwork {
             rng,
             delay_ms,
             servers: HashMap::new(),
-            links: TaskTracker::new(),
+            tasks: TaskTracker::new(),
         })))
     }
 
@@ -69,21 +69,21 @@ impl SimulatedNetwork {
         let servers = &mut self.0.lock().servers;
         let server = servers.entry(port).or_default();
         server.connector = Some(connector);
-        server.links = CancellationToken::new();
+        server.cut = CancellationToken::new();
     }
 
     /// Refuses new connections to this port, and breaks the present ones.
     pub(super) fn stop_listening(&self, port: u16) {
         if let Some(server) = self.0.lock().servers.get_mut(&port) {
             server.connector = None;
-            server.links.cancel();
+            server.cut.cancel();
         }
     }
 
     /// Breaks all present connections to this port.
-    pub(super) fn break_links(&self, port: u16) {
+    pub(super) fn break_connections(&self, port: u16) {
         if let Some(server) = self.0.lock().servers.get_mut(&port) {
-            std::mem::take(&mut server.links).cancel();
+            std::mem::take(&mut server.cut).cancel();
         }
     }
 
@@ -104,7 +104,7 @@ impl SimulatedNetwork {
         let server = self.0.lock().servers.get(&port).cloned();
         let Server {
             connector,
-            links,
+            cut,
             stalled,
         } = server.unwrap_or_default();
         let connector = connector.ok_or(io::ErrorKind::ConnectionRefused)?;
@@ -113,9 +113,9 @@ impl SimulatedNetwork {
         let far = connector.connect(peer).await?;
         let (client, near) = duplex(BUFFER_BYTES);
         let carrying = self.clone().carry_both(near, far, stalled);
-        let tracker = self.0.lock().links.clone();
-        tracker.spawn(async move {
-            let _ = links.run_until_cancelled(carrying).await;
+        let tasks = self.0.lock().tasks.clone();
+        tasks.spawn(async move {
+            let _ = cut.run_until_cancelled(carrying).await;
         });
         Ok(Box::new(client))
     }

@@ -62,9 +62,9 @@ pub(super) enum Fault {
     /// Messages of the bus change places.
     BusDisorder,
     /// The connections of the instance's clients break.
-    LinksBreak { instance: usize },
+    ConnectionsBreak { instance: usize },
     /// Nothing passes between the instance and its clients.
-    LinksStall { instance: usize },
+    ConnectionsStall { instance: usize },
     /// The database's clock jumps by so many milliseconds.
     ClockJump { by_ms: i64 },
 }
@@ -150,8 +150,8 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
                 Fault::BusDisorder,
             ],
         ),
-        8 | 9 => Fault::LinksBreak { instance },
-        10 => Fault::LinksStall { instance },
+        8 | 9 => Fault::ConnectionsBreak { instance },
+        10 => Fault::ConnectionsStall { instance },
         _ => Fault::ClockJump {
             by_ms: rng.random_range(-60_000..600_000),
         },

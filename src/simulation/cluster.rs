@@ -25,7 +25,7 @@ use crate::store::memory::MemoryStore;
 const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 const FIRST_PORT: u16 = 10_000;
 
-pub(super) struct World {
+pub(super) struct SimulatedCluster {
     plan: Plan,
     began: Instant,
     rng: StdRng,
@@ -46,14 +46,14 @@ struct Node {
     bus: Arc<InProcessBus>,
 }
 
-impl World {
-    pub(super) async fn start(plan: &Plan) -> World {
+impl SimulatedCluster {
+    pub(super) async fn start(plan: &Plan) -> SimulatedCluster {
         let mut rng = StdRng::seed_from_u64(plan.seed ^ 1);
         let mut fork = || StdRng::seed_from_u64(rng.next_u64());
         let network = SimulatedNetwork::new(fork(), 0..plan.network_delay_ms);
         let broker = InProcessBroker::default();
         broker.set_delays(fork(), 0..plan.bus_delay_ms);
-        let mut world = World {
+        let mut cluster = SimulatedCluster {
             plan: plan.clone(),
             began: Instant::now(),
             rng,
@@ -65,10 +65,10 @@ impl World {
             has_random_failures: false,
         };
         for index in 0..plan.instances {
-            world.nodes.push(None);
-            world.start_instance(index).await;
+            cluster.nodes.push(None);
+            cluster.start_instance(index).await;
         }
-        world
+        cluster
     }
 
     /// Returns the servers as clients know them.
@@ -157,8 +157,8 @@ impl World {
             Fault::BusLoss { every } => self.broker.set_fault(Some(BusFault::DropEveryNth(every))),
             Fault::BusDuplicates => self.broker.set_fault(Some(BusFault::Duplicate)),
             Fault::BusDisorder => self.broker.set_fault(Some(BusFault::Reorder)),
-            Fault::LinksBreak { instance } => self.network.break_links(port(instance)),
-            Fault::LinksStall { instance } => self.network.set_stalled(port(instance), true),
+            Fault::ConnectionsBreak { instance } => self.network.break_connections(port(instance)),
+            Fault::ConnectionsStall { instance } => self.network.set_stalled(port(instance), true),
             Fault::ClockJump { by_ms } => self.store.set_now(self.store.now().plus(by_ms)),
         }
     }
@@ -186,8 +186,8 @@ impl World {
             Fault::BusLoss { .. } | Fault::BusDuplicates | Fault::BusDisorder => {
                 self.broker.set_fault(None);
             }
-            Fault::LinksBreak { .. } => {}
-            Fault::LinksStall { instance } => self.network.set_stalled(port(instance), false),
+            Fault::ConnectionsBreak { .. } => {}
+            Fault::ConnectionsStall { instance } => self.network.set_stalled(port(instance), false),
             Fault::ClockJump { by_ms } => self.store.set_now(self.store.now().plus(-by_ms)),
         }
     }
@@ -282,8 +282,8 @@ async fn end_stall(store: &Faulty<MemoryStore>, lands: bool) {
 }
 
 async fn shut_down(instance: Instance) {
-    // A lease that was lost is an error of the process, not of the simulation.
-    let _ = instance.shut_down().await;
+    // No plan takes the lease away for good, so a failure is a violation.
+    instance.shut_down().await.expect("a clean shutdown");
 }
 
 fn config(plan: &Plan) -> Config {
