@@ -1,5 +1,5 @@
 //! Background jobs of an instance, each of which runs one or two tasks on a
-//! [`TaskTracker`](tokio_util::task::TaskTracker).
+//! [`TaskGroup`](crate::task_group::TaskGroup).
 //!
 //! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
 //! lost, [`inbox_dispatcher`] handles messages of other instances, [`command_reporter`] shares the

@@ -27,6 +27,7 @@ pub mod session;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+pub mod task_group;
 pub mod telemetry;
 pub mod webhooks;
 pub mod ws;

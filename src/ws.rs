@@ -37,7 +37,6 @@ use raidhall_protocol::{CloseCode, PlayerId, RaidId};
 use receive_meter::ReceiveRates;
 use serde::Deserialize;
 use tokio::time::sleep;
-use tokio_util::task::TaskTracker;
 use watches::WatchLagLimit;
 
 use crate::auth::{Auth, Identity, RevokedSessions};
@@ -50,6 +49,7 @@ use crate::limits::rate_limiter::RateLimiter;
 use crate::option_value::millis;
 use crate::session::Registry;
 use crate::store::Store;
+use crate::task_group::TaskGroup;
 use crate::telemetry::metrics;
 
 /// Frames per second allowed beyond those for commands: heartbeats, pongs, and frames that a
@@ -178,7 +178,7 @@ struct ConnectionServiceInner {
     connections: ConnectionRegistry,
     handshake_limiter: HandshakeLimiter,
     signal_limiter: RateLimiter<(PlayerId, RaidId)>,
-    tasks: TaskTracker,
+    tasks: TaskGroup,
 }
 
 impl Deref for ConnectionService {
@@ -192,7 +192,7 @@ impl Deref for ConnectionService {
 impl ConnectionService {
     /// Creates the service, without any connection yet. It spawns each connection's task on
     /// `tasks`.
-    pub fn new(dependencies: ConnectionDependencies, options: Options, tasks: TaskTracker) -> Self {
+    pub fn new(dependencies: ConnectionDependencies, options: Options, tasks: TaskGroup) -> Self {
         let connections = ConnectionRegistry::new(&options);
         let signal_limiter = RateLimiter::from_rate(options.signal_rate());
         let handshake_limiter = HandshakeLimiter::new(options.handshakes_per_second.get());

@@ -12,7 +12,6 @@ use anyhow::anyhow;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
 use crate::clock::{BootInstant, Clock};
@@ -20,6 +19,7 @@ use crate::cluster::lease::{self, Lease, LeaseRenewer};
 use crate::cluster::membership::Membership;
 use crate::http::Readiness;
 use crate::store::{InstanceRecord, RegisterError, Renewal, Store, StoreError};
+use crate::task_group::TaskGroup;
 
 /// How long giving the lease back may take; after that the lease expires by itself.
 const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -85,7 +85,7 @@ impl LeaseSetup {
             .instrument(info_span!("lease"))
         };
         if !has_own_thread {
-            TaskTracker::new().spawn(holding);
+            TaskGroup::default().spawn(holding);
         } else {
             let run = move || match tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::StartError;
@@ -115,17 +114,5 @@ impl ShutdownBudget {
         if timeout(left.mul_f64(share), step).await.is_err() {
             warn!("{late}");
         }
-    }
-}
-
-/// Closes a task tracker and waits until its last task has ended.
-trait CloseAndWait {
-    async fn close_and_wait(&self);
-}
-
-impl CloseAndWait for TaskTracker {
-    async fn close_and_wait(&self) {
-        self.close();
-        self.wait().await;
     }
 }

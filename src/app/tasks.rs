@@ -1,18 +1,19 @@
 //! The tasks of an instance, and the tokens that end them.
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span};
+
+use crate::task_group::TaskGroup;
 
 /// The tasks of an instance, in the order in which a shutdown ends them.
 #[derive(Default)]
 pub(crate) struct InstanceTasks {
-    pub(super) http: TaskTracker,
-    pub(super) connections: TaskTracker,
-    pub(super) background: TaskTracker,
-    pub(crate) sessions: TaskTracker,
-    pub(super) journal: TaskTracker,
-    pub(super) bus: TaskTracker,
+    pub(super) http: TaskGroup,
+    pub(super) connections: TaskGroup,
+    pub(super) background: TaskGroup,
+    pub(crate) sessions: TaskGroup,
+    pub(super) journal: TaskGroup,
+    pub(super) bus: TaskGroup,
     /// Ends the accept loop when it is cancelled.
     pub(super) stop_accepting: CancellationToken,
     /// Ends background tasks at once, and sessions as soon as they have nothing in flight.

@@ -24,7 +24,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tracing::Instrument;
 
@@ -34,6 +33,7 @@ use crate::net::listener::{
     PerAddressLimit,
 };
 use crate::option_value::millis;
+use crate::task_group::TaskGroup;
 use crate::telemetry::{AcceptPauseCause, metrics};
 
 /// The pause after a failed accept, which usually means that file descriptors ran out.
@@ -84,7 +84,7 @@ pub async fn serve<L: Listener>(
     accept_limits: AcceptLimits,
     drain: CancellationToken,
 ) {
-    let connections = TaskTracker::new();
+    let connections = TaskGroup::default();
     while let Some((stream, permit, peer)) = drain
         .run_until_cancelled(accept_connection(
             &mut listener,
@@ -111,8 +111,7 @@ pub async fn serve<L: Listener>(
         connections.spawn(connection.instrument(tracing::debug_span!("connection", %peer)));
     }
     drop(listener);
-    connections.close();
-    connections.wait().await;
+    connections.close_and_wait().await;
 }
 
 /// Closes a connection whose address has too many. Sends 503 first, if the socket accepts that at

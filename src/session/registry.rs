@@ -13,7 +13,6 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info_span, warn};
 
 use super::access::AccessQueue;
@@ -33,6 +32,7 @@ use crate::fanout::outbox::{ConnectionId, Outbox, OutboxReply, WatchId};
 use crate::raid::{self, Ack};
 use crate::store::journal::Journal;
 use crate::store::{ConnectionShares, Epoch, InstanceId, OpHash, Store};
+use crate::task_group::TaskGroup;
 
 /// The registry of this instance's sessions. Cheap to clone.
 #[derive(Clone)]
@@ -61,7 +61,7 @@ pub struct RegistryInner {
     /// Cancelled when a drain begins: from then on no raid is claimed, and owned raids are handed
     /// over.
     pub(super) handing_over: CancellationToken,
-    pub(super) tasks: TaskTracker,
+    pub(super) tasks: TaskGroup,
     pub(super) stop: CancellationToken,
 }
 
@@ -133,7 +133,7 @@ impl Registry {
     pub fn new(
         parts: Dependencies,
         options: Options,
-        tasks: TaskTracker,
+        tasks: TaskGroup,
         stop: CancellationToken,
     ) -> Self {
         let Dependencies {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Every folder and file of `src`, from the lowest layer to the highest. Those of one line do not
 /// import each other.
 const LAYERS: &[&[&str]] = &[
-    &["option_value", "raid", "random", "redact"],
+    &["option_value", "raid", "random", "redact", "task_group"],
     &["private_file"],
     &["error", "http_client"],
     &["limits"],

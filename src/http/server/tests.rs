@@ -36,7 +36,7 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
         .extensions_mut()
         .remove::<hyper::upgrade::OnUpgrade>()
         .expect("an upgrade");
-    TaskTracker::new().spawn(async move {
+    TaskGroup::default().spawn(async move {
         let upgraded = upgrade.await.expect("upgraded");
         let ReclaimedStream {
             mut stream,
@@ -46,7 +46,8 @@ async fn upgrade(mut request: axum::extract::Request) -> axum::http::Response<Bo
         let _permit = permit;
         stream.write_all(&first).await.expect("written");
         let (mut reading, mut writing) = tokio::io::split(stream);
-        tokio::io::copy(&mut reading, &mut writing).await
+        // The client may go away at any time.
+        let _ = tokio::io::copy(&mut reading, &mut writing).await;
     });
     let response = axum::http::Response::builder().status(101);
     response
@@ -94,7 +95,7 @@ fn routes() -> Router {
 fn spawn_server() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
     let (listener, connector) = memory_listener();
     let drain = CancellationToken::new();
-    let served = TaskTracker::new().spawn(serve(
+    let served = TaskGroup::default().spawn(serve(
         listener,
         routes(),
         OPTIONS,
@@ -279,7 +280,7 @@ async fn heads_too_large_are_answered_431() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_permit_waits_while_others_are_served() {
     let (listener, connector) = memory_listener();
-    TaskTracker::new().spawn(serve(
+    TaskGroup::default().spawn(serve(
         listener,
         routes(),
         OPTIONS,
@@ -370,7 +371,7 @@ impl<L: Listener> Listener for FailingListener<L> {
 async fn a_failed_accept_pauses_the_server_without_ending_it() {
     let (listener, connector) = memory_listener();
     let begun = Instant::now();
-    TaskTracker::new().spawn(serve(
+    TaskGroup::default().spawn(serve(
         FailingListener(3, listener),
         routes(),
         OPTIONS,
@@ -388,7 +389,7 @@ async fn tcp_connections_are_served_like_in_memory_ones() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
     let drain = CancellationToken::new();
-    let served = TaskTracker::new().spawn(serve(
+    let served = TaskGroup::default().spawn(serve(
         listener,
         routes(),
         OPTIONS,

@@ -76,7 +76,7 @@ async fn a_read_of_an_idle_raid_claims_nothing_unless_its_deadline_is_due() {
     assert_eq!(
         (
             instance.sessions.live_count(),
-            instance.tasks.sessions.len()
+            instance.tasks.sessions.task_count()
         ),
         (0, 0),
         "idle: no session, no task"
@@ -119,7 +119,7 @@ async fn an_idle_raid_is_released_and_a_watched_one_is_not() {
     assert_eq!(
         (
             instance.sessions.live_count(),
-            instance.tasks.sessions.len()
+            instance.tasks.sessions.task_count()
         ),
         (0, 0)
     );
@@ -206,7 +206,7 @@ async fn a_failed_raid_creation_leaves_no_session_and_no_task() {
     assert_eq!(
         (
             instance.sessions.live_count(),
-            instance.tasks.sessions.len()
+            instance.tasks.sessions.task_count()
         ),
         (0, 0)
     );
@@ -229,7 +229,7 @@ async fn requests_for_a_missing_raid_leave_no_session_and_no_task() {
     assert_eq!(
         (
             instance.sessions.live_count(),
-            instance.tasks.sessions.len()
+            instance.tasks.sessions.task_count()
         ),
         (0, 0)
     );
@@ -365,8 +365,7 @@ async fn a_stop_answers_commands_in_flight_and_leaves_no_task() {
     assert!(instance.say(raid, "too late", None).await.is_err());
     instance.store.faults().release_calls(Call::Commit);
     assert_eq!(in_flight.answer().await.expect("committed").seq, Seq(4));
-    instance.tasks.sessions.close();
-    instance.tasks.sessions.wait().await;
+    instance.tasks.sessions.close_and_wait().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -397,7 +396,7 @@ async fn thousands_of_unwatched_raids_hold_no_session_and_no_task() {
     assert_eq!(
         (
             instance.sessions.live_count(),
-            instance.tasks.sessions.len()
+            instance.tasks.sessions.task_count()
         ),
         (0, 0)
     );
@@ -439,7 +438,7 @@ async fn requests_of_non_members_start_no_session() {
     assert_eq!(
         (
             instance.sessions.live_count(),
-            instance.tasks.sessions.len()
+            instance.tasks.sessions.task_count()
         ),
         (0, 0)
     );

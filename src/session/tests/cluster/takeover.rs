@@ -147,8 +147,8 @@ async fn a_raid_is_released_only_when_no_instance_watches_it() {
     assert_eq!(head.owner, None);
     assert_eq!(
         (
-            cluster.node(0).tasks.sessions.len(),
-            cluster.node(1).tasks.sessions.len()
+            cluster.node(0).tasks.sessions.task_count(),
+            cluster.node(1).tasks.sessions.task_count()
         ),
         (0, 0)
     );
