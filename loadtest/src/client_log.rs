@@ -77,7 +77,8 @@ pub enum Observation {
         /// Whether the frame's type was `error`.
         error: bool,
     },
-    /// A signal came from the client itself, or was not newer than one before it.
+    /// A signal came from the connection that received it, or was not newer than one before it from
+    /// the same connection.
     SignalWrong { from: PlayerId },
     /// The run has settled: from here on the client must hold everything up to `head`.
     Settled {

@@ -19,6 +19,7 @@ use raidhall_protocol::{
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use watched_raid::{WatchStatus, WatchedRaid};
 
@@ -114,7 +115,9 @@ pub struct Player {
     next_id: u64,
     announced_reconnect_delay: Option<Duration>,
     has_connected: bool,
-    signals_seen: BTreeMap<(PlayerId, String), u64>,
+    /// The latest signal that this connection received of each kind and each of a sender's
+    /// connections.
+    signals_seen: BTreeMap<(PlayerId, String, u64), u64>,
     signals_sent: u64,
     counts: ClientCounts,
 }
@@ -267,7 +270,11 @@ impl Player {
         }
         self.signals_sent += 1;
         self.counts.signals_sent += 1;
-        let data = serde_json::json!({ "n": self.signals_sent, "us": self.options.clock.now().0 });
+        let data = serde_json::json!({
+            "n": self.signals_sent,
+            "connection": self.counts.reconnects,
+            "us": self.options.clock.now().0,
+        });
         self.send(ClientMessage::Signal {
             id: None,
             raid,
@@ -409,7 +416,7 @@ impl Player {
             } => {
                 self.counts.deliveries += 1;
                 self.counts.signals += 1;
-                return self.check_signal(*raid, *from, kind, data["n"].as_u64());
+                return self.check_signal(*raid, *from, kind, data);
             }
             ServerMessage::Beat { heads, .. } => {
                 for (raid, view) in &mut self.views {
@@ -450,10 +457,17 @@ impl Player {
         self.record(raid, Observation::Received(Arc::clone(message)));
     }
 
-    fn check_signal(&mut self, raid: RaidId, from: PlayerId, kind: &str, number: Option<u64>) {
-        let Some(number) = number else { return };
-        let before = self.signals_seen.insert((from, kind.to_owned()), number);
-        if from == self.player_ref().id || before.is_some_and(|before| number <= before) {
+    /// Checks that a signal comes from another connection, and that those of one connection come
+    /// once and in order. One of a sender's former connection may come late.
+    fn check_signal(&mut self, raid: RaidId, from: PlayerId, kind: &str, data: &Value) {
+        let (Some(number), Some(connection)) = (data["n"].as_u64(), data["connection"].as_u64())
+        else {
+            return;
+        };
+        let is_own = from == self.player_ref().id && connection == self.counts.reconnects;
+        let sender = (from, kind.to_owned(), connection);
+        let before = self.signals_seen.insert(sender, number);
+        if is_own || before.is_some_and(|before| number <= before) {
             self.record(raid, Observation::SignalWrong { from });
         }
     }

@@ -133,8 +133,9 @@ pub enum ViolationKind {
         /// The players who were online.
         online: Vec<PlayerId>,
     },
-    /// A signal came from the client itself, or was not newer than one before it.
-    #[error("signal from player {from} is the client's own, repeated, or out of order")]
+    /// A signal came from the connection that received it, or was not newer than one before it from
+    /// the same connection.
+    #[error("signal from player {from} is the connection's own, repeated, or out of order")]
     SignalWrong { from: PlayerId },
     /// A frame is not a message of the protocol.
     #[error("unknown message: {text}")]

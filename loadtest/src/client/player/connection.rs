@@ -98,6 +98,7 @@ impl Player {
             heartbeat,
         };
         self.counts.reconnects += u64::from(std::mem::replace(&mut self.has_connected, true));
+        self.signals_seen.clear();
         for (raid, view) in &mut self.views {
             if !matches!(view.status, WatchStatus::Ended | WatchStatus::Abandoned) {
                 view.status = WatchStatus::Wanted;
