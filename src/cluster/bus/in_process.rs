@@ -2,9 +2,10 @@
 //! reorders or cuts off messages on demand, so that the loops above it can be tested against a bus
 //! at its worst.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,8 +13,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use rand::Rng;
 use rand::rngs::StdRng;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Bus, BusConnection, BusDown, BusInputSender, Channel, bus_input_queue};
 use crate::store::InstanceId;
@@ -27,19 +28,32 @@ struct InProcessBrokerState {
     buses: Vec<Arc<InProcessBus>>,
     fault: Option<BusFault>,
     delays: Option<RandomDelays>,
-    /// Messages held back by [`BusFault::Reorder`].
-    held_back: VecDeque<(Channel, Bytes)>,
+    /// Messages held back by [`BusFault::Reorder`], and their senders.
+    held_back: VecDeque<(InstanceId, Channel, Bytes)>,
     published_count: u64,
 }
 
-/// A random delay for each message to each instance. Messages to one instance keep their order.
+/// A random delay for each message to each instance, and for each subscription.
 struct RandomDelays {
     rng: StdRng,
     milliseconds: Range<u64>,
 }
 
-/// A message that arrives at an instance later.
-type DelayedMessage = (Instant, Channel, Bytes);
+impl RandomDelays {
+    fn draw(&mut self) -> Duration {
+        Duration::from_millis(self.rng.random_range(self.milliseconds.clone()))
+    }
+}
+
+/// The messages that are on their way to an instance. Those from one instance keep their order.
+#[derive(Default)]
+struct DelayedMessages {
+    /// Messages by when they arrive; those of the same moment by when they were sent.
+    waiting: BTreeMap<(Instant, u64), (Channel, Bytes)>,
+    sent_count: u64,
+    /// When the latest message of each sender arrives.
+    latest: BTreeMap<InstanceId, Instant>,
+}
 
 /// Fault that the broker applies to messages until the fault is replaced or removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,14 +68,21 @@ pub enum BusFault {
 
 /// One instance's connection to the broker.
 pub struct InProcessBus {
+    instance: InstanceId,
     /// The broker that the instance is connected to.
     broker: Mutex<InProcessBroker>,
     /// The broker to which [`Bus::reconnect`] leads.
     configured_broker: InProcessBroker,
     inputs: BusInputSender,
-    delayed: mpsc::UnboundedSender<DelayedMessage>,
-    channels: Mutex<HashSet<Channel>>,
+    delayed: Mutex<DelayedMessages>,
+    message_delayed: Notify,
+    /// The channels that are subscribed, and from when on each subscription takes effect.
+    channels: Mutex<HashMap<Channel, Instant>>,
     health: watch::Sender<bool>,
+    /// Whether what it publishes gets lost without notice.
+    is_muted: AtomicBool,
+    /// Whether what it should receive gets lost without notice.
+    is_deaf: AtomicBool,
 }
 
 impl InProcessBroker {
@@ -69,19 +90,22 @@ impl InProcessBroker {
     /// instance with.
     pub fn connect(&self, instance: InstanceId) -> (Arc<InProcessBus>, BusConnection) {
         let (inputs, input) = bus_input_queue();
-        let (delayed, delayed_messages) = mpsc::unbounded_channel();
         let bus = Arc::new(InProcessBus {
+            instance,
             broker: Mutex::new(self.clone()),
             configured_broker: self.clone(),
             inputs,
-            delayed,
-            channels: Mutex::new(HashSet::from([Channel::Inbox(instance)])),
+            delayed: Mutex::default(),
+            message_delayed: Notify::new(),
+            channels: Mutex::new(HashMap::from([(Channel::Inbox(instance), Instant::now())])),
             health: watch::Sender::new(true),
+            is_muted: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
         });
         self.0.lock().buses.push(Arc::clone(&bus));
         let connection = BusConnection {
             bus: Arc::clone(&bus) as _,
-            driver: Box::pin(deliver_delayed(Arc::clone(&bus), delayed_messages)),
+            driver: Box::pin(deliver_delayed(Arc::clone(&bus))),
             input,
         };
         (bus, connection)
@@ -91,59 +115,53 @@ impl InProcessBroker {
     pub fn set_fault(&self, fault: Option<BusFault>) {
         let mut state = self.0.lock();
         state.fault = fault;
-        while let Some((channel, message)) = state.held_back.pop_front() {
-            state.deliver(channel, &message);
+        while let Some((sender, channel, message)) = state.held_back.pop_front() {
+            state.deliver(sender, channel, &message);
         }
     }
 
-    /// Delays every message to each instance from now on.
+    /// Delays every message to each instance, and every subscription, from now on.
     pub fn set_delays(&self, rng: StdRng, milliseconds: Range<u64>) {
         self.0.lock().delays = Some(RandomDelays { rng, milliseconds });
     }
 
     /// Returns how many instances subscribe to the channel, whatever becomes of the message: so does
     /// Redis.
-    fn publish(&self, channel: Channel, message: Bytes) -> u64 {
+    fn publish(&self, sender: InstanceId, channel: Channel, message: Bytes) -> u64 {
         let mut state = self.0.lock();
         let receivers = state.buses.iter().filter(|bus| bus.receives(channel));
         let count = receivers.count() as u64;
         if message.is_empty() {
             // It only counts the receivers; no fault hits it instead of a message that matters.
-            state.deliver(channel, &message);
+            state.deliver(sender, channel, &message);
             return count;
         }
         state.published_count += 1;
         match state.fault {
             Some(BusFault::DropEveryNth(every)) if state.published_count.is_multiple_of(every) => {}
             Some(BusFault::Duplicate) => {
-                state.deliver(channel, &message);
-                state.deliver(channel, &message);
+                state.deliver(sender, channel, &message);
+                state.deliver(sender, channel, &message);
             }
             Some(BusFault::Reorder) => {
-                state.held_back.push_back((channel, message));
+                state.held_back.push_back((sender, channel, message));
                 if state.held_back.len() == 2 {
-                    while let Some((channel, message)) = state.held_back.pop_back() {
-                        state.deliver(channel, &message);
+                    while let Some((sender, channel, message)) = state.held_back.pop_back() {
+                        state.deliver(sender, channel, &message);
                     }
                 }
             }
-            _ => state.deliver(channel, &message),
+            _ => state.deliver(sender, channel, &message),
         }
         count
     }
 }
 
 impl InProcessBrokerState {
-    fn deliver(&mut self, channel: Channel, message: &Bytes) {
+    fn deliver(&mut self, sender: InstanceId, channel: Channel, message: &Bytes) {
         for bus in self.buses.iter().filter(|bus| bus.receives(channel)) {
             match &mut self.delays {
-                Some(RandomDelays { rng, milliseconds }) => {
-                    let delay = Duration::from_millis(rng.random_range(milliseconds.clone()));
-                    // The receiver is gone if the instance has ended.
-                    let _ = bus
-                        .delayed
-                        .send((Instant::now() + delay, channel, message.clone()));
-                }
+                Some(delays) => bus.delay(sender, channel, message.clone(), delays.draw()),
                 None => bus.offer(channel, message.clone()),
             }
         }
@@ -153,8 +171,24 @@ impl InProcessBrokerState {
 impl InProcessBus {
     /// Cuts this instance off from the others, or reconnects it.
     pub fn set_disconnected(&self, disconnected: bool) {
-        let was_up = self.health.send_replace(!disconnected);
-        if !disconnected && !was_up {
+        let is_new = self.health.send_if_modified(|is_up| {
+            let was_up = std::mem::replace(is_up, !disconnected);
+            *is_up != was_up
+        });
+        if is_new && !disconnected {
+            self.inputs.mark_all_lost();
+        }
+    }
+
+    /// Loses without notice what this instance publishes, or ends that.
+    pub fn set_muted(&self, is_muted: bool) {
+        self.is_muted.store(is_muted, Ordering::Relaxed);
+    }
+
+    /// Loses without notice what this instance should receive, or ends that as a new connection
+    /// does.
+    pub fn set_deaf(&self, is_deaf: bool) {
+        if self.is_deaf.swap(is_deaf, Ordering::Relaxed) && !is_deaf {
             self.inputs.mark_all_lost();
         }
     }
@@ -189,24 +223,54 @@ impl InProcessBus {
         *self.health.borrow()
     }
 
+    fn is_muted(&self) -> bool {
+        self.is_muted.load(Ordering::Relaxed)
+    }
+
     fn receives(&self, channel: Channel) -> bool {
-        self.is_up() && self.channels.lock().contains(&channel)
+        let begins = self.channels.lock().get(&channel).copied();
+        self.is_up() && begins.is_some_and(|begins| begins <= Instant::now())
     }
 
     fn offer(&self, channel: Channel, message: Bytes) {
-        // A full queue drops the message and marks its channel as lost.
-        let _ = self.inputs.offer(channel, message);
+        if !self.is_deaf.load(Ordering::Relaxed) {
+            // A full queue drops the message and marks its channel as lost.
+            let _ = self.inputs.offer(channel, message);
+        }
+    }
+
+    fn delay(&self, sender: InstanceId, channel: Channel, message: Bytes, delay: Duration) {
+        let mut delayed = self.delayed.lock();
+        let arrives = Instant::now() + delay;
+        let latest = delayed.latest.entry(sender).or_insert(arrives);
+        *latest = arrives.max(*latest);
+        let arrives = *latest;
+        delayed.sent_count += 1;
+        let number = delayed.sent_count;
+        delayed
+            .waiting
+            .insert((arrives, number), (channel, message));
+        self.message_delayed.notify_one();
     }
 }
 
-/// Delivers delayed messages in their order, each once its time has come.
-async fn deliver_delayed(
-    bus: Arc<InProcessBus>,
-    mut messages: mpsc::UnboundedReceiver<DelayedMessage>,
-) {
-    while let Some((at, channel, message)) = messages.recv().await {
-        sleep_until(at).await;
-        if bus.receives(channel) {
+/// Delivers delayed messages, each once its time has come.
+async fn deliver_delayed(bus: Arc<InProcessBus>) {
+    loop {
+        let next = bus.delayed.lock().waiting.keys().next().copied();
+        let Some((arrives, _)) = next else {
+            bus.message_delayed.notified().await;
+            continue;
+        };
+        if arrives > Instant::now() {
+            // An earlier one may be sent meanwhile.
+            let _ = timeout_at(arrives, bus.message_delayed.notified()).await;
+            continue;
+        }
+        let first = bus.delayed.lock().waiting.pop_first();
+        if let Some((_, (channel, message))) = first
+            && bus.receives(channel)
+        {
             bus.offer(channel, message);
         }
     }
@@ -215,26 +279,35 @@ async fn deliver_delayed(
 #[async_trait]
 impl Bus for InProcessBus {
     fn publish(&self, channel: Channel, message: Bytes) -> bool {
-        if self.is_up() {
-            self.broker().publish(channel, message);
+        if self.is_up() && !self.is_muted() {
+            self.broker().publish(self.instance, channel, message);
         }
         self.is_up()
     }
 
     async fn publish_counted(&self, channel: Channel, message: Bytes) -> Option<u64> {
-        self.is_up()
-            .then(|| self.broker().publish(channel, message))
+        (self.is_up() && !self.is_muted())
+            .then(|| self.broker().publish(self.instance, channel, message))
     }
 
     async fn subscribe(&self, channels: &[Channel]) -> Result<(), BusDown> {
-        self.channels.lock().extend(channels);
+        let delay = {
+            let broker = self.broker();
+            let delays = &mut broker.0.lock().delays;
+            delays.as_mut().map(RandomDelays::draw).unwrap_or_default()
+        };
+        let begins = Instant::now() + delay;
+        for channel in channels {
+            self.channels.lock().entry(*channel).or_insert(begins);
+        }
+        sleep_until(begins).await;
         if self.is_up() { Ok(()) } else { Err(BusDown) }
     }
 
     fn unsubscribe(&self, channels: &[Channel]) {
         self.channels
             .lock()
-            .retain(|channel| !channels.contains(channel));
+            .retain(|channel, _| !channels.contains(channel));
     }
 
     fn reconnect(&self) {
