@@ -13,6 +13,7 @@ mod network;
 mod plan;
 mod tests;
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::process::Command;
@@ -29,7 +30,7 @@ use raidhall_loadtest::judge::judge;
 use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
 use raidhall_protocol::Codec;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The environment variable that holds a plan, for a process that runs it.
 const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
@@ -37,6 +38,8 @@ const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
 const OUTCOME_MARK: &str = "outcome: ";
 /// Longest time that a run may take, as the simulated clocks show it.
 const RUN_TIME_MAX: Duration = Duration::from_secs(900);
+/// Longest time that a run may take in reality. One that takes longer hangs.
+const REAL_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long clients may take to connect.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the cluster needs after the last fault until all is as before: until a jump of the
@@ -54,6 +57,18 @@ struct Outcome {
     trace: u64,
     events: u64,
     acks: u64,
+}
+
+impl Outcome {
+    /// Returns the kinds of the violations: their texts up to the first number, without the client.
+    fn kinds(&self) -> BTreeSet<String> {
+        let kind = |text: &String| {
+            let what = text.split_once("): ").map_or(&**text, |(_, what)| what);
+            let is_word = |c: &char| !c.is_ascii_digit();
+            what.chars().take_while(is_word).collect()
+        };
+        self.violations.iter().map(kind).collect()
+    }
 }
 
 /// Runs a plan in a process of its own: what one process initializes once, and counts, must not
@@ -90,6 +105,11 @@ fn run_here(plan: Plan) -> Outcome {
     let panics = Arc::<Mutex<Vec<String>>>::default();
     let seen = Arc::clone(&panics);
     std::panic::set_hook(Box::new(move |panic| seen.lock().push(panic.to_string())));
+    std::thread::spawn(|| {
+        std::thread::park_timeout(REAL_TIME_MAX);
+        eprintln!("the run hangs");
+        std::process::abort();
+    });
     let mut outcome = run_on_new_thread(plan);
     drop(std::panic::take_hook());
     outcome.violations.append(&mut panics.lock());
@@ -146,10 +166,10 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     let began = Instant::now();
     for (at, step) in plan.steps() {
-        sleep_until(began + at).await;
+        cluster.run_until(began + at).await;
         cluster.apply(step).await;
     }
-    sleep_until(began + plan.play_time()).await;
+    cluster.run_until(began + plan.play_time()).await;
     cluster.heal().await;
     sleep(RECOVERY_TIME).await;
     for group in &groups {
@@ -160,8 +180,10 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     for group in groups {
         outcomes.push(group.settle().await?);
     }
-    cluster.stop().await;
-    Ok(judge_outcomes(&outcomes))
+    let mut outcome = judge_outcomes(&outcomes);
+    sleep(cluster.idle_time()).await;
+    outcome.violations.extend(cluster.stop().await);
+    Ok(outcome)
 }
 
 fn group_plan(plan: &Plan, index: usize) -> GroupPlan {

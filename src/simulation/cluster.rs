@@ -3,27 +3,40 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::UnixMillis;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::network::SimulatedNetwork;
+use super::network::{Link, SimulatedNetwork};
 use super::plan::{Fault, Plan, PlanStep};
 use crate::app::{Instance, InstanceParts};
 use crate::auth::AuthSecret;
+use crate::clock::suspension::suspend;
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker, InProcessBus};
 use crate::config::Config;
 use crate::net::listener::memory_listener;
 use crate::store::InstanceId;
 use crate::store::faulty::{Faulty, RandomFaults};
 use crate::store::memory::MemoryStore;
+use crate::task_group::process::Process;
 
 const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 const FIRST_PORT: u16 = 10_000;
+
+/// How much longer than its time budget a shutdown may take, to give its lease back.
+const DEREGISTER_TIME: Duration = Duration::from_secs(3);
+
+/// How much longer than the time limits on idle raids and connections it may take until they are
+/// gone.
+const IDLE_MARGIN: Duration = Duration::from_secs(15);
+
+/// How long an instance that has ended or cannot start stays down.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
 
 pub(super) struct SimulatedCluster {
     plan: Plan,
@@ -32,18 +45,65 @@ pub(super) struct SimulatedCluster {
     store: Faulty<MemoryStore>,
     broker: InProcessBroker,
     network: SimulatedNetwork,
-    nodes: Vec<Option<Node>>,
-    /// Instances that shut down, and commits of crashed ones that are still under way.
-    draining: JoinSet<()>,
+    /// The processes of instances. While one shuts down, its successor may run already.
+    nodes: Vec<Node>,
+    /// Instances that start or shut down, and commits of crashed ones that are still under way. Each
+    /// returns what went wrong.
+    background: JoinSet<Option<String>>,
+    violations: Vec<String>,
+    active_faults: Vec<Fault>,
+    /// By how much the database's clock is ahead because of jumps.
+    clock_jumped_ms: i64,
+    /// How long the machines of the instances have been suspended.
+    suspended: Duration,
     /// Whether the store fails at random.
     has_random_failures: bool,
 }
 
-/// A running instance, and its connections to store and bus.
+/// The process of an instance, and its connections to clients, store and bus.
 struct Node {
-    instance: Instance,
+    index: usize,
+    state: Arc<Mutex<NodeState>>,
+    connections: NodeConnections,
+}
+
+enum NodeState {
+    Starting,
+    Running {
+        instance: Instance,
+        /// How many tasks it has while no client is connected and no raid is loaded.
+        idle_tasks: usize,
+    },
+    ShuttingDown,
+}
+
+/// What connects a process with all others. Clones are handles to the same.
+#[derive(Clone)]
+struct NodeConnections {
+    process: Process,
+    link: Link,
     store: Faulty<MemoryStore>,
     bus: Arc<InProcessBus>,
+}
+
+impl NodeConnections {
+    /// Ends the process as `kill -9` does: nothing of it reaches the store, the bus or a client any
+    /// more.
+    fn kill(&self) {
+        self.process.kill();
+        self.link.break_connections();
+        self.bus.remove();
+    }
+
+    /// Lets the commits that hang take effect, or drops them.
+    async fn end_stall(&self, lands: bool) {
+        self.store.faults().stall_commits(0);
+        if lands {
+            self.store.faults().apply_stalled().await;
+        } else {
+            self.store.faults().drop_stalled();
+        }
+    }
 }
 
 impl SimulatedCluster {
@@ -61,13 +121,14 @@ impl SimulatedCluster {
             broker,
             network,
             nodes: Vec::new(),
-            draining: JoinSet::new(),
+            background: JoinSet::new(),
+            violations: Vec::new(),
+            active_faults: Vec::new(),
+            clock_jumped_ms: 0,
+            suspended: Duration::ZERO,
             has_random_failures: false,
         };
-        for index in 0..plan.instances {
-            cluster.nodes.push(None);
-            cluster.start_instance(index).await;
-        }
+        cluster.await_instances().await;
         cluster
     }
 
@@ -86,7 +147,15 @@ impl SimulatedCluster {
     /// Lets calls of the store fail now and then, from now on.
     pub(super) fn begin_random_failures(&mut self) {
         self.has_random_failures = true;
-        self.set_store_faults();
+        self.set_conditions();
+    }
+
+    /// Starts instances that have ended again, until a time.
+    pub(super) async fn run_until(&mut self, end: Instant) {
+        while Instant::now() < end {
+            sleep_until(end.min(Instant::now() + RESTART_DELAY)).await;
+            self.start_missing_instances();
+        }
     }
 
     pub(super) async fn apply(&mut self, step: PlanStep) {
@@ -99,191 +168,290 @@ impl SimulatedCluster {
     /// Ends every fault, and starts the instances that are down.
     pub(super) async fn heal(&mut self) {
         self.has_random_failures = false;
-        self.broker.set_fault(None);
-        for index in 0..self.nodes.len() {
-            self.network.set_stalled(port(index), false);
-            if let Some(node) = &self.nodes[index] {
-                node.store.faults().set_unreachable(false);
-                end_stall(&node.store, true).await;
-                node.bus.set_disconnected(false);
-            } else {
-                self.start_instance(index).await;
-            }
+        self.active_faults.clear();
+        self.set_conditions();
+        for node in &self.nodes {
+            node.connections.end_stall(true).await;
         }
-        self.set_store_faults();
-        let elapsed = i64::try_from(self.began.elapsed().as_millis()).expect("a short run");
-        self.store.set_now(START_TIME.plus(elapsed));
-        while self.draining.join_next().await.is_some() {}
+        self.await_instances().await;
+        self.await_background().await;
     }
 
-    /// Shuts all instances down.
-    pub(super) async fn stop(mut self) {
-        for node in self.nodes.iter_mut().filter_map(Option::take) {
-            self.draining.spawn(shut_down(node.instance));
+    /// Returns how long it takes after the last client has left until nothing of it is in memory.
+    pub(super) fn idle_time(&self) -> Duration {
+        let config = config(&self.plan);
+        (config.sessions.idle_timeout).max(config.connections.keep_alive) + IDLE_MARGIN
+    }
+
+    /// Shuts all instances down. Returns what instances did wrong.
+    pub(super) async fn stop(mut self) -> Vec<String> {
+        for node in &self.nodes {
+            let (index, tasks) = (node.index, node.connections.process.task_count());
+            if let NodeState::Running { idle_tasks, .. } = &*node.state.lock()
+                && tasks != *idle_tasks
+            {
+                self.violations.push(format!(
+                    "{tasks} tasks at idle instance {index}, which began with {idle_tasks}"
+                ));
+            }
         }
-        while self.draining.join_next().await.is_some() {}
+        for index in 0..self.plan.instances {
+            self.shut_down(index);
+        }
+        self.await_background().await;
+        self.violations
     }
 
     fn begin(&mut self, fault: Fault) {
+        self.active_faults.push(fault);
         match fault {
             Fault::Crash { instance } => self.crash(instance),
-            Fault::Drain { instance } => {
-                if let Some(node) = self.nodes[instance].take() {
-                    self.draining.spawn(shut_down(node.instance));
+            Fault::Drain { instance } => self.shut_down(instance),
+            Fault::CommitsStall { instance, commits } => {
+                for connections in self.connections_of(instance) {
+                    connections.store.faults().stall_commits(commits);
                 }
             }
-            Fault::StoreCut { instance } => {
-                self.with(instance, |node| node.store.faults().set_unreachable(true));
+            Fault::ConnectionsBreak { instance } => {
+                for connections in self.connections_of(instance) {
+                    connections.link.break_connections();
+                }
             }
-            Fault::StoreSlow {
-                instance,
-                latency_ms,
-            } => {
-                let rng = StdRng::seed_from_u64(self.rng.next_u64());
-                let slow = RandomFaults {
-                    rng,
-                    latency_ms: latency_ms..latency_ms + 1,
-                    failures: 0.0,
-                    lost_replies: 0.0,
-                };
-                self.with(instance, |node| node.store.faults().set_random(Some(slow)));
+            Fault::Suspend { by_ms } => {
+                let duration = Duration::from_millis(by_ms);
+                suspend(duration);
+                self.suspended += duration;
+                self.set_clock();
             }
-            Fault::CommitsStall { instance, commits } => {
-                self.with(instance, |node| node.store.faults().stall_commits(commits));
-            }
-            Fault::BusCut { instance } => {
-                self.with(instance, |node| node.bus.set_disconnected(true))
-            }
-            Fault::BusLoss { every } => self.broker.set_fault(Some(BusFault::DropEveryNth(every))),
-            Fault::BusDuplicates => self.broker.set_fault(Some(BusFault::Duplicate)),
-            Fault::BusDisorder => self.broker.set_fault(Some(BusFault::Reorder)),
-            Fault::ConnectionsBreak { instance } => self.network.break_connections(port(instance)),
-            Fault::ConnectionsStall { instance } => self.network.set_stalled(port(instance), true),
-            Fault::ClockJump { by_ms } => self.store.set_now(self.store.now().plus(by_ms)),
+            _ => {}
         }
+        self.set_conditions();
     }
 
     async fn end(&mut self, fault: Fault) {
+        let position = self.active_faults.iter().position(|it| *it == fault);
+        self.active_faults
+            .remove(position.expect("a fault that has begun"));
+        self.set_conditions();
         match fault {
-            Fault::Crash { instance } | Fault::Drain { instance } => {
-                if self.nodes[instance].is_none() {
-                    self.start_instance(instance).await;
-                }
-            }
-            Fault::StoreCut { instance } => {
-                self.with(instance, |node| node.store.faults().set_unreachable(false));
-            }
-            Fault::StoreSlow { .. } => self.set_store_faults(),
+            Fault::Crash { .. } | Fault::Drain { .. } => self.start_missing_instances(),
             Fault::CommitsStall { instance, .. } => {
                 let lands = self.rng.random();
-                if let Some(node) = &self.nodes[instance] {
-                    end_stall(&node.store, lands).await;
+                for connections in self.connections_of(instance) {
+                    connections.end_stall(lands).await;
                 }
             }
-            Fault::BusCut { instance } => {
-                self.with(instance, |node| node.bus.set_disconnected(false))
-            }
-            Fault::BusLoss { .. } | Fault::BusDuplicates | Fault::BusDisorder => {
-                self.broker.set_fault(None);
-            }
-            Fault::ConnectionsBreak { .. } => {}
-            Fault::ConnectionsStall { instance } => self.network.set_stalled(port(instance), false),
-            Fault::ClockJump { by_ms } => self.store.set_now(self.store.now().plus(-by_ms)),
+            _ => {}
         }
     }
 
-    fn with(&self, instance: usize, act: impl FnOnce(&Node)) {
-        if let Some(node) = &self.nodes[instance] {
-            act(node);
-        }
-    }
-
-    /// Ends an instance as `kill -9` does: nothing of it reaches the store, the bus or a client any
-    /// more. Commits that were under way may still land, up to ten seconds later.
-    fn crash(&mut self, index: usize) {
-        if let Some(Node { store, bus, .. }) = self.nodes[index].take() {
-            self.network.stop_listening(port(index));
-            store.faults().set_unreachable(true);
-            bus.remove();
-            let delay = Duration::from_millis(self.rng.random_range(0..10_000));
-            let lands = self.rng.random();
-            self.draining.spawn(async move {
-                sleep(delay).await;
-                end_stall(&store, lands).await;
-            });
-        }
-    }
-
-    /// Starts an instance in the place of one that has ended.
-    async fn start_instance(&mut self, index: usize) {
-        loop {
-            let id = InstanceId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
-            let store = self.store.new_connection();
-            let (bus, connection) = self.broker.connect(id);
-            let started = Instance::start(InstanceParts {
-                id,
-                config: config(&self.plan),
-                store: Arc::new(store.clone()),
-                bus: Some(connection),
-                shared_limits: None,
-                secret: AuthSecret::new([7; 32]).expect("long enough"),
-                base_url: format!("http://127.0.0.1:{}", port(index))
-                    .parse()
-                    .expect("a URL"),
-                has_lease_thread: false,
-            });
-            match started.await {
-                Ok(instance) => {
-                    let (listener, connector) = memory_listener();
-                    instance.serve(listener);
-                    self.network.listen(port(index), connector);
-                    self.nodes[index] = Some(Node {
-                        instance,
-                        store,
-                        bus,
-                    });
-                    return self.set_store_faults();
-                }
-                Err(_) => {
-                    bus.remove();
-                    sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    /// Sets how every instance's calls of the store go.
-    fn set_store_faults(&mut self) {
+    /// Makes everything as the active faults demand.
+    fn set_conditions(&mut self) {
+        let is_alive = |node: &Node| !node.connections.process.is_dead();
+        self.nodes.retain(is_alive);
         let permille = if self.has_random_failures {
             self.plan.store_failures_permille
         } else {
             0
         };
         let failures = f64::from(permille) / 1_000.0;
-        for node in self.nodes.iter().flatten() {
-            node.store.faults().set_random(Some(RandomFaults {
+        for node in &self.nodes {
+            let instance = node.index;
+            let has = |fault| self.active_faults.contains(&fault);
+            let NodeConnections {
+                process,
+                link,
+                store,
+                bus,
+            } = &node.connections;
+            process.set_paused(has(Fault::Pause { instance }));
+            link.set_stalled(has(Fault::ConnectionsStall { instance }));
+            bus.set_disconnected(has(Fault::BusCut { instance }));
+            bus.set_muted(has(Fault::BusMute { instance }));
+            bus.set_deaf(has(Fault::BusDeaf { instance }));
+            let slow = self.active_faults.iter().find_map(|fault| match fault {
+                Fault::StoreSlow {
+                    instance,
+                    latency_ms,
+                } if *instance == node.index => Some(*latency_ms..*latency_ms + 1),
+                _ => None,
+            });
+            store
+                .faults()
+                .set_unreachable(has(Fault::StoreCut { instance }));
+            store.faults().set_random(Some(RandomFaults {
                 rng: StdRng::seed_from_u64(self.rng.next_u64()),
-                latency_ms: 0..self.plan.store_delay_ms,
+                latency_ms: slow.unwrap_or(0..self.plan.store_delay_ms),
                 failures,
                 lost_replies: failures,
             }));
         }
+        let bus_fault = self.active_faults.iter().find_map(|fault| match fault {
+            Fault::BusLoss { every } => Some(BusFault::DropEveryNth(*every)),
+            Fault::BusDuplicates => Some(BusFault::Duplicate),
+            Fault::BusDisorder => Some(BusFault::Reorder),
+            _ => None,
+        });
+        self.broker.set_fault(bus_fault);
+        let jump = |fault: &Fault| match fault {
+            Fault::ClockJump { by_ms } => *by_ms,
+            _ => 0,
+        };
+        let jumped_ms = self.active_faults.iter().map(jump).sum();
+        if jumped_ms != self.clock_jumped_ms {
+            self.clock_jumped_ms = jumped_ms;
+            self.set_clock();
+        }
     }
-}
 
-/// Lets the commits that hang take effect, or drops them.
-async fn end_stall(store: &Faulty<MemoryStore>, lands: bool) {
-    store.faults().stall_commits(0);
-    if lands {
-        store.faults().apply_stalled().await;
-    } else {
-        store.faults().drop_stalled();
+    fn set_clock(&self) {
+        let elapsed = self.began.elapsed() + self.suspended;
+        let elapsed_ms = i64::try_from(elapsed.as_millis()).expect("a short run");
+        self.store
+            .set_now(START_TIME.plus(elapsed_ms).plus(self.clock_jumped_ms));
     }
-}
 
-async fn shut_down(instance: Instance) {
-    // No plan takes the lease away for good, so a failure is a violation.
-    instance.shut_down().await.expect("a clean shutdown");
+    /// Returns the connections of an instance, and of its predecessors that shut down.
+    fn connections_of(&self, index: usize) -> impl Iterator<Item = &NodeConnections> {
+        let nodes = self.nodes.iter().filter(move |node| node.index == index);
+        nodes.map(|node| &node.connections)
+    }
+
+    /// Kills the processes of an instance. Commits that were under way may still land, up to ten
+    /// seconds later.
+    fn crash(&mut self, index: usize) {
+        for node in self.nodes.extract_if(.., |node| node.index == index) {
+            node.connections.kill();
+            let delay = Duration::from_millis(self.rng.random_range(0..10_000));
+            let lands = self.rng.random();
+            self.background.spawn(async move {
+                sleep(delay).await;
+                node.connections.end_stall(lands).await;
+                None
+            });
+        }
+    }
+
+    fn shut_down(&mut self, index: usize) {
+        let is_healthy = self.active_faults.is_empty();
+        for node in self.nodes.iter().filter(|node| node.index == index) {
+            let state = std::mem::replace(&mut *node.state.lock(), NodeState::ShuttingDown);
+            let instance = match state {
+                NodeState::Running { instance, .. } => instance,
+                NodeState::Starting => {
+                    node.connections.kill();
+                    continue;
+                }
+                NodeState::ShuttingDown => continue,
+            };
+            let time_max = config(&self.plan).shutdown.timeout
+                + DEREGISTER_TIME
+                + self.plan.total_pause_time();
+            let connections = node.connections.clone();
+            self.background.spawn(async move {
+                let began = Instant::now();
+                let ended = connections.process.run(instance.shut_down()).await;
+                let tasks_left = connections.process.task_count();
+                connections.kill();
+                match ended {
+                    // It crashed meanwhile.
+                    None => None,
+                    // No plan takes the lease away for good.
+                    Some(Err(error)) => Some(format!("instance {index} lost its lease: {error}")),
+                    Some(Ok(())) if began.elapsed() > time_max => {
+                        Some(format!("instance {index} took too long to shut down"))
+                    }
+                    Some(Ok(())) if is_healthy && tasks_left > 0 => Some(format!(
+                        "{tasks_left} tasks of instance {index} outlive its shutdown"
+                    )),
+                    Some(Ok(())) => None,
+                }
+            });
+        }
+    }
+
+    async fn await_background(&mut self) {
+        while let Some(ending) = self.background.join_next().await {
+            self.violations.extend(ending.expect("no panic"));
+        }
+    }
+
+    /// Waits until every instance runs.
+    async fn await_instances(&mut self) {
+        let is_running = |node: &&Node| matches!(&*node.state.lock(), NodeState::Running { .. });
+        while self.nodes.iter().filter(is_running).count() < self.plan.instances {
+            self.start_missing_instances();
+            sleep(RESTART_DELAY).await;
+        }
+    }
+
+    /// Starts every instance that is down and that no active fault keeps down.
+    fn start_missing_instances(&mut self) {
+        self.set_conditions();
+        for instance in 0..self.plan.instances {
+            let is_present = |node: &Node| {
+                node.index == instance && !matches!(&*node.state.lock(), NodeState::ShuttingDown)
+            };
+            let downtimes = [Fault::Crash { instance }, Fault::Drain { instance }];
+            let is_down = downtimes
+                .iter()
+                .any(|fault| self.active_faults.contains(fault));
+            if !is_down && !self.nodes.iter().any(is_present) {
+                self.start_instance(instance);
+            }
+        }
+    }
+
+    fn start_instance(&mut self, index: usize) {
+        let id = InstanceId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
+        let (bus, bus_connection) = self.broker.connect(id);
+        let (listener, connector) = memory_listener();
+        let connections = NodeConnections {
+            process: Process::default(),
+            link: Link::new(connector),
+            store: self.store.new_connection(),
+            bus,
+        };
+        let parts = InstanceParts {
+            id,
+            config: config(&self.plan),
+            store: Arc::new(connections.store.clone()),
+            bus: Some(bus_connection),
+            shared_limits: None,
+            secret: AuthSecret::new([7; 32]).expect("long enough"),
+            base_url: format!("http://127.0.0.1:{}", port(index))
+                .parse()
+                .expect("a URL"),
+            has_lease_thread: false,
+        };
+        let node = Node {
+            index,
+            state: Arc::new(Mutex::new(NodeState::Starting)),
+            connections: connections.clone(),
+        };
+        let state = Arc::clone(&node.state);
+        self.nodes.push(node);
+        self.set_conditions();
+        let network = self.network.clone();
+        self.background.spawn(async move {
+            let started = connections.process.run(Instance::start(parts)).await;
+            let Some(Ok(instance)) = started else {
+                // The next one may have better luck.
+                connections.kill();
+                return None;
+            };
+            connections.process.enter(|| instance.serve(listener));
+            // Tasks that have nothing to do end.
+            sleep(Duration::from_millis(1)).await;
+            let idle_tasks = connections.process.task_count();
+            network.listen(port(index), connections.link);
+            *state.lock() = NodeState::Running {
+                instance,
+                idle_tasks,
+            };
+            None
+        });
+    }
 }
 
 fn config(plan: &Plan) -> Config {

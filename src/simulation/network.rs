@@ -34,18 +34,44 @@ pub(super) struct SimulatedNetwork(Arc<Mutex<NetworkState>>);
 struct NetworkState {
     rng: StdRng,
     delay_ms: Range<u64>,
-    servers: HashMap<u16, Server>,
+    /// The instance that listens at each port, or did last.
+    links: HashMap<u16, Link>,
     tasks: TaskTracker,
 }
 
-/// A port as clients reach it: its listener, if there is one, and what becomes of connections.
-#[derive(Clone, Default)]
-struct Server {
-    connector: Option<MemoryConnector>,
+/// All connections between clients and one instance. Clones share them.
+#[derive(Clone)]
+pub(super) struct Link {
+    connector: MemoryConnector,
     /// Cancelled to break the present connections.
-    cut: CancellationToken,
+    cut: Arc<Mutex<CancellationToken>>,
     /// Whether nothing arrives at present, in either direction.
-    stalled: watch::Sender<bool>,
+    is_stalled: Arc<watch::Sender<bool>>,
+}
+
+impl Link {
+    pub(super) fn new(connector: MemoryConnector) -> Link {
+        Link {
+            connector,
+            cut: Arc::default(),
+            is_stalled: Arc::default(),
+        }
+    }
+
+    /// Breaks all present connections.
+    pub(super) fn break_connections(&self) {
+        std::mem::take(&mut *self.cut.lock()).cancel();
+    }
+
+    /// Holds back everything that is sent, or lets it go on.
+    pub(super) fn set_stalled(&self, is_stalled: bool) {
+        self.is_stalled.send_replace(is_stalled);
+    }
+
+    async fn wait_while_stalled(&self) {
+        let mut is_stalled = self.is_stalled.subscribe();
+        let _ = is_stalled.wait_for(|is_stalled| !is_stalled).await; // the sender is here
+    }
 }
 
 impl std::fmt::Debug for NetworkState {
@@ -59,39 +85,14 @@ impl SimulatedNetwork {
         SimulatedNetwork(Arc::new(Mutex::new(NetworkState {
             rng,
             delay_ms,
-            servers: HashMap::new(),
+            links: HashMap::new(),
             tasks: TaskTracker::new(),
         })))
     }
 
-    /// Leads new connections to this port to a new listener.
-    pub(super) fn listen(&self, port: u16, connector: MemoryConnector) {
-        let servers = &mut self.0.lock().servers;
-        let server = servers.entry(port).or_default();
-        server.connector = Some(connector);
-        server.cut = CancellationToken::new();
-    }
-
-    /// Refuses new connections to this port, and breaks the present ones.
-    pub(super) fn stop_listening(&self, port: u16) {
-        if let Some(server) = self.0.lock().servers.get_mut(&port) {
-            server.connector = None;
-            server.cut.cancel();
-        }
-    }
-
-    /// Breaks all present connections to this port.
-    pub(super) fn break_connections(&self, port: u16) {
-        if let Some(server) = self.0.lock().servers.get_mut(&port) {
-            std::mem::take(&mut server.cut).cancel();
-        }
-    }
-
-    /// Holds back everything that is sent to and from this port, or lets it go on.
-    pub(super) fn set_stalled(&self, port: u16, is_stalled: bool) {
-        if let Some(server) = self.0.lock().servers.get(&port) {
-            server.stalled.send_replace(is_stalled);
-        }
+    /// Leads new connections to this port over another link. The former one keeps its connections.
+    pub(super) fn listen(&self, port: u16, link: Link) {
+        self.0.lock().links.insert(port, link);
     }
 
     fn draw_delay(&self) -> Duration {
@@ -101,18 +102,14 @@ impl SimulatedNetwork {
 
     async fn open(self, port: u16) -> io::Result<Box<dyn ByteStream>> {
         sleep(self.draw_delay()).await;
-        let server = self.0.lock().servers.get(&port).cloned();
-        let Server {
-            connector,
-            cut,
-            stalled,
-        } = server.unwrap_or_default();
-        let connector = connector.ok_or(io::ErrorKind::ConnectionRefused)?;
-        let _ = stalled.subscribe().wait_for(|is_stalled| !is_stalled).await; // the sender is here
+        let link = self.0.lock().links.get(&port).cloned();
+        let link = link.ok_or(io::ErrorKind::ConnectionRefused)?;
+        link.wait_while_stalled().await;
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let far = connector.connect(peer).await?;
+        let far = link.connector.connect(peer).await?;
         let (client, near) = duplex(BUFFER_BYTES);
-        let carrying = self.clone().carry_both(near, far, stalled);
+        let cut = link.cut.lock().clone();
+        let carrying = self.clone().carry_both(near, far, link);
         let tasks = self.0.lock().tasks.clone();
         tasks.spawn(async move {
             let _ = cut.run_until_cancelled(carrying).await;
@@ -120,12 +117,12 @@ impl SimulatedNetwork {
         Ok(Box::new(client))
     }
 
-    async fn carry_both(self, near: DuplexStream, far: DuplexStream, stalled: watch::Sender<bool>) {
+    async fn carry_both(self, near: DuplexStream, far: DuplexStream, link: Link) {
         let (near_reader, near_writer) = split(near);
         let (far_reader, far_writer) = split(far);
         join(
-            self.carry(near_reader, far_writer, &stalled),
-            self.carry(far_reader, near_writer, &stalled),
+            self.carry(near_reader, far_writer, &link),
+            self.carry(far_reader, near_writer, &link),
         )
         .await;
     }
@@ -134,13 +131,13 @@ impl SimulatedNetwork {
         &self,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
-        stalled: &watch::Sender<bool>,
+        link: &Link,
     ) {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count = from.read(&mut chunk).await.unwrap_or(0);
             sleep(self.draw_delay()).await;
-            let _ = stalled.subscribe().wait_for(|is_stalled| !is_stalled).await; // the sender is here
+            link.wait_while_stalled().await;
             if count == 0 {
                 // The other end may be gone as well.
                 let _ = to.shutdown().await;

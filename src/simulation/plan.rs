@@ -46,6 +46,11 @@ pub(super) enum Fault {
     Crash { instance: usize },
     /// The instance shuts down as for a deployment; a new one starts at the end.
     Drain { instance: usize },
+    /// The instance's process stands still while time goes on, as under a long garbage collection of
+    /// its machine or a debugger.
+    Pause { instance: usize },
+    /// All machines but the database's are suspended for so long: their clocks stand still.
+    Suspend { by_ms: u64 },
     /// The instance does not reach the store.
     StoreCut { instance: usize },
     /// Every call of the store takes this long for the instance before it takes effect, and again
@@ -53,8 +58,12 @@ pub(super) enum Fault {
     StoreSlow { instance: usize, latency_ms: u64 },
     /// The instance's commits take effect late, or not at all, after their replies are overdue.
     CommitsStall { instance: usize, commits: u64 },
-    /// The instance does not reach the bus.
+    /// The instance does not reach the bus, and knows it.
     BusCut { instance: usize },
+    /// What the instance publishes is lost, and it does not know.
+    BusMute { instance: usize },
+    /// What the instance should receive over the bus is lost, and it does not know.
+    BusDeaf { instance: usize },
     /// Every n-th message of the bus is lost.
     BusLoss { every: u64 },
     /// Every message of the bus arrives twice.
@@ -111,6 +120,15 @@ impl Plan {
         Duration::from_millis(self.play_ms)
     }
 
+    /// Returns for how long instances are paused, all pauses together.
+    pub(super) fn total_pause_time(&self) -> Duration {
+        let pauses = self
+            .faults
+            .iter()
+            .filter(|planned| matches!(planned.fault, Fault::Pause { .. }));
+        Duration::from_millis(pauses.map(|planned| planned.for_ms).sum())
+    }
+
     /// Returns when each fault begins and ends, in order. Those that outlast the time that is played
     /// have no end here: everything is healed then.
     pub(super) fn steps(&self) -> Vec<(Duration, PlanStep)> {
@@ -129,7 +147,7 @@ impl Plan {
 
 fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
     let instance = rng.random_range(0..instances);
-    match rng.random_range(0..12) {
+    match rng.random_range(0..15) {
         0 | 1 => Fault::Crash { instance },
         2 => Fault::Drain { instance },
         3 => Fault::StoreCut { instance },
@@ -141,7 +159,14 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
             instance,
             commits: rng.random_range(1..4),
         },
-        6 => Fault::BusCut { instance },
+        6 => *pick(
+            rng,
+            &[
+                Fault::BusCut { instance },
+                Fault::BusMute { instance },
+                Fault::BusDeaf { instance },
+            ],
+        ),
         7 => *pick(
             rng,
             &[
@@ -152,6 +177,10 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
         ),
         8 | 9 => Fault::ConnectionsBreak { instance },
         10 => Fault::ConnectionsStall { instance },
+        11 | 12 => Fault::Pause { instance },
+        13 => Fault::Suspend {
+            by_ms: rng.random_range(1_000..60_000),
+        },
         _ => Fault::ClockJump {
             by_ms: rng.random_range(-60_000..600_000),
         },
