@@ -45,6 +45,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long the cluster needs after the last fault until all is as before: until a jump of the
 /// clock is accepted, and a player who was lost is shown offline.
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
+/// The shortest time limit that a raid can have.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
@@ -182,6 +184,11 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     let mut outcome = judge_outcomes(&outcomes);
     sleep(cluster.idle_time()).await;
+    for GroupOutcome { raid, .. } in &outcomes {
+        outcome
+            .violations
+            .extend(cluster.check_deadline(*raid).await);
+    }
     outcome.violations.extend(cluster.stop().await);
     Ok(outcome)
 }
@@ -198,6 +205,7 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
             poll_interval: Duration::from_millis(200),
         },
         is_winnable: index.is_multiple_of(2),
+        time_limit: plan.has_time_limit.then_some(TIME_LIMIT),
         may_leave: true,
         active_players: plan.players,
     }

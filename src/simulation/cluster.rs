@@ -6,12 +6,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
-use raidhall_protocol::UnixMillis;
+use raidhall_protocol::event::FailReason;
+use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::RECOVERY_TIME;
 use super::network::{Link, SimulatedNetwork};
 use super::plan::{Fault, Plan, PlanStep};
 use crate::app::{Instance, InstanceParts};
@@ -20,9 +22,9 @@ use crate::clock::suspension::suspend;
 use crate::cluster::bus::in_process::{BusFault, InProcessBroker, InProcessBus};
 use crate::config::Config;
 use crate::net::listener::memory_listener;
-use crate::store::InstanceId;
 use crate::store::faulty::{Faulty, RandomFaults};
 use crate::store::memory::MemoryStore;
+use crate::store::{InstanceId, Ledger};
 use crate::task_group::process::Process;
 
 const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
@@ -35,6 +37,8 @@ const DEREGISTER_TIME: Duration = Duration::from_secs(3);
 /// gone.
 const IDLE_MARGIN: Duration = Duration::from_secs(15);
 
+/// How much later than its deadline a raid may end, if instances serve, in milliseconds.
+const DEADLINE_DELAY_MS: i64 = 5_000;
 /// How long an instance that has ended or cannot start stays down.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -54,6 +58,8 @@ pub(super) struct SimulatedCluster {
     active_faults: Vec<Fault>,
     /// By how much the database's clock is ahead because of jumps.
     clock_jumped_ms: i64,
+    /// From when on instances serve as if nothing had happened.
+    recovered_at: UnixMillis,
     /// How long the machines of the instances have been suspended.
     suspended: Duration,
     /// Whether the store fails at random.
@@ -125,6 +131,7 @@ impl SimulatedCluster {
             violations: Vec::new(),
             active_faults: Vec::new(),
             clock_jumped_ms: 0,
+            recovered_at: START_TIME,
             suspended: Duration::ZERO,
             has_random_failures: false,
         };
@@ -175,12 +182,40 @@ impl SimulatedCluster {
         }
         self.await_instances().await;
         self.await_background().await;
+        self.recovered_at = self.store.now().plus(millis(RECOVERY_TIME));
     }
 
     /// Returns how long it takes after the last client has left until nothing of it is in memory.
     pub(super) fn idle_time(&self) -> Duration {
         let config = config(&self.plan);
         (config.sessions.idle_timeout).max(config.connections.keep_alive) + IDLE_MARGIN
+    }
+
+    /// Checks that a raid whose deadline is past has ended, once, and not much later.
+    pub(super) async fn check_deadline(&self, raid: RaidId) -> Option<String> {
+        let events = self.store.events(raid, Seq(0), u32::MAX).await;
+        let events = events.expect("a store without faults");
+        let deadline = events.iter().find_map(|event| match event.data {
+            EventData::RaidStarted { deadline } => Some(deadline),
+            _ => None,
+        })?;
+        let latest = deadline.max(self.recovered_at).plus(DEADLINE_DELAY_MS);
+        let end = |event: &Event| match event.data {
+            EventData::RaidCompleted { .. } => Some((event.at, event.at <= deadline)),
+            EventData::RaidFailed { reason } => {
+                let is_on_time = deadline <= event.at && event.at <= latest;
+                Some((event.at, reason != FailReason::Deadline || is_on_time))
+            }
+            _ => None,
+        };
+        let ends: Vec<_> = events.iter().filter_map(end).collect();
+        match ends[..] {
+            [] if self.store.now() <= latest => None,
+            [(_, true)] => None,
+            _ => Some(format!(
+                "raid {raid} has the deadline {deadline}, and ended at {ends:?}"
+            )),
+        }
     }
 
     /// Shuts all instances down. Returns what instances did wrong.
@@ -306,9 +341,8 @@ impl SimulatedCluster {
 
     fn set_clock(&self) {
         let elapsed = self.began.elapsed() + self.suspended;
-        let elapsed_ms = i64::try_from(elapsed.as_millis()).expect("a short run");
         self.store
-            .set_now(START_TIME.plus(elapsed_ms).plus(self.clock_jumped_ms));
+            .set_now(START_TIME.plus(millis(elapsed)).plus(self.clock_jumped_ms));
     }
 
     /// Returns the connections of an instance, and of its predecessors that shut down.
@@ -470,6 +504,10 @@ fn config(plan: &Plan) -> Config {
         config.sessions.snapshot_min_events = 8;
     }
     config
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).expect("a short run")
 }
 
 fn port(index: usize) -> u16 {

@@ -27,6 +27,9 @@ pub(super) struct Plan {
     /// Whether limits and intervals are so small that a short run meets them.
     #[serde(default)]
     pub(super) has_small_limits: bool,
+    /// Whether the raids end by their deadline, a minute after their start.
+    #[serde(default)]
+    pub(super) has_time_limit: bool,
     pub(super) faults: Vec<PlannedFault>,
 }
 
@@ -102,6 +105,7 @@ impl Plan {
             store_delay_ms: rng.random_range(1..60),
             store_failures_permille: *pick(&mut rng, &[0, 0, 2, 20]),
             has_small_limits: rng.random(),
+            has_time_limit: rng.random_ratio(1, 3),
             faults: Vec::new(),
         };
         for _ in 0..rng.random_range(0..=8) {
@@ -221,6 +225,7 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
     add(&|plan| plan.players = plan.players.min(2));
     add(&|plan| plan.store_failures_permille = 0);
     add(&|plan| plan.has_small_limits = false);
+    add(&|plan| plan.has_time_limit = false);
     add(&|plan| plan.play_ms /= 2);
     for index in 0..plan.faults.len() {
         add(&|plan| plan.faults[index].for_ms /= 2);

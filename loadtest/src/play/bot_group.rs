@@ -48,6 +48,8 @@ pub struct GroupPlan {
     pub pace: BotPace,
     /// Whether the final task wins the raid, or the goal is out of reach.
     pub is_winnable: bool,
+    /// The raid's time limit, if it is not the server's default.
+    pub time_limit: Option<Duration>,
     /// Whether players leave the raid now and then and rejoin.
     pub may_leave: bool,
     /// How many players act, counted from the first; the others only watch.
@@ -287,7 +289,7 @@ fn new_raid(plan: &GroupPlan) -> NewRaid {
         description: None,
         target_xp,
         target_tasks,
-        time_limit_secs: None,
+        time_limit_secs: (plan.time_limit).map(|limit| limit.as_secs().cast_signed()),
         max_members: Some(i64::try_from(plan.players.max(2)).unwrap_or(100)),
         late_join: Some(true),
     }

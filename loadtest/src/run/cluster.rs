@@ -87,6 +87,7 @@ impl SteadyLoadArgs {
             seed: self.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
             pace,
             is_winnable: index % 2 == 0,
+            time_limit: None,
             may_leave: false,
             active_players: usize::from(self.players),
         };

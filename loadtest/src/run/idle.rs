@@ -93,6 +93,7 @@ fn plans(connections: usize) -> Vec<GroupPlan> {
             seed: index as u64,
             pace,
             is_winnable: false,
+            time_limit: None,
             may_leave: false,
             active_players: RAID_MEMBERS_MAX,
         })

@@ -60,6 +60,7 @@ impl LagArgs {
             seed: index as u64,
             pace,
             is_winnable: false,
+            time_limit: None,
             may_leave: false,
             active_players: 1,
         };
