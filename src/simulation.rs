@@ -200,7 +200,7 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
         codecs: &[Codec::Json, Codec::MessagePack],
         seed: plan.seed.wrapping_mul(1_000_003).wrapping_add(index as u64),
         pace: BotPace {
-            commands_per_second: 2.0,
+            commands_per_second: if plan.has_floods { 40.0 } else { 2.0 },
             signals_per_second: 0.5,
             poll_interval: Duration::from_millis(200),
         },

@@ -41,7 +41,7 @@ impl Listener for TcpListener {
 }
 
 /// Bytes that a connection in memory buffers in each direction.
-const MEMORY_BYTES: usize = 64 * 1024;
+const MEMORY_BYTES: usize = 4 * 1024;
 /// Connections in memory that wait to be accepted; further ones wait in `connect`.
 const MEMORY_BACKLOG: usize = 128;
 

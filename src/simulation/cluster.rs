@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::RECOVERY_TIME;
-use super::network::{Link, SimulatedNetwork};
+use super::network::{Link, Pace, SimulatedNetwork};
 use super::plan::{Fault, Plan, PlanStep};
 use crate::app::{Instance, InstanceParts};
 use crate::auth::AuthSecret;
@@ -55,6 +55,8 @@ pub(super) struct SimulatedCluster {
     /// returns what went wrong.
     background: JoinSet<Option<String>>,
     violations: Vec<String>,
+    /// How many tasks an instance has while no client is connected and no raid is loaded.
+    idle_tasks: usize,
     active_faults: Vec<Fault>,
     /// By how much the database's clock is ahead because of jumps.
     clock_jumped_ms: i64,
@@ -75,11 +77,7 @@ struct Node {
 
 enum NodeState {
     Starting,
-    Running {
-        instance: Instance,
-        /// How many tasks it has while no client is connected and no raid is loaded.
-        idle_tasks: usize,
-    },
+    Running(Instance),
     ShuttingDown,
 }
 
@@ -129,6 +127,7 @@ impl SimulatedCluster {
             nodes: Vec::new(),
             background: JoinSet::new(),
             violations: Vec::new(),
+            idle_tasks: 0,
             active_faults: Vec::new(),
             clock_jumped_ms: 0,
             recovered_at: START_TIME,
@@ -136,6 +135,7 @@ impl SimulatedCluster {
             has_random_failures: false,
         };
         cluster.await_instances().await;
+        cluster.idle_tasks = cluster.nodes[0].connections.process.task_count();
         cluster
     }
 
@@ -175,7 +175,11 @@ impl SimulatedCluster {
     /// Ends every fault, and starts the instances that are down.
     pub(super) async fn heal(&mut self) {
         self.has_random_failures = false;
-        self.active_faults.clear();
+        for fault in std::mem::take(&mut self.active_faults) {
+            if let Fault::OldRelease { instance } = fault {
+                self.shut_down(instance);
+            }
+        }
         self.set_conditions();
         for node in &self.nodes {
             node.connections.end_stall(true).await;
@@ -220,13 +224,18 @@ impl SimulatedCluster {
 
     /// Shuts all instances down. Returns what instances did wrong.
     pub(super) async fn stop(mut self) -> Vec<String> {
+        self.remove_ended_nodes();
         for node in &self.nodes {
             let (index, tasks) = (node.index, node.connections.process.task_count());
-            if let NodeState::Running { idle_tasks, .. } = &*node.state.lock()
-                && tasks != *idle_tasks
-            {
+            if node.connections.bus.subscription_count() > 1 {
                 self.violations.push(format!(
-                    "{tasks} tasks at idle instance {index}, which began with {idle_tasks}"
+                    "idle instance {index} subscribes to more than its inbox"
+                ));
+            }
+            if tasks != self.idle_tasks {
+                self.violations.push(format!(
+                    "{tasks} tasks at idle instance {index}, not {} as at the beginning",
+                    self.idle_tasks
                 ));
             }
         }
@@ -276,14 +285,14 @@ impl SimulatedCluster {
                     connections.end_stall(lands).await;
                 }
             }
+            Fault::OldRelease { instance } => self.shut_down(instance),
             _ => {}
         }
     }
 
     /// Makes everything as the active faults demand.
     fn set_conditions(&mut self) {
-        let is_alive = |node: &Node| !node.connections.process.is_dead();
-        self.nodes.retain(is_alive);
+        self.remove_ended_nodes();
         let permille = if self.has_random_failures {
             self.plan.store_failures_permille
         } else {
@@ -300,7 +309,13 @@ impl SimulatedCluster {
                 bus,
             } = &node.connections;
             process.set_paused(has(Fault::Pause { instance }));
-            link.set_stalled(has(Fault::ConnectionsStall { instance }));
+            link.set_pace(if has(Fault::ConnectionsStall { instance }) {
+                Pace::Stalled
+            } else if has(Fault::ConnectionsSlow { instance }) {
+                Pace::Slow
+            } else {
+                Pace::Normal
+            });
             bus.set_disconnected(has(Fault::BusCut { instance }));
             bus.set_muted(has(Fault::BusMute { instance }));
             bus.set_deaf(has(Fault::BusDeaf { instance }));
@@ -314,6 +329,9 @@ impl SimulatedCluster {
             store
                 .faults()
                 .set_unreachable(has(Fault::StoreCut { instance }));
+            store
+                .faults()
+                .set_old_release(has(Fault::OldRelease { instance }));
             store.faults().set_random(Some(RandomFaults {
                 rng: StdRng::seed_from_u64(self.rng.next_u64()),
                 latency_ms: slow.unwrap_or(0..self.plan.store_delay_ms),
@@ -337,6 +355,11 @@ impl SimulatedCluster {
             self.clock_jumped_ms = jumped_ms;
             self.set_clock();
         }
+    }
+
+    fn remove_ended_nodes(&mut self) {
+        self.nodes
+            .retain(|node| !node.connections.process.is_dead());
     }
 
     fn set_clock(&self) {
@@ -371,7 +394,7 @@ impl SimulatedCluster {
         for node in self.nodes.iter().filter(|node| node.index == index) {
             let state = std::mem::replace(&mut *node.state.lock(), NodeState::ShuttingDown);
             let instance = match state {
-                NodeState::Running { instance, .. } => instance,
+                NodeState::Running(instance) => instance,
                 NodeState::Starting => {
                     node.connections.kill();
                     continue;
@@ -412,7 +435,7 @@ impl SimulatedCluster {
 
     /// Waits until every instance runs.
     async fn await_instances(&mut self) {
-        let is_running = |node: &&Node| matches!(&*node.state.lock(), NodeState::Running { .. });
+        let is_running = |node: &&Node| matches!(&*node.state.lock(), NodeState::Running(_));
         while self.nodes.iter().filter(is_running).count() < self.plan.instances {
             self.start_missing_instances();
             sleep(RESTART_DELAY).await;
@@ -475,14 +498,8 @@ impl SimulatedCluster {
                 return None;
             };
             connections.process.enter(|| instance.serve(listener));
-            // Tasks that have nothing to do end.
-            sleep(Duration::from_millis(1)).await;
-            let idle_tasks = connections.process.task_count();
             network.listen(port(index), connections.link);
-            *state.lock() = NodeState::Running {
-                instance,
-                idle_tasks,
-            };
+            *state.lock() = NodeState::Running(instance);
             None
         });
     }

@@ -23,9 +23,14 @@ use tokio_util::task::TaskTracker;
 use crate::net::listener::MemoryConnector;
 
 /// Bytes that a connection buffers in each direction.
-const BUFFER_BYTES: usize = 64 * 1024;
-/// Bytes that are carried at once.
-const CHUNK_BYTES: usize = 16 * 1024;
+const BUFFER_BYTES: usize = 4 * 1024;
+/// Most bytes that are carried at once.
+const CHUNK_BYTES: usize = 4 * 1024;
+/// Most bytes that are carried at once over a slow link. Servers may end connections that take less
+/// than 1 KiB a second.
+const SLOW_CHUNK_BYTES: usize = 256;
+/// The further delay of each chunk on a slow link.
+const SLOW_CHUNK_TIME: Duration = Duration::from_millis(100);
 
 /// The network as clients use it, and as the plan disturbs it. Clones share everything.
 #[derive(Debug, Clone)]
@@ -45,8 +50,18 @@ pub(super) struct Link {
     connector: MemoryConnector,
     /// Cancelled to break the present connections.
     cut: Arc<Mutex<CancellationToken>>,
-    /// Whether nothing arrives at present, in either direction.
-    is_stalled: Arc<watch::Sender<bool>>,
+    pace: Arc<watch::Sender<Pace>>,
+}
+
+/// How fast a link carries what is sent, in either direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Pace {
+    #[default]
+    Normal,
+    /// [`SLOW_CHUNK_BYTES`] in [`SLOW_CHUNK_TIME`], for each connection.
+    Slow,
+    /// Nothing arrives.
+    Stalled,
 }
 
 impl Link {
@@ -54,7 +69,7 @@ impl Link {
         Link {
             connector,
             cut: Arc::default(),
-            is_stalled: Arc::default(),
+            pace: Arc::default(),
         }
     }
 
@@ -63,14 +78,17 @@ impl Link {
         std::mem::take(&mut *self.cut.lock()).cancel();
     }
 
-    /// Holds back everything that is sent, or lets it go on.
-    pub(super) fn set_stalled(&self, is_stalled: bool) {
-        self.is_stalled.send_replace(is_stalled);
+    pub(super) fn set_pace(&self, pace: Pace) {
+        self.pace.send_replace(pace);
+    }
+
+    fn is_slow(&self) -> bool {
+        *self.pace.borrow() == Pace::Slow
     }
 
     async fn wait_while_stalled(&self) {
-        let mut is_stalled = self.is_stalled.subscribe();
-        let _ = is_stalled.wait_for(|is_stalled| !is_stalled).await; // the sender is here
+        let mut pace = self.pace.subscribe();
+        let _ = pace.wait_for(|pace| *pace != Pace::Stalled).await; // the sender is here
     }
 }
 
@@ -135,8 +153,16 @@ impl SimulatedNetwork {
     ) {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let count = from.read(&mut chunk).await.unwrap_or(0);
+            let size = if link.is_slow() {
+                SLOW_CHUNK_BYTES
+            } else {
+                CHUNK_BYTES
+            };
+            let count = from.read(&mut chunk[..size]).await.unwrap_or(0);
             sleep(self.draw_delay()).await;
+            if link.is_slow() {
+                sleep(SLOW_CHUNK_TIME).await;
+            }
             link.wait_while_stalled().await;
             if count == 0 {
                 // The other end may be gone as well.

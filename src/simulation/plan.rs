@@ -27,6 +27,9 @@ pub(super) struct Plan {
     /// Whether limits and intervals are so small that a short run meets them.
     #[serde(default)]
     pub(super) has_small_limits: bool,
+    /// Whether players send more than the server admits.
+    #[serde(default)]
+    pub(super) has_floods: bool,
     /// Whether the raids end by their deadline, a minute after their start.
     #[serde(default)]
     pub(super) has_time_limit: bool,
@@ -77,6 +80,11 @@ pub(super) enum Fault {
     ConnectionsBreak { instance: usize },
     /// Nothing passes between the instance and its clients.
     ConnectionsStall { instance: usize },
+    /// Little passes between the instance and each of its clients, as over a bad mobile network.
+    ConnectionsSlow { instance: usize },
+    /// The instance cannot read raids, because a newer release has written events that it does not
+    /// know. It is upgraded at the end.
+    OldRelease { instance: usize },
     /// The database's clock jumps by so many milliseconds.
     ClockJump { by_ms: i64 },
 }
@@ -105,6 +113,7 @@ impl Plan {
             store_delay_ms: rng.random_range(1..60),
             store_failures_permille: *pick(&mut rng, &[0, 0, 2, 20]),
             has_small_limits: rng.random(),
+            has_floods: rng.random_ratio(1, 6),
             has_time_limit: rng.random_ratio(1, 3),
             faults: Vec::new(),
         };
@@ -180,7 +189,14 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
             ],
         ),
         8 | 9 => Fault::ConnectionsBreak { instance },
-        10 => Fault::ConnectionsStall { instance },
+        10 => *pick(
+            rng,
+            &[
+                Fault::ConnectionsStall { instance },
+                Fault::ConnectionsSlow { instance },
+                Fault::OldRelease { instance },
+            ],
+        ),
         11 | 12 => Fault::Pause { instance },
         13 => Fault::Suspend {
             by_ms: rng.random_range(1_000..60_000),
@@ -226,6 +242,7 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
     add(&|plan| plan.store_failures_permille = 0);
     add(&|plan| plan.has_small_limits = false);
     add(&|plan| plan.has_time_limit = false);
+    add(&|plan| plan.has_floods = false);
     add(&|plan| plan.play_ms /= 2);
     for index in 0..plan.faults.len() {
         add(&|plan| plan.faults[index].for_ms /= 2);

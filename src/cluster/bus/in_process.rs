@@ -199,6 +199,11 @@ impl InProcessBus {
         self.leave();
     }
 
+    /// Returns to how many channels this instance subscribes, its inbox among them.
+    pub fn subscription_count(&self) -> usize {
+        self.channels.lock().len()
+    }
+
     /// Connects this instance to another broker until it reconnects, as when two Redis servers
     /// consider themselves master.
     pub fn connect_to(&self, broker: &InProcessBroker) {

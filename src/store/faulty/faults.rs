@@ -120,6 +120,7 @@ struct FaultPlan {
     failing: HashMap<Call, u64>,
     newer: HashMap<Call, u64>,
     is_unreachable: bool,
+    is_old_release: bool,
     latency: Duration,
     random: Option<RandomFaults>,
     replies_to_drop: u64,
@@ -157,6 +158,11 @@ impl InjectedFaults {
     /// it takes effect.
     pub fn set_unreachable(&self, cut: bool) {
         self.plan.lock().is_unreachable = cut;
+    }
+
+    /// Makes every load of a raid meet an event that a newer release wrote, or ends that.
+    pub fn set_old_release(&self, is_old: bool) {
+        self.plan.lock().is_old_release = is_old;
     }
 
     /// Delays every call by `latency`, before it takes effect.
@@ -238,7 +244,9 @@ impl InjectedFaults {
                 || plan.failing.get_mut(&call).is_some_and(consume_one)
             {
                 Err(unavailable(call))
-            } else if plan.newer.get_mut(&call).is_some_and(consume_one) {
+            } else if (plan.is_old_release && call == Call::Load)
+                || plan.newer.get_mut(&call).is_some_and(consume_one)
+            {
                 Err(StoreError::NewerVersion { version: u16::MAX })
             } else {
                 Ok(())
