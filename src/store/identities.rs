@@ -17,7 +17,7 @@ pub enum LinkOutcome {
     Taken,
     /// The player has another identity.
     HasAnother,
-    /// The player does not exist.
+    /// The player does not exist, or their account is closed.
     Missing,
 }
 

@@ -252,6 +252,7 @@ impl Identities for MemoryStore {
         let has = tables.accounts.identities.get(&player);
         Ok(match (owner, has) {
             _ if !tables.players.contains_key(&player) => LinkOutcome::Missing,
+            _ if tables.accounts.erased.contains_key(&player) => LinkOutcome::Missing,
             (Some(owner), _) if owner == player => LinkOutcome::Linked,
             (_, Some(_)) => LinkOutcome::HasAnother,
             (Some(_), None) => LinkOutcome::Taken,

@@ -22,18 +22,22 @@ const CREATE_WITH_IDENTITY: &str = "
     ON CONFLICT (external_id) DO NOTHING
     RETURNING id, name";
 
-/// Returns one row for the player with their present identity, and changes it only if neither the
-/// identity is taken nor the player has one. Of two concurrent links of one identity, the second
-/// violates the unique index; its caller retries and then sees that the identity is taken.
+/// Returns one row for the player, unless they are erased, with their present identity, and changes
+/// it only if neither the identity is taken nor the player has one. The player is locked, so that no
+/// erasure or other link is missed. Of two concurrent links of one identity, the second violates the
+/// unique index; its caller retries and then sees that the identity is taken.
 const LINK_IDENTITY: &str = "
-    WITH linked AS (
+    WITH player AS MATERIALIZED (
+        SELECT id, external_id FROM players WHERE id = $1 AND erased_at IS NULL FOR UPDATE
+    ), linked AS (
         UPDATE players SET external_id = $2
-        WHERE id = $1 AND external_id IS NULL AND NOT EXISTS (SELECT FROM players o WHERE o.external_id = $2)
+        WHERE id = (SELECT id FROM player WHERE external_id IS NULL)
+            AND NOT EXISTS (SELECT FROM players o WHERE o.external_id = $2)
         RETURNING id
     )
     SELECT EXISTS (SELECT FROM linked) OR p.external_id IS NOT DISTINCT FROM $2 AS linked,
         p.external_id IS NOT NULL AS has_another
-    FROM players p WHERE p.id = $1";
+    FROM player p";
 
 const CONSUME_PROOF: &str = "
     WITH used AS (

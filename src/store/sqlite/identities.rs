@@ -17,7 +17,7 @@ use crate::store::{Identities, LinkOutcome, Result};
 statements! {
     PLAYER_BY_IDENTITY = "SELECT id, name FROM players WHERE external_id = ?1";
     CREATE_WITH_IDENTITY = "INSERT INTO players (name, created_at, external_id) VALUES (?1, ", now!(), ", ?2) RETURNING id, name";
-    IDENTITY = "SELECT external_id FROM players WHERE id = ?1";
+    IDENTITY = "SELECT external_id FROM players WHERE id = ?1 AND erased_at IS NULL";
     LINK = "UPDATE players SET external_id = ?2 WHERE id = ?1";
     CONSUME_PROOF = "INSERT INTO used_proofs (proof, until) VALUES (?1, ?2 + ?3) ON CONFLICT (proof) DO NOTHING";
     /// Deletes a few expired rows with each new one, so that they cannot pile up and no sweep is

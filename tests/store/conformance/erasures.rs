@@ -83,6 +83,10 @@ pub async fn a_closed_account_loses_its_name_identity_and_sign_ins(store: &dyn S
             .external_id,
         None
     );
+    assert_eq!(
+        store.link_identity(ada, "u-2").await.expect("link"),
+        LinkOutcome::Missing
+    );
     assert_eq!(rotate(store, family, 1, 2).await, RotationOutcome::Unknown);
     let bans = store.bans(None, 10).await.expect("bans");
     assert_eq!(
