@@ -4,6 +4,7 @@ mod accounts;
 mod competing_instances;
 mod feed;
 mod in_flight;
+mod interleavings;
 mod lease;
 mod moderation;
 mod partitions;

@@ -60,21 +60,22 @@ const TERMINATE_LOST_SESSIONS: &str = "
     SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE application_name = $1 AND datname = current_database() AND pid <> pg_backend_pid()";
 
-/// The former lease is compared with a time that is read after the new one was written: a claim
-/// that saw it expire happened before that. A row that had to be inserted had been ended.
+/// The former lease is locked, so that it is the one that the new one replaces. It is compared with a
+/// time that is read after that: a claim that saw it expire happened before.
 const RENEW: &str = "
-    WITH former AS (
-        SELECT lease_until FROM instances WHERE id = $1
+    WITH former AS MATERIALIZED (
+        SELECT lease_until FROM instances WHERE id = $1 FOR NO KEY UPDATE
     ), renewed AS (
         INSERT INTO instances (id, ws_url, release, lease_until, lease_ms, draining, generation)
-        VALUES ($1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $4, $5, $6)
+        SELECT $1, $2, $3, clock_timestamp() + $4::bigint * interval '1 millisecond', $4, $5, $6
+        WHERE (SELECT count(*) FROM former) IS NOT NULL
         ON CONFLICT (id) DO UPDATE SET ws_url = excluded.ws_url, release = excluded.release,
             lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond', draining = excluded.draining
-        RETURNING id, xmax = 0 AS inserted
+        RETURNING id
     )
     SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint AS now,
         (SELECT value FROM meta WHERE key = 'lineage') AS lineage,
-        inserted OR COALESCE((SELECT lease_until FROM former) <= clock_timestamp(), true) AS lapsed,
+        COALESCE((SELECT lease_until FROM former) <= clock_timestamp(), true) AS lapsed,
         p.id, p.ws_url, p.draining, p.lease_ms, floor(extract(epoch FROM p.lease_until) * 1000)::bigint AS lease_until
     FROM renewed LEFT JOIN instances p ON p.id <> renewed.id AND p.lease_until > clock_timestamp()
     ORDER BY p.id";
@@ -83,8 +84,9 @@ const OTHER_LEASES: &str = "
     SELECT id, ws_url, draining, lease_ms, floor(extract(epoch FROM lease_until) * 1000)::bigint AS lease_until
     FROM instances WHERE id <> $1 AND lease_until > clock_timestamp()";
 
+/// The row stays for a day, as others do, because a claim locks it against a renewal.
 const END_STALE_LEASE: &str = "
-    DELETE FROM instances
+    UPDATE instances SET lease_until = clock_timestamp()
     WHERE id = $1 AND floor(extract(epoch FROM lease_until) * 1000)::bigint = $2";
 
 /// Returns nothing if a live instance would go on with states of the history that is renamed.

@@ -16,11 +16,13 @@ use super::connections::Statement;
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBatch, Result};
 
+/// Locks the player against an erasure, whose ban stays.
 const BAN: &str = "
     WITH changed AS (
         INSERT INTO bans (player, reason, by, at)
         SELECT id, $9, $3, $8 FROM players
         WHERE id = $1 AND erased_at IS NULL
+        FOR SHARE
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
         RETURNING player
     ), noticed AS (
@@ -32,10 +34,13 @@ const BAN: &str = "
     )
     SELECT count(*) FROM changed";
 
+/// Locks the player against an erasure, whose ban stays.
 const UNBAN: &str = "
-    WITH changed AS (
+    WITH living AS MATERIALIZED (
+        SELECT id FROM players WHERE id = $1 AND erased_at IS NULL FOR SHARE
+    ), changed AS (
         DELETE FROM bans
-        WHERE player = $1 AND NOT EXISTS (SELECT FROM players WHERE id = $1 AND erased_at IS NOT NULL)
+        WHERE player = (SELECT id FROM living)
         RETURNING player
     ), noticed AS (
         INSERT INTO notices (kind, player, until)

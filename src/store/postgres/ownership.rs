@@ -56,10 +56,16 @@ const CLAIM: &str = "
     SELECT id, NULL, CASE WHEN NOT free AND lives THEN holder END, ws_url
     FROM seen WHERE id NOT IN (SELECT id FROM taken)";
 
+/// Raids are locked in the order of ids, as in a commit, so that the two cannot deadlock.
 const RELEASE: &str = "
-    UPDATE raids r SET owner = NULL
-    FROM unnest($1::bigint[], $2::bigint[]) AS g (raid, epoch)
-    WHERE r.id = g.raid AND r.epoch = g.epoch AND r.owner = $3";
+    WITH locked AS MATERIALIZED (
+        SELECT r.id
+        FROM unnest($1::bigint[], $2::bigint[]) AS g (raid, epoch) JOIN raids r ON r.id = g.raid
+        WHERE r.id = ANY ($1::bigint[]) AND r.epoch = g.epoch AND r.owner = $3
+        ORDER BY r.id
+        FOR NO KEY UPDATE OF r
+    )
+    UPDATE raids r SET owner = NULL FROM locked l WHERE r.id = l.id";
 
 const HEADS: &str = "SELECT id, owner, epoch, last_seq FROM raids WHERE id = ANY ($1::bigint[])";
 
@@ -108,11 +114,9 @@ impl Ownership for PostgresStore {
         if raids.is_empty() {
             return Ok(());
         }
-        let mut released = raids.to_vec();
-        released.sort_unstable(); // so that rows are locked in the same order everywhere
-        let (ids, epochs): (Vec<i64>, Vec<i64>) = released
-            .into_iter()
-            .map(|(raid, epoch)| (i64::from(raid), epoch.0.cast_signed()))
+        let (ids, epochs): (Vec<i64>, Vec<i64>) = raids
+            .iter()
+            .map(|(raid, epoch)| (i64::from(*raid), epoch.0.cast_signed()))
             .unzip();
         let statement = sqlx::query(RELEASE).bind(ids).bind(epochs).bind(owner.0);
         self.session_pool

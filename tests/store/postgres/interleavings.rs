@@ -1,0 +1,56 @@
+//! Races within statements: two or three calls at once, in every order of their steps.
+//!
+//! `tests/mutants/sql-*.patch` are faults that these tests find.
+
+mod erasures;
+mod gates;
+mod leases;
+mod raids;
+mod scheduler;
+
+use raidhall::store::{ClaimOutcome, Epoch, InstanceId, InstanceRecord, LoadedRaid, Store};
+use raidhall_protocol::{Event, RaidId, Seq};
+
+use self::scheduler::OrderRun;
+use crate::conformance::create_raid;
+use crate::history::{History, player};
+
+/// The end of a lease that has expired.
+const EXPIRED: &str = "2000-01-01";
+
+/// Creates a raid of a live owner, whose ledger has two events.
+async fn create_owned_raid(run: &mut OrderRun<'_>) -> (InstanceRecord, History) {
+    let owner = run.add_instance().await;
+    let raid = run.next_raid();
+    let history = create_raid(run.store(), raid, &owner, player(1)).await;
+    (owner, history)
+}
+
+/// Claims a raid. Returns its new epoch, unless another instance has it.
+async fn claim(store: &dyn Store, raid: RaidId, claimer: InstanceId) -> Option<Epoch> {
+    let claims = store.claim(&[raid], claimer).await.expect("claim");
+    match claims[..] {
+        [ClaimOutcome::Acquired(epoch)] => Some(epoch),
+        [ClaimOutcome::Held { .. } | ClaimOutcome::Contested] => None,
+        _ => panic!("{claims:?}"),
+    }
+}
+
+/// Claims a raid and loads it, as a new owner does.
+async fn claim_and_load(
+    store: &dyn Store,
+    raid: RaidId,
+    claimer: InstanceId,
+) -> Option<(Epoch, LoadedRaid)> {
+    let epoch = claim(store, raid, claimer).await?;
+    let loaded = store.load(raid, 0).await.expect("load").expect("a raid");
+    Some((epoch, loaded))
+}
+
+/// Returns a raid's events, which have no hole and end at the raid's head.
+async fn read_events(store: &dyn Store, raid: RaidId) -> Vec<Event> {
+    let events = store.events(raid, Seq::ZERO, 100).await.expect("events");
+    let head = store.head(raid).await.expect("head").expect("a raid");
+    assert!((1..=head.last_seq.0).eq(events.iter().map(|event| event.seq.0)));
+    events
+}
