@@ -3,9 +3,10 @@
 //!
 //! Each call is counted, delayed or failed as the test planned it or as it is drawn at random, and
 //! then forwarded to the inner store. Commits can also lose their reply, hang while they take effect
-//! later, or be refused.
+//! later, or be refused. The instances that wrote to raids are recorded.
 
 mod faults;
+mod writers;
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
+pub use writers::{EpochWriters, WriterConflict};
 
 use super::audit::AuditRow;
 use super::webhooks::{EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay};
@@ -25,6 +27,7 @@ use super::*;
 /// A connection to a store, with its own faults. Clones share both.
 pub struct Faulty<S> {
     store: Arc<S>,
+    writers: Arc<EpochWriters>,
     faults: InjectedFaults,
 }
 
@@ -35,6 +38,7 @@ impl<S> Faulty<S> {
     pub fn new(store: S) -> Faulty<S> {
         Faulty {
             store: Arc::new(store),
+            writers: Arc::default(),
             faults: InjectedFaults::default(),
         }
     }
@@ -44,6 +48,7 @@ impl<S> Faulty<S> {
     pub fn new_connection(&self) -> Faulty<S> {
         Faulty {
             store: Arc::clone(&self.store),
+            writers: Arc::clone(&self.writers),
             faults: InjectedFaults::default(),
         }
     }
@@ -51,6 +56,11 @@ impl<S> Faulty<S> {
     /// Returns the faults of this connection.
     pub fn faults(&self) -> &InjectedFaults {
         &self.faults
+    }
+
+    /// Returns the record of writers that all connections to the store share.
+    pub fn writers(&self) -> &EpochWriters {
+        &self.writers
     }
 }
 
@@ -64,6 +74,7 @@ impl<S> Clone for Faulty<S> {
     fn clone(&self) -> Self {
         Faulty {
             store: Arc::clone(&self.store),
+            writers: Arc::clone(&self.writers),
             faults: self.faults.clone(),
         }
     }
@@ -136,8 +147,13 @@ faulty! {
     async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
         self.faults.before_call(Call::Commit).await?;
         let store = Arc::clone(&self.store);
+        let writers = Arc::clone(&self.writers);
         let sent = batch.to_vec();
-        let effect = async move { store.commit(&sent).await };
+        let effect = async move {
+            let outcomes = store.commit(&sent).await?;
+            writers.record(&sent, &outcomes);
+            Ok(outcomes)
+        };
         let outcomes = self.faults.commit(batch, Box::pin(effect)).await;
         self.faults.after_call(Call::Commit).await?;
         outcomes

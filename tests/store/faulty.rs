@@ -10,10 +10,12 @@ use raidhall::store::memory::MemoryStore;
 use raidhall::store::sqlite::SqliteStore;
 use raidhall::store::{Append, CommitOutcome, Ledger, Ownership, Store, StoreError};
 use raidhall_protocol::Seq;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tempfile::TempDir;
 
 use crate::conformance::{LONG_TTL, commit, create_raid, register_instance};
-use crate::history::{player, raid, said};
+use crate::history::{instance, player, raid, said};
 use crate::wait::wait_for;
 
 async fn memory() -> (Faulty<MemoryStore>, Option<TempDir>) {
@@ -49,6 +51,8 @@ faulty_suite!(
     a_stalled_commit_can_be_lost,
     a_held_call_resumes_on_release_unless_its_caller_gave_up,
     a_batch_with_a_refused_raid_is_refused_whole,
+    the_drawn_share_of_batches_is_refused_and_takes_no_effect,
+    the_writers_of_all_connections_are_recorded,
     an_unreachable_connection_does_not_affect_another,
     the_journal_commits_once_though_replies_are_lost,
 );
@@ -140,6 +144,38 @@ mod checks {
         assert!(matches!(result, Err(StoreError::Refused { .. })));
         store.faults().accept_raid(raid(1));
         assert_eq!(commit(&store, &batch[0]).await, CommitOutcome::Committed);
+    }
+
+    pub(super) async fn the_drawn_share_of_batches_is_refused_and_takes_no_effect<S: Store>(
+        store: Faulty<S>,
+    ) {
+        let batch = [create_raid_and_append(&store).await];
+        let rng = StdRng::seed_from_u64(1);
+        store.faults().refuse_commits(1.0, rng.clone());
+        let result = store.commit(&batch).await;
+        assert!(matches!(result, Err(StoreError::Refused { .. })));
+        assert_eq!(last_seq(&store).await, Seq(2));
+        store.faults().refuse_commits(0.5, rng);
+        let mut refused = 0;
+        for _ in 0..100 {
+            refused += u32::from(store.commit(&batch).await.is_err());
+        }
+        assert!((20..80).contains(&refused), "{refused}");
+        store.faults().accept_commits();
+        assert_eq!(commit(&store, &batch[0]).await, CommitOutcome::Committed);
+    }
+
+    pub(super) async fn the_writers_of_all_connections_are_recorded<S: Store>(store: Faulty<S>) {
+        let append = create_raid_and_append(&store.new_connection()).await;
+        let writer = || store.writers().writer(append.raid, append.epoch);
+        assert_eq!(writer(), Some(append.owner));
+        let rival = Append {
+            owner: instance().id,
+            ..append.clone()
+        };
+        assert_eq!(commit(&store, &rival).await, CommitOutcome::Fenced);
+        assert_eq!(writer(), Some(append.owner));
+        assert_eq!(store.writers().conflicts(), []);
     }
 
     pub(super) async fn an_unreachable_connection_does_not_affect_another<S: Store>(

@@ -127,6 +127,7 @@ struct FaultPlan {
     commits_to_stall: u64,
     stalled_commits: VecDeque<StalledCommit>,
     refused_raids: HashSet<RaidId>,
+    refusals: Option<(StdRng, f64)>,
 }
 
 impl Default for InjectedFaults {
@@ -232,6 +233,16 @@ impl InjectedFaults {
         self.plan.lock().refused_raids.remove(&raid);
     }
 
+    /// Makes the store refuse this share of batches, as wholes, drawn by `rng`.
+    pub fn refuse_commits(&self, share: f64, rng: StdRng) {
+        self.plan.lock().refusals = Some((rng, share));
+    }
+
+    /// Ends the refusals of [`InjectedFaults::refuse_commits`].
+    pub fn accept_commits(&self) {
+        self.plan.lock().refusals = None;
+    }
+
     /// Counts a call, and fails or delays it as planned.
     pub(super) async fn before_call(&self, call: Call) -> Result<()> {
         let (result, latency) = {
@@ -287,10 +298,10 @@ impl InjectedFaults {
     ) -> Result<Vec<CommitOutcome>> {
         let lost = {
             let mut plan = self.plan.lock();
-            if batch
-                .iter()
-                .any(|append| plan.refused_raids.contains(&append.raid))
-            {
+            let is_drawn =
+                (plan.refusals.as_mut()).is_some_and(|(rng, share)| rng.random_bool(*share));
+            let mut raids = batch.iter().map(|append| append.raid);
+            if is_drawn || raids.any(|raid| plan.refused_raids.contains(&raid)) {
                 return Err(StoreError::Refused {
                     operation: "commit",
                     source: anyhow!("refused on demand"),
