@@ -39,6 +39,8 @@ const IDLE_MARGIN: Duration = Duration::from_secs(15);
 
 /// How much later than its deadline a raid may end, if instances serve, in milliseconds.
 const DEADLINE_DELAY_MS: i64 = 5_000;
+/// The share of commits that the store refuses while it refuses some.
+const REFUSED_SHARE: f64 = 0.3;
 /// How long an instance that has ended or cannot start stays down.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -224,6 +226,11 @@ impl SimulatedCluster {
 
     /// Shuts all instances down. Returns what instances did wrong.
     pub(super) async fn stop(mut self) -> Vec<String> {
+        let conflicts = self.store.writers().conflicts();
+        let texts = conflicts
+            .iter()
+            .map(|conflict| format!("two writers: {conflict:?}"));
+        self.violations.extend(texts);
         self.remove_ended_nodes();
         for node in &self.nodes {
             let (index, tasks) = (node.index, node.connections.process.task_count());
@@ -293,20 +300,11 @@ impl SimulatedCluster {
     /// Makes everything as the active faults demand.
     fn set_conditions(&mut self) {
         self.remove_ended_nodes();
-        let permille = if self.has_random_failures {
-            self.plan.store_failures_permille
-        } else {
-            0
-        };
-        let failures = f64::from(permille) / 1_000.0;
         for node in &self.nodes {
             let instance = node.index;
             let has = |fault| self.active_faults.contains(&fault);
             let NodeConnections {
-                process,
-                link,
-                store,
-                bus,
+                process, link, bus, ..
             } = &node.connections;
             process.set_paused(has(Fault::Pause { instance }));
             link.set_pace(if has(Fault::ConnectionsStall { instance }) {
@@ -319,26 +317,8 @@ impl SimulatedCluster {
             bus.set_disconnected(has(Fault::BusCut { instance }));
             bus.set_muted(has(Fault::BusMute { instance }));
             bus.set_deaf(has(Fault::BusDeaf { instance }));
-            let slow = self.active_faults.iter().find_map(|fault| match fault {
-                Fault::StoreSlow {
-                    instance,
-                    latency_ms,
-                } if *instance == node.index => Some(*latency_ms..*latency_ms + 1),
-                _ => None,
-            });
-            store
-                .faults()
-                .set_unreachable(has(Fault::StoreCut { instance }));
-            store
-                .faults()
-                .set_old_release(has(Fault::OldRelease { instance }));
-            store.faults().set_random(Some(RandomFaults {
-                rng: StdRng::seed_from_u64(self.rng.next_u64()),
-                latency_ms: slow.unwrap_or(0..self.plan.store_delay_ms),
-                failures,
-                lost_replies: failures,
-            }));
         }
+        self.set_store_conditions();
         let bus_fault = self.active_faults.iter().find_map(|fault| match fault {
             Fault::BusLoss { every } => Some(BusFault::DropEveryNth(*every)),
             Fault::BusDuplicates => Some(BusFault::Duplicate),
@@ -354,6 +334,41 @@ impl SimulatedCluster {
         if jumped_ms != self.clock_jumped_ms {
             self.clock_jumped_ms = jumped_ms;
             self.set_clock();
+        }
+    }
+
+    fn set_store_conditions(&mut self) {
+        let permille = if self.has_random_failures {
+            self.plan.store_failures_permille
+        } else {
+            0
+        };
+        let failures = f64::from(permille) / 1_000.0;
+        for node in &self.nodes {
+            let instance = node.index;
+            let has = |fault| self.active_faults.contains(&fault);
+            let slow = self.active_faults.iter().find_map(|fault| match fault {
+                Fault::StoreSlow {
+                    instance,
+                    latency_ms,
+                } if *instance == node.index => Some(*latency_ms..*latency_ms + 1),
+                _ => None,
+            });
+            let mut new_rng = || StdRng::seed_from_u64(self.rng.next_u64());
+            let faults = node.connections.store.faults();
+            faults.set_unreachable(has(Fault::StoreCut { instance }));
+            faults.set_old_release(has(Fault::OldRelease { instance }));
+            faults.set_random(Some(RandomFaults {
+                rng: new_rng(),
+                latency_ms: slow.unwrap_or(0..self.plan.store_delay_ms),
+                failures,
+                lost_replies: failures,
+            }));
+            if has(Fault::CommitsRefused { instance }) {
+                faults.refuse_commits(REFUSED_SHARE, new_rng());
+            } else {
+                faults.accept_commits();
+            }
         }
     }
 

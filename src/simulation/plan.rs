@@ -64,6 +64,8 @@ pub(super) enum Fault {
     StoreSlow { instance: usize, latency_ms: u64 },
     /// The instance's commits take effect late, or not at all, after their replies are overdue.
     CommitsStall { instance: usize, commits: u64 },
+    /// The store refuses some of the instance's commits.
+    CommitsRefused { instance: usize },
     /// The instance does not reach the bus, and knows it.
     BusCut { instance: usize },
     /// What the instance publishes is lost, and it does not know.
@@ -168,10 +170,20 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
             instance,
             latency_ms: rng.random_range(100..3_000),
         },
-        5 => Fault::CommitsStall {
-            instance,
-            commits: rng.random_range(1..4),
-        },
+        5 => *pick(
+            rng,
+            &[
+                Fault::CommitsStall {
+                    instance,
+                    commits: 1,
+                },
+                Fault::CommitsStall {
+                    instance,
+                    commits: 3,
+                },
+                Fault::CommitsRefused { instance },
+            ],
+        ),
         6 => *pick(
             rng,
             &[
