@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall_protocol::{ClientMessage, PlayerId, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{ClientMessage, ErrorBody, PlayerId, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
 
 /// Time since the run began, in microseconds; all clients of a process share one clock.
@@ -76,6 +76,15 @@ pub enum Observation {
         text: String,
         /// Whether the frame's type was `error`.
         error: bool,
+    },
+    /// The player joined the raid again by REST.
+    Joined,
+    /// A request by REST got a typed error, or no answer.
+    RequestFailed {
+        /// What the client asked for.
+        request: &'static str,
+        /// The server's error; `None` when there was no answer.
+        refusal: Option<ErrorBody>,
     },
     /// A signal came from the connection that received it, or was not newer than one before it from
     /// the same connection.

@@ -6,6 +6,7 @@
 mod client;
 mod difference;
 mod effects;
+mod membership;
 mod presence;
 mod server_record;
 mod violation;
@@ -19,6 +20,7 @@ use raidhall_protocol::{Event, RaidId, Seq};
 pub use server_record::ServerRecord;
 pub use violation::{Violation, ViolationKind};
 
+use self::membership::RaidFacts;
 use crate::client_log::{ClientLog, Observation};
 
 /// The judge's result for one raid, or the sum of several.
@@ -72,9 +74,10 @@ impl Verdict {
 /// Judges one raid by its client logs and, if it was read, the server record. Without that, the
 /// events that the clients received together count as the history.
 pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerRecord>) -> Verdict {
+    let facts = RaidFacts::from_events(all_events(logs, server_record));
     let clients: Vec<_> = logs
         .iter()
-        .map(|log| (log, client::read_client_log(log)))
+        .map(|log| (log, client::read_client_log(log, &facts)))
         .collect();
     let mut verdict = Verdict::default();
     let mut history: BTreeMap<Seq, (&str, &Event)> = BTreeMap::new();
@@ -109,6 +112,7 @@ pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerReco
         verdict.acks += acks.clone().count() as u64;
         verdict.repeats += acks.filter(|(_, _, repeat)| *repeat).count() as u64;
     }
+    verdict.violations.extend(find_unsettled(&clients, &facts));
     compare_snapshots(raid, &clients, server_record, &mut verdict);
     verdict.history_events = history.len() as u64;
     let events = history
@@ -124,10 +128,40 @@ pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerReco
     verdict
 }
 
+/// Returns a violation for each client that never settled, if others did.
+fn find_unsettled(clients: &[(&ClientLog, ClientSummary)], facts: &RaidFacts) -> Vec<Violation> {
+    if !clients.iter().any(|(_, seen)| seen.is_settled) {
+        return Vec::new();
+    }
+    let unsettled = clients
+        .iter()
+        .filter(|(log, seen)| !seen.is_settled && !facts.is_removed(log.player));
+    let violation = |log: &ClientLog| Violation {
+        raid: log.raid,
+        client: log.client.clone(),
+        kind: ViolationKind::NeverSettled,
+    };
+    unsettled.map(|(log, _)| violation(log)).collect()
+}
+
 /// Reads one client log without judging it against others: for latencies, and for tests of a single
 /// client.
 pub fn read_client_log(log: &ClientLog) -> ClientSummary {
-    client::read_client_log(log)
+    client::read_client_log(log, &RaidFacts::default())
+}
+
+/// Returns every event of the ledger and of the client logs; many occur several times.
+fn all_events<'a>(
+    logs: &'a [ClientLog],
+    server_record: Option<&'a ServerRecord>,
+) -> impl Iterator<Item = &'a Event> {
+    let received = logs.iter().flat_map(ClientLog::entries);
+    let received = received.filter_map(|entry| match &entry.observation {
+        Observation::Received(message) => event_of(message),
+        _ => None,
+    });
+    let recorded = server_record.into_iter().flat_map(|record| &record.events);
+    recorded.chain(received)
 }
 
 /// Compares the players shown online by REST after the run with those who should be.

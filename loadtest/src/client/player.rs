@@ -24,9 +24,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use watched_raid::{WatchStatus, WatchedRaid};
 
 use super::backoff::ReconnectDelay;
-use super::decoder::Decoder;
+use super::decoder::{Decoder, UnreadableFrame};
 use super::pending::PendingCommands;
-use super::rest::RestClient;
+use super::rest::{RestClient, RestClientError};
 use super::socket::{CloseInfo, Incoming, Socket};
 use crate::client_log::{ClientLog, Observation, RunClock};
 
@@ -223,6 +223,24 @@ impl Player {
         self.record(raid, Observation::Settled { head, online });
     }
 
+    /// Records in the raid's client log that the player joined it again.
+    pub fn record_joined(&mut self, raid: RaidId) {
+        self.record(raid, Observation::Joined);
+    }
+
+    /// Records in the raid's client log that a request by REST failed.
+    pub fn record_failure(&mut self, raid: RaidId, request: &'static str, error: &RestClientError) {
+        let refusal = match error {
+            RestClientError::Refused { body, .. } => Some(body.clone()),
+            RestClientError::NoResponse { .. } => None,
+            RestClientError::UnexpectedResponse { .. } => {
+                let text = error.to_string();
+                return self.record(raid, Observation::Unreadable { text, error: false });
+            }
+        };
+        self.record(raid, Observation::RequestFailed { request, refusal });
+    }
+
     /// Watches a raid, now if connected and after every reconnect, resuming from the seq that the
     /// player holds.
     pub async fn watch(&mut self, raid: RaidId) {
@@ -368,16 +386,8 @@ impl Player {
     fn handle_incoming(&mut self, incoming: Incoming) -> Option<Step> {
         match incoming {
             Incoming::KeepAlive => None,
-            Incoming::Unreadable(what) => {
-                for raid in self.views.keys().copied().collect::<Vec<_>>() {
-                    self.record(
-                        raid,
-                        Observation::Unreadable {
-                            text: what.text.clone(),
-                            error: what.is_error,
-                        },
-                    );
-                }
+            Incoming::Unreadable(frame) => {
+                self.record_unreadable(&frame);
                 Some(Step::Unreadable)
             }
             Incoming::Closed(closed) => {
@@ -392,6 +402,14 @@ impl Player {
                 self.handle_message(&message);
                 Some(Step::Message(message))
             }
+        }
+    }
+
+    fn record_unreadable(&mut self, frame: &UnreadableFrame) {
+        for raid in self.views.keys().copied().collect::<Vec<_>>() {
+            let text = frame.text.clone();
+            let error = frame.is_error;
+            self.record(raid, Observation::Unreadable { text, error });
         }
     }
 

@@ -7,12 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{
-    ClientMessage, Command, ErrorBody, Event, OpKey, PlayerId, RaidState, Seq, ServerMessage,
-    UnixMillis,
+    ClientMessage, Command, ErrorBody, ErrorType, Event, EventData, OpKey, PlayerId, RaidState,
+    Seq, ServerMessage, UnixMillis,
 };
 
+use super::membership::RaidFacts;
 use super::violation::{Violation, ViolationKind};
+use crate::client::CloseClass;
 use crate::client_log::{ClientLog, Moment, Observation};
 use crate::fold::Fold;
 
@@ -39,6 +42,7 @@ pub struct SentCommand {
     pub connection_lost: bool,
     is_answered: bool,
     sent_during_watch_request: bool,
+    sent_as_member: bool,
 }
 
 /// What one client log shows once it has been read.
@@ -56,6 +60,8 @@ pub struct ClientSummary {
     pub resumes: u64,
     /// Resumes answered by `watching`.
     pub replays: u64,
+    /// Whether the client was ready to be judged when the run settled.
+    pub is_settled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +79,14 @@ enum WatchState {
 
 struct LogReader<'a> {
     log: &'a ClientLog,
+    facts: &'a RaidFacts,
     watch: WatchState,
+    /// Whether the player certainly is a member: never asked to leave, or has joined again.
+    is_member: bool,
+    /// Whether the player certainly was a member when the newest `watch` was sent.
+    watched_as_member: bool,
+    /// Whether joining again is impossible for a good reason.
+    has_given_up: bool,
     fold: Fold,
     fold_is_invalid: bool,
     clock: UnixMillis,
@@ -85,10 +98,15 @@ struct LogReader<'a> {
 }
 
 /// Reads a client log from its first entry to its last.
-pub(super) fn read_client_log(log: &ClientLog) -> ClientSummary {
+pub(super) fn read_client_log(log: &ClientLog, facts: &RaidFacts) -> ClientSummary {
+    let is_member = !facts.is_removed(log.player);
     let mut reader = LogReader {
         log,
+        facts,
         watch: WatchState::Off,
+        is_member,
+        watched_as_member: is_member,
+        has_given_up: false,
         fold: Fold::new(log.raid),
         fold_is_invalid: false,
         clock: UnixMillis(i64::MIN),
@@ -147,8 +165,8 @@ impl<'a> LogReader<'a> {
                 for command in open {
                     command.connection_lost = true;
                 }
-                if let Some(code @ (4000..=4099 | 1002 | 1007 | 1009)) = *code
-                    && code != 4001
+                if let Some(code) = *code
+                    && CloseClass::from_code(Some(code)) == CloseClass::Stop
                 {
                     self.report(ViolationKind::ClosedPermanently { code });
                 }
@@ -160,6 +178,10 @@ impl<'a> LogReader<'a> {
             }
             Observation::Unreadable { text, error: false } => {
                 self.report(ViolationKind::UnknownMessage { text: text.clone() });
+            }
+            Observation::Joined => self.on_membership_shown(),
+            Observation::RequestFailed { request, refusal } => {
+                self.on_request_failed(request, refusal.as_ref());
             }
             Observation::SignalWrong { from } => {
                 self.report(ViolationKind::SignalWrong { from: *from })
@@ -176,6 +198,41 @@ impl<'a> LogReader<'a> {
         self.lineage = Some(lineage);
     }
 
+    /// Notes an answer that only a member gets. A `leave` without an answer, or on a lost
+    /// connection, can still take effect.
+    fn on_membership_shown(&mut self) {
+        let may_leave = |command: &SentCommand| {
+            matches!(command.command, Command::Leave)
+                && command.ack.is_none()
+                && (!command.is_refused || command.connection_lost)
+        };
+        self.is_member = !self.facts.is_removed(self.log.player)
+            && !self.summary.commands.values().any(may_leave);
+    }
+
+    fn on_request_failed(&mut self, request: &'static str, refusal: Option<&ErrorBody>) {
+        let Some(error) = refusal.filter(|error| !error.retry) else {
+            return;
+        };
+        let is_justified = match error.r#type {
+            ErrorType::RaidClosed => self.facts.has_ended,
+            ErrorType::Forbidden => self.facts.is_removed(self.log.player),
+            _ => false,
+        };
+        self.has_given_up = is_justified;
+        if !is_justified {
+            let error = error.r#type.as_str();
+            self.report(ViolationKind::RequestRefused { request, error });
+        }
+    }
+
+    /// Reports an answer that treats a member as a stranger.
+    fn check_membership(&mut self, what: &'static str, was_member: bool) {
+        if was_member && self.is_member {
+            self.report(ViolationKind::MembershipDenied { what });
+        }
+    }
+
     fn on_sent(&mut self, at: Moment, message: &ClientMessage) {
         match message {
             ClientMessage::Watch { since, .. } => {
@@ -188,8 +245,12 @@ impl<'a> LogReader<'a> {
                     since: *since,
                     again,
                 };
+                self.watched_as_member = self.is_member;
             }
             ClientMessage::Do { id, op, cmd, .. } => {
+                if matches!(cmd, Command::Leave) {
+                    self.is_member = false;
+                }
                 let sent_during_watch_request = matches!(self.watch, WatchState::Requested { .. });
                 let command = self
                     .summary
@@ -208,11 +269,13 @@ impl<'a> LogReader<'a> {
                         connection_lost: false,
                         is_answered: false,
                         sent_during_watch_request,
+                        sent_as_member: self.is_member,
                     });
                 command.last_sent = at;
                 command.attempts += 1;
                 command.is_answered = false;
                 command.sent_during_watch_request = sent_during_watch_request;
+                command.sent_as_member = self.is_member;
             }
             _ => {}
         }
@@ -227,7 +290,12 @@ impl<'a> LogReader<'a> {
                 self.on_snapshot(*seq, online, state);
                 self.summary.snapshots.push((*seq, Arc::clone(message)));
             }
-            ServerMessage::Unwatched { .. } => self.watch = WatchState::Off,
+            ServerMessage::Unwatched { reason, .. } => {
+                if *reason != UnwatchReason::Asked {
+                    self.check_membership("unwatched", self.watched_as_member);
+                }
+                self.watch = WatchState::Off;
+            }
             ServerMessage::Event { event, .. } => self.on_event(at, event, message),
             ServerMessage::Presence {
                 online, offline, ..
@@ -332,6 +400,11 @@ impl<'a> LogReader<'a> {
         }
         self.clock = self.clock.max(event.at);
         self.summary.events.insert(seq, (at, Arc::clone(message)));
+        if let EventData::MemberLeft { player, .. } = &event.data
+            && *player == self.log.player
+        {
+            self.is_member = false;
+        }
         self.apply_event(event);
     }
 
@@ -403,18 +476,28 @@ impl<'a> LogReader<'a> {
             let text = format!("{} with retry {}", error.r#type.as_str(), error.retry);
             self.report(ViolationKind::ErrorNotTyped { text });
         }
-        if re == "watch"
-            && let WatchState::Requested { again, .. } = self.watch
-        {
-            self.watch = if again {
-                WatchState::On
-            } else {
-                WatchState::Off
-            };
+        match re {
+            "watch" => self.on_watch_refused(error),
+            "do" => self.on_command_refused(id, error),
+            // Errors of signals that were sent before the player left precede the answer to a watch.
+            "signal" if error.r#type == ErrorType::NotMember && self.watch == WatchState::On => {
+                self.check_membership("not_member to a signal", self.watched_as_member);
+            }
+            _ => {}
         }
-        if re != "do" {
-            return;
+    }
+
+    fn on_watch_refused(&mut self, error: &ErrorBody) {
+        if matches!(self.watch, WatchState::Requested { .. }) {
+            // The watch that it would have replaced is gone as well.
+            self.watch = WatchState::Off;
         }
+        if error.r#type == ErrorType::NotFound {
+            self.check_membership("not_found to a watch", self.watched_as_member);
+        }
+    }
+
+    fn on_command_refused(&mut self, id: Option<u64>, error: &ErrorBody) {
         let command = id
             .and_then(|id| self.summary.commands.get_mut(&id))
             .filter(|command| !command.is_answered);
@@ -422,6 +505,23 @@ impl<'a> LogReader<'a> {
             Some(command) => {
                 command.is_answered = true;
                 command.is_refused = !error.retry;
+                let names_no_task = matches!(
+                    command.command,
+                    Command::Start
+                        | Command::Say { .. }
+                        | Command::AddTask { .. }
+                        | Command::Promote { .. }
+                );
+                let is_refused_leave =
+                    matches!(command.command, Command::Leave) && command.is_refused;
+                let was_member = command.sent_as_member;
+                if error.r#type != ErrorType::NotFound {
+                    if is_refused_leave {
+                        self.on_membership_shown();
+                    }
+                } else if names_no_task {
+                    self.check_membership("not_found to a command", was_member);
+                }
             }
             None => self.report(ViolationKind::UnsolicitedAnswer {
                 what: format!("command {id:?}"),
@@ -430,6 +530,7 @@ impl<'a> LogReader<'a> {
     }
 
     fn on_settled(&mut self, head: Seq, online: &[PlayerId]) {
+        self.summary.is_settled = true;
         let open: Vec<_> = self
             .summary
             .commands
@@ -440,8 +541,15 @@ impl<'a> LogReader<'a> {
         for (id, command) in open {
             self.report(ViolationKind::Unanswered { id, command });
         }
-        if self.watch != WatchState::On {
-            return;
+        match self.watch {
+            WatchState::On => {}
+            WatchState::Requested { .. } => return self.report(ViolationKind::WatchUnanswered),
+            WatchState::Off => {
+                if !self.has_given_up && !self.facts.is_removed(self.log.player) {
+                    self.report(ViolationKind::WatchLost);
+                }
+                return;
+            }
         }
         let held = self.fold.seq();
         if held < head {

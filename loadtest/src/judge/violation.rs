@@ -122,6 +122,26 @@ pub enum ViolationKind {
         /// The server's newest seq.
         head: Seq,
     },
+    /// P9: the run settled, and the client's newest `watch` was never answered.
+    #[error("no answer to the newest watch")]
+    WatchUnanswered,
+    /// P9: the run settled, and a member does not watch the raid, for no reason in the log.
+    #[error("does not watch the raid at the end, though nothing in the log forbids it")]
+    WatchLost,
+    /// P9: other clients settled at the end of the run, and this one never did.
+    #[error("never settled, as other clients did")]
+    NeverSettled,
+    /// P9: a request that has to succeed was refused for good.
+    #[error("asked for {request}, the refusal was {error}")]
+    RequestRefused {
+        /// What the client asked for.
+        request: &'static str,
+        /// The type of the server's error.
+        error: &'static str,
+    },
+    /// P3: an answer treats a member as a stranger.
+    #[error("{what}, though the player is a member")]
+    MembershipDenied { what: &'static str },
     /// A message about a raid that the connection does not watch.
     #[error("{what} of a raid that this connection does not watch")]
     NotWatching { what: &'static str },

@@ -122,13 +122,7 @@ impl Bot {
                 }
                 GroupStage::CatchUp { head, online } => {
                     if !settled {
-                        profile = self
-                            .player
-                            .rest()
-                            .with_retry_timeout(POLL_INTERVAL)
-                            .profile()
-                            .await
-                            .ok();
+                        profile = self.read_profile().await;
                         self.wait_until_caught_up(head, &online).await;
                         settled = true;
                         self.progress.settled.fetch_add(1, Ordering::Relaxed);
@@ -261,16 +255,32 @@ impl Bot {
         Duration::from_secs_f64(self.rng.random_range(0.5..1.5) / per_second)
     }
 
-    /// Rejoins by the invite code after a leave; gives the raid up when that is impossible because
-    /// the raid has ended.
+    /// Rejoins by the invite code after a leave; gives the raid up when that is refused for good.
     async fn rejoin(&mut self) {
         if self.player.has_watch_ended(self.raid) && self.player.pending_count() == 0 {
             let rest = self.player.rest().with_retry_timeout(REJOIN_TIMEOUT);
             match rest.join_raid(&self.invite_code).await {
-                Ok(_) => self.player.watch(self.raid).await,
-                Err(_) => self.player.abandon(self.raid),
+                Ok(_) => {
+                    self.player.record_joined(self.raid);
+                    self.player.watch(self.raid).await;
+                }
+                Err(error) => {
+                    self.player.record_failure(self.raid, "to join", &error);
+                    if !error.is_retryable() {
+                        self.player.abandon(self.raid);
+                    }
+                }
             }
         }
+    }
+
+    async fn read_profile(&mut self) -> Option<Profile> {
+        let rest = self.player.rest().with_retry_timeout(POLL_INTERVAL);
+        let profile = rest.profile().await;
+        if let Err(error) = &profile {
+            self.player.record_failure(self.raid, "the profile", error);
+        }
+        profile.ok()
     }
 
     /// Returns whether the bot is where it should be: watching, or gone for good.

@@ -7,3 +7,4 @@ mod folding;
 mod presence;
 mod sample_case;
 mod violations;
+mod watches;

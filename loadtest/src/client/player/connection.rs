@@ -78,7 +78,11 @@ impl Player {
         let welcome = match first {
             Incoming::Message(message) => message,
             Incoming::Closed(closed) => return Err(closed),
-            Incoming::KeepAlive | Incoming::Unreadable(_) => return Err(silent),
+            Incoming::KeepAlive => return Err(silent),
+            Incoming::Unreadable(frame) => {
+                self.record_unreadable(&frame);
+                return Err(silent);
+            }
         };
         let ServerMessage::Welcome {
             heartbeat_ms,
@@ -229,7 +233,10 @@ impl Player {
                 self.options.tokens = tokens;
                 true
             }
-            Err(_) => {
+            Err(error) => {
+                for raid in self.views.keys().copied().collect::<Vec<_>>() {
+                    self.record_failure(raid, "new tokens", &error);
+                }
                 self.renew_at = Instant::now() + Duration::from_secs(2);
                 false
             }

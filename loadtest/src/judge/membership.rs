@@ -1,0 +1,42 @@
+//! What is certain about a player's membership: a player who never asked to leave, and was not
+//! removed by others, is a member, and no answer may deny it.
+
+use std::collections::BTreeSet;
+
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::{Event, EventData, PlayerId};
+
+/// What the raid's events say about its end and about players who were removed.
+#[derive(Debug, Default)]
+pub(super) struct RaidFacts {
+    pub(super) has_ended: bool,
+    removed_players: BTreeSet<PlayerId>,
+}
+
+impl RaidFacts {
+    pub(super) fn from_events<'a>(events: impl Iterator<Item = &'a Event>) -> RaidFacts {
+        let mut facts = RaidFacts::default();
+        for event in events {
+            match &event.data {
+                EventData::RaidCompleted { .. } | EventData::RaidFailed { .. } => {
+                    facts.has_ended = true;
+                }
+                EventData::MemberLeft {
+                    player,
+                    reason: LeaveReason::Kicked,
+                    ..
+                }
+                | EventData::PlayerErased { player, .. } => {
+                    facts.removed_players.insert(*player);
+                }
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Returns whether the player was kicked or erased at some time.
+    pub(super) fn is_removed(&self, player: PlayerId) -> bool {
+        self.removed_players.contains(&player)
+    }
+}
