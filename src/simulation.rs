@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use plan::Plan;
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::RunClock;
-use raidhall_loadtest::judge::judge;
+use raidhall_loadtest::judge::{HealthyPeriod, check_liveness, judge};
 use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
 use raidhall_protocol::Codec;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,10 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(60);
 const RECOVERY_TIME: Duration = Duration::from_secs(30);
 /// The shortest time limit that a raid can have.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
+/// How long after the last fault clients may still wait for answers that it delays.
+const DISTURBED_TIME: Duration = Duration::from_secs(10);
+/// How long a command may take once the cluster has recovered, its repeats included.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
@@ -173,7 +177,14 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     cluster.run_until(began + plan.play_time()).await;
     cluster.heal().await;
-    sleep(RECOVERY_TIME).await;
+    sleep(DISTURBED_TIME).await;
+    let from = clock.now();
+    sleep(RECOVERY_TIME - DISTURBED_TIME).await;
+    let healthy = HealthyPeriod {
+        from,
+        to: clock.now(),
+        patience: PATIENCE,
+    };
     for group in &groups {
         group.complete_final_task();
     }
@@ -182,7 +193,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     for group in groups {
         outcomes.push(group.settle().await?);
     }
-    let mut outcome = judge_outcomes(&outcomes);
+    let mut outcome = judge_outcomes(&outcomes, &healthy);
     sleep(cluster.idle_time()).await;
     for GroupOutcome { raid, .. } in &outcomes {
         outcome
@@ -211,12 +222,15 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
     }
 }
 
-fn judge_outcomes(outcomes: &[GroupOutcome]) -> Outcome {
+fn judge_outcomes(outcomes: &[GroupOutcome], healthy: &HealthyPeriod) -> Outcome {
     let mut result = Outcome::default();
     let mut trace = DefaultHasher::new();
     for outcome in outcomes {
-        let verdict = judge(outcome.raid, &outcome.ledgers, Some(&outcome.server_record));
-        let violations = verdict.violations.iter().map(ToString::to_string);
+        let record = Some(&outcome.server_record);
+        let verdict = judge(outcome.raid, &outcome.ledgers, record);
+        let liveness = check_liveness(outcome.raid, &outcome.ledgers, record, healthy);
+        let violations = verdict.violations.iter().chain(&liveness);
+        let violations = violations.map(ToString::to_string);
         result.violations.extend(violations);
         result.events += verdict.history_events;
         result.acks += verdict.acks;

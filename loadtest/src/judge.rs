@@ -6,6 +6,7 @@
 mod client;
 mod difference;
 mod effects;
+mod liveness;
 mod membership;
 mod presence;
 mod server_record;
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use client::{ClientSummary, SentCommand};
 use client::{event_of, state_of};
+pub use liveness::{HealthyPeriod, check_liveness};
 pub use presence::{PresenceErrors, StablePeriod, check_presence};
 use raidhall_protocol::{Event, RaidId, Seq};
 pub use server_record::ServerRecord;

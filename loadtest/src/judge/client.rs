@@ -34,6 +34,8 @@ pub struct SentCommand {
     pub attempts: u32,
     /// When the command was acknowledged, at which seq, and whether as a repeat.
     pub ack: Option<(Moment, Seq, bool)>,
+    /// When the final reply came: the last ack, or the last refusal that no retry can change.
+    pub answered: Option<Moment>,
     /// Whether the last reply was a refusal that no retry can change.
     pub is_refused: bool,
     /// The index of the server that the client was connected to when it first sent the command.
@@ -62,6 +64,8 @@ pub struct ClientSummary {
     pub replays: u64,
     /// Whether the client was ready to be judged when the run settled.
     pub is_settled: bool,
+    /// Whether the player left, and the server refused for a good reason to let it join again.
+    pub has_given_up: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,8 +89,6 @@ struct LogReader<'a> {
     is_member: bool,
     /// Whether the player certainly was a member when the newest `watch` was sent.
     watched_as_member: bool,
-    /// Whether joining again is impossible for a good reason.
-    has_given_up: bool,
     fold: Fold,
     fold_is_invalid: bool,
     clock: UnixMillis,
@@ -106,7 +108,6 @@ pub(super) fn read_client_log(log: &ClientLog, facts: &RaidFacts) -> ClientSumma
         watch: WatchState::Off,
         is_member,
         watched_as_member: is_member,
-        has_given_up: false,
         fold: Fold::new(log.raid),
         fold_is_invalid: false,
         clock: UnixMillis(i64::MIN),
@@ -219,7 +220,7 @@ impl<'a> LogReader<'a> {
             ErrorType::Forbidden => self.facts.is_removed(self.log.player),
             _ => false,
         };
-        self.has_given_up = is_justified;
+        self.summary.has_given_up = is_justified;
         if !is_justified {
             let error = error.r#type.as_str();
             self.report(ViolationKind::RequestRefused { request, error });
@@ -264,6 +265,7 @@ impl<'a> LogReader<'a> {
                         last_sent: at,
                         attempts: 0,
                         ack: None,
+                        answered: None,
                         is_refused: false,
                         server: self.server,
                         connection_lost: false,
@@ -309,7 +311,7 @@ impl<'a> LogReader<'a> {
             ServerMessage::Ack {
                 id, seq, duplicate, ..
             } => self.on_ack(at, *id, *seq, *duplicate),
-            ServerMessage::Error { re, id, error, .. } => self.on_refusal(re, *id, error),
+            ServerMessage::Error { re, id, error, .. } => self.on_refusal(at, re, *id, error),
             _ => {}
         }
     }
@@ -448,6 +450,7 @@ impl<'a> LogReader<'a> {
         command.is_answered = true;
         command.is_refused = false;
         command.ack = Some((at, seq, duplicate));
+        command.answered = Some(at);
         let op = command.op.clone();
         let sent_during_watch_request = command.sent_during_watch_request;
         let judged = match self.watch {
@@ -471,14 +474,14 @@ impl<'a> LogReader<'a> {
         }
     }
 
-    fn on_refusal(&mut self, re: &str, id: Option<u64>, error: &ErrorBody) {
+    fn on_refusal(&mut self, at: Moment, re: &str, id: Option<u64>, error: &ErrorBody) {
         if error.retry != error.r#type.retry() || error.message.is_empty() {
             let text = format!("{} with retry {}", error.r#type.as_str(), error.retry);
             self.report(ViolationKind::ErrorNotTyped { text });
         }
         match re {
             "watch" => self.on_watch_refused(error),
-            "do" => self.on_command_refused(id, error),
+            "do" => self.on_command_refused(at, id, error),
             // Errors of signals that were sent before the player left precede the answer to a watch.
             "signal" if error.r#type == ErrorType::NotMember && self.watch == WatchState::On => {
                 self.check_membership("not_member to a signal", self.watched_as_member);
@@ -497,7 +500,7 @@ impl<'a> LogReader<'a> {
         }
     }
 
-    fn on_command_refused(&mut self, id: Option<u64>, error: &ErrorBody) {
+    fn on_command_refused(&mut self, at: Moment, id: Option<u64>, error: &ErrorBody) {
         let command = id
             .and_then(|id| self.summary.commands.get_mut(&id))
             .filter(|command| !command.is_answered);
@@ -505,6 +508,7 @@ impl<'a> LogReader<'a> {
             Some(command) => {
                 command.is_answered = true;
                 command.is_refused = !error.retry;
+                command.answered = (!error.retry).then_some(at);
                 let names_no_task = matches!(
                     command.command,
                     Command::Start
@@ -545,7 +549,7 @@ impl<'a> LogReader<'a> {
             WatchState::On => {}
             WatchState::Requested { .. } => return self.report(ViolationKind::WatchUnanswered),
             WatchState::Off => {
-                if !self.has_given_up && !self.facts.is_removed(self.log.player) {
+                if !self.summary.has_given_up && !self.facts.is_removed(self.log.player) {
                     self.report(ViolationKind::WatchLost);
                 }
                 return;

@@ -83,6 +83,17 @@ pub enum ViolationKind {
     /// P9: a command was never answered.
     #[error("no answer to {command} (id {id})")]
     Unanswered { id: u64, command: &'static str },
+    /// P9: the servers were healthy, and the final answer to a command took too long.
+    #[error("the answer to {command} (id {id}) took {after_ms} ms of servers that had recovered")]
+    AnsweredLate {
+        id: u64,
+        command: &'static str,
+        /// How long the client waited while the servers were healthy.
+        after_ms: u64,
+    },
+    /// P9: the servers were healthy, and acknowledged no command that the client sent then.
+    #[error("no command was acknowledged after the servers had recovered")]
+    NothingAcknowledged,
     /// A reply to a request that the client did not send.
     #[error("answer to {what}, which the client did not send")]
     UnsolicitedAnswer {

@@ -4,6 +4,7 @@
 
 mod ack_waits;
 mod folding;
+mod liveness;
 mod presence;
 mod sample_case;
 mod violations;

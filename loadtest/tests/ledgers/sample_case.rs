@@ -280,7 +280,8 @@ impl SampleCase {
         self.server_record.as_mut().unwrap()
     }
 
-    pub(crate) fn judge(&self) -> Verdict {
+    /// Returns the logs with a millisecond between entries.
+    pub(crate) fn logs(&self) -> [ClientLog; 2] {
         let log_of = |name, id, entries: &[Observation]| {
             let mut log = ClientLog::new(name, player(id), raid());
             for (at, entry) in entries.iter().enumerate() {
@@ -288,8 +289,11 @@ impl SampleCase {
             }
             log
         };
-        let logs = [log_of("ada", 5, &self.ada), log_of("ben", 6, &self.ben)];
-        judge(raid(), &logs, self.server_record.as_ref())
+        [log_of("ada", 5, &self.ada), log_of("ben", 6, &self.ben)]
+    }
+
+    pub(crate) fn judge(&self) -> Verdict {
+        judge(raid(), &self.logs(), self.server_record.as_ref())
     }
 
     /// Asserts that the judge finds this violation, whatever else follows from the forgery.

@@ -1,0 +1,64 @@
+//! P9: while nothing is wrong with the servers, every client's commands are answered in time, and
+//! some take effect.
+
+use std::time::Duration;
+
+use raidhall_protocol::RaidId;
+
+use super::membership::RaidFacts;
+use super::server_record::ServerRecord;
+use super::violation::{Violation, ViolationKind};
+use super::{all_events, client};
+use crate::client_log::{ClientLog, Moment};
+
+/// A period of a run in which every client plays and no server is disturbed.
+#[derive(Debug, Clone, Copy)]
+pub struct HealthyPeriod {
+    /// When the servers had recovered from the last disturbance.
+    pub from: Moment,
+    /// When the clients stopped playing.
+    pub to: Moment,
+    /// How long the final answer to a command may take, repeats of the command included.
+    pub patience: Duration,
+}
+
+/// Judges whether the servers served the clients of one raid in this period.
+pub fn check_liveness(
+    raid: RaidId,
+    logs: &[ClientLog],
+    server_record: Option<&ServerRecord>,
+    healthy: &HealthyPeriod,
+) -> Vec<Violation> {
+    let facts = RaidFacts::from_events(all_events(logs, server_record));
+    let playing = logs.iter().filter(|log| !facts.is_removed(log.player));
+    let mut violations = Vec::new();
+    for log in playing {
+        let violation = |kind| Violation {
+            raid,
+            client: log.client.clone(),
+            kind,
+        };
+        let seen = client::read_client_log(log, &facts);
+        let mut is_acknowledged = false;
+        for command in seen.commands.values() {
+            let Some(answered) = command.answered else {
+                continue; // `judge` reports it if the run settled without an answer
+            };
+            let waited = answered.since(command.first_sent.max(healthy.from));
+            if Duration::from_micros(waited) > healthy.patience {
+                violations.push(violation(ViolationKind::AnsweredLate {
+                    id: command.id,
+                    command: command.command.kind(),
+                    after_ms: waited / 1_000,
+                }));
+            }
+            is_acknowledged |= command.ack.is_some()
+                && healthy.from <= command.first_sent
+                && answered <= healthy.to;
+        }
+        if !is_acknowledged && !seen.has_given_up {
+            violations.push(violation(ViolationKind::NothingAcknowledged));
+        }
+    }
+    violations
+}
