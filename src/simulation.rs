@@ -23,10 +23,12 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::SimulatedCluster;
 use parking_lot::Mutex;
-use plan::Plan;
+use plan::{Fault, Plan};
 use raidhall_loadtest::client::RestClient;
-use raidhall_loadtest::client_log::RunClock;
-use raidhall_loadtest::judge::{HealthyPeriod, check_liveness, judge};
+use raidhall_loadtest::client_log::{Moment, RunClock};
+use raidhall_loadtest::judge::{
+    HealthyPeriod, Outage, StablePeriod, ViolationKind, check_liveness, check_presence, judge,
+};
 use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
 use raidhall_protocol::Codec;
 use serde::{Deserialize, Serialize};
@@ -51,6 +53,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const DISTURBED_TIME: Duration = Duration::from_secs(10);
 /// How long a command may take once the cluster has recovered, its repeats included.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an instance may need after an outage until it tells others of its clients.
+const OUTAGE_RECOVERY: Duration = Duration::from_secs(5);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
@@ -158,19 +162,21 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     let connecting = async {
         while groups
             .iter()
-            .any(|it| it.watching_count() < it.player_count())
+            .any(|it| it.fully_online_count() < it.player_count())
         {
             sleep(Duration::from_millis(50)).await;
         }
     };
     timeout(CONNECT_TIME_MAX, connecting)
         .await
-        .context("not all clients could connect")?;
+        .context("not all clients could connect and see each other")?;
+    let all_online = clock.now();
     cluster.begin_random_failures();
     for group in &groups {
         group.start_playing();
     }
     let began = Instant::now();
+    let outages = find_outages(plan, clock.now());
     for (at, step) in plan.steps() {
         cluster.run_until(began + at).await;
         cluster.apply(step).await;
@@ -193,7 +199,15 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     for group in groups {
         outcomes.push(group.settle().await?);
     }
-    let mut outcome = judge_outcomes(&outcomes, &healthy);
+    let limits = cluster::config(plan).sessions;
+    let stable = StablePeriod {
+        from: all_online,
+        to: healthy.to,
+        presence_grace: limits.presence_grace,
+        leader_grace: limits.leader_grace,
+        outages,
+    };
+    let mut outcome = judge_outcomes(plan, &outcomes, &healthy, &stable);
     sleep(cluster.idle_time()).await;
     for GroupOutcome { raid, .. } in &outcomes {
         outcome
@@ -222,14 +236,60 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
     }
 }
 
-fn judge_outcomes(outcomes: &[GroupOutcome], healthy: &HealthyPeriod) -> Outcome {
+/// Returns when an instance may lose its lease or its clients, so that others take those clients for
+/// offline. `began` is when the plan's time began.
+fn find_outages(plan: &Plan, began: Moment) -> Vec<Outage> {
+    let mut outages = Vec::new();
+    for planned in &plan.faults {
+        if let Fault::StoreCut { instance }
+        | Fault::StoreSlow { instance, .. }
+        | Fault::ConnectionsStall { instance } = planned.fault
+        {
+            let end = Duration::from_millis(planned.at_ms + planned.for_ms).min(plan.play_time());
+            outages.push(Outage {
+                server: instance,
+                from: began.plus(Duration::from_millis(planned.at_ms)),
+                to: began.plus(end + OUTAGE_RECOVERY),
+            });
+        }
+    }
+    outages
+}
+
+/// Returns whether nothing in the plan may show a player offline who is connected: instances drain
+/// one at a time, and connections break.
+fn keeps_presence(plan: &Plan) -> bool {
+    let mut drained_until = 0;
+    for planned in &plan.faults {
+        match planned.fault {
+            Fault::ConnectionsBreak { .. } => {}
+            Fault::Drain { .. } if drained_until <= planned.at_ms => {
+                drained_until = planned.at_ms + planned.for_ms;
+            }
+            _ => return false,
+        }
+    }
+    plan.instances > 1 && plan.store_failures_permille == 0
+}
+
+fn judge_outcomes(
+    plan: &Plan,
+    outcomes: &[GroupOutcome],
+    healthy: &HealthyPeriod,
+    stable: &StablePeriod,
+) -> Outcome {
     let mut result = Outcome::default();
     let mut trace = DefaultHasher::new();
+    let keeps_presence = keeps_presence(plan);
     for outcome in outcomes {
         let record = Some(&outcome.server_record);
         let verdict = judge(outcome.raid, &outcome.ledgers, record);
         let liveness = check_liveness(outcome.raid, &outcome.ledgers, record, healthy);
-        let violations = verdict.violations.iter().chain(&liveness);
+        let presence = check_presence(outcome.raid, &outcome.ledgers, record, stable);
+        let presence = presence.violations.iter().filter(|violation| {
+            keeps_presence || matches!(violation.kind, ViolationKind::FalseLeaderChange { .. })
+        });
+        let violations = verdict.violations.iter().chain(&liveness).chain(presence);
         let violations = violations.map(ToString::to_string);
         result.violations.extend(violations);
         result.events += verdict.history_events;

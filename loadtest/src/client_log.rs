@@ -16,6 +16,13 @@ impl Moment {
     pub const fn since(self, earlier: Moment) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// Returns the moment that follows after this time.
+    #[must_use]
+    pub fn plus(self, time: Duration) -> Moment {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Moment(self.0.saturating_add(micros))
+    }
 }
 
 /// The clock of a run, from which every [`Moment`] is read.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use client::{ClientSummary, SentCommand};
 use client::{event_of, state_of};
 pub use liveness::{HealthyPeriod, check_liveness};
-pub use presence::{PresenceErrors, StablePeriod, check_presence};
+pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};
 use raidhall_protocol::{Event, RaidId, Seq};
 pub use server_record::ServerRecord;
 pub use violation::{Violation, ViolationKind};

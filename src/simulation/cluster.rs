@@ -520,7 +520,7 @@ impl SimulatedCluster {
     }
 }
 
-fn config(plan: &Plan) -> Config {
+pub(super) fn config(plan: &Plan) -> Config {
     let mut config = Config::default();
     // The server record is read with a token from the beginning, by an instance whose clock may still
     // be ahead by several jumps.

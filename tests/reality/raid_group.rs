@@ -322,6 +322,7 @@ impl SettledGroup {
             to,
             presence_grace: PRESENCE_GRACE,
             leader_grace: LEADER_GRACE,
+            outages: Vec::new(),
         };
         check_presence(
             self.raid,

@@ -18,7 +18,7 @@ use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, Moment, Observation};
 
 /// A period of a run in which every player means to be online.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct StablePeriod {
     /// When every player was connected and had been shown every other player online.
     pub from: Moment,
@@ -30,6 +30,18 @@ pub struct StablePeriod {
     /// How long a leader may be without a connection before the lead moves
     /// (`raid.leader_grace_ms`).
     pub leader_grace: Duration,
+    /// When servers could not tell others of the players who were connected to them.
+    pub outages: Vec<Outage>,
+}
+
+/// A time in which the players who are connected to a server may be offline for all others: the
+/// server does not reach the database, or nothing passes between it and its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    /// The index of the server among those that the clients know.
+    pub server: usize,
+    pub from: Moment,
+    pub to: Moment,
 }
 
 /// Presence and leader changes that no absence explains, with counts of related messages.
@@ -102,7 +114,7 @@ pub fn check_presence(
     server_record: Option<&ServerRecord>,
     stable: &StablePeriod,
 ) -> PresenceErrors {
-    let absences = find_absences(logs);
+    let absences = find_absences(logs, &stable.outages);
     let mut errors = PresenceErrors::default();
     let during = |absence: &&Absence| absence.to >= stable.from && absence.from <= stable.to;
     let long = absences
@@ -236,13 +248,13 @@ fn leader_changes<'a>(
 
 /// Returns when each player had no watching connection, from the player's first watch to the end of
 /// the run.
-fn find_absences(logs: &[ClientLog]) -> BTreeMap<PlayerId, Vec<Absence>> {
+fn find_absences(logs: &[ClientLog], outages: &[Outage]) -> BTreeMap<PlayerId, Vec<Absence>> {
     let mut periods: BTreeMap<PlayerId, Vec<Absence>> = BTreeMap::new();
     for log in logs {
         periods
             .entry(log.player)
             .or_default()
-            .extend(watch_periods(log));
+            .extend(watch_periods(log, outages));
     }
     let between = |mut periods: Vec<Absence>| {
         periods.sort_by_key(|period| period.from);
@@ -286,8 +298,9 @@ struct PendingLeave {
 
 /// Returns the periods in which a client watched; `is_voluntary` when the period ended by the
 /// client's own will. A player who asked to leave may be shown offline at any time from then on.
-fn watch_periods(log: &ClientLog) -> Vec<Absence> {
+fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
     let mut periods: Vec<Absence> = Vec::new();
+    let mut server = 0;
     let (mut here, mut leaving): (Option<Moment>, Option<PendingLeave>) = (None, None);
     for record in log.entries() {
         let at = record.at;
@@ -303,14 +316,18 @@ fn watch_periods(log: &ClientLog) -> Vec<Absence> {
                     is_acknowledged: false,
                 });
             }
+            Observation::Connected {
+                server: current, ..
+            } => server = *current,
             Observation::Disconnected { .. } => {
                 let to = leaving.as_ref().map_or(at, |leaving| leaving.sent_at);
                 let left = leaving.is_some();
-                periods.extend(here.take().map(|from| Absence {
+                let period = here.take().map(|from| Absence {
                     from,
                     to: to.max(from),
                     is_voluntary: left,
-                }));
+                });
+                periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
             }
             Observation::Received(message) => match &**message {
                 ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. }
@@ -322,11 +339,12 @@ fn watch_periods(log: &ClientLog) -> Vec<Absence> {
                 ServerMessage::Unwatched { .. } => {
                     let noticed = Moment(at.0.saturating_sub(micros(PROPAGATION_MAX)));
                     let to = leaving.take().map_or(noticed, |leaving| leaving.sent_at);
-                    periods.extend(here.take().map(|from| Absence {
+                    let period = here.take().map(|from| Absence {
                         from,
                         to: to.max(from),
                         is_voluntary: true,
-                    }));
+                    });
+                    periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
                 }
                 ServerMessage::Ack { id, .. } => {
                     if let Some(leaving) = leaving.as_mut().filter(|leaving| leaving.id == *id) {
@@ -346,12 +364,37 @@ fn watch_periods(log: &ClientLog) -> Vec<Absence> {
         }
     }
     // A log that ends while its client watches does not end the period.
-    periods.extend(here.map(|from| Absence {
+    let period = here.map(|from| Absence {
         from,
         to: FOREVER,
         is_voluntary: false,
-    }));
+    });
+    periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
     periods
+}
+
+/// Returns the parts of a watch period that lie outside the outages of its server.
+fn split(period: Absence, server: usize, outages: &[Outage]) -> Vec<Absence> {
+    let mut parts = vec![period];
+    for outage in outages.iter().filter(|outage| outage.server == server) {
+        parts = parts
+            .into_iter()
+            .flat_map(|part| {
+                let before = Absence {
+                    to: part.to.min(outage.from),
+                    is_voluntary: part.is_voluntary && part.to <= outage.from,
+                    ..part
+                };
+                let after = Absence {
+                    from: part.from.max(outage.to),
+                    ..part
+                };
+                [before, after]
+            })
+            .filter(|part| part.from < part.to)
+            .collect();
+    }
+    parts
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -152,6 +152,7 @@ async fn play_on(
         to: clock.now(),
         presence_grace: PRESENCE_GRACE,
         leader_grace: LEADER_GRACE,
+        outages: Vec::new(),
     };
     groups.complete_final_task();
     sleep(FINAL_TASK_TIME).await;

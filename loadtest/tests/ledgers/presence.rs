@@ -6,7 +6,7 @@ use std::time::Duration;
 use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
 use raidhall_loadtest::fold::Fold;
 use raidhall_loadtest::judge::{
-    PresenceErrors, ServerRecord, StablePeriod, ViolationKind, check_presence,
+    Outage, PresenceErrors, ServerRecord, StablePeriod, ViolationKind, check_presence,
 };
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::server::UnwatchReason;
@@ -65,6 +65,14 @@ fn check_logs(
     logs: [Vec<TimedObservation>; 2],
     server_record: Option<&ServerRecord>,
 ) -> PresenceErrors {
+    check_logs_with_outages(logs, server_record, Vec::new())
+}
+
+fn check_logs_with_outages(
+    logs: [Vec<TimedObservation>; 2],
+    server_record: Option<&ServerRecord>,
+    outages: Vec<Outage>,
+) -> PresenceErrors {
     let log_of = |name, id, mut lines: Vec<TimedObservation>| {
         lines.sort_by_key(|(at, _)| *at);
         let mut log = ClientLog::new(name, player(id), raid());
@@ -88,6 +96,7 @@ fn check_logs(
             to,
             presence_grace,
             leader_grace,
+            outages,
         },
     )
 }
@@ -342,4 +351,23 @@ fn an_unannounced_leader_change_is_found_in_the_server_ledger() {
     server_record.events.push(event(9, 6, leader_changed()));
     let errors = check_logs(valid_logs(), Some(server_record));
     assert_eq!(errors.false_leader_changes, 1, "{errors:?}");
+}
+
+#[test]
+fn an_outage_of_the_leaders_server_explains_a_leader_change() {
+    let mut moved = event(4, 6, leader_changed());
+    moved.by = None;
+    let false_changes = |server, at| {
+        let outage = Outage {
+            server,
+            from: Moment(100_000_000),
+            to: Moment(180_000_000),
+        };
+        let logs = with_entries(vec![(at, received_event(&moved))], Vec::new());
+        check_logs_with_outages(logs, None, vec![outage]).false_leader_changes
+    };
+    assert_eq!(false_changes(0, 165_000), 0);
+    assert_eq!(false_changes(0, 150_000), 1, "the outage was too short");
+    assert_eq!(false_changes(0, 190_000), 1, "the outage was over");
+    assert_eq!(false_changes(1, 165_000), 1, "the outage was elsewhere");
 }
