@@ -27,7 +27,8 @@ use plan::{Fault, Plan};
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Moment, RunClock};
 use raidhall_loadtest::judge::{
-    HealthyPeriod, Outage, StablePeriod, ViolationKind, check_liveness, check_presence, judge,
+    HealthyPeriod, Outage, StablePeriod, ViolationKind, check_liveness, check_outsider,
+    check_presence, judge,
 };
 use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
 use raidhall_protocol::Codec;
@@ -233,6 +234,7 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
         time_limit: plan.has_time_limit.then_some(TIME_LIMIT),
         may_leave: true,
         active_players: plan.players,
+        has_outsider: true,
     }
 }
 
@@ -289,13 +291,23 @@ fn judge_outcomes(
         let presence = presence.violations.iter().filter(|violation| {
             keeps_presence || matches!(violation.kind, ViolationKind::FalseLeaderChange { .. })
         });
-        let violations = verdict.violations.iter().chain(&liveness).chain(presence);
+        let outsider: Vec<_> = outcome
+            .outsider_log
+            .iter()
+            .flat_map(check_outsider)
+            .collect();
+        let violations = verdict
+            .violations
+            .iter()
+            .chain(&liveness)
+            .chain(&outsider)
+            .chain(presence);
         let violations = violations.map(ToString::to_string);
         result.violations.extend(violations);
         result.events += verdict.history_events;
         result.acks += verdict.acks;
         format!("{:?}", outcome.server_record.events).hash(&mut trace);
-        for log in &outcome.ledgers {
+        for log in outcome.ledgers.iter().chain(&outcome.outsider_log) {
             format!("{:?}", log.entries()).hash(&mut trace);
         }
     }

@@ -86,6 +86,11 @@ pub enum Observation {
     },
     /// The player joined the raid again by REST.
     Joined,
+    /// A request by REST succeeded, or a message named the raid, for a player who is no member.
+    RequestAnswered {
+        /// What the player got.
+        request: &'static str,
+    },
     /// A request by REST got a typed error, or no answer.
     RequestFailed {
         /// What the client asked for.

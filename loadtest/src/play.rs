@@ -4,6 +4,7 @@
 mod bot;
 mod bot_group;
 mod command_generator;
+mod outsider;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

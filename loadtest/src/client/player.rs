@@ -228,6 +228,11 @@ impl Player {
         self.record(raid, Observation::Joined);
     }
 
+    /// Records in the raid's client log that a player who is no member got something of it.
+    pub fn record_answer(&mut self, raid: RaidId, request: &'static str) {
+        self.record(raid, Observation::RequestAnswered { request });
+    }
+
     /// Records in the raid's client log that a request by REST failed.
     pub fn record_failure(&mut self, raid: RaidId, request: &'static str, error: &RestClientError) {
         let refusal = match error {

@@ -180,6 +180,8 @@ impl<'a> LogReader<'a> {
             Observation::Unreadable { text, error: false } => {
                 self.report(ViolationKind::UnknownMessage { text: text.clone() });
             }
+            // Only an outsider records it, whose log `check_outsider` judges.
+            Observation::RequestAnswered { .. } => {}
             Observation::Joined => self.on_membership_shown(),
             Observation::RequestFailed { request, refusal } => {
                 self.on_request_failed(request, refusal.as_ref());

@@ -153,6 +153,12 @@ pub enum ViolationKind {
     /// P3: an answer treats a member as a stranger.
     #[error("{what}, though the player is a member")]
     MembershipDenied { what: &'static str },
+    /// A player who is no member was told of the raid.
+    #[error("told a player who is no member: {what}")]
+    ToldOutsider {
+        /// What the player received.
+        what: String,
+    },
     /// A message about a raid that the connection does not watch.
     #[error("{what} of a raid that this connection does not watch")]
     NotWatching { what: &'static str },

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::bot::{Bot, BotResult, GroupProgress};
+use super::outsider::Outsider;
 use super::{CommandGenerator, TrafficCounters};
 use crate::client::{ClientCounts, Decoder, Player, PlayerOptions, RestClient};
 use crate::client_log::{ClientLog, RunClock};
@@ -54,6 +55,8 @@ pub struct GroupPlan {
     pub may_leave: bool,
     /// How many players act, counted from the first; the others only watch.
     pub active_players: usize,
+    /// Whether a player who is no member tries to read, watch and command the raid.
+    pub has_outsider: bool,
 }
 
 /// A stage of a group's run, which its bots follow.
@@ -79,10 +82,12 @@ pub struct BotGroup {
     plan: GroupPlan,
     raid: RaidId,
     invite_code: String,
+    /// The tokens of the members, and then those of the outsider.
     tokens: Vec<TokenPair>,
     stage: watch::Sender<GroupStage>,
     progress: Arc<GroupProgress>,
     bots: JoinSet<BotResult>,
+    outsider: JoinSet<Vec<ClientLog>>,
 }
 
 /// What a bot group returns when its run is finished.
@@ -92,6 +97,8 @@ pub struct GroupOutcome {
     /// One client log per player.
     pub ledgers: Vec<ClientLog>,
     pub server_record: ServerRecord,
+    /// The log of the player who is no member, if there is one.
+    pub outsider_log: Option<ClientLog>,
     /// The WebSocket URL of the raid's owner, as the server reports it.
     pub ws_url: String,
     /// The counters of each player.
@@ -109,7 +116,7 @@ impl BotGroup {
     pub async fn create(rest: &RestClient, plan: GroupPlan) -> anyhow::Result<BotGroup> {
         let rest = rest.with_retry_timeout(CREATE_TIMEOUT);
         let mut tokens = Vec::with_capacity(plan.players);
-        for index in 0..plan.players {
+        for index in 0..plan.players + usize::from(plan.has_outsider) {
             let name = format!("Player {index} of group {}", plan.index);
             tokens.push(
                 rest.with_home(plan.index + index)
@@ -122,7 +129,7 @@ impl BotGroup {
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
         let home = rest.with_home(plan.index).with_token(&first.access_token);
         let made = home.create_raid(&new_raid(&plan), Some(&key)).await?;
-        for (index, pair) in tokens.iter().enumerate().skip(1) {
+        for (index, pair) in tokens.iter().enumerate().take(plan.players).skip(1) {
             let home = rest
                 .with_home(plan.index + index)
                 .with_token(&pair.access_token);
@@ -141,6 +148,7 @@ impl BotGroup {
             stage,
             progress: Arc::default(),
             bots: JoinSet::new(),
+            outsider: JoinSet::new(),
         })
     }
 
@@ -163,6 +171,16 @@ impl BotGroup {
                 clock,
                 jitter_seed: seed,
             };
+            if index == self.plan.players {
+                let outsider = Outsider {
+                    player: Player::new(options),
+                    raid: self.raid,
+                    rng: SmallRng::seed_from_u64(seed ^ 3),
+                    stage: self.stage.subscribe(),
+                };
+                self.outsider.spawn(outsider.run());
+                continue;
+            }
             let me = tokens.player.id;
             let is_leader = index == 0;
             let may_leave = self.plan.may_leave && !is_leader && self.plan.players > 2;
@@ -248,6 +266,7 @@ impl BotGroup {
             raid: self.raid,
             ledgers: Vec::new(),
             server_record: truth,
+            outsider_log: None,
             ws_url: view.ws_url,
             counts: Vec::new(),
             signal_latencies_micros: Vec::new(),
@@ -262,6 +281,9 @@ impl BotGroup {
                 .extend(finished.signal_latencies_micros);
             outcome.commands_held_back += finished.commands_held_back;
             outcome.server_record.profiles.extend(finished.profile);
+        }
+        while let Some(logs) = self.outsider.join_next().await {
+            outcome.outsider_log = logs.context("the outsider's task")?.pop();
         }
         Ok(outcome)
     }

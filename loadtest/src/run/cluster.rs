@@ -90,6 +90,7 @@ impl SteadyLoadArgs {
             time_limit: None,
             may_leave: false,
             active_players: usize::from(self.players),
+            has_outsider: false,
         };
         (0..self.raids).map(plan).collect()
     }

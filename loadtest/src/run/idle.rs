@@ -96,6 +96,7 @@ fn plans(connections: usize) -> Vec<GroupPlan> {
             time_limit: None,
             may_leave: false,
             active_players: RAID_MEMBERS_MAX,
+            has_outsider: false,
         })
         .collect()
 }

@@ -63,6 +63,7 @@ impl LagArgs {
             time_limit: None,
             may_leave: false,
             active_players: 1,
+            has_outsider: false,
         };
         (0..usize::from(self.raids)).map(plan).collect()
     }
@@ -343,6 +344,7 @@ mod tests {
             raid: raid(),
             ledgers,
             server_record: truth,
+            outsider_log: None,
             ws_url: ws_url.to_owned(),
             counts: Vec::new(),
             signal_latencies_micros: Vec::new(),

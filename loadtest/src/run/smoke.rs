@@ -91,6 +91,7 @@ impl SmokeArgs {
                 time_limit: None,
                 may_leave: true,
                 active_players: usize::from(self.players),
+                has_outsider: false,
             })
             .collect()
     }

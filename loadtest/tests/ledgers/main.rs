@@ -5,6 +5,7 @@
 mod ack_waits;
 mod folding;
 mod liveness;
+mod outsider;
 mod presence;
 mod sample_case;
 mod violations;

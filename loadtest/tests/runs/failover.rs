@@ -47,6 +47,7 @@ fn plan() -> GroupPlan {
         is_winnable: false,
         may_leave: false,
         active_players: 4,
+        has_outsider: false,
     }
 }
 
