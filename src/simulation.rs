@@ -28,7 +28,7 @@ use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Moment, RunClock};
 use raidhall_loadtest::judge::{
     HealthyPeriod, Outage, StablePeriod, ViolationKind, check_liveness, check_outsider,
-    check_presence, judge,
+    check_presence, check_views, judge,
 };
 use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
 use raidhall_protocol::Codec;
@@ -296,11 +296,18 @@ fn judge_outcomes(
             .iter()
             .flat_map(check_outsider)
             .collect();
+        let views = check_views(
+            outcome.raid,
+            &outcome.ledgers,
+            &outcome.server_record,
+            &outcome.views,
+        );
         let violations = verdict
             .violations
             .iter()
             .chain(&liveness)
             .chain(&outsider)
+            .chain(&views)
             .chain(presence);
         let violations = violations.map(ToString::to_string);
         result.violations.extend(violations);

@@ -6,6 +6,7 @@
 mod client;
 mod difference;
 mod effects;
+mod instances;
 mod liveness;
 mod membership;
 mod outsider;
@@ -17,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use client::{ClientSummary, SentCommand};
 use client::{event_of, state_of};
+pub use instances::check_views;
 pub use liveness::{HealthyPeriod, check_liveness};
 pub use outsider::check_outsider;
 pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};

@@ -49,6 +49,16 @@ impl Targets {
         }
     }
 
+    /// Returns the server at this index alone, where it listens now.
+    #[must_use]
+    pub fn only(&self, index: usize) -> Targets {
+        Targets {
+            addresses: Arc::new(RwLock::new(vec![self.get(index)])),
+            home: 0,
+            network: Arc::clone(&self.network),
+        }
+    }
+
     pub fn count(&self) -> usize {
         self.addresses.read().len()
     }

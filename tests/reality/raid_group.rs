@@ -10,7 +10,7 @@ use std::time::Duration;
 use raidhall_loadtest::client::{Decoder, Player, PlayerOptions, RestClient};
 use raidhall_loadtest::client_log::{ClientLog, Moment, RunClock};
 use raidhall_loadtest::judge::{
-    PresenceErrors, ServerRecord, StablePeriod, Verdict, check_presence, judge,
+    PresenceErrors, ServerRecord, StablePeriod, Verdict, check_presence, check_views, judge,
 };
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
@@ -265,13 +265,22 @@ impl RaidGroup {
         for player in &mut self.players {
             player.record_settled(raid, view.seq, online.clone());
         }
+        let mut views = Vec::new();
+        for server in 0..rest.targets().count() {
+            // An instance that a test has stopped is skipped.
+            let view = rest.with_home(server).raid(raid).await;
+            views.push(view.map_err(|error| error.to_string()));
+        }
         let server_record = self.read_server_record().await;
         let mut client_logs = Vec::new();
         for player in self.players {
             client_logs.extend(player.disconnect().await.0);
         }
+        let mut verdict = judge(raid, &client_logs, Some(&server_record));
+        let mismatches = check_views(raid, &client_logs, &server_record, &views);
+        verdict.violations.extend(mismatches);
         SettledGroup {
-            verdict: judge(raid, &client_logs, Some(&server_record)),
+            verdict,
             raid,
             client_logs,
             server_record,

@@ -123,6 +123,14 @@ impl RestClient {
         }
     }
 
+    /// Returns the same client that knows only the server at this index.
+    pub fn only(&self, server: usize) -> RestClient {
+        RestClient {
+            targets: self.targets.only(server),
+            ..self.clone()
+        }
+    }
+
     pub const fn targets(&self) -> &Targets {
         &self.targets
     }

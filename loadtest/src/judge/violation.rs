@@ -192,6 +192,9 @@ pub enum ViolationKind {
     /// The server changed its lineage, so that it serves another history.
     #[error("the server changed its lineage")]
     LineageChanged,
+    /// P6: an instance did not answer a read after the run.
+    #[error("does not show the raid: {error}")]
+    InstanceUnreadable { error: String },
     /// P4: too few resumes were answered by a replay.
     #[error("only {replays} of {resumes} resumes were replays")]
     TooFewReplays {

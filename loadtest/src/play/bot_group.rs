@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use raidhall_protocol::rest::{NewRaid, TokenPair};
+use raidhall_protocol::rest::{NewRaid, RaidView, TokenPair};
 use raidhall_protocol::{Codec, OpKey, PlayerId, RaidId, Seq};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -97,6 +97,8 @@ pub struct GroupOutcome {
     /// One client log per player.
     pub ledgers: Vec<ClientLog>,
     pub server_record: ServerRecord,
+    /// The raid as each instance shows it after the run, or why it does not.
+    pub views: Vec<Result<RaidView, String>>,
     /// The log of the player who is no member, if there is one.
     pub outsider_log: Option<ClientLog>,
     /// The WebSocket URL of the raid's owner, as the server reports it.
@@ -260,12 +262,18 @@ impl BotGroup {
         });
         self.wait_for(&self.progress.settled, CATCH_UP_TIMEOUT)
             .await;
+        let mut views = Vec::new();
+        for server in 0..rest.targets().count() {
+            let view = rest.only(server).raid(self.raid).await;
+            views.push(view.map_err(|error| error.to_string()));
+        }
         let truth = read_server_record(&rest, self.raid).await?;
         self.stage.send_replace(GroupStage::Finished);
         let mut outcome = GroupOutcome {
             raid: self.raid,
             ledgers: Vec::new(),
             server_record: truth,
+            views,
             outsider_log: None,
             ws_url: view.ws_url,
             counts: Vec::new(),

@@ -344,6 +344,7 @@ mod tests {
             raid: raid(),
             ledgers,
             server_record: truth,
+            views: Vec::new(),
             outsider_log: None,
             ws_url: ws_url.to_owned(),
             counts: Vec::new(),

@@ -8,5 +8,6 @@ mod liveness;
 mod outsider;
 mod presence;
 mod sample_case;
+mod views;
 mod violations;
 mod watches;
