@@ -1,7 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run app cluster release test test-release check simulate bench bench-decode bench-store setup clean
+.PHONY: help run app cluster release test test-release check simulate mutants bench bench-decode bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
@@ -67,12 +67,16 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 	promtool test rules config/prometheus/tests.yaml
 	$(cargo) deny --log-level error --workspace check bans licenses sources
 	scripts/check-advisories
+	scripts/mutants --check
 	shellcheck $$(grep -lE '^#.*\bbash$$' scripts/*) .ci/run
 
 simulate: ## simulated clusters under random faults: SEEDS=n, or SECONDS=n, from the seed FIRST=n on; PLAN='{...}' replays one
 	RAIDHALL_SIMULATE_SEEDS='$(SEEDS)' RAIDHALL_SIMULATE_SECONDS='$(SECONDS)' RAIDHALL_SIMULATE_FIRST='$(FIRST)' \
 	  RAIDHALL_SIMULATE_PLAN='$(PLAN)' $(cargo) test --locked -p raidhall --lib -- --exact \
 	  simulation::tests::random_plans_keep_every_promise --nocapture
+
+mutants: ## which deliberate faults of the server the simulator notices: SEEDS=n for each, ONLY=name
+	SEEDS='$(SEEDS)' ONLY='$(ONLY)' scripts/mutants
 
 bench: app ## a short load test of the optimized server
 	$(cargo) build --release --locked --workspace --bins

@@ -75,11 +75,12 @@ fn plan_from_environment() -> Option<Plan> {
     Some(serde_json::from_str(&json).expect("a plan"))
 }
 
-/// What the processes of [`run`] execute.
+/// What the processes of [`run`] and `scripts/mutants` execute.
 #[test]
-#[ignore = "runs the plan in the environment"]
+#[ignore = "runs the plan or the seed in the environment"]
 fn one_plan() {
-    let plan = plan_from_environment().expect("a plan in the environment");
+    let seed = || number("RAIDHALL_SIMULATE_FIRST").expect("a plan or a seed");
+    let plan = plan_from_environment().unwrap_or_else(|| Plan::random(seed()));
     if let Ok(filter) = std::env::var("RUST_LOG") {
         let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
         subscriber
