@@ -190,7 +190,12 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     let healthy = HealthyPeriod {
         from,
         to: clock.now(),
-        patience: PATIENCE,
+        // A command that is over the limit is repeated later and later.
+        patience: if plan.has_floods {
+            RECOVERY_TIME
+        } else {
+            PATIENCE
+        },
     };
     for group in &groups {
         group.complete_final_task();
@@ -245,6 +250,7 @@ fn find_outages(plan: &Plan, began: Moment) -> Vec<Outage> {
     for planned in &plan.faults {
         if let Fault::StoreCut { instance }
         | Fault::StoreSlow { instance, .. }
+        | Fault::Pause { instance }
         | Fault::ConnectionsStall { instance } = planned.fault
         {
             let end = Duration::from_millis(planned.at_ms + planned.for_ms).min(plan.play_time());

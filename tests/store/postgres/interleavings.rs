@@ -1,6 +1,6 @@
 //! Races within statements: two or three calls at once, in every order of their steps.
 //!
-//! `tests/mutants/sql-*.patch` are faults that these tests find.
+//! `tests/mutants/sql/*.patch` are faults that these tests find.
 
 mod erasures;
 mod gates;
