@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::RECOVERY_TIME;
-use super::network::{Link, Pace, SimulatedNetwork};
+use super::network::{Link, LinkSpeed, SimulatedNetwork};
 use super::plan::{Fault, Plan, PlanStep};
 use crate::app::{Instance, InstanceParts};
 use crate::auth::AuthSecret;
@@ -79,7 +79,7 @@ struct Node {
 
 enum NodeState {
     Starting,
-    Running(Instance),
+    Running(Box<Instance>),
     ShuttingDown,
 }
 
@@ -307,12 +307,12 @@ impl SimulatedCluster {
                 process, link, bus, ..
             } = &node.connections;
             process.set_paused(has(Fault::Pause { instance }));
-            link.set_pace(if has(Fault::ConnectionsStall { instance }) {
-                Pace::Stalled
+            link.set_speed(if has(Fault::ConnectionsStall { instance }) {
+                LinkSpeed::Stalled
             } else if has(Fault::ConnectionsSlow { instance }) {
-                Pace::Slow
+                LinkSpeed::Slow
             } else {
-                Pace::Normal
+                LinkSpeed::Normal
             });
             bus.set_disconnected(has(Fault::BusCut { instance }));
             bus.set_muted(has(Fault::BusMute { instance }));
@@ -409,7 +409,7 @@ impl SimulatedCluster {
         for node in self.nodes.iter().filter(|node| node.index == index) {
             let state = std::mem::replace(&mut *node.state.lock(), NodeState::ShuttingDown);
             let instance = match state {
-                NodeState::Running(instance) => instance,
+                NodeState::Running(instance) => *instance,
                 NodeState::Starting => {
                     node.connections.kill();
                     continue;
@@ -514,7 +514,7 @@ impl SimulatedCluster {
             };
             connections.process.enter(|| instance.serve(listener));
             network.listen(port(index), connections.link);
-            *state.lock() = NodeState::Running(instance);
+            *state.lock() = NodeState::Running(Box::new(instance));
             None
         });
     }

@@ -50,17 +50,17 @@ pub(super) struct Link {
     connector: MemoryConnector,
     /// Cancelled to break the present connections.
     cut: Arc<Mutex<CancellationToken>>,
-    pace: Arc<watch::Sender<Pace>>,
+    speed: Arc<watch::Sender<LinkSpeed>>,
 }
 
 /// How fast a link carries what is sent, in either direction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(super) enum LinkSpeed {
     #[default]
     Normal,
     /// [`SLOW_CHUNK_BYTES`] in [`SLOW_CHUNK_TIME`], for each connection.
     Slow,
-    /// Nothing arrives.
+    /// Nothing arrives for now.
     Stalled,
 }
 
@@ -69,7 +69,7 @@ impl Link {
         Link {
             connector,
             cut: Arc::default(),
-            pace: Arc::default(),
+            speed: Arc::default(),
         }
     }
 
@@ -78,17 +78,17 @@ impl Link {
         std::mem::take(&mut *self.cut.lock()).cancel();
     }
 
-    pub(super) fn set_pace(&self, pace: Pace) {
-        self.pace.send_replace(pace);
+    pub(super) fn set_speed(&self, speed: LinkSpeed) {
+        self.speed.send_replace(speed);
     }
 
     fn is_slow(&self) -> bool {
-        *self.pace.borrow() == Pace::Slow
+        *self.speed.borrow() == LinkSpeed::Slow
     }
 
     async fn wait_while_stalled(&self) {
-        let mut pace = self.pace.subscribe();
-        let _ = pace.wait_for(|pace| *pace != Pace::Stalled).await; // the sender is here
+        let mut speed = self.speed.subscribe();
+        let _ = speed.wait_for(|speed| *speed != LinkSpeed::Stalled).await; // the sender is here
     }
 }
 

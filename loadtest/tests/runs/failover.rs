@@ -45,6 +45,7 @@ fn plan() -> GroupPlan {
             poll_interval,
         },
         is_winnable: false,
+        time_limit: None,
         may_leave: false,
         active_players: 4,
         has_outsider: false,
