@@ -23,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::SimulatedCluster;
 use parking_lot::Mutex;
-use plan::{Fault, Plan};
+use plan::{Fault, Plan, PlannedFault};
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Moment, RunClock};
 use raidhall_loadtest::judge::{
@@ -34,6 +34,8 @@ use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, Traffi
 use raidhall_protocol::Codec;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
+
+use crate::telemetry::render_metrics;
 
 /// The environment variable that holds a plan, for a process that runs it.
 const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
@@ -221,7 +223,27 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
             .extend(cluster.check_deadline(*raid).await);
     }
     outcome.violations.extend(cluster.stop().await);
+    outcome.violations.extend(counted_defects(plan));
     Ok(outcome)
+}
+
+/// Returns the metrics that count defects and are not 0.
+fn counted_defects(plan: &Plan) -> Vec<String> {
+    let is_refused = |planned: &PlannedFault| matches!(planned.fault, Fault::CommitsRefused { .. });
+    let mut defects = vec!["raidhall_history_lost_total "];
+    if !plan.faults.iter().any(is_refused) {
+        defects.push("raidhall_session_reloads_total{cause=\"refused\"} ");
+    }
+    let is_defect = |line: &&str| {
+        let value = defects.iter().find_map(|defect| line.strip_prefix(defect));
+        value.is_some_and(|value| value != "0")
+    };
+    let metrics = render_metrics();
+    metrics
+        .lines()
+        .filter(is_defect)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
