@@ -18,6 +18,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -118,12 +119,15 @@ fn run_here(plan: Plan) -> Outcome {
     let panics = Arc::<Mutex<Vec<String>>>::default();
     let seen = Arc::clone(&panics);
     std::panic::set_hook(Box::new(move |panic| seen.lock().push(panic.to_string())));
-    std::thread::spawn(|| {
-        std::thread::park_timeout(REAL_TIME_MAX);
-        eprintln!("the run hangs");
-        std::process::abort();
+    let (running, ended) = mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(REAL_TIME_MAX) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("the run hangs");
+            std::process::abort();
+        }
     });
     let mut outcome = run_on_new_thread(plan);
+    drop(running);
     drop(std::panic::take_hook());
     outcome.violations.append(&mut panics.lock());
     outcome
@@ -234,15 +238,12 @@ fn counted_defects(plan: &Plan) -> Vec<String> {
     if !plan.faults.iter().any(is_refused) {
         defects.push("raidhall_session_reloads_total{cause=\"refused\"} ");
     }
-    let is_defect = |line: &&str| {
-        let value = defects.iter().find_map(|defect| line.strip_prefix(defect));
-        value.is_some_and(|value| value != "0")
-    };
     let metrics = render_metrics();
-    metrics
-        .lines()
-        .filter(is_defect)
-        .map(str::to_owned)
+    let is_0 = |defect: &&str| metrics.lines().any(|line| line == format!("{defect}0"));
+    defects.retain(|defect| !is_0(defect));
+    defects
+        .into_iter()
+        .map(|defect| format!("{defect}is not 0"))
         .collect()
 }
 

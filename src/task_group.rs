@@ -1,5 +1,4 @@
-//! Groups of tasks: everything that an instance runs belongs to one, so that a shutdown can wait for
-//! it.
+//! Groups of tasks. Each task of an instance belongs to one, so that something can wait for it.
 
 #[cfg(test)]
 pub(crate) mod process;

@@ -92,7 +92,9 @@ impl Process {
             state.status = status;
             state.tasks.values().cloned().collect()
         };
-        wakers.into_iter().for_each(Waker::wake);
+        for waker in wakers {
+            waker.wake();
+        }
     }
 }
 

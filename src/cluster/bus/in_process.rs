@@ -301,11 +301,13 @@ impl Bus for InProcessBus {
             let delays = &mut broker.0.lock().delays;
             delays.as_mut().map(RandomDelays::draw).unwrap_or_default()
         };
-        let begins = Instant::now() + delay;
+        let mut latest = Instant::now() + delay;
         for channel in channels {
-            self.channels.lock().entry(*channel).or_insert(begins);
+            let mut subscribed = self.channels.lock();
+            let begins = subscribed.entry(*channel).or_insert(latest);
+            latest = latest.max(*begins);
         }
-        sleep_until(begins).await;
+        sleep_until(latest).await;
         if self.is_up() { Ok(()) } else { Err(BusDown) }
     }
 

@@ -84,9 +84,10 @@ const OTHER_LEASES: &str = "
     SELECT id, ws_url, draining, lease_ms, floor(extract(epoch FROM lease_until) * 1000)::bigint AS lease_until
     FROM instances WHERE id <> $1 AND lease_until > clock_timestamp()";
 
-/// The row stays for a day, as others do, because a claim locks it against a renewal.
+/// The row stays for a day, as others do, because a claim locks it against a renewal. It has ended
+/// long ago, so that it does not seem to live if the clock goes back.
 const END_STALE_LEASE: &str = "
-    UPDATE instances SET lease_until = clock_timestamp()
+    UPDATE instances SET lease_until = clock_timestamp() - interval '1 hour'
     WHERE id = $1 AND floor(extract(epoch FROM lease_until) * 1000)::bigint = $2";
 
 /// Returns nothing if a live instance would go on with states of the history that is renamed.
@@ -118,6 +119,7 @@ const DEREGISTER: &str = "
     UPDATE raids r SET owner = NULL FROM locked l WHERE r.id = l.id";
 
 /// Skips rows that are locked: it never waits while it holds locks on other rows.
+/// An instance that comes back after that is held off by the fence alone.
 const DELETE_DEAD_INSTANCES: &str = "
     DELETE FROM instances WHERE id = ANY (ARRAY(
         SELECT id FROM instances WHERE lease_until < now() - interval '1 day' FOR UPDATE SKIP LOCKED

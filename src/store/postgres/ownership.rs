@@ -56,7 +56,8 @@ const CLAIM: &str = "
     SELECT id, NULL, CASE WHEN NOT free AND lives THEN holder END, ws_url
     FROM seen WHERE id NOT IN (SELECT id FROM taken)";
 
-/// Raids are locked in the order of ids, as in a commit, so that the two cannot deadlock.
+/// Raids are locked in the order of ids, which is that of a commit's batch, so that the two do not
+/// deadlock.
 const RELEASE: &str = "
     WITH locked AS MATERIALIZED (
         SELECT r.id

@@ -4,8 +4,13 @@
 //! gate is gate 0, where the session waits until the gate is closed again: the next attempt of a
 //! claim has the same gates.
 
+use std::time::Duration;
+
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
-use tokio::task::yield_now;
+use tokio::time::sleep;
+
+/// How often the locks of the sessions are read.
+pub const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The gate before the commit, after all others of a statement.
 const LAST_GATE: i64 = 9;
@@ -24,6 +29,9 @@ const STOP_AT_GATE: &str = "
             RETURN NEW;
         END IF;
         gate := CASE TG_WHEN WHEN 'AFTER' THEN 9 ELSE gate + 1 END;
+        IF TG_WHEN = 'BEFORE' AND gate = 9 THEN
+            RAISE EXCEPTION 'the statement has too many gates';
+        END IF;
         PERFORM set_config('gates.passed', gate::text, true);
         FOREACH gate IN ARRAY ARRAY[gate, 0] LOOP
             PERFORM pg_advisory_lock_shared(session, gate);
@@ -35,12 +43,14 @@ const STOP_AT_GATE: &str = "
 const RAID_GATES: &str = "
     CREATE TRIGGER row_gate BEFORE UPDATE ON raids FOR EACH ROW EXECUTE FUNCTION stop_at_gate()";
 
-/// Sessions that wait for a lock: their numbers and gates if they are at gates.
+/// Sessions that wait at a gate or for a row: their numbers and gates if they are at gates. Waits for
+/// other locks end by themselves.
 const WAITING: &str = "
     SELECT CASE locktype WHEN 'advisory' THEN classid::bigint END,
         CASE locktype WHEN 'advisory' THEN objid::bigint END
     FROM pg_locks JOIN pg_stat_activity USING (pid)
-    WHERE NOT granted AND datname = current_database() AND application_name LIKE 'raidhall%'";
+    WHERE NOT granted AND locktype IN ('advisory', 'transactionid', 'tuple', 'spectoken')
+        AND datname = current_database() AND application_name LIKE 'raidhall%'";
 
 /// The gates of a database, and the connection that holds them closed.
 pub struct Gates(PgConnection);
@@ -83,7 +93,7 @@ impl Gates {
     pub async fn pass(&mut self, session: usize, gate: i64) {
         self.open(session, gate).await;
         while !self.waiting_sessions().await.contains(&Some((session, 0))) {
-            yield_now().await;
+            sleep(POLL_INTERVAL).await;
         }
         self.close(session, gate).await;
         self.open(session, 0).await;

@@ -62,14 +62,14 @@ async fn no_claim_after_a_stale_leases_end_outlasts_the_owners_renewal() {
         let raid = history.raid;
         run.set_lease(&owner, "2100-01-01").await;
         let until = lease_until(&mut run, &owner).await;
-        let heir = run.add_instance().await.id;
+        let successor = run.add_instance().await.id;
         let owner_id = owner.id;
         let ending = run.call("end stale lease", move |store| async move {
             store.end_stale_lease(owner_id, until).await
         });
         let renewing = renew(&mut run, &owner);
         let claiming = run.call("claim", move |store| async move {
-            claim(&*store, raid, heir).await
+            claim(&*store, raid, successor).await
         });
         run.step_through().await;
 

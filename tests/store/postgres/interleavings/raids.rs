@@ -31,7 +31,8 @@ async fn check_claim_beside_commit(
     });
     run.step_through().await;
 
-    let (outcome, claimed) = (committing.answer().await, claiming.answer().await);
+    let outcome = committing.answer().await;
+    let claimed = claiming.answer().await;
     if let Some(deregistering) = deregistering {
         deregistering.answer().await.expect("deregister");
     }
@@ -59,9 +60,9 @@ async fn no_commit_of_a_dead_owner_lands_after_the_new_owners_load() {
     while let Some(mut run) = interleavings.next_order().await {
         let (owner, mut history) = create_owned_raid(&mut run).await;
         run.set_lease(&owner, EXPIRED).await;
-        let heir = run.add_instance().await;
+        let successor = run.add_instance().await;
         let (outcome, claimed) =
-            check_claim_beside_commit(&mut run, &mut history, heir.id, None).await;
+            check_claim_beside_commit(&mut run, &mut history, successor.id, None).await;
         assert!(claimed);
         fenced += u32::from(outcome != CommitOutcome::Committed);
     }
@@ -89,9 +90,9 @@ async fn a_deregistration_takes_no_raid_from_the_instance_that_claimed_it() {
     while let Some(mut run) = interleavings.next_order().await {
         let (owner, mut history) = create_owned_raid(&mut run).await;
         run.set_lease(&owner, EXPIRED).await;
-        let heir = run.add_instance().await;
+        let successor = run.add_instance().await;
         let (_, claimed) =
-            check_claim_beside_commit(&mut run, &mut history, heir.id, Some(owner.id)).await;
+            check_claim_beside_commit(&mut run, &mut history, successor.id, Some(owner.id)).await;
         claims += u32::from(claimed);
     }
     assert!(claims > 0);

@@ -1,7 +1,7 @@
 //! Runs calls of the store on real sessions, in every order in which their statements can
 //! interleave.
 //!
-//! Each call is one autocommitted statement, so calls race within statements. Triggers divide a
+//! Each statement commits by itself, and a call runs one or a few. Triggers divide a
 //! statement into steps: it stops at a **gate** before it reads the rows of a table that it changes
 //! (it has its snapshot, and no lock on them), and at a gate before its commit (it has all of its
 //! locks). A gate is an advisory lock that the scheduler holds. One session runs at a time, until it
@@ -19,11 +19,11 @@ use std::time::Duration;
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::{InstanceRecord, Leases};
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinHandle, yield_now};
-use tokio::time::timeout;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{sleep, timeout};
 
 use super::super::{connect, open, options};
-use super::gates::Gates;
+use super::gates::{Gates, POLL_INTERVAL};
 use crate::conformance::LONG_TTL;
 use crate::database::PostgresDatabase;
 use crate::history::instance;
@@ -289,7 +289,7 @@ impl OrderRun<'_> {
                 }
                 return gates;
             }
-            yield_now().await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
