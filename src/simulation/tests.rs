@@ -13,7 +13,7 @@ use super::plan::{Plan, shrink};
 use super::{OUTCOME_MARK, Outcome, PLAN_VARIABLE, run, run_here};
 
 /// Seeds that are run if the environment names no others.
-const DEFAULT_SEEDS: u64 = 40;
+const DEFAULT_SEEDS: u64 = 30;
 
 const PLANS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/simulation/plans");
 
