@@ -40,15 +40,18 @@ impl Listener for TcpListener {
     }
 }
 
-/// Bytes that a connection in memory buffers in each direction.
-const MEMORY_BYTES: usize = 4 * 1024;
 /// Connections in memory that wait to be accepted; further ones wait in `connect`.
 const MEMORY_BACKLOG: usize = 128;
 
-/// Creates a listener within the process, and the connector to it.
-pub fn memory_listener() -> (MemoryListener, MemoryConnector) {
-    let (sender, receiver) = mpsc::channel(MEMORY_BACKLOG);
-    (MemoryListener(receiver), MemoryConnector(sender))
+/// Creates a listener within the process, and the connector to it. Each connection buffers so many
+/// bytes in each direction.
+pub fn memory_listener(buffer_bytes: usize) -> (MemoryListener, MemoryConnector) {
+    let (connections, receiver) = mpsc::channel(MEMORY_BACKLOG);
+    let connector = MemoryConnector {
+        connections,
+        buffer_bytes,
+    };
+    (MemoryListener(receiver), connector)
 }
 
 /// Accepts the connections of a [`MemoryConnector`].
@@ -56,15 +59,21 @@ pub struct MemoryListener(mpsc::Receiver<(DuplexStream, SocketAddr)>);
 
 /// Connects to a [`MemoryListener`].
 #[derive(Clone)]
-pub struct MemoryConnector(mpsc::Sender<(DuplexStream, SocketAddr)>);
+pub struct MemoryConnector {
+    connections: mpsc::Sender<(DuplexStream, SocketAddr)>,
+    buffer_bytes: usize,
+}
 
 impl MemoryConnector {
     /// Opens a connection that appears to come from `peer`, and returns the client's end. Fails
     /// with `ConnectionRefused` when the listener is gone.
     pub async fn connect(&self, peer: SocketAddr) -> io::Result<DuplexStream> {
-        let (client, server) = tokio::io::duplex(MEMORY_BYTES);
+        let (client, server) = tokio::io::duplex(self.buffer_bytes);
         let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
-        self.0.send((server, peer)).await.map_err(refused)?;
+        self.connections
+            .send((server, peer))
+            .await
+            .map_err(refused)?;
         Ok(client)
     }
 }

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::net::listener::MemoryConnector;
 
 /// Bytes that a connection buffers in each direction.
-const BUFFER_BYTES: usize = 4 * 1024;
+pub(super) const BUFFER_BYTES: usize = 4 * 1024;
 /// Most bytes that are carried at once.
 const CHUNK_BYTES: usize = 4 * 1024;
 /// Most bytes that are carried at once over a slow link. Servers may end connections that take less

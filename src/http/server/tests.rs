@@ -12,6 +12,8 @@ use super::*;
 use crate::net::client_address::TrustedProxies;
 use crate::net::listener::{MemoryConnector, ReclaimedStream, memory_listener};
 
+/// Bytes that a connection buffers in each direction.
+const BUFFER_BYTES: usize = 64 * 1024;
 const SECOND: Duration = Duration::from_secs(1);
 
 const OPTIONS: Options = Options {
@@ -93,7 +95,7 @@ fn routes() -> Router {
 }
 
 fn spawn_server() -> (MemoryConnector, CancellationToken, JoinHandle<()>) {
-    let (listener, connector) = memory_listener();
+    let (listener, connector) = memory_listener(BUFFER_BYTES);
     let drain = CancellationToken::new();
     let served = TaskGroup::default().spawn(serve(
         listener,
@@ -279,7 +281,7 @@ async fn heads_too_large_are_answered_431() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_permit_waits_while_others_are_served() {
-    let (listener, connector) = memory_listener();
+    let (listener, connector) = memory_listener(BUFFER_BYTES);
     TaskGroup::default().spawn(serve(
         listener,
         routes(),
@@ -369,7 +371,7 @@ impl<L: Listener> Listener for FailingListener<L> {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_accept_pauses_the_server_without_ending_it() {
-    let (listener, connector) = memory_listener();
+    let (listener, connector) = memory_listener(BUFFER_BYTES);
     let begun = Instant::now();
     TaskGroup::default().spawn(serve(
         FailingListener(3, listener),

@@ -12,7 +12,7 @@ use crate::app::{Instance, InstanceParts};
 use crate::auth::AuthSecret;
 use crate::cluster::bus::in_process::InProcessBus;
 use crate::net::listener::memory_listener;
-use crate::simulation::network::Link;
+use crate::simulation::network::{BUFFER_BYTES, Link};
 use crate::simulation::plan::Fault;
 use crate::store::InstanceId;
 use crate::store::faulty::Faulty;
@@ -155,7 +155,7 @@ impl SimulatedCluster {
     pub(super) fn start_instance(&mut self, index: usize) {
         let id = InstanceId(uuid::Builder::from_random_bytes(self.rng.random()).into_uuid());
         let (bus, bus_connection) = self.broker.connect(id);
-        let (listener, connector) = memory_listener();
+        let (listener, connector) = memory_listener(BUFFER_BYTES);
         let connections = NodeConnections {
             process: Process::default(),
             link: Link::new(connector),
