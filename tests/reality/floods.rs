@@ -100,9 +100,10 @@ async fn endless_pings_and_empty_fragments_are_closed_with_4101() {
 
 /// How long the latency of well-behaved clients is measured in one round.
 const MEASURED: Duration = Duration::from_secs(4);
-/// Latencies below this are not compared: a scheduling delay of a busy machine exceeds their
-/// difference.
-const LATENCY_FLOOR: Duration = Duration::from_millis(25);
+/// A 99th percentile below this is not compared with the other server's. It is made of the moments
+/// at which several flooders connect, and of scheduling delays of a busy machine; it stays below
+/// 65 ms in a debug build, and is 140 ms or more while floods get through.
+const P99_FLOOR: Duration = Duration::from_millis(100);
 /// Other load on the machine can hit one server and spare the other. A flood that gets through
 /// shows in every round.
 const ROUNDS: usize = 4;
@@ -134,10 +135,17 @@ async fn open_hundred_sockets(server: &TestServer) -> Vec<(RaidId, TestSocket)> 
     sockets
 }
 
-/// Returns the 99th percentile of the ack latency of clients that each chat twice a second.
+/// How long clients waited for their acks.
+#[derive(Debug)]
+struct AckLatency {
+    p50: Duration,
+    p99: Duration,
+}
+
+/// Measures clients that each chat twice a second.
 async fn measure_ack_latency(
     polite: Vec<(RaidId, TestSocket)>,
-) -> (Duration, Vec<(RaidId, TestSocket)>) {
+) -> (AckLatency, Vec<(RaidId, TestSocket)>) {
     let mut talking = JoinSet::new();
     for (number, (raid, mut socket)) in polite.into_iter().enumerate() {
         talking.spawn(async move {
@@ -156,7 +164,11 @@ async fn measure_ack_latency(
     let (delays, polite): (Vec<_>, Vec<_>) = talking.join_all().await.into_iter().unzip();
     let mut delays: Vec<_> = delays.into_iter().flatten().collect();
     delays.sort();
-    (delays[delays.len() * 99 / 100], polite)
+    let latency = AckLatency {
+        p50: delays[delays.len() / 2],
+        p99: delays[delays.len() * 99 / 100],
+    };
+    (latency, polite)
 }
 
 /// Connects and sends these bytes without end, and again after each disconnect; adds a permit to
@@ -368,9 +380,13 @@ async fn floods_keep_the_latency_of_other_clients_within_bounds() {
             spared = spared_again;
             let spent = used().0 - before.0;
             let usual = used().1 - before.1;
-            println!("ack p99: {flooded:?} beside floods, {calm:?} without floods");
+            println!("beside floods: {flooded:?}; without floods: {calm:?}");
             println!("CPU time of the two servers: {spent:?} and {usual:?}");
-            if spent <= usual * 2 && flooded <= (calm * 2).max(LATENCY_FLOOR) {
+            // While floods get through, the median is 12 to 25 times what it is without.
+            if spent <= usual * 2
+                && flooded.p50 <= calm.p50 * 2
+                && flooded.p99 <= (calm.p99 * 2).max(P99_FLOOR)
+            {
                 return;
             }
             assert!(
