@@ -72,7 +72,7 @@ check: ## formatting, style, lints, documentation, alerts, dependencies, scripts
 
 simulate: ## simulated clusters under random faults: SEEDS=n, or SECONDS=n, from the seed FIRST=n on; PLAN='{...}' replays one
 	RAIDHALL_SIMULATE_SEEDS='$(SEEDS)' RAIDHALL_SIMULATE_SECONDS='$(SECONDS)' RAIDHALL_SIMULATE_FIRST='$(FIRST)' \
-	  RAIDHALL_SIMULATE_PLAN='$(PLAN)' $(cargo) test --locked -p raidhall --lib -- --exact \
+	  RAIDHALL_SIMULATE_PLAN='$(PLAN)' $(cargo) test --locked --profile simulation -p raidhall --lib -- --exact \
 	  simulation::tests::random_plans_keep_every_promise --nocapture
 
 mutants: ## which deliberate faults of the server the simulator notices: SEEDS=n for each, ONLY=name
