@@ -45,14 +45,21 @@ impl Owner {
     pub(super) fn begin_reads(&mut self) {
         let raid = self.audience.raid();
         if self.op_searches.is_due() {
-            let unknown = (self.op_searches.requests()).filter(|request| self.is_unknown(request));
-            let ops: Vec<_> = unknown.filter_map(|request| request.op).collect();
+            // Those in the cache may be evicted from it before their commands are executed.
+            let mut known = BTreeMap::new();
+            let mut unknown = Vec::new();
+            for op in (self.op_searches.requests()).filter_map(|request| request.op) {
+                match self.ops.get(op) {
+                    Some(seq) => drop(known.insert(op, seq)),
+                    None => unknown.push(op),
+                }
+            }
             let store = self.sessions.store.clone();
-            let search = async move { store.find_ops(raid, &ops).await };
+            let search = async move { store.find_ops(raid, &unknown).await };
             self.op_searches.begin(
                 timeout(READ_TIMEOUT, search)
                     .map(|found| match found {
-                        Ok(Ok(found)) => Ok(found.into_iter().collect()),
+                        Ok(Ok(found)) => Ok(found.into_iter().chain(known).collect()),
                         failure => {
                             warn!(?failure, "searching the ledger for ops failed");
                             Err(Error::Unavailable)

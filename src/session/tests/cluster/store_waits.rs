@@ -128,6 +128,16 @@ async fn a_command_that_is_searched_for_holds_up_only_later_ones_of_its_player()
     assert_eq!(faults.call_count(Call::FindOps), 1, "one search for all");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_op_that_is_evicted_while_it_waits_takes_effect_once() {
+    let (instance, raid) = start_with_evicted_op().await;
+    let searched = instance.submit(raid, "d", Some("d"));
+    let repeated = instance.submit(raid, "b", Some("b"));
+    let seqs = [searched.answer().await, repeated.answer().await]
+        .map(|answer| answer.map(|ack| (ack.seq.0, ack.duplicate)));
+    assert_eq!(seqs, [Ok((8, false)), Ok((6, true))]);
+}
+
 /// Starts an instance with a raid of four events, then "a", "b" and "c" at 5 to 7; the op of "a" is no
 /// longer in memory.
 async fn start_with_evicted_op() -> (TestInstance, RaidId) {
