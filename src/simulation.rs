@@ -11,6 +11,7 @@ mod cluster;
 mod entropy;
 mod network;
 mod plan;
+mod refusals;
 mod tests;
 
 use std::collections::BTreeSet;
@@ -24,15 +25,16 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::SimulatedCluster;
 use parking_lot::Mutex;
-use plan::{Fault, Plan, PlannedFault};
+use plan::{Fault, Plan, PlanStep, PlannedFault};
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Moment, RunClock};
 use raidhall_loadtest::judge::{
-    HealthyPeriod, Outage, StablePeriod, ViolationKind, check_liveness, check_outsider,
-    check_presence, check_views, judge,
+    HealthyPeriod, Outage, StablePeriod, ViolationKind, check_commits, check_liveness, check_order,
+    check_outsider, check_presence, check_views, judge,
 };
 use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
 use raidhall_protocol::Codec;
+use refusals::check_refusals;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -203,10 +205,14 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
             PATIENCE
         },
     };
+    if let Some(fault) = plan.last_fault {
+        cluster.apply(PlanStep::Begin(fault)).await;
+    }
     for group in &groups {
         group.complete_final_task();
     }
     sleep(FINAL_TASK_TIME).await;
+    cluster.heal().await;
     let mut outcomes = Vec::new();
     for group in groups {
         outcomes.push(group.settle().await?);
@@ -220,6 +226,19 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         outages,
     };
     let mut outcome = judge_outcomes(plan, &outcomes, &healthy, &stable);
+    for group in &outcomes {
+        let times = cluster.commit_times(group.raid);
+        let committed = times
+            .into_iter()
+            .map(|(seq, time)| (seq, clock.moment_of(time)))
+            .collect();
+        let early = group
+            .ledgers
+            .iter()
+            .flat_map(|log| check_commits(log, &committed));
+        outcome.violations.extend(early.map(|it| it.to_string()));
+        outcome.violations.extend(check_refusals(group, &committed));
+    }
     sleep(cluster.idle_time()).await;
     for GroupOutcome { raid, .. } in &outcomes {
         outcome
@@ -313,33 +332,27 @@ fn judge_outcomes(
     let mut trace = DefaultHasher::new();
     let keeps_presence = keeps_presence(plan);
     for outcome in outcomes {
+        let GroupOutcome { raid, ledgers, .. } = outcome;
         let record = Some(&outcome.server_record);
-        let verdict = judge(outcome.raid, &outcome.ledgers, record);
-        let liveness = check_liveness(outcome.raid, &outcome.ledgers, record, healthy);
-        let presence = check_presence(outcome.raid, &outcome.ledgers, record, stable);
-        let presence = presence.violations.iter().filter(|violation| {
-            keeps_presence || matches!(violation.kind, ViolationKind::FalseLeaderChange { .. })
-        });
-        let outsider: Vec<_> = outcome
-            .outsider_log
-            .iter()
-            .flat_map(check_outsider)
-            .collect();
-        let views = check_views(
-            outcome.raid,
-            &outcome.ledgers,
+        let verdict = judge(*raid, ledgers, record);
+        let mut violations = verdict.violations;
+        violations.extend(check_liveness(*raid, ledgers, record, healthy));
+        violations.extend(ledgers.iter().flat_map(check_order));
+        violations.extend(outcome.outsider_log.iter().flat_map(check_outsider));
+        violations.extend(check_views(
+            *raid,
+            ledgers,
             &outcome.server_record,
             &outcome.views,
-        );
-        let violations = verdict
+        ));
+        let mut presence = check_presence(*raid, ledgers, record, stable).violations;
+        if !keeps_presence {
+            presence.retain(|it| matches!(it.kind, ViolationKind::FalseLeaderChange { .. }));
+        }
+        violations.extend(presence);
+        result
             .violations
-            .iter()
-            .chain(&liveness)
-            .chain(&outsider)
-            .chain(&views)
-            .chain(presence);
-        let violations = violations.map(ToString::to_string);
-        result.violations.extend(violations);
+            .extend(violations.iter().map(ToString::to_string));
         result.events += verdict.history_events;
         result.acks += verdict.acks;
         format!("{:?}", outcome.server_record.events).hash(&mut trace);

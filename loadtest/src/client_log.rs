@@ -40,8 +40,12 @@ impl RunClock {
     }
 
     pub fn now(&self) -> Moment {
-        let micros = self.began.elapsed().as_micros();
-        Moment(u64::try_from(micros).unwrap_or(u64::MAX))
+        self.moment_of(Instant::now())
+    }
+
+    /// Returns the moment of an instant; the run's begin for an earlier one.
+    pub fn moment_of(&self, instant: Instant) -> Moment {
+        Moment(0).plus(instant.saturating_duration_since(self.began))
     }
 
     /// Returns how long the run has lasted.

@@ -4,11 +4,13 @@
 //! and the judge is tested with them.
 
 mod client;
+mod commits;
 mod difference;
 mod effects;
 mod instances;
 mod liveness;
 mod membership;
+mod order;
 mod outsider;
 mod presence;
 mod server_record;
@@ -18,8 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use client::{ClientSummary, SentCommand};
 use client::{event_of, state_of};
+pub use commits::check_commits;
 pub use instances::check_views;
 pub use liveness::{HealthyPeriod, check_liveness};
+pub use order::check_order;
 pub use outsider::check_outsider;
 pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};
 use raidhall_protocol::{Event, RaidId, Seq};

@@ -3,6 +3,7 @@
 mod faults;
 mod nodes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +52,7 @@ pub(super) struct SimulatedCluster {
     network: SimulatedNetwork,
     /// The processes of instances. While one shuts down, its successor may run already.
     nodes: Vec<Node>,
-    /// Instances that start or shut down, and commits of crashed ones that are still under way. Each
+    /// Instances that start or shut down, and calls of crashed ones that are still under way. Each
     /// returns what went wrong.
     background: JoinSet<Option<String>>,
     violations: Vec<String>,
@@ -113,6 +114,11 @@ impl SimulatedCluster {
     pub(super) fn begin_random_failures(&mut self) {
         self.has_random_failures = true;
         self.set_conditions();
+    }
+
+    /// Returns when each event of a raid was committed.
+    pub(super) fn commit_times(&self, raid: RaidId) -> BTreeMap<Seq, Instant> {
+        self.store.commit_log().commit_times(raid)
     }
 
     /// Starts instances that have ended again, until a time.
@@ -182,7 +188,7 @@ impl SimulatedCluster {
 
     /// Shuts all instances down. Returns what instances did wrong.
     pub(super) async fn stop(mut self) -> Vec<String> {
-        let conflicts = self.store.writers().conflicts();
+        let conflicts = self.store.commit_log().conflicts();
         let texts = conflicts
             .iter()
             .map(|conflict| format!("two writers: {conflict:?}"));

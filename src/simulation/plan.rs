@@ -6,6 +6,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::store::faulty::Call;
+
 /// A run: who plays, for how long, and what goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Plan {
@@ -34,6 +36,10 @@ pub(super) struct Plan {
     #[serde(default)]
     pub(super) has_time_limit: bool,
     pub(super) faults: Vec<PlannedFault>,
+    /// What goes wrong while the last commands take effect. It ends before clients wait for the last
+    /// events, which no later event can repair.
+    #[serde(default)]
+    pub(super) last_fault: Option<Fault>,
 }
 
 /// A fault with its begin and its duration, in milliseconds of the time that is played.
@@ -62,8 +68,13 @@ pub(super) enum Fault {
     /// Every call of the store takes this long for the instance before it takes effect, and again
     /// before its reply.
     StoreSlow { instance: usize, latency_ms: u64 },
-    /// The instance's commits take effect late, or not at all, after their replies are overdue.
-    CommitsStall { instance: usize, commits: u64 },
+    /// Some of the instance's calls of one kind hang: they take effect late, or not at all, whether
+    /// or not the instance still waits for them.
+    CallsStall {
+        instance: usize,
+        call: Call,
+        count: u64,
+    },
     /// The store refuses some of the instance's commits.
     CommitsRefused { instance: usize },
     /// The instance does not reach the bus, and knows it.
@@ -118,6 +129,7 @@ impl Plan {
             has_floods: rng.random_ratio(1, 6),
             has_time_limit: rng.random_ratio(1, 3),
             faults: Vec::new(),
+            last_fault: None,
         };
         for _ in 0..rng.random_range(0..=8) {
             let fault = random_fault(&mut rng, instances);
@@ -128,6 +140,17 @@ impl Plan {
             });
         }
         plan.faults.sort_by_key(|planned| planned.at_ms);
+        let instance = rng.random_range(0..instances);
+        plan.last_fault = *pick(
+            &mut rng,
+            &[
+                None,
+                Some(Fault::BusDeaf { instance }),
+                Some(Fault::BusMute { instance }),
+                Some(Fault::BusLoss { every: 2 }),
+                Some(Fault::BusCut { instance }),
+            ],
+        );
         plan
     }
 
@@ -160,9 +183,25 @@ impl Plan {
     }
 }
 
+/// The calls of the store that hang in random plans, commits most often.
+const STALLING_CALLS: [Call; 12] = [
+    Call::Commit,
+    Call::Commit,
+    Call::Commit,
+    Call::Commit,
+    Call::Claim,
+    Call::Release,
+    Call::Renew,
+    Call::Deregister,
+    Call::EndStaleLease,
+    Call::SaveSnapshot,
+    Call::Load,
+    Call::Heads,
+];
+
 fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
     let instance = rng.random_range(0..instances);
-    match rng.random_range(0..15) {
+    match rng.random_range(0..17) {
         0 | 1 => Fault::Crash { instance },
         2 => Fault::Drain { instance },
         3 => Fault::StoreCut { instance },
@@ -170,20 +209,11 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
             instance,
             latency_ms: rng.random_range(100..3_000),
         },
-        5 => *pick(
-            rng,
-            &[
-                Fault::CommitsStall {
-                    instance,
-                    commits: 1,
-                },
-                Fault::CommitsStall {
-                    instance,
-                    commits: 3,
-                },
-                Fault::CommitsRefused { instance },
-            ],
-        ),
+        5 | 15 => Fault::CallsStall {
+            instance,
+            call: *pick(rng, &STALLING_CALLS),
+            count: rng.random_range(1..=3),
+        },
         6 => *pick(
             rng,
             &[
@@ -213,6 +243,7 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
         13 => Fault::Suspend {
             by_ms: rng.random_range(1_000..60_000),
         },
+        14 => Fault::CommitsRefused { instance },
         _ => Fault::ClockJump {
             by_ms: rng.random_range(-60_000..600_000),
         },
@@ -249,6 +280,7 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
             plan.faults.remove(index);
         });
     }
+    add(&|plan| plan.last_fault = None);
     add(&|plan| plan.raids = 1);
     add(&|plan| plan.players = plan.players.min(2));
     add(&|plan| plan.store_failures_permille = 0);

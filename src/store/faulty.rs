@@ -2,23 +2,24 @@
 //! callers.
 //!
 //! Each call is counted, delayed or failed as the test planned it or as it is drawn at random, and
-//! then forwarded to the inner store. Commits can also lose their reply, hang while they take effect
-//! later, or be refused. The instances that wrote to raids are recorded.
+//! then forwarded to the inner store. A call can also hang and take effect later, whether or not its
+//! caller still waits. Commits can lose their reply or be refused. What was
+//! committed, by which instance and when, is recorded.
 
+mod commit_log;
 mod faults;
-mod writers;
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use commit_log::{CommitLog, WriterConflict};
 pub use faults::{Call, InjectedFaults, RandomFaults};
 use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
-pub use writers::{EpochWriters, WriterConflict};
 
 use super::audit::AuditRow;
 use super::webhooks::{EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay};
@@ -27,7 +28,7 @@ use super::*;
 /// A connection to a store, with its own faults. Clones share both.
 pub struct Faulty<S> {
     store: Arc<S>,
-    writers: Arc<EpochWriters>,
+    commit_log: Arc<CommitLog>,
     faults: InjectedFaults,
 }
 
@@ -38,7 +39,7 @@ impl<S> Faulty<S> {
     pub fn new(store: S) -> Faulty<S> {
         Faulty {
             store: Arc::new(store),
-            writers: Arc::default(),
+            commit_log: Arc::default(),
             faults: InjectedFaults::default(),
         }
     }
@@ -48,7 +49,7 @@ impl<S> Faulty<S> {
     pub fn new_connection(&self) -> Faulty<S> {
         Faulty {
             store: Arc::clone(&self.store),
-            writers: Arc::clone(&self.writers),
+            commit_log: Arc::clone(&self.commit_log),
             faults: InjectedFaults::default(),
         }
     }
@@ -58,9 +59,9 @@ impl<S> Faulty<S> {
         &self.faults
     }
 
-    /// Returns the record of writers that all connections to the store share.
-    pub fn writers(&self) -> &EpochWriters {
-        &self.writers
+    /// Returns the record of commits that all connections to the store share.
+    pub fn commit_log(&self) -> &CommitLog {
+        &self.commit_log
     }
 }
 
@@ -74,7 +75,7 @@ impl<S> Clone for Faulty<S> {
     fn clone(&self) -> Self {
         Faulty {
             store: Arc::clone(&self.store),
-            writers: Arc::clone(&self.writers),
+            commit_log: Arc::clone(&self.commit_log),
             faults: self.faults.clone(),
         }
     }
@@ -86,6 +87,35 @@ impl<S> Deref for Faulty<S> {
 
     fn deref(&self) -> &S {
         &self.store
+    }
+}
+
+/// An owned argument of a call that may outlive its caller, as the inner store takes it.
+trait Lend<'a, T> {
+    fn lend(&'a self) -> T;
+}
+
+impl<T: Clone> Lend<'_, T> for T {
+    fn lend(&self) -> T {
+        self.clone()
+    }
+}
+
+impl<'a, T> Lend<'a, &'a T> for T {
+    fn lend(&'a self) -> &'a T {
+        self
+    }
+}
+
+impl<'a, T> Lend<'a, &'a [T]> for Vec<T> {
+    fn lend(&'a self) -> &'a [T] {
+        self
+    }
+}
+
+impl<'a> Lend<'a, &'a str> for String {
+    fn lend(&'a self) -> &'a str {
+        self
     }
 }
 
@@ -102,7 +132,10 @@ macro_rules! faulty {
             $(
                 async fn $method(&self, $($argument: $type),*) -> $result {
                     self.faults.before_call(Call::$call).await?;
-                    let result = self.store.$method($($argument),*).await;
+                    let store = Arc::clone(&self.store);
+                    $(let $argument = $argument.to_owned();)*
+                    let effect = async move { store.$method($($argument.lend()),*).await };
+                    let result = self.faults.take_effect(Call::$call, effect).await;
                     self.faults.after_call(Call::$call).await?;
                     result
                 }
@@ -147,14 +180,14 @@ faulty! {
     async fn commit(&self, batch: &[Append]) -> Result<Vec<CommitOutcome>> {
         self.faults.before_call(Call::Commit).await?;
         let store = Arc::clone(&self.store);
-        let writers = Arc::clone(&self.writers);
+        let commit_log = Arc::clone(&self.commit_log);
         let sent = batch.to_vec();
         let effect = async move {
             let outcomes = store.commit(&sent).await?;
-            writers.record(&sent, &outcomes);
+            commit_log.record(&sent, &outcomes);
             Ok(outcomes)
         };
-        let outcomes = self.faults.commit(batch, Box::pin(effect)).await;
+        let outcomes = self.faults.commit(batch, effect).await;
         self.faults.after_call(Call::Commit).await?;
         outcomes
     }

@@ -97,7 +97,7 @@ mod checks {
         store: Faulty<S>,
     ) {
         let batch = [create_raid_and_append(&store).await];
-        store.faults().stall_commits(2);
+        store.faults().stall_calls(Call::Commit, 2);
         assert!(store.commit(&batch).now_or_never().is_none());
         let again = tokio::spawn({
             let store = store.clone();
@@ -119,7 +119,7 @@ mod checks {
 
     pub(super) async fn a_stalled_commit_can_be_lost<S: Store>(store: Faulty<S>) {
         let batch = [create_raid_and_append(&store).await];
-        store.faults().stall_commits(1);
+        store.faults().stall_calls(Call::Commit, 1);
         let faults = store.faults().clone();
         let (result, ()) = tokio::join!(store.commit(&batch), async move { faults.drop_stalled() });
         assert!(is_unavailable(result));
@@ -167,7 +167,7 @@ mod checks {
 
     pub(super) async fn the_writers_of_all_connections_are_recorded<S: Store>(store: Faulty<S>) {
         let append = create_raid_and_append(&store.new_connection()).await;
-        let writer = || store.writers().writer(append.raid, append.epoch);
+        let writer = || store.commit_log().writer(append.raid, append.epoch);
         assert_eq!(writer(), Some(append.owner));
         let rival = Append {
             owner: instance().id,
@@ -175,7 +175,7 @@ mod checks {
         };
         assert_eq!(commit(&store, &rival).await, CommitOutcome::Fenced);
         assert_eq!(writer(), Some(append.owner));
-        assert_eq!(store.writers().conflicts(), []);
+        assert_eq!(store.commit_log().conflicts(), []);
     }
 
     pub(super) async fn an_unreachable_connection_does_not_affect_another<S: Store>(

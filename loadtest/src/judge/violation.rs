@@ -100,6 +100,18 @@ pub enum ViolationKind {
         /// The request that the reply names.
         what: String,
     },
+    /// P1: a message tells of an event that is not committed.
+    #[error("{what} tells of event {seq} before it is committed")]
+    ToldEarly {
+        seq: Seq,
+        /// The message's type.
+        what: String,
+    },
+    /// P3: two commands of one connection took effect in another order than they were sent.
+    #[error(
+        "command {id} is event {seq}, out of the order in which the connection sent its commands"
+    )]
+    CommandsReordered { id: u64, seq: Seq },
     /// P3: two clients, or a client and the server's ledger, have different events at one seq.
     #[error("event {seq} differs from the one that {other} has")]
     DifferentEvent {

@@ -24,6 +24,8 @@ use crate::client_log::{ClientLog, Moment, RunClock};
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Number of unanswered commands at which a bot stops sending more.
 const UNANSWERED_MAX: usize = 16;
+/// One of so many commands is sent without an op, as simple clients do.
+const COMMANDS_PER_OPLESS_ONE: u32 = 12;
 const REJOIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last events and presence changes may take to reach a client once the run settles.
 /// Presence lags by the server's grace for players who lost their connection (5 s, or 10 s after a
@@ -229,7 +231,13 @@ impl Bot {
             && let Some(state) = self.player.state(self.raid)
             && let Some(command) = self.commands.next_command(state)
         {
-            self.player.send_command(self.raid, command).await;
+            if self.rng.random_ratio(1, COMMANDS_PER_OPLESS_ONE) {
+                self.player
+                    .send_command_with_op(self.raid, None, command)
+                    .await;
+            } else {
+                self.player.send_command(self.raid, command).await;
+            }
         }
         Instant::now() + self.jittered_pause(self.pace.commands_per_second)
     }

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod ack_waits;
+mod commits;
 mod folding;
 mod liveness;
+mod order;
 mod outsider;
 mod presence;
 mod sample_case;

@@ -80,7 +80,7 @@ async fn replies_and_events_follow_their_commit_in_order() {
 async fn every_pending_reply_fails_with_the_commit_it_waits_for() {
     let instance = TestInstance::start(options()).await;
     let raid = instance.create_raid(&[2]).await;
-    instance.store.faults().stall_commits(1);
+    instance.store.faults().stall_calls(Call::Commit, 1);
     let command = instance.submit(raid, "never", Some("a"));
     let repeat = instance.submit(raid, "never", Some("a"));
     let refusal = instance.submit_command(raid, Command::Start, None);
@@ -178,14 +178,14 @@ async fn a_late_commit_of_a_reloaded_session_is_fenced() {
     let raid = instance.create_raid(&[2]).await;
     let mut watcher = instance.watch(raid, 2, None);
     watcher.watch_answer().await.expect("watches");
-    instance.store.faults().stall_commits(100);
+    instance.store.faults().stall_calls(Call::Commit, 100);
     assert_eq!(
         instance.say(raid, "late", Some("late")).await,
         Err(Error::Unavailable)
     );
     let stalled = instance.store.faults().stalled_count();
     assert!(stalled > 0);
-    instance.store.faults().stall_commits(0);
+    instance.store.faults().end_stall();
     assert_eq!(instance.say(raid, "next", None).await, ack_at(5));
     instance.store.faults().apply_stalled().await;
     run_ready_tasks().await;
@@ -319,12 +319,12 @@ async fn a_pending_reply_is_given_in_time_when_the_lease_runs_out() {
             .renew(BootInstant::now(), Duration::from_secs(3_600), false)
     };
 
-    instance.store.faults().stall_commits(100);
+    instance.store.faults().stall_calls(Call::Commit, 100);
     let command = instance.submit(raid, "failed", Some("a"));
     run_ready_tasks().await;
     expire_lease();
     assert_eq!(answered(command).await, Ok(Err(Error::Unavailable)));
-    instance.store.faults().stall_commits(0);
+    instance.store.faults().end_stall();
     instance.store.faults().drop_stalled();
     renew_lease();
     assert_eq!(instance.say(raid, "failed", Some("a")).await, ack_at(5));

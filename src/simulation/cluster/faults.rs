@@ -19,9 +19,13 @@ impl SimulatedCluster {
         match fault {
             Fault::Crash { instance } => self.crash(instance),
             Fault::Drain { instance } => self.shut_down(instance, false),
-            Fault::CommitsStall { instance, commits } => {
+            Fault::CallsStall {
+                instance,
+                call,
+                count,
+            } => {
                 for connections in self.connections_of(instance) {
-                    connections.store.faults().stall_commits(commits);
+                    connections.store.faults().stall_calls(call, count);
                 }
             }
             Fault::ConnectionsBreak { instance } => {
@@ -47,7 +51,7 @@ impl SimulatedCluster {
         self.set_conditions();
         match fault {
             Fault::Crash { .. } | Fault::Drain { .. } => self.start_missing_instances(),
-            Fault::CommitsStall { instance, .. } => {
+            Fault::CallsStall { instance, .. } => {
                 let lands = self.rng.random();
                 for connections in self.connections_of(instance) {
                     connections.end_stall(lands).await;

@@ -50,9 +50,9 @@ impl NodeConnections {
         self.bus.remove();
     }
 
-    /// Lets the commits that hang take effect, or drops them.
+    /// Lets the calls that hang take effect, or drops them.
     pub(super) async fn end_stall(&self, lands: bool) {
-        self.store.faults().stall_commits(0);
+        self.store.faults().end_stall();
         if lands {
             self.store.faults().apply_stalled().await;
         } else {
@@ -67,7 +67,7 @@ impl SimulatedCluster {
             .retain(|node| !node.connections.process.is_dead());
     }
 
-    /// Kills the processes of an instance. Commits that were under way may still land, up to ten
+    /// Kills the processes of an instance. Calls of the store that hung may still land, up to ten
     /// seconds later.
     pub(super) fn crash(&mut self, index: usize) {
         for node in self.nodes.extract_if(.., |node| node.index == index) {

@@ -11,12 +11,14 @@ use parking_lot::Mutex;
 use raidhall_protocol::RaidId;
 use rand::Rng;
 use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 use crate::store::{Append, CommitOutcome, Result, StoreError};
 
 /// The store's methods, to count calls and to choose which fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "named as the store's methods")]
 pub enum Call {
     Register,
@@ -106,26 +108,20 @@ impl RandomFaults {
     }
 }
 
-type CommitEffect = BoxFuture<'static, Result<Vec<CommitOutcome>>>;
-
-/// A commit that has been sent and hangs, whether or not its caller still waits.
-struct StalledCommit {
-    effect: CommitEffect,
-    reply: oneshot::Sender<Result<Vec<CommitOutcome>>>,
-}
-
 #[derive(Default)]
 struct FaultPlan {
     calls: HashMap<Call, u64>,
     failing: HashMap<Call, u64>,
     newer: HashMap<Call, u64>,
+    stalling: HashMap<Call, u64>,
+    /// Calls that have been sent and hang, whether or not their callers still wait. Each takes
+    /// effect and replies.
+    stalled: VecDeque<BoxFuture<'static, ()>>,
     is_unreachable: bool,
     is_old_release: bool,
     latency: Duration,
     random: Option<RandomFaults>,
     replies_to_drop: u64,
-    commits_to_stall: u64,
-    stalled_commits: VecDeque<StalledCommit>,
     refused_raids: HashSet<RaidId>,
     refusals: Option<(StdRng, f64)>,
 }
@@ -197,30 +193,33 @@ impl InjectedFaults {
         self.plan.lock().replies_to_drop = times;
     }
 
-    /// Makes the next `times` commits hang until [`InjectedFaults::apply_stalled`] or
+    /// Makes the next `times` calls of this method hang until [`InjectedFaults::apply_stalled`] or
     /// [`InjectedFaults::drop_stalled`], even if their callers drop the calls.
-    pub fn stall_commits(&self, times: u64) {
-        self.plan.lock().commits_to_stall = times;
+    pub fn stall_calls(&self, call: Call, times: u64) {
+        self.plan.lock().stalling.insert(call, times);
     }
 
-    /// Returns the number of commits that hang.
+    /// Lets all calls from now on take effect at once.
+    pub fn end_stall(&self) {
+        self.plan.lock().stalling.clear();
+    }
+
+    /// Returns the number of calls that hang.
     pub fn stalled_count(&self) -> usize {
-        self.plan.lock().stalled_commits.len()
+        self.plan.lock().stalled.len()
     }
 
-    /// Applies the commits that hang, oldest first, and replies to callers that still wait.
+    /// Applies the calls that hang, oldest first, and replies to callers that still wait.
     pub async fn apply_stalled(&self) {
-        while let Some(StalledCommit { effect, reply }) = self.next_stalled() {
-            let _ = reply.send(effect.await); // the caller may have given up, as tests want
+        while let Some(effect) = self.next_stalled() {
+            effect.await;
         }
     }
 
-    /// Discards the commits that hang; callers that still wait get the error that the store is
+    /// Discards the calls that hang; callers that still wait get the error that the store is
     /// unavailable.
     pub fn drop_stalled(&self) {
-        while let Some(stalled) = self.next_stalled() {
-            let _ = stalled.reply.send(Err(unavailable(Call::Commit)));
-        }
+        while self.next_stalled().is_some() {}
     }
 
     /// Makes the store refuse every batch with this raid, as a whole.
@@ -294,7 +293,7 @@ impl InjectedFaults {
     pub(super) async fn commit(
         &self,
         batch: &[Append],
-        effect: CommitEffect,
+        effect: impl Future<Output = Result<Vec<CommitOutcome>>> + Send + 'static,
     ) -> Result<Vec<CommitOutcome>> {
         let lost = {
             let mut plan = self.plan.lock();
@@ -309,12 +308,7 @@ impl InjectedFaults {
             }
             consume_one(&mut plan.replies_to_drop)
         };
-        let stalls = consume_one(&mut self.plan.lock().commits_to_stall);
-        let outcomes = if stalls {
-            self.stall_commit(effect).await
-        } else {
-            effect.await
-        };
+        let outcomes = self.take_effect(Call::Commit, effect).await;
         if lost {
             Err(unavailable(Call::Commit))
         } else {
@@ -322,20 +316,27 @@ impl InjectedFaults {
         }
     }
 
-    async fn stall_commit(&self, effect: CommitEffect) -> Result<Vec<CommitOutcome>> {
-        let (sender, receiver) = oneshot::channel();
-        let stalled = StalledCommit {
-            effect,
-            reply: sender,
-        };
-        self.plan.lock().stalled_commits.push_back(stalled);
-        receiver
+    /// Lets a call take effect, now or once its stall ends.
+    pub(super) async fn take_effect<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        call: Call,
+        effect: impl Future<Output = Result<T, E>> + Send + 'static,
+    ) -> Result<T, E> {
+        let stalls = (self.plan.lock().stalling.get_mut(&call)).is_some_and(consume_one);
+        if !stalls {
+            return effect.await;
+        }
+        let (reply, received) = oneshot::channel();
+        self.plan.lock().stalled.push_back(Box::pin(async move {
+            let _ = reply.send(effect.await); // the caller may have given up, as tests want
+        }));
+        received
             .await
-            .unwrap_or_else(|_| Err(unavailable(Call::Commit)))
+            .unwrap_or_else(|_| Err(unavailable(call).into()))
     }
 
-    fn next_stalled(&self) -> Option<StalledCommit> {
-        self.plan.lock().stalled_commits.pop_front()
+    fn next_stalled(&self) -> Option<BoxFuture<'static, ()>> {
+        self.plan.lock().stalled.pop_front()
     }
 }
 

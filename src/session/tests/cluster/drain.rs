@@ -118,7 +118,7 @@ async fn a_raid_that_reloads_during_a_drain_is_still_handed_over() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2]).await;
     let (_first, _) = watch(cluster.node(0), raid, 1, None).await;
-    cluster.node(0).store.faults().stall_commits(1);
+    cluster.node(0).store.faults().stall_calls(Call::Commit, 1);
     let pending = cluster.node(0).submit(raid, "stalled", Some("a"));
     let sessions = cluster.node(0).sessions.clone();
     let handing_over = tokio::spawn(async move { sessions.hand_over_all().await });

@@ -1,21 +1,24 @@
-//! A record of the instances that wrote to raids, for tests of a whole cluster.
+//! A record of the commits to raids, for tests of a whole cluster.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
-use raidhall_protocol::RaidId;
+use raidhall_protocol::{RaidId, Seq};
+use tokio::time::Instant;
 
 use crate::store::{Append, CommitOutcome, Epoch, InstanceId};
 
-/// The instance that wrote under each epoch of each raid, over all connections to a store.
+/// The committed appends of all connections to a store: which instance wrote under each epoch of a
+/// raid, and when each event took effect.
 #[derive(Default)]
-pub struct EpochWriters(Mutex<WriterLog>);
+pub struct CommitLog(Mutex<LoggedCommits>);
 
 #[derive(Default)]
-struct WriterLog {
+struct LoggedCommits {
     writers: HashMap<(RaidId, Epoch), InstanceId>,
     conflicts: Vec<WriterConflict>,
+    times: BTreeMap<(RaidId, Seq), Instant>,
 }
 
 /// Two instances that wrote to a raid under one epoch.
@@ -29,7 +32,7 @@ pub struct WriterConflict {
     pub writers: [InstanceId; 2],
 }
 
-impl EpochWriters {
+impl CommitLog {
     /// Returns the instance that wrote to a raid first under an epoch.
     pub fn writer(&self, raid: RaidId, epoch: Epoch) -> Option<InstanceId> {
         self.0.lock().writers.get(&(raid, epoch)).copied()
@@ -40,8 +43,19 @@ impl EpochWriters {
         self.0.lock().conflicts.clone()
     }
 
-    /// Records the writers of a batch's committed appends.
+    /// Returns when each event of a raid was committed.
+    pub fn commit_times(&self, raid: RaidId) -> BTreeMap<Seq, Instant> {
+        let commits = self.0.lock();
+        let times = commits.times.range((raid, Seq::ZERO)..);
+        times
+            .take_while(|((of, _), _)| *of == raid)
+            .map(|((_, seq), time)| (*seq, *time))
+            .collect()
+    }
+
+    /// Records a batch's committed appends.
     pub(super) fn record(&self, batch: &[Append], outcomes: &[CommitOutcome]) {
+        let now = Instant::now();
         let mut log = self.0.lock();
         for (append, outcome) in batch.iter().zip(outcomes) {
             if *outcome != CommitOutcome::Committed {
@@ -50,6 +64,11 @@ impl EpochWriters {
             let Append {
                 raid, epoch, owner, ..
             } = *append;
+            for ledger_event in &append.events {
+                log.times
+                    .entry((raid, ledger_event.event.seq))
+                    .or_insert(now);
+            }
             match log.writers.entry((raid, epoch)) {
                 Entry::Vacant(vacant) => {
                     vacant.insert(owner);
@@ -96,19 +115,19 @@ mod tests {
 
     #[test]
     fn two_instances_that_commit_under_one_epoch_are_a_conflict() {
-        let writers = EpochWriters::default();
-        writers.record(&[append(1, 1)], &[CommitOutcome::Committed]);
-        writers.record(&[append(1, 1)], &[CommitOutcome::Committed]);
-        writers.record(&[append(2, 1)], &[CommitOutcome::Fenced]);
-        writers.record(&[append(2, 2)], &[CommitOutcome::Committed]);
-        assert_eq!(writers.conflicts(), []);
+        let log = CommitLog::default();
+        log.record(&[append(1, 1)], &[CommitOutcome::Committed]);
+        log.record(&[append(1, 1)], &[CommitOutcome::Committed]);
+        log.record(&[append(2, 1)], &[CommitOutcome::Fenced]);
+        log.record(&[append(2, 2)], &[CommitOutcome::Committed]);
+        assert_eq!(log.conflicts(), []);
 
-        writers.record(&[append(1, 2)], &[CommitOutcome::Committed]);
+        log.record(&[append(1, 2)], &[CommitOutcome::Committed]);
         let conflict = WriterConflict {
             raid: append(1, 2).raid,
             epoch: Epoch(2),
             writers: [append(2, 2).owner, append(1, 2).owner],
         };
-        assert_eq!(writers.conflicts(), [conflict]);
+        assert_eq!(log.conflicts(), [conflict]);
     }
 }
