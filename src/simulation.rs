@@ -275,6 +275,7 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
         pace: BotPace {
             commands_per_second: if plan.has_floods { 40.0 } else { 2.0 },
             signals_per_second: 0.5,
+            reads_per_second: 0.5,
             poll_interval: Duration::from_millis(200),
         },
         is_winnable: index.is_multiple_of(2),

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall_protocol::{ClientMessage, ErrorBody, PlayerId, RaidId, Seq, ServerMessage};
+use raidhall_protocol::rest::RaidView;
+use raidhall_protocol::{ClientMessage, ErrorBody, Event, PlayerId, RaidId, Seq, ServerMessage};
 use tokio::time::Instant;
 
 /// Time since the run began, in microseconds; all clients of a process share one clock.
@@ -102,6 +103,8 @@ pub enum Observation {
         /// The server's error; `None` when there was no answer.
         refusal: Option<ErrorBody>,
     },
+    /// A request by REST that the client made beside its connection was answered.
+    Read(RestRead),
     /// A signal came from the connection that received it, or was not newer than one before it from
     /// the same connection.
     SignalWrong { from: PlayerId },
@@ -111,6 +114,27 @@ pub enum Observation {
         head: Seq,
         /// The players who should be shown online.
         online: Vec<PlayerId>,
+    },
+}
+
+/// A read by REST: when it was sent and answered, and what the answer was.
+#[derive(Debug, Clone)]
+pub struct RestRead {
+    pub sent: Moment,
+    pub answered: Moment,
+    pub result: Result<ReadAnswer, ErrorBody>,
+}
+
+/// The answer to a [`RestRead`].
+#[derive(Debug, Clone)]
+pub enum ReadAnswer {
+    /// The raid as one server shows it.
+    Raid(Box<RaidView>),
+    /// The events after a seq: at most `limit`.
+    Events {
+        after: Seq,
+        limit: u64,
+        events: Vec<Event>,
     },
 }
 

@@ -13,6 +13,7 @@ mod membership;
 mod order;
 mod outsider;
 mod presence;
+mod reads;
 mod server_record;
 mod violation;
 
@@ -26,12 +27,12 @@ pub use liveness::{HealthyPeriod, check_liveness};
 pub use order::check_order;
 pub use outsider::check_outsider;
 pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};
-use raidhall_protocol::{Event, RaidId, Seq};
+use raidhall_protocol::{Event, RaidId, RaidState, Seq};
 pub use server_record::ServerRecord;
 pub use violation::{Violation, ViolationKind};
 
 use self::membership::RaidFacts;
-use crate::client_log::{ClientLog, Observation};
+use crate::client_log::{ClientLog, Observation, ReadAnswer};
 
 /// The judge's result for one raid, or the sum of several.
 #[derive(Debug, Default)]
@@ -123,7 +124,10 @@ pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerReco
         verdict.repeats += acks.filter(|(_, _, repeat)| *repeat).count() as u64;
     }
     verdict.violations.extend(find_unsettled(&clients, &facts));
-    compare_snapshots(raid, &clients, server_record, &mut verdict);
+    compare_states(raid, &clients, server_record, &mut verdict);
+    verdict
+        .violations
+        .extend(reads::judge(raid, logs, server_record));
     verdict.history_events = history.len() as u64;
     let events = history
         .into_iter()
@@ -228,42 +232,48 @@ fn compare_events<'a>(
     }
 }
 
-/// Compares every snapshot with the state that the server's events fold to at its seq, or with
-/// other clients' snapshots at that seq.
-fn compare_snapshots(
+/// Compares every state that a client received with the one that the server's events fold to at its
+/// seq, or with what other clients received at that seq.
+fn compare_states(
     raid: RaidId,
     clients: &[(&ClientLog, ClientSummary)],
     server_record: Option<&ServerRecord>,
     verdict: &mut Verdict,
 ) {
-    let snapshot_seqs: BTreeSet<_> = clients
-        .iter()
-        .flat_map(|(_, seen)| seen.snapshots.iter().map(|(seq, _)| *seq))
-        .collect();
+    let received = || {
+        clients.iter().flat_map(|(log, seen)| {
+            let states = snapshot_states(seen).chain(read_states(log));
+            states.map(move |(seq, state)| (*log, seq, state))
+        })
+    };
     let mut states = BTreeMap::new();
     if let Some(server_record) = server_record {
-        let account = server_record::judge(raid, server_record, &snapshot_seqs);
+        let seqs = received().map(|(_, seq, _)| seq).collect();
+        let account = server_record::judge(raid, server_record, &seqs);
         verdict.violations.extend(account.violations);
         states = account.states;
     }
-    for (log, seen) in clients {
-        for (seq, message) in &seen.snapshots {
-            let Some(state) = state_of(message) else {
-                continue;
-            };
-            let known = states.entry(*seq).or_insert_with(|| state.clone());
-            if known != state {
-                let difference = difference::first_difference(state, known);
-                let breach = ViolationKind::StateMismatch {
-                    seq: *seq,
-                    difference,
-                };
-                verdict.violations.push(Violation {
-                    raid,
-                    client: log.client.clone(),
-                    kind: breach,
-                });
-            }
+    for (log, seq, state) in received() {
+        let known = states.entry(seq).or_insert_with(|| state.clone());
+        if known != state {
+            let difference = difference::first_difference(state, known);
+            verdict.violations.push(Violation {
+                raid,
+                client: log.client.clone(),
+                kind: ViolationKind::StateMismatch { seq, difference },
+            });
         }
     }
+}
+
+fn snapshot_states(seen: &ClientSummary) -> impl Iterator<Item = (Seq, &RaidState)> {
+    let states = seen.snapshots.iter();
+    states.filter_map(|(seq, message)| Some((*seq, state_of(message)?)))
+}
+
+fn read_states(log: &ClientLog) -> impl Iterator<Item = (Seq, &RaidState)> {
+    reads::answered_reads(log).filter_map(|(_, answer)| match answer {
+        ReadAnswer::Raid(view) => Some((view.seq, &view.state)),
+        ReadAnswer::Events { .. } => None,
+    })
 }

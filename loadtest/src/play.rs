@@ -5,6 +5,7 @@ mod bot;
 mod bot_group;
 mod command_generator;
 mod outsider;
+mod reader;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

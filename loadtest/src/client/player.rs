@@ -418,7 +418,8 @@ impl Player {
         }
     }
 
-    fn record(&mut self, raid: RaidId, entry: Observation) {
+    /// Records an entry in the raid's client log.
+    pub(crate) fn record(&mut self, raid: RaidId, entry: Observation) {
         let client = &self.options.client_name;
         let player = self.options.tokens.player.id;
         let log = self

@@ -16,7 +16,7 @@ use raidhall_protocol::{
 use super::membership::RaidFacts;
 use super::violation::{Violation, ViolationKind};
 use crate::client::CloseClass;
-use crate::client_log::{ClientLog, Moment, Observation};
+use crate::client_log::{ClientLog, Moment, Observation, RestRead};
 use crate::fold::Fold;
 
 /// One command of one client, with its attempts and its reply.
@@ -87,6 +87,10 @@ struct LogReader<'a> {
     watch: WatchState,
     /// Whether the player certainly is a member: never asked to leave, or has joined again.
     is_member: bool,
+    /// Since when, if so.
+    member_since: Moment,
+    /// Since when the player certainly is no member: was removed, and has not asked to join again.
+    former_member_since: Option<Moment>,
     /// Whether the player certainly was a member when the newest `watch` was sent.
     watched_as_member: bool,
     fold: Fold,
@@ -107,6 +111,8 @@ pub(super) fn read_client_log(log: &ClientLog, facts: &RaidFacts) -> ClientSumma
         facts,
         watch: WatchState::Off,
         is_member,
+        member_since: Moment::default(),
+        former_member_since: None,
         watched_as_member: is_member,
         fold: Fold::new(log.raid),
         fold_is_invalid: false,
@@ -182,7 +188,11 @@ impl<'a> LogReader<'a> {
             }
             // Only an outsider records it, whose log `check_outsider` judges.
             Observation::RequestAnswered { .. } => {}
-            Observation::Joined => self.on_membership_shown(),
+            Observation::Joined => {
+                self.former_member_since = None;
+                self.on_membership_shown(at);
+            }
+            Observation::Read(read) => self.on_read(read),
             Observation::RequestFailed { request, refusal } => {
                 self.on_request_failed(request, refusal.as_ref());
             }
@@ -203,7 +213,8 @@ impl<'a> LogReader<'a> {
 
     /// Notes an answer that only a member gets. A `leave` without an answer, or on a lost
     /// connection, can still take effect.
-    fn on_membership_shown(&mut self) {
+    fn on_membership_shown(&mut self, at: Moment) {
+        let was_member = self.is_member;
         let may_leave = |command: &SentCommand| {
             matches!(command.command, Command::Leave)
                 && command.ack.is_none()
@@ -211,10 +222,15 @@ impl<'a> LogReader<'a> {
         };
         self.is_member = !self.facts.is_removed(self.log.player)
             && !self.summary.commands.values().any(may_leave);
+        if !was_member {
+            self.member_since = at;
+        }
     }
 
     fn on_request_failed(&mut self, request: &'static str, refusal: Option<&ErrorBody>) {
         let Some(error) = refusal.filter(|error| !error.retry) else {
+            // The player may have joined.
+            self.former_member_since = None;
             return;
         };
         let is_justified = match error.r#type {
@@ -226,6 +242,28 @@ impl<'a> LogReader<'a> {
         if !is_justified {
             let error = error.r#type.as_str();
             self.report(ViolationKind::RequestRefused { request, error });
+        }
+    }
+
+    fn on_read(&mut self, read: &RestRead) {
+        let has_left = self
+            .former_member_since
+            .is_some_and(|since| since <= read.sent);
+        match &read.result {
+            Ok(_) if has_left => {
+                let what = "a read by REST".to_owned();
+                self.report(ViolationKind::ToldOutsider { what });
+            }
+            Ok(_) => {}
+            Err(error) if error.retry => {}
+            Err(error) if error.r#type == ErrorType::NotFound => {
+                let was_member = self.member_since <= read.sent;
+                self.check_membership("not_found to a read", was_member);
+            }
+            Err(error) => self.report(ViolationKind::RequestRefused {
+                request: "a read",
+                error: error.r#type.as_str(),
+            }),
         }
     }
 
@@ -297,6 +335,9 @@ impl<'a> LogReader<'a> {
             ServerMessage::Unwatched { reason, .. } => {
                 if *reason != UnwatchReason::Asked {
                     self.check_membership("unwatched", self.watched_as_member);
+                }
+                if matches!(reason, UnwatchReason::Left | UnwatchReason::Kicked) {
+                    self.former_member_since = Some(at);
                 }
                 self.watch = WatchState::Off;
             }
@@ -523,7 +564,7 @@ impl<'a> LogReader<'a> {
                 let was_member = command.sent_as_member;
                 if error.r#type != ErrorType::NotFound {
                     if is_refused_leave {
-                        self.on_membership_shown();
+                        self.on_membership_shown(at);
                     }
                 } else if names_no_task {
                     self.check_membership("not_found to a command", was_member);

@@ -73,7 +73,7 @@ fn entries_until_settled(log: &ClientLog) -> impl Iterator<Item = &LogEntry> {
 }
 
 /// Returns the newest seq that a message told the client of.
-fn told_seq(observation: &Observation) -> Option<Seq> {
+pub(super) fn told_seq(observation: &Observation) -> Option<Seq> {
     let Observation::Received(message) = observation else {
         return None;
     };

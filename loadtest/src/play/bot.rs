@@ -12,13 +12,15 @@ use raidhall_protocol::{Command, PlayerId, RaidId, Seq, ServerMessage, TaskId};
 use rand::Rng;
 use rand::rngs::SmallRng;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::TrafficCounters;
 use super::bot_group::{BotPace, GroupStage};
 use super::command_generator::{CommandGenerator, FINAL_TASK_XP};
+use super::reader::Reader;
 use crate::client::{ClientCounts, Player, RestClient, Step};
-use crate::client_log::{ClientLog, Moment, RunClock};
+use crate::client_log::{ClientLog, Moment, Observation, RunClock};
 
 /// Interval between checks whether everything has been received.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -76,6 +78,8 @@ pub(super) struct Bot {
     /// How many players should be shown online, this bot's included.
     pub(super) group_size: usize,
     pub(super) is_started: bool,
+    /// The read in flight, if there is one.
+    pub(super) reads: JoinSet<Vec<Observation>>,
     pub(super) signal_latencies_micros: Vec<u64>,
     pub(super) commands_held_back: u64,
 }
@@ -89,6 +93,7 @@ impl Bot {
         let mut profile = None;
         let mut next_command = Instant::now();
         let mut next_signal = Instant::now();
+        let mut next_read = Instant::now();
         let mut final_task_done = false;
         let mut idle = false;
         let mut settled = false;
@@ -103,7 +108,8 @@ impl Bot {
                     if self.is_active {
                         next_command = self.command_when_due(next_command).await;
                         next_signal = self.signal_when_due(next_signal).await;
-                        wake = wake.min(next_command).min(next_signal);
+                        next_read = self.read_when_due(next_read);
+                        wake = wake.min(next_command).min(next_signal).min(next_read);
                     }
                 }
                 GroupStage::CompleteFinalTask => {
@@ -113,7 +119,8 @@ impl Bot {
                 }
                 GroupStage::AwaitReplies => {
                     self.rejoin().await;
-                    if !idle && self.player.pending_count() == 0 && self.is_watching_or_gone() {
+                    let is_answered = self.player.pending_count() == 0 && self.reads.is_empty();
+                    if !idle && is_answered && self.is_watching_or_gone() {
                         idle = true;
                         if self.is_leader {
                             *self.progress.rest.lock() =
@@ -133,6 +140,7 @@ impl Bot {
                 GroupStage::Finished => break,
             }
             self.step(wake).await;
+            self.record_reads();
             if !watching && self.player.is_watching(self.raid) {
                 watching = true;
                 self.progress.watching.fetch_add(1, Ordering::Relaxed);
@@ -257,6 +265,34 @@ impl Bot {
         Instant::now() + self.jittered_pause(self.pace.signals_per_second)
     }
 
+    fn read_when_due(&mut self, due: Instant) -> Instant {
+        if due > Instant::now() || self.pace.reads_per_second <= 0.0 {
+            return due.max(Instant::now() + Duration::from_millis(1));
+        }
+        if self.reads.is_empty() {
+            let reader = self.reader();
+            self.reads.spawn(reader.read(self.player.seq(self.raid)));
+        }
+        Instant::now() + self.jittered_pause(self.pace.reads_per_second)
+    }
+
+    /// Returns a reader that asks one of the servers first.
+    fn reader(&mut self) -> Reader {
+        Reader {
+            rest: self.player.rest().with_home(self.rng.random_range(0..8)),
+            raid: self.raid,
+            clock: self.clock,
+        }
+    }
+
+    fn record_reads(&mut self) {
+        while let Some(read) = self.reads.try_join_next() {
+            for observation in read.expect("reads do not panic") {
+                self.player.record(self.raid, observation);
+            }
+        }
+    }
+
     /// Returns a pause between half and one and a half of the mean, so that bots do not act in
     /// lockstep.
     fn jittered_pause(&mut self, per_second: f64) -> Duration {
@@ -265,7 +301,13 @@ impl Bot {
 
     /// Rejoins by the invite code after a leave; gives the raid up when that is refused for good.
     async fn rejoin(&mut self) {
-        if self.player.has_watch_ended(self.raid) && self.player.pending_count() == 0 {
+        let is_answered = self.player.pending_count() == 0 && self.reads.is_empty();
+        if self.player.has_watch_ended(self.raid) && is_answered {
+            if self.pace.reads_per_second > 0.0 {
+                for observation in self.reader().read(Seq::ZERO).await {
+                    self.player.record(self.raid, observation);
+                }
+            }
             let rest = self.player.rest().with_retry_timeout(REJOIN_TIMEOUT);
             match rest.join_raid(&self.invite_code).await {
                 Ok(_) => {

@@ -32,6 +32,8 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct BotPace {
     pub commands_per_second: f64,
     pub signals_per_second: f64,
+    /// How often the bot reads the raid by REST while it plays.
+    pub reads_per_second: f64,
     /// Interval at which an idle bot checks the group's stage.
     pub poll_interval: Duration,
 }
@@ -202,6 +204,7 @@ impl BotGroup {
                 is_active: index < self.plan.active_players,
                 group_size: self.plan.players,
                 is_started: false,
+                reads: JoinSet::new(),
                 signal_latencies_micros: Vec::new(),
                 commands_held_back: 0,
             };

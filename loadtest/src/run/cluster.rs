@@ -78,6 +78,7 @@ impl SteadyLoadArgs {
         let pace = BotPace {
             commands_per_second: self.commands_per_second,
             signals_per_second: self.signals_per_second,
+            reads_per_second: 0.0,
             poll_interval: Duration::from_millis(200),
         };
         let plan = |index| GroupPlan {

@@ -83,6 +83,7 @@ fn plans(connections: usize) -> Vec<GroupPlan> {
     let pace = BotPace {
         commands_per_second: 0.0,
         signals_per_second: 0.0,
+        reads_per_second: 0.0,
         poll_interval: Duration::from_secs(5),
     };
     (0..connections.div_ceil(RAID_MEMBERS_MAX))

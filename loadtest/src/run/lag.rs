@@ -51,6 +51,7 @@ impl LagArgs {
         let pace = BotPace {
             commands_per_second: self.events_per_second * REFUSAL_ALLOWANCE / f64::from(self.raids),
             signals_per_second: 0.0,
+            reads_per_second: 0.0,
             poll_interval: Duration::from_millis(200),
         };
         let plan = |index| GroupPlan {

@@ -9,6 +9,7 @@ mod liveness;
 mod order;
 mod outsider;
 mod presence;
+mod reads;
 mod sample_case;
 mod views;
 mod violations;

@@ -8,7 +8,7 @@ use raidhall_protocol::rest::RaidView;
 use crate::sample_case::*;
 
 /// The raid as an instance shows it that has so many events.
-fn view(seq: u64) -> RaidView {
+pub(crate) fn view(seq: u64) -> RaidView {
     let events = history();
     let known = events.iter().filter(|event| event.seq <= Seq(seq));
     RaidView {

@@ -53,7 +53,7 @@ fn add_events(case: &mut SampleCase, events: impl IntoIterator<Item = Event>) {
 }
 
 /// Ben leaves, is told so, and is about to join again. Ada sees it.
-fn left() -> SampleCase {
+pub(crate) fn left() -> SampleCase {
     let left = EventData::MemberLeft {
         player: player(6),
         reason: LeaveReason::Left,

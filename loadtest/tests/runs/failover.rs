@@ -42,6 +42,7 @@ fn plan() -> GroupPlan {
         pace: BotPace {
             commands_per_second: 20.0,
             signals_per_second: 0.0,
+            reads_per_second: 0.0,
             poll_interval,
         },
         is_winnable: false,
