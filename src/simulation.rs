@@ -281,6 +281,10 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
         is_winnable: index.is_multiple_of(2),
         time_limit: plan.has_time_limit.then_some(TIME_LIMIT),
         may_leave: true,
+        may_kick: true,
+        sends_copies: true,
+        // One that is over the rate limit leaves the former watch as it is.
+        has_odd_watches: !plan.has_floods,
         active_players: plan.players,
         has_outsider: true,
     }

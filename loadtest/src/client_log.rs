@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raidhall_protocol::rest::RaidView;
-use raidhall_protocol::{ClientMessage, ErrorBody, Event, PlayerId, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{
+    ClientMessage, ErrorBody, Event, OpKey, PlayerId, RaidId, Seq, ServerMessage,
+};
 use tokio::time::Instant;
 
 /// Time since the run began, in microseconds; all clients of a process share one clock.
@@ -105,6 +107,10 @@ pub enum Observation {
     },
     /// A request by REST that the client made beside its connection was answered.
     Read(RestRead),
+    /// The client sent a command by REST too, with the same op, to another server.
+    RepeatSent { op: OpKey },
+    /// That request was answered: the op took effect, with this seq.
+    RepeatAcknowledged { op: OpKey, seq: Seq },
     /// A signal came from the connection that received it, or was not newer than one before it from
     /// the same connection.
     SignalWrong { from: PlayerId },
@@ -136,6 +142,10 @@ pub enum ReadAnswer {
         limit: u64,
         events: Vec<Event>,
     },
+    /// The player's newest raids.
+    RaidList(Vec<RaidId>),
+    /// The raid of a creation that the client had made before with the same key.
+    Created(RaidId),
 }
 
 /// One client's log of one raid.

@@ -274,6 +274,6 @@ fn snapshot_states(seen: &ClientSummary) -> impl Iterator<Item = (Seq, &RaidStat
 fn read_states(log: &ClientLog) -> impl Iterator<Item = (Seq, &RaidState)> {
     reads::answered_reads(log).filter_map(|(_, answer)| match answer {
         ReadAnswer::Raid(view) => Some((view.seq, &view.state)),
-        ReadAnswer::Events { .. } => None,
+        _ => None,
     })
 }

@@ -30,6 +30,9 @@ use super::rest::{RestClient, RestClientError};
 use super::socket::{CloseInfo, Incoming, Socket};
 use crate::client_log::{ClientLog, Observation, RunClock};
 
+/// By how many events a watch is ahead of a raid. No raid of a run has so many.
+const SEQS_AHEAD: u64 = 1_000_000;
+
 /// The settings of one player: identity, servers, codec, and what it shares with other clients.
 #[derive(Debug, Clone)]
 pub struct PlayerOptions {
@@ -257,14 +260,30 @@ impl Player {
         self.send_watches().await;
     }
 
+    /// Watches a raid that the player holds from a seq that the raid does not have.
+    pub async fn watch_ahead(&mut self, raid: RaidId) {
+        let Some(view) = self.views.get_mut(&raid) else {
+            return;
+        };
+        view.status = WatchStatus::Requested;
+        let since = Some(Seq(view.fold.seq().0 + SEQS_AHEAD));
+        let id = None;
+        self.send(ClientMessage::Watch { id, raid, since }).await;
+    }
+
     /// Sends a command with a fresh op, and again until it is answered. Returns its correlation
     /// number.
     pub async fn send_command(&mut self, raid: RaidId, cmd: Command) -> u64 {
+        let op = self.new_op();
+        self.send_command_with_op(raid, Some(op), cmd).await
+    }
+
+    /// Returns an op for the next command.
+    pub fn new_op(&mut self) -> OpKey {
         let id = self.next_id;
         let salt: u32 = self.rng.random();
         let key = format!("{}-{id}-{salt:08x}", self.player_ref().id);
-        self.send_command_with_op(raid, OpKey::try_from(key).ok(), cmd)
-            .await
+        OpKey::try_from(key).expect("an op")
     }
 
     /// Sends a command with the given op, or without one.

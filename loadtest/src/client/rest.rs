@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode};
 use raidhall_protocol::rest::{
-    CommandResult, Contribution, Data, NewRaid, Profile, RaidView, TokenPair,
+    CommandResult, Contribution, Data, NewRaid, Profile, RaidSummary, RaidView, TokenPair,
 };
 use raidhall_protocol::{Command, ErrorBody, Event, OpKey, RaidId, Seq};
 use serde::de::DeserializeOwned;
@@ -188,6 +188,11 @@ impl RestClient {
     pub async fn raid(&self, raid: RaidId) -> Result<RaidView, RestClientError> {
         self.request(Method::GET, &format!("/raids/{raid}"), None, None)
             .await
+    }
+
+    /// Returns the newest raids of the token's player, at most 20.
+    pub async fn raids(&self) -> Result<Vec<RaidSummary>, RestClientError> {
+        self.request(Method::GET, "/raids", None, None).await
     }
 
     /// Sends a command by REST instead of the WebSocket.

@@ -4,6 +4,8 @@
 //! *on a connection that watches the raid*. The state that the client holds outlives its
 //! connections.
 
+mod requests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -16,7 +18,7 @@ use raidhall_protocol::{
 use super::membership::RaidFacts;
 use super::violation::{Violation, ViolationKind};
 use crate::client::CloseClass;
-use crate::client_log::{ClientLog, Moment, Observation, RestRead};
+use crate::client_log::{ClientLog, Moment, Observation};
 use crate::fold::Fold;
 
 /// One command of one client, with its attempts and its reply.
@@ -42,6 +44,8 @@ pub struct SentCommand {
     pub server: usize,
     /// Whether the connection was lost before it was acknowledged.
     pub connection_lost: bool,
+    /// Whether the client sent it by REST too.
+    pub is_repeated_by_rest: bool,
     is_answered: bool,
     sent_during_watch_request: bool,
     sent_as_member: bool,
@@ -96,10 +100,14 @@ struct LogReader<'a> {
     fold: Fold,
     fold_is_invalid: bool,
     clock: UnixMillis,
+    /// The seq up to which the server has promised events, and no snapshot.
+    promised: Seq,
     online: BTreeSet<PlayerId>,
     lineage: Option<&'a str>,
     server: usize,
     ops: BTreeMap<OpKey, Seq>,
+    /// The ops of commands that were sent by REST too.
+    repeated_ops: BTreeSet<OpKey>,
     summary: ClientSummary,
 }
 
@@ -117,10 +125,12 @@ pub(super) fn read_client_log(log: &ClientLog, facts: &RaidFacts) -> ClientSumma
         fold: Fold::new(log.raid),
         fold_is_invalid: false,
         clock: UnixMillis(i64::MIN),
+        promised: Seq::ZERO,
         online: BTreeSet::new(),
         lineage: None,
         server: 0,
         ops: BTreeMap::new(),
+        repeated_ops: BTreeSet::new(),
         summary: ClientSummary::default(),
     };
     for record in log.entries() {
@@ -193,6 +203,10 @@ impl<'a> LogReader<'a> {
                 self.on_membership_shown(at);
             }
             Observation::Read(read) => self.on_read(read),
+            Observation::RepeatSent { op } => {
+                self.repeated_ops.insert(op.clone());
+            }
+            Observation::RepeatAcknowledged { op, seq } => self.check_op(op, *seq),
             Observation::RequestFailed { request, refusal } => {
                 self.on_request_failed(request, refusal.as_ref());
             }
@@ -227,46 +241,6 @@ impl<'a> LogReader<'a> {
         }
     }
 
-    fn on_request_failed(&mut self, request: &'static str, refusal: Option<&ErrorBody>) {
-        let Some(error) = refusal.filter(|error| !error.retry) else {
-            // The player may have joined.
-            self.former_member_since = None;
-            return;
-        };
-        let is_justified = match error.r#type {
-            ErrorType::RaidClosed => self.facts.has_ended,
-            ErrorType::Forbidden => self.facts.is_removed(self.log.player),
-            _ => false,
-        };
-        self.summary.has_given_up = is_justified;
-        if !is_justified {
-            let error = error.r#type.as_str();
-            self.report(ViolationKind::RequestRefused { request, error });
-        }
-    }
-
-    fn on_read(&mut self, read: &RestRead) {
-        let has_left = self
-            .former_member_since
-            .is_some_and(|since| since <= read.sent);
-        match &read.result {
-            Ok(_) if has_left => {
-                let what = "a read by REST".to_owned();
-                self.report(ViolationKind::ToldOutsider { what });
-            }
-            Ok(_) => {}
-            Err(error) if error.retry => {}
-            Err(error) if error.r#type == ErrorType::NotFound => {
-                let was_member = self.member_since <= read.sent;
-                self.check_membership("not_found to a read", was_member);
-            }
-            Err(error) => self.report(ViolationKind::RequestRefused {
-                request: "a read",
-                error: error.r#type.as_str(),
-            }),
-        }
-    }
-
     /// Reports an answer that treats a member as a stranger.
     fn check_membership(&mut self, what: &'static str, was_member: bool) {
         if was_member && self.is_member {
@@ -277,6 +251,7 @@ impl<'a> LogReader<'a> {
     fn on_sent(&mut self, at: Moment, message: &ClientMessage) {
         match message {
             ClientMessage::Watch { since, .. } => {
+                self.promised = Seq::ZERO;
                 let again = match self.watch {
                     WatchState::Off => false,
                     WatchState::On => true,
@@ -293,6 +268,8 @@ impl<'a> LogReader<'a> {
                     self.is_member = false;
                 }
                 let sent_during_watch_request = matches!(self.watch, WatchState::Requested { .. });
+                let is_repeated_by_rest =
+                    op.as_ref().is_some_and(|op| self.repeated_ops.contains(op));
                 let command = self
                     .summary
                     .commands
@@ -309,6 +286,7 @@ impl<'a> LogReader<'a> {
                         is_refused: false,
                         server: self.server,
                         connection_lost: false,
+                        is_repeated_by_rest,
                         is_answered: false,
                         sent_during_watch_request,
                         sent_as_member: self.is_member,
@@ -383,6 +361,7 @@ impl<'a> LogReader<'a> {
             }),
         }
         self.watch = WatchState::On;
+        self.promised = seq;
         self.online = online.iter().copied().collect();
     }
 
@@ -397,6 +376,10 @@ impl<'a> LogReader<'a> {
         self.watch = WatchState::On;
         self.online = online.iter().copied().collect();
         let held = self.fold.seq();
+        let promised = self.promised;
+        if held < promised {
+            self.report(ViolationKind::ReplayBroken { held, promised });
+        }
         if seq < held {
             self.report(ViolationKind::SeqWentBack { held, got: seq });
         }
@@ -449,6 +432,11 @@ impl<'a> LogReader<'a> {
             && *player == self.log.player
         {
             self.is_member = false;
+            // Nothing of the raid follows but the end of the watch, unless the player has returned
+            // since: a replay tells of the past.
+            if seq > self.promised {
+                self.watch = WatchState::Off;
+            }
         }
         self.apply_event(event);
     }
@@ -506,14 +494,17 @@ impl<'a> LogReader<'a> {
             self.report(ViolationKind::AckBeforeEvent { seq, held });
         }
         if let Some(op) = op {
-            let first = *self.ops.entry(op.clone()).or_insert(seq);
-            if first != seq {
-                self.report(ViolationKind::AckChanged {
-                    op,
-                    first,
-                    then: seq,
-                });
-            }
+            self.check_op(&op, seq);
+        }
+    }
+
+    /// Reports an op that was acknowledged with another seq before.
+    fn check_op(&mut self, op: &OpKey, seq: Seq) {
+        let first = *self.ops.entry(op.clone()).or_insert(seq);
+        if first != seq {
+            let op = op.clone();
+            let then = seq;
+            self.report(ViolationKind::AckChanged { op, first, then });
         }
     }
 

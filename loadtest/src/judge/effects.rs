@@ -88,8 +88,9 @@ pub(super) fn judge(
             } else {
                 command.attempts as usize
             };
-            // A copy from a lost connection may arrive after the repeat that was refused.
-            let is_final = command.is_refused && !command.connection_lost;
+            // A copy from a lost connection or by REST may arrive after the one that was refused.
+            let has_copy = command.connection_lost || command.is_repeated_by_rest;
+            let is_final = command.is_refused && !has_copy;
             let allowed = if is_final { 0 } else { repeats };
             count.allowed += allowed;
             count.acknowledged += usize::from(command.ack.is_some());

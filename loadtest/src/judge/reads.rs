@@ -52,6 +52,7 @@ fn find_stale(answer: &ReadAnswer, held: Seq) -> Option<ViolationKind> {
 /// Returns the seq of the newest event that the answer tells of; `None` if there may be newer ones.
 fn newest_seq(answer: &ReadAnswer) -> Option<Seq> {
     match answer {
+        ReadAnswer::RaidList(_) | ReadAnswer::Created(_) => None,
         ReadAnswer::Raid(view) => Some(view.seq),
         ReadAnswer::Events {
             after,
@@ -68,6 +69,7 @@ fn newest_seq(answer: &ReadAnswer) -> Option<Seq> {
 /// those of snapshots.
 fn find_unknown(answer: &ReadAnswer, ledger: &[Event]) -> Option<ViolationKind> {
     match answer {
+        ReadAnswer::RaidList(_) | ReadAnswer::Created(_) => None,
         ReadAnswer::Raid(view) => {
             let held = ledger.last().map_or(Seq::ZERO, |event| event.seq);
             let head = view.seq;

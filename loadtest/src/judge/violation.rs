@@ -22,6 +22,13 @@ pub enum ViolationKind {
     /// P4: an event was left out.
     #[error("hole: event {got} follows {held}")]
     Gap { held: Seq, got: Seq },
+    /// P4: a snapshot came in place of events that the answer to a watch had promised.
+    #[error("a snapshot came after {held}, events up to {promised} were promised")]
+    ReplayBroken {
+        held: Seq,
+        /// The seq of the answer to the watch.
+        promised: Seq,
+    },
     /// P3: the same event was received twice.
     #[error("duplicate: event {seq} came again")]
     Duplicate { seq: Seq },
@@ -77,6 +84,9 @@ pub enum ViolationKind {
     /// P2: a repeat of an op was acknowledged with another seq.
     #[error("op {op:?} acknowledged at {first} and at {then}")]
     AckChanged { op: OpKey, first: Seq, then: Seq },
+    /// P2: the repeat of a creation with its key created another raid.
+    #[error("a repeated creation returned raid {other}")]
+    CreatedTwice { other: RaidId },
     /// P2: two commands were acknowledged with one event.
     #[error("two commands acknowledged at {seq}")]
     AckShared { seq: Seq },

@@ -1,6 +1,8 @@
 //! A bot: a task that steps its player and sends commands and signals at its pace until the group's
 //! run is finished.
 
+mod requests;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,7 +20,7 @@ use tokio::time::Instant;
 use super::TrafficCounters;
 use super::bot_group::{BotPace, GroupStage};
 use super::command_generator::{CommandGenerator, FINAL_TASK_XP};
-use super::reader::Reader;
+use super::reader::Creation;
 use crate::client::{ClientCounts, Player, RestClient, Step};
 use crate::client_log::{ClientLog, Moment, Observation, RunClock};
 
@@ -26,9 +28,6 @@ use crate::client_log::{ClientLog, Moment, Observation, RunClock};
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Number of unanswered commands at which a bot stops sending more.
 const UNANSWERED_MAX: usize = 16;
-/// One of so many commands is sent without an op, as simple clients do.
-const COMMANDS_PER_OPLESS_ONE: u32 = 12;
-const REJOIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long the last events and presence changes may take to reach a client once the run settles.
 /// Presence lags by the server's grace for players who lost their connection (5 s, or 10 s after a
 /// drain).
@@ -73,12 +72,18 @@ pub(super) struct Bot {
     pub(super) stage: watch::Receiver<GroupStage>,
     /// Whether the bot created the raid; it then starts the raid and holds the task that wins it.
     pub(super) is_leader: bool,
+    /// The creation of the raid, if the bot made it.
+    pub(super) creation: Option<Creation>,
     /// Whether the bot sends commands and signals, or only watches.
     pub(super) is_active: bool,
+    /// Whether the bot sends copies of commands by REST.
+    pub(super) sends_copies: bool,
+    /// Whether the bot watches again now and then for no good reason.
+    pub(super) has_odd_watches: bool,
     /// How many players should be shown online, this bot's included.
     pub(super) group_size: usize,
     pub(super) is_started: bool,
-    /// The read in flight, if there is one.
+    /// The requests by REST in flight.
     pub(super) reads: JoinSet<Vec<Observation>>,
     pub(super) signal_latencies_micros: Vec<u64>,
     pub(super) commands_held_back: u64,
@@ -239,15 +244,23 @@ impl Bot {
             && let Some(state) = self.player.state(self.raid)
             && let Some(command) = self.commands.next_command(state)
         {
-            if self.rng.random_ratio(1, COMMANDS_PER_OPLESS_ONE) {
-                self.player
-                    .send_command_with_op(self.raid, None, command)
-                    .await;
-            } else {
-                self.player.send_command(self.raid, command).await;
-            }
+            self.watch_oddly(&command).await;
+            self.send_command(command).await;
         }
         Instant::now() + self.jittered_pause(self.pace.commands_per_second)
+    }
+
+    /// Watches again now and then: from a seq that the raid does not have, or so that the player has
+    /// left by the time of the answer.
+    async fn watch_oddly(&mut self, command: &Command) {
+        if !self.has_odd_watches {
+            return;
+        }
+        if matches!(command, Command::Leave) && self.rng.random() {
+            self.player.watch(self.raid).await;
+        } else if self.rng.random_ratio(1, 100) {
+            self.player.watch_ahead(self.raid).await;
+        }
     }
 
     async fn signal_when_due(&mut self, due: Instant) -> Instant {
@@ -265,72 +278,10 @@ impl Bot {
         Instant::now() + self.jittered_pause(self.pace.signals_per_second)
     }
 
-    fn read_when_due(&mut self, due: Instant) -> Instant {
-        if due > Instant::now() || self.pace.reads_per_second <= 0.0 {
-            return due.max(Instant::now() + Duration::from_millis(1));
-        }
-        if self.reads.is_empty() {
-            let reader = self.reader();
-            self.reads.spawn(reader.read(self.player.seq(self.raid)));
-        }
-        Instant::now() + self.jittered_pause(self.pace.reads_per_second)
-    }
-
-    /// Returns a reader that asks one of the servers first.
-    fn reader(&mut self) -> Reader {
-        Reader {
-            rest: self.player.rest().with_home(self.rng.random_range(0..8)),
-            raid: self.raid,
-            clock: self.clock,
-        }
-    }
-
-    fn record_reads(&mut self) {
-        while let Some(read) = self.reads.try_join_next() {
-            for observation in read.expect("reads do not panic") {
-                self.player.record(self.raid, observation);
-            }
-        }
-    }
-
     /// Returns a pause between half and one and a half of the mean, so that bots do not act in
     /// lockstep.
     fn jittered_pause(&mut self, per_second: f64) -> Duration {
         Duration::from_secs_f64(self.rng.random_range(0.5..1.5) / per_second)
-    }
-
-    /// Rejoins by the invite code after a leave; gives the raid up when that is refused for good.
-    async fn rejoin(&mut self) {
-        let is_answered = self.player.pending_count() == 0 && self.reads.is_empty();
-        if self.player.has_watch_ended(self.raid) && is_answered {
-            if self.pace.reads_per_second > 0.0 {
-                for observation in self.reader().read(Seq::ZERO).await {
-                    self.player.record(self.raid, observation);
-                }
-            }
-            let rest = self.player.rest().with_retry_timeout(REJOIN_TIMEOUT);
-            match rest.join_raid(&self.invite_code).await {
-                Ok(_) => {
-                    self.player.record_joined(self.raid);
-                    self.player.watch(self.raid).await;
-                }
-                Err(error) => {
-                    self.player.record_failure(self.raid, "to join", &error);
-                    if !error.is_retryable() {
-                        self.player.abandon(self.raid);
-                    }
-                }
-            }
-        }
-    }
-
-    async fn read_profile(&mut self) -> Option<Profile> {
-        let rest = self.player.rest().with_retry_timeout(POLL_INTERVAL);
-        let profile = rest.profile().await;
-        if let Err(error) = &profile {
-            self.player.record_failure(self.raid, "the profile", error);
-        }
-        profile.ok()
     }
 
     /// Returns whether the bot is where it should be: watching, or gone for good.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::bot::{Bot, BotResult, GroupProgress};
 use super::outsider::Outsider;
+use super::reader::Creation;
 use super::{CommandGenerator, TrafficCounters};
 use crate::client::{ClientCounts, Decoder, Player, PlayerOptions, RestClient};
 use crate::client_log::{ClientLog, RunClock};
@@ -32,7 +33,8 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct BotPace {
     pub commands_per_second: f64,
     pub signals_per_second: f64,
-    /// How often the bot reads the raid by REST while it plays.
+    /// How often the bot sends requests by REST while it plays: reads, and repeats of what it has
+    /// sent before.
     pub reads_per_second: f64,
     /// Interval at which an idle bot checks the group's stage.
     pub poll_interval: Duration,
@@ -55,6 +57,13 @@ pub struct GroupPlan {
     pub time_limit: Option<Duration>,
     /// Whether players leave the raid now and then and rejoin.
     pub may_leave: bool,
+    /// Whether leaders kick members now and then.
+    pub may_kick: bool,
+    /// Whether players send some commands to another server too, by REST and with the same op.
+    pub sends_copies: bool,
+    /// Whether players watch again now and then while they watch: before they leave, and from a seq
+    /// that the raid does not have.
+    pub has_odd_watches: bool,
     /// How many players act, counted from the first; the others only watch.
     pub active_players: usize,
     /// Whether a player who is no member tries to read, watch and command the raid.
@@ -84,6 +93,7 @@ pub struct BotGroup {
     plan: GroupPlan,
     raid: RaidId,
     invite_code: String,
+    creation: Creation,
     /// The tokens of the members, and then those of the outsider.
     tokens: Vec<TokenPair>,
     stage: watch::Sender<GroupStage>,
@@ -132,7 +142,13 @@ impl BotGroup {
         let first = tokens.first().context("a bot group needs players")?;
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
         let home = rest.with_home(plan.index).with_token(&first.access_token);
-        let made = home.create_raid(&new_raid(&plan), Some(&key)).await?;
+        let creation = Creation {
+            raid: new_raid(&plan),
+            key,
+        };
+        let made = home
+            .create_raid(&creation.raid, Some(&creation.key))
+            .await?;
         for (index, pair) in tokens.iter().enumerate().take(plan.players).skip(1) {
             let home = rest
                 .with_home(plan.index + index)
@@ -148,6 +164,7 @@ impl BotGroup {
             plan,
             raid: made.state.id,
             invite_code: made.state.invite_code,
+            creation,
             tokens,
             stage,
             progress: Arc::default(),
@@ -187,13 +204,21 @@ impl BotGroup {
             }
             let me = tokens.player.id;
             let is_leader = index == 0;
-            let may_leave = self.plan.may_leave && !is_leader && self.plan.players > 2;
+            let has_others = self.plan.players > 2;
+            let may_leave = self.plan.may_leave && !is_leader && has_others;
+            let may_kick = self.plan.may_kick && has_others;
             let commands_rng = SmallRng::seed_from_u64(seed ^ 1);
             let bot = Bot {
                 player: Player::new(options),
                 raid: self.raid,
                 invite_code: self.invite_code.clone(),
-                commands: CommandGenerator::new(commands_rng, me, self.plan.is_winnable, may_leave),
+                commands: CommandGenerator::new(
+                    commands_rng,
+                    me,
+                    self.plan.is_winnable,
+                    may_leave,
+                    may_kick,
+                ),
                 pace: self.plan.pace,
                 rng: SmallRng::seed_from_u64(seed ^ 2),
                 clock,
@@ -201,6 +226,9 @@ impl BotGroup {
                 progress: Arc::clone(&self.progress),
                 stage: self.stage.subscribe(),
                 is_leader,
+                creation: is_leader.then(|| self.creation.clone()),
+                sends_copies: self.plan.sends_copies,
+                has_odd_watches: self.plan.has_odd_watches,
                 is_active: index < self.plan.active_players,
                 group_size: self.plan.players,
                 is_started: false,

@@ -25,6 +25,8 @@ pub struct CommandGenerator {
     only_small_tasks: bool,
     /// Whether the player may leave for a while.
     may_leave: bool,
+    /// Whether the player may kick others while they lead.
+    may_kick: bool,
 }
 
 impl CommandGenerator {
@@ -34,6 +36,7 @@ impl CommandGenerator {
         player: PlayerId,
         only_small_tasks: bool,
         may_leave: bool,
+        may_kick: bool,
     ) -> CommandGenerator {
         CommandGenerator {
             rng,
@@ -41,6 +44,7 @@ impl CommandGenerator {
             created_count: 0,
             only_small_tasks,
             may_leave,
+            may_kick,
         }
     }
 
@@ -91,6 +95,9 @@ impl CommandGenerator {
                 self.promote(state).unwrap_or_else(|| self.chat_command())
             }
             545..550 if self.may_leave && state.leader != Some(self.player) => Command::Leave,
+            550..555 if self.may_kick && state.leader == Some(self.player) => {
+                self.kick(state).unwrap_or_else(|| self.chat_command())
+            }
             _ => self.chat_command(),
         }
     }
@@ -126,6 +133,17 @@ impl CommandGenerator {
             .filter(|member| member.player != self.player)
             .collect();
         others.choose(&mut self.rng).map(|member| Command::Promote {
+            player: member.player,
+        })
+    }
+
+    /// Kicks a member other than the one who joined first: the group's creator, who must stay.
+    fn kick(&mut self, state: &RaidState) -> Option<Command> {
+        let joined_later = state.members.iter().skip(1);
+        let others: Vec<_> = joined_later
+            .filter(|member| member.player != self.player)
+            .collect();
+        others.choose(&mut self.rng).map(|member| Command::Kick {
             player: member.player,
         })
     }

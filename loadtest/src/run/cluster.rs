@@ -90,6 +90,9 @@ impl SteadyLoadArgs {
             is_winnable: index % 2 == 0,
             time_limit: None,
             may_leave: false,
+            may_kick: false,
+            sends_copies: false,
+            has_odd_watches: false,
             active_players: usize::from(self.players),
             has_outsider: false,
         };

@@ -96,6 +96,9 @@ fn plans(connections: usize) -> Vec<GroupPlan> {
             is_winnable: false,
             time_limit: None,
             may_leave: false,
+            may_kick: false,
+            sends_copies: false,
+            has_odd_watches: false,
             active_players: RAID_MEMBERS_MAX,
             has_outsider: false,
         })

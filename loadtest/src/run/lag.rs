@@ -63,6 +63,9 @@ impl LagArgs {
             is_winnable: false,
             time_limit: None,
             may_leave: false,
+            may_kick: false,
+            sends_copies: false,
+            has_odd_watches: false,
             active_players: 1,
             has_outsider: false,
         };

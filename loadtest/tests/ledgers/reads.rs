@@ -3,7 +3,7 @@
 
 use raidhall_loadtest::client_log::{Moment, Observation, ReadAnswer, RestRead};
 use raidhall_loadtest::judge::ViolationKind;
-use raidhall_protocol::{ErrorBody, ErrorType, Event, Seq};
+use raidhall_protocol::{ErrorBody, ErrorType, Event, RaidId, Seq, ServerMessage};
 
 use crate::sample_case::*;
 use crate::views::view;
@@ -119,6 +119,60 @@ fn a_member_may_not_be_refused_a_read() {
 }
 
 #[test]
+fn a_list_of_raids_without_the_members_raid_is_a_violation() {
+    let list = |raids: &[RaidId]| read(LATE, Ok(ReadAnswer::RaidList(raids.to_vec())));
+    with_end(SampleCase::valid(), [list(&[raid()])])
+        .judge()
+        .assert_no_violations();
+    assert_violation(
+        [list(&[])],
+        &ViolationKind::MembershipDenied {
+            what: "missing in the list of raids",
+        },
+    );
+}
+
+#[test]
+fn a_repeated_creation_of_another_raid_is_a_violation() {
+    let other = RaidId::try_from(8_u64).unwrap();
+    let created = |raid| read(LATE, Ok(ReadAnswer::Created(raid)));
+    with_end(SampleCase::valid(), [created(raid())])
+        .judge()
+        .assert_no_violations();
+    assert_violation([created(other)], &ViolationKind::CreatedTwice { other });
+}
+
+#[test]
+fn a_copy_by_rest_has_the_ack_of_its_op_and_may_follow_a_refusal() {
+    let key = || op("b1").unwrap();
+    let acknowledged = |seq| Observation::RepeatAcknowledged {
+        op: key(),
+        seq: Seq(seq),
+    };
+    with_end(SampleCase::valid(), [acknowledged(6)])
+        .judge()
+        .assert_no_violations();
+    let changed = ViolationKind::AckChanged {
+        op: key(),
+        first: Seq(6),
+        then: Seq(7),
+    };
+    assert_violation([acknowledged(7)], &changed);
+    let mut refused = SampleCase::valid();
+    refused.ben[7] = received(ServerMessage::Error {
+        re: "do".to_owned(),
+        id: Some(1),
+        raid: Some(raid()),
+        error: ErrorBody::new(ErrorType::TaskTaken, "taken"),
+    });
+    refused.assert_violation("server", |kind| {
+        matches!(kind, ViolationKind::DoubleEffect { .. })
+    });
+    refused.ben.insert(5, Observation::RepeatSent { op: key() });
+    refused.judge().assert_no_violations();
+}
+
+#[test]
 fn a_player_who_left_may_not_read_the_raid() {
     let is_told = |kind: &ViolationKind| matches!(kind, ViolationKind::ToldOutsider { .. });
     let is_found = |case: SampleCase| {
@@ -130,7 +184,10 @@ fn a_player_who_left_may_not_read_the_raid() {
     let before_leaving = read(Moment(0), raid_at(8));
     assert!(!is_found(with_end(left(), [before_leaving])));
     let refused = read(later, Err(ErrorType::NotFound));
-    assert!(!is_found(with_end(left(), [refused])));
+    let unlisted = read(later, Ok(ReadAnswer::RaidList(Vec::new())));
+    assert!(!is_found(with_end(left(), [refused, unlisted])));
+    let listed = read(later, Ok(ReadAnswer::RaidList(vec![raid()])));
+    assert!(is_found(with_end(left(), [listed])));
     let returned = [Observation::Joined, read(later, raid_at(8))];
     assert!(!is_found(with_end(left(), returned)));
 }

@@ -5,6 +5,7 @@ use raidhall_loadtest::client_log::Observation;
 use raidhall_loadtest::judge::ViolationKind;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::state::Role;
 use raidhall_protocol::{Command, ErrorBody, ErrorType, Event, EventData, Seq, ServerMessage};
 
 use crate::sample_case::*;
@@ -218,6 +219,82 @@ fn a_leave_that_was_refused_on_a_lost_connection_can_still_take_effect() {
     ]);
     refused_at_once.assert_violation("ben", |kind| {
         matches!(kind, ViolationKind::MembershipDenied { .. })
+    });
+}
+
+#[test]
+fn an_event_after_the_one_that_removed_the_player_is_a_violation() {
+    let later = EventData::Said {
+        text: "bye".to_owned(),
+    };
+    let later = event(10, 5, later);
+    let mut case = left();
+    add_events(&mut case, [later.clone()]);
+    let unwatched = case.ben.len() - 2;
+    case.ben.insert(unwatched, received_event(&later));
+    case.assert_violation("ben", |kind| {
+        *kind == ViolationKind::NotWatching { what: "event" }
+    });
+}
+
+#[test]
+fn a_replay_may_show_that_its_player_had_left_and_returned() {
+    let mut case = SampleCase::valid();
+    let left = EventData::MemberLeft {
+        player: player(6),
+        reason: LeaveReason::Left,
+        released: Vec::new(),
+    };
+    let returned = joined(6, "Ben", Role::Member, 10);
+    let later = [event(9, 6, left), event(10, 6, returned)];
+    case.ada.pop();
+    case.ben.pop();
+    let leave = [
+        command_entry(3, "b3", Command::Leave),
+        Observation::Disconnected { code: None },
+        connected_entry(),
+        command_entry(3, "b3", Command::Leave),
+        ack_entry(3, 9),
+        Observation::Joined,
+        watch_entry(Some(8)),
+        watching_entry(10),
+    ];
+    case.ben.extend(leave);
+    for event in &later {
+        case.ada.push(received_event(event));
+        case.ben.push(received_event(event));
+    }
+    case.ada.push(settled_entry(10));
+    case.ben.push(settled_entry(10));
+    let mut returned = case;
+    add_events(&mut returned, later);
+    let violations = returned.judge().violations;
+    let is_ended = |kind: &ViolationKind| *kind == ViolationKind::NotWatching { what: "event" };
+    assert!(!violations.iter().any(|violation| is_ended(&violation.kind)));
+}
+
+#[test]
+fn a_snapshot_in_place_of_a_promised_replay_is_a_violation() {
+    let mut case = SampleCase::valid();
+    case.ben[14] = snapshot_entry(7);
+    let broken = ViolationKind::ReplayBroken {
+        held: Seq(6),
+        promised: Seq(7),
+    };
+    case.assert_violation("ben", |kind| *kind == broken);
+    let mut kept = SampleCase::valid();
+    kept.ben.insert(15, snapshot_entry(7));
+    kept.judge().assert_no_violations();
+}
+
+#[test]
+fn a_resume_from_a_later_seq_must_get_a_snapshot() {
+    with_end([watch_entry(Some(1_000)), snapshot_entry(8)])
+        .judge()
+        .assert_no_violations();
+    let case = with_end([watch_entry(Some(1_000)), watching_entry(8)]);
+    case.assert_violation("ben", |kind| {
+        matches!(kind, ViolationKind::SeqWentBack { .. })
     });
 }
 

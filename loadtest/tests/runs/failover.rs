@@ -48,6 +48,9 @@ fn plan() -> GroupPlan {
         is_winnable: false,
         time_limit: None,
         may_leave: false,
+        may_kick: false,
+        sends_copies: false,
+        has_odd_watches: false,
         active_players: 4,
         has_outsider: false,
     }
