@@ -8,6 +8,7 @@
 //! `src/simulation/plans`.
 
 mod cluster;
+mod disturbances;
 mod entropy;
 mod network;
 mod plan;
@@ -24,15 +25,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::SimulatedCluster;
+use disturbances::{Disturbance, find_calm_periods, find_disturbances, find_outages};
 use parking_lot::Mutex;
 use plan::{Fault, Plan, PlanStep, PlannedFault};
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Moment, RunClock};
 use raidhall_loadtest::judge::{
-    HealthyPeriod, Outage, StablePeriod, ViolationKind, check_commits, check_liveness, check_order,
-    check_outsider, check_presence, check_views, judge,
+    HealthyPeriod, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
+    check_order, check_outsider, check_presence, check_stale_presence, check_views, judge,
 };
-use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
+use raidhall_loadtest::play::{
+    BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, TrafficCounters,
+};
 use raidhall_protocol::Codec;
 use refusals::check_refusals;
 use serde::{Deserialize, Serialize};
@@ -59,8 +63,6 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const DISTURBED_TIME: Duration = Duration::from_secs(10);
 /// How long a command may take once the cluster has recovered, its repeats included.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long an instance may need after an outage until it tells others of its clients.
-const OUTAGE_RECOVERY: Duration = Duration::from_secs(5);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
@@ -186,6 +188,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     let began = Instant::now();
     let outages = find_outages(plan, clock.now());
+    let disturbances = find_disturbances(plan, clock.now());
     for (at, step) in plan.steps() {
         cluster.run_until(began + at).await;
         cluster.apply(step).await;
@@ -225,7 +228,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         leader_grace: limits.leader_grace,
         outages,
     };
-    let mut outcome = judge_outcomes(plan, &outcomes, &healthy, &stable);
+    let mut outcome = judge_outcomes(&outcomes, &healthy, &stable, &disturbances);
     for group in &outcomes {
         let times = cluster.commit_times(group.raid);
         let committed = times
@@ -280,62 +283,33 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
         },
         is_winnable: index.is_multiple_of(2),
         time_limit: plan.has_time_limit.then_some(TIME_LIMIT),
-        may_leave: true,
-        may_kick: true,
-        sends_copies: true,
-        // One that is over the rate limit leaves the former watch as it is.
-        has_odd_watches: !plan.has_floods,
+        habits: BotHabits {
+            may_leave: true,
+            may_kick: true,
+            sends_copies: true,
+            has_odd_watches: true,
+            may_go_away: plan.has_absences,
+        },
         active_players: plan.players,
         has_outsider: true,
     }
 }
 
-/// Returns when an instance may lose its lease or its clients, so that others take those clients for
-/// offline. `began` is when the plan's time began.
-fn find_outages(plan: &Plan, began: Moment) -> Vec<Outage> {
-    let mut outages = Vec::new();
-    for planned in &plan.faults {
-        if let Fault::StoreCut { instance }
-        | Fault::StoreSlow { instance, .. }
-        | Fault::Pause { instance }
-        | Fault::ConnectionsStall { instance } = planned.fault
-        {
-            let end = Duration::from_millis(planned.at_ms + planned.for_ms).min(plan.play_time());
-            outages.push(Outage {
-                server: instance,
-                from: began.plus(Duration::from_millis(planned.at_ms)),
-                to: began.plus(end + OUTAGE_RECOVERY),
-            });
-        }
-    }
-    outages
-}
-
-/// Returns whether nothing in the plan may show a player offline who is connected: instances drain
-/// one at a time, and connections break.
-fn keeps_presence(plan: &Plan) -> bool {
-    let mut drained_until = 0;
-    for planned in &plan.faults {
-        match planned.fault {
-            Fault::ConnectionsBreak { .. } => {}
-            Fault::Drain { .. } if drained_until <= planned.at_ms => {
-                drained_until = planned.at_ms + planned.for_ms;
-            }
-            _ => return false,
-        }
-    }
-    plan.instances > 1 && plan.store_failures_permille == 0
-}
-
 fn judge_outcomes(
-    plan: &Plan,
     outcomes: &[GroupOutcome],
     healthy: &HealthyPeriod,
     stable: &StablePeriod,
+    disturbances: &[Disturbance],
 ) -> Outcome {
     let mut result = Outcome::default();
     let mut trace = DefaultHasher::new();
-    let keeps_presence = keeps_presence(plan);
+    let calm_periods = find_calm_periods(stable.period(), disturbances);
+    let may_hide_players = |at_ms: u64| {
+        let at = Moment(at_ms * 1_000);
+        disturbances
+            .iter()
+            .any(|it| it.hides_players && it.period.contains(at))
+    };
     for outcome in outcomes {
         let GroupOutcome { raid, ledgers, .. } = outcome;
         let record = Some(&outcome.server_record);
@@ -350,11 +324,19 @@ fn judge_outcomes(
             &outcome.server_record,
             &outcome.views,
         ));
-        let mut presence = check_presence(*raid, ledgers, record, stable).violations;
-        if !keeps_presence {
-            presence.retain(|it| matches!(it.kind, ViolationKind::FalseLeaderChange { .. }));
-        }
-        violations.extend(presence);
+        let presence = check_presence(*raid, ledgers, record, stable).violations;
+        let is_false = |violation: &Violation| match violation.kind {
+            ViolationKind::FalseOffline { at_ms, .. } => !may_hide_players(at_ms),
+            _ => true,
+        };
+        violations.extend(presence.into_iter().filter(is_false));
+        violations.extend(check_stale_presence(
+            *raid,
+            ledgers,
+            record,
+            stable,
+            &calm_periods,
+        ));
         result
             .violations
             .extend(violations.iter().map(ToString::to_string));

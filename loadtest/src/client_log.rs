@@ -15,6 +15,9 @@ use tokio::time::Instant;
 pub struct Moment(pub u64);
 
 impl Moment {
+    /// Later than every moment of a run.
+    pub const MAX: Moment = Moment(u64::MAX);
+
     /// Returns the microseconds from `earlier` to this moment; 0 when this is earlier.
     pub const fn since(self, earlier: Moment) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -79,6 +82,11 @@ pub enum Observation {
     Disconnected {
         /// The close code, if the server sent one.
         code: Option<u16>,
+    },
+    /// The player chose to have no connection for a while.
+    WentAway {
+        /// When the player means to connect again, at the latest.
+        until: Moment,
     },
     /// The client sent a `watch`, `unwatch` or `do`. A repeated `do` is recorded every time.
     Sent(ClientMessage),

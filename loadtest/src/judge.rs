@@ -15,6 +15,7 @@ mod outsider;
 mod presence;
 mod reads;
 mod server_record;
+mod stale_presence;
 mod violation;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ pub use outsider::check_outsider;
 pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};
 use raidhall_protocol::{Event, RaidId, RaidState, Seq};
 pub use server_record::ServerRecord;
+pub use stale_presence::{Period, check_stale_presence};
 pub use violation::{Violation, ViolationKind};
 
 use self::membership::RaidFacts;

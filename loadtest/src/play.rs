@@ -1,6 +1,7 @@
 //! Simulated raids: the command generator, the bots that play, and the bot group that shares a
 //! raid.
 
+mod absences;
 mod bot;
 mod bot_group;
 mod command_generator;
@@ -9,7 +10,7 @@ mod reader;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use bot_group::{BotGroup, BotPace, GroupOutcome, GroupPlan};
+pub use bot_group::{BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan};
 pub use command_generator::CommandGenerator;
 use raidhall_protocol::ServerMessage;
 

@@ -35,6 +35,9 @@ pub(super) struct Plan {
     /// Whether the raids end by their deadline, a minute after their start.
     #[serde(default)]
     pub(super) has_time_limit: bool,
+    /// Whether players go away now and then, for a short time or a long one.
+    #[serde(default)]
+    pub(super) has_absences: bool,
     pub(super) faults: Vec<PlannedFault>,
     /// What goes wrong while the last commands take effect. It ends before clients wait for the last
     /// events, which no later event can repair.
@@ -128,6 +131,7 @@ impl Plan {
             has_small_limits: rng.random(),
             has_floods: rng.random_ratio(1, 6),
             has_time_limit: rng.random_ratio(1, 3),
+            has_absences: false,
             faults: Vec::new(),
             last_fault: None,
         };
@@ -151,6 +155,7 @@ impl Plan {
                 Some(Fault::BusCut { instance }),
             ],
         );
+        plan.has_absences = rng.random();
         plan
     }
 
@@ -287,6 +292,7 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
     add(&|plan| plan.has_small_limits = false);
     add(&|plan| plan.has_time_limit = false);
     add(&|plan| plan.has_floods = false);
+    add(&|plan| plan.has_absences = false);
     add(&|plan| plan.play_ms /= 2);
     for index in 0..plan.faults.len() {
         add(&|plan| plan.faults[index].for_ms /= 2);

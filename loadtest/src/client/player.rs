@@ -90,6 +90,10 @@ enum ConnectionState {
     Disconnected {
         until: Instant,
     },
+    /// Disconnected by the player's own choice.
+    Away {
+        until: Instant,
+    },
     Connected {
         socket: Box<Socket>,
         since: Instant,
@@ -334,11 +338,13 @@ impl Player {
                     sleep_until(deadline).await;
                     return Step::Stopped;
                 }
-                ConnectionState::Disconnected { until } if until > deadline => {
+                ConnectionState::Disconnected { until } | ConnectionState::Away { until }
+                    if until > deadline =>
+                {
                     sleep_until(deadline).await;
                     return Step::Idle;
                 }
-                ConnectionState::Disconnected { until } => {
+                ConnectionState::Disconnected { until } | ConnectionState::Away { until } => {
                     sleep_until(until).await;
                     if self.connect().await {
                         return Step::Connected;

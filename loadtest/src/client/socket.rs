@@ -175,6 +175,11 @@ impl Socket {
         }
     }
 
+    /// Sends a close frame without a code, and waits for no answer.
+    pub(super) async fn send_close(&mut self) -> Result<(), CloseInfo> {
+        self.send_frame(Message::Close(None)).await
+    }
+
     /// Returns the next message, ping or end. Cancel-safe.
     pub async fn next(&mut self) -> Incoming {
         match self.stream.next().await {

@@ -207,6 +207,8 @@ impl<'a> LogReader<'a> {
                 self.repeated_ops.insert(op.clone());
             }
             Observation::RepeatAcknowledged { op, seq } => self.check_op(op, *seq),
+            // The other ends of connections are no different.
+            Observation::WentAway { .. } => {}
             Observation::RequestFailed { request, refusal } => {
                 self.on_request_failed(request, refusal.as_ref());
             }

@@ -9,7 +9,7 @@ use super::membership::RaidFacts;
 use super::server_record::ServerRecord;
 use super::violation::{Violation, ViolationKind};
 use super::{all_events, client};
-use crate::client_log::{ClientLog, Moment};
+use crate::client_log::{ClientLog, LogEntry, Moment, Observation};
 
 /// A period of a run in which every client plays and no server is disturbed.
 #[derive(Debug, Clone, Copy)]
@@ -39,12 +39,21 @@ pub fn check_liveness(
             kind,
         };
         let seen = client::read_client_log(log, &facts);
+        let absences = find_own_absences(log);
         let mut is_acknowledged = false;
         for command in seen.commands.values() {
             let Some(answered) = command.answered else {
                 continue; // `judge` reports it if the run settled without an answer
             };
-            let waited = answered.since(command.first_sent.max(healthy.from));
+            // A client that is away has itself to blame.
+            let returned = absences
+                .iter()
+                .filter(|(from, _)| *from < answered)
+                .map(|(_, until)| *until)
+                .max()
+                .unwrap_or_default();
+            let served_from = command.first_sent.max(healthy.from).max(returned);
+            let waited = answered.since(served_from);
             if Duration::from_micros(waited) > healthy.patience {
                 violations.push(violation(ViolationKind::AnsweredLate {
                     id: command.id,
@@ -56,9 +65,21 @@ pub fn check_liveness(
                 && healthy.from <= command.first_sent
                 && answered <= healthy.to;
         }
-        if !is_acknowledged && !seen.has_given_up {
+        let was_away = absences
+            .iter()
+            .any(|(from, until)| *from < healthy.to && healthy.from < *until);
+        if !is_acknowledged && !was_away && !seen.has_given_up {
             violations.push(violation(ViolationKind::NothingAcknowledged));
         }
     }
     violations
+}
+
+/// Returns when the client chose to have no connection.
+fn find_own_absences(log: &ClientLog) -> Vec<(Moment, Moment)> {
+    let absence = |entry: &LogEntry| match entry.observation {
+        Observation::WentAway { until } => Some((entry.at, until)),
+        _ => None,
+    };
+    log.entries().iter().filter_map(absence).collect()
 }

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::{
-    ClientMessage, Command, Event, EventData, PlayerId, RaidId, Seq, ServerMessage,
+    ClientMessage, CloseCode, Command, Event, EventData, PlayerId, RaidId, Seq, ServerMessage,
 };
 
 use super::server_record::ServerRecord;
+use super::stale_presence::Period;
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, Moment, Observation};
 
@@ -32,6 +33,16 @@ pub struct StablePeriod {
     pub leader_grace: Duration,
     /// When servers could not tell others of the players who were connected to them.
     pub outages: Vec<Outage>,
+}
+
+impl StablePeriod {
+    /// Returns when the period begins and ends.
+    pub fn period(&self) -> Period {
+        Period {
+            from: self.from,
+            to: self.to,
+        }
+    }
 }
 
 /// A time in which the players who are connected to a server may be offline for all others: the
@@ -84,19 +95,37 @@ const PROPAGATION_MAX: Duration = Duration::from_secs(2);
 struct Absence {
     from: Moment,
     to: Moment,
-    /// Whether the player left the raid or was kicked, so that no grace applies.
-    is_voluntary: bool,
+    cause: AbsenceCause,
+}
+
+/// Why a player does not watch any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AbsenceCause {
+    /// The player left the raid or was kicked, so that no grace applies.
+    Left,
+    /// The server drained, which doubles the grace for presence.
+    Drained,
+    /// The connection was lost or closed.
+    Lost,
 }
 
 impl Absence {
+    /// Returns for how long the player is still shown online.
+    fn presence_grace(&self, stable: &StablePeriod) -> Duration {
+        match self.cause {
+            AbsenceCause::Drained => stable.presence_grace * 2,
+            AbsenceCause::Left | AbsenceCause::Lost => stable.presence_grace,
+        }
+    }
+
     fn is_longer_than(&self, grace: Duration) -> bool {
-        self.is_voluntary
+        self.cause == AbsenceCause::Left
             || self.to.since(self.from) >= micros(grace.saturating_sub(DETECTION_SKEW))
     }
 
     /// Returns whether the absence explains that the player is shown offline at this moment.
     fn explains(&self, at: Moment, grace: Duration) -> bool {
-        let wait = if self.is_voluntary {
+        let wait = if self.cause == AbsenceCause::Left {
             0
         } else {
             micros(grace.saturating_sub(DETECTION_SKEW))
@@ -121,7 +150,7 @@ pub fn check_presence(
         .values()
         .flatten()
         .filter(during)
-        .filter(|absence| absence.is_longer_than(stable.presence_grace));
+        .filter(|absence| absence.is_longer_than(absence.presence_grace(stable)));
     errors.absences = long.count() as u64;
     for log in logs {
         check_client(log, &absences, stable, &mut errors);
@@ -184,7 +213,7 @@ fn check_client(
             let explained = |absences: &Vec<Absence>| {
                 absences
                     .iter()
-                    .any(|absence| absence.explains(record.at, stable.presence_grace))
+                    .any(|absence| absence.explains(record.at, absence.presence_grace(stable)))
             };
             let is_in_period = stable.from <= record.at && record.at <= stable.to;
             // Nothing is known of players without a client log.
@@ -266,18 +295,18 @@ fn find_absences(logs: &[ClientLog], outages: &[Outage]) -> BTreeMap<PlayerId, V
                 absences.push(Absence {
                     from: last.to,
                     to: period.from,
-                    is_voluntary: last.is_voluntary,
+                    cause: last.cause,
                 });
             }
             if last.to <= period.to {
                 *last = period;
             }
         }
-        let end = until.filter(|last| last.to < FOREVER);
+        let end = until.filter(|last| last.to < Moment::MAX);
         absences.extend(end.map(|last| Absence {
             from: last.to,
-            to: FOREVER,
-            is_voluntary: last.is_voluntary,
+            to: Moment::MAX,
+            cause: last.cause,
         }));
         absences
     };
@@ -287,8 +316,6 @@ fn find_absences(logs: &[ClientLog], outages: &[Outage]) -> BTreeMap<PlayerId, V
         .collect()
 }
 
-const FOREVER: Moment = Moment(u64::MAX);
-
 /// A `leave` that may not have taken effect yet.
 struct PendingLeave {
     id: u64,
@@ -296,8 +323,8 @@ struct PendingLeave {
     is_acknowledged: bool,
 }
 
-/// Returns the periods in which a client watched; `is_voluntary` when the period ended by the
-/// client's own will. A player who asked to leave may be shown offline at any time from then on.
+/// Returns the periods in which a client watched; `cause` is why it ended. A player who
+/// asked to leave may be shown offline at any time from then on.
 fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
     let mut periods: Vec<Absence> = Vec::new();
     let mut server = 0;
@@ -319,13 +346,17 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
             Observation::Connected {
                 server: current, ..
             } => server = *current,
-            Observation::Disconnected { .. } => {
+            Observation::Disconnected { code } => {
                 let to = leaving.as_ref().map_or(at, |leaving| leaving.sent_at);
-                let left = leaving.is_some();
+                let cause = match code {
+                    _ if leaving.is_some() => AbsenceCause::Left,
+                    Some(code) if *code == CloseCode::Draining.code() => AbsenceCause::Drained,
+                    _ => AbsenceCause::Lost,
+                };
                 let period = here.take().map(|from| Absence {
                     from,
                     to: to.max(from),
-                    is_voluntary: left,
+                    cause,
                 });
                 periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
             }
@@ -342,7 +373,7 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
                     let period = here.take().map(|from| Absence {
                         from,
                         to: to.max(from),
-                        is_voluntary: true,
+                        cause: AbsenceCause::Left,
                     });
                     periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
                 }
@@ -366,8 +397,8 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
     // A log that ends while its client watches does not end the period.
     let period = here.map(|from| Absence {
         from,
-        to: FOREVER,
-        is_voluntary: false,
+        to: Moment::MAX,
+        cause: AbsenceCause::Lost,
     });
     periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
     periods
@@ -380,9 +411,14 @@ fn split(period: Absence, server: usize, outages: &[Outage]) -> Vec<Absence> {
         parts = parts
             .into_iter()
             .flat_map(|part| {
+                let cause = if part.to <= outage.from {
+                    part.cause
+                } else {
+                    AbsenceCause::Lost
+                };
                 let before = Absence {
                     to: part.to.min(outage.from),
-                    is_voluntary: part.is_voluntary && part.to <= outage.from,
+                    cause,
                     ..part
                 };
                 let after = Absence {

@@ -241,6 +241,29 @@ pub enum ViolationKind {
         /// The leader before the event.
         leader: PlayerId,
     },
+    /// P9: nothing disturbed the servers, and a player who had been away for long was still shown
+    /// online.
+    #[error("still shown online: player {player}, {at_ms} ms into the run, long after going away")]
+    StillShownOnline {
+        player: PlayerId,
+        /// When it was too late, in milliseconds since the run began.
+        at_ms: u64,
+    },
+    /// P9: nothing disturbed the servers, and a player who watched was not shown online.
+    #[error("not shown online: player {player}, {at_ms} ms into the run, while watching")]
+    NotShownOnline {
+        player: PlayerId,
+        /// When it was too late, in milliseconds since the run began.
+        at_ms: u64,
+    },
+    /// P9: nothing disturbed the servers, and a leader who had been away for long still led, while
+    /// another member was online.
+    #[error("leader not replaced: player {leader}, {at_ms} ms into the run, long after going away")]
+    LeaderNotReplaced {
+        leader: PlayerId,
+        /// When it was too late, in milliseconds since the run began.
+        at_ms: u64,
+    },
 }
 
 impl fmt::Display for Violation {

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::TrafficCounters;
+use super::absences::AbsenceSchedule;
 use super::bot_group::{BotPace, GroupStage};
 use super::command_generator::{CommandGenerator, FINAL_TASK_XP};
 use super::reader::Creation;
@@ -65,6 +66,8 @@ pub(super) struct Bot {
     pub(super) invite_code: String,
     pub(super) commands: CommandGenerator,
     pub(super) pace: BotPace,
+    /// When the player goes away while the group plays, if ever.
+    pub(super) absences: Option<AbsenceSchedule>,
     pub(super) rng: SmallRng,
     pub(super) clock: RunClock,
     pub(super) meter: Arc<TrafficCounters>,
@@ -105,11 +108,15 @@ impl Bot {
         loop {
             let stage = self.stage.borrow_and_update().clone();
             let mut wake = Instant::now() + self.pace.poll_interval;
+            if !matches!(stage, GroupStage::Play) {
+                self.player.come_back();
+            }
             match stage {
                 GroupStage::Connect => {}
                 GroupStage::Play => {
                     self.start_raid().await;
                     self.rejoin().await;
+                    self.go_away_when_due().await;
                     if self.is_active {
                         next_command = self.command_when_due(next_command).await;
                         next_signal = self.signal_when_due(next_signal).await;
@@ -171,8 +178,10 @@ impl Bot {
     }
 
     async fn step(&mut self, deadline: Instant) {
-        let Step::Message(message) = self.player.step(deadline).await else {
-            return;
+        let message = match self.player.step(deadline).await {
+            Step::Message(message) => message,
+            Step::Disconnected => return self.stay_away_perhaps().await,
+            _ => return,
         };
         self.meter.count(&message);
         if let ServerMessage::Signal { data, .. } = &*message
@@ -181,6 +190,27 @@ impl Bot {
         {
             self.signal_latencies_micros
                 .push(self.clock.now().since(Moment(sent)));
+        }
+    }
+
+    /// Ends the connection for a while if an absence is due, with a close frame or without one.
+    async fn go_away_when_due(&mut self) {
+        let is_watching = self.player.is_watching(self.raid);
+        let Some(absences) = self.absences.as_mut().filter(|_| is_watching) else {
+            return;
+        };
+        if let Some(time) = absences.take_due() {
+            let says_farewell = absences.draw_farewell();
+            self.player.go_away(time, says_farewell).await;
+        }
+    }
+
+    /// Does not reconnect for a while, now and then, after a connection was lost during the game.
+    async fn stay_away_perhaps(&mut self) {
+        let is_playing = matches!(*self.stage.borrow(), GroupStage::Play);
+        let absences = self.absences.as_mut().filter(|_| is_playing);
+        if let Some(time) = absences.and_then(AbsenceSchedule::draw_after_loss) {
+            self.player.go_away(time, false).await;
         }
     }
 

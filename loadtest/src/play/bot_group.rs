@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::absences::AbsenceSchedule;
 use super::bot::{Bot, BotResult, GroupProgress};
 use super::outsider::Outsider;
 use super::reader::Creation;
@@ -40,6 +41,22 @@ pub struct BotPace {
     pub poll_interval: Duration,
 }
 
+/// What bots do now and then besides playing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BotHabits {
+    /// Whether players leave the raid now and then and rejoin.
+    pub may_leave: bool,
+    /// Whether leaders kick members now and then.
+    pub may_kick: bool,
+    /// Whether players send some commands to another server too, by REST and with the same op.
+    pub sends_copies: bool,
+    /// Whether players watch again now and then while they watch: before they leave, and from a seq
+    /// that the raid does not have.
+    pub has_odd_watches: bool,
+    /// Whether players go away now and then and reconnect later.
+    pub may_go_away: bool,
+}
+
 /// The plan of a bot group: its size, its seed and its behaviour.
 #[derive(Debug, Clone)]
 pub struct GroupPlan {
@@ -55,15 +72,7 @@ pub struct GroupPlan {
     pub is_winnable: bool,
     /// The raid's time limit, if it is not the server's default.
     pub time_limit: Option<Duration>,
-    /// Whether players leave the raid now and then and rejoin.
-    pub may_leave: bool,
-    /// Whether leaders kick members now and then.
-    pub may_kick: bool,
-    /// Whether players send some commands to another server too, by REST and with the same op.
-    pub sends_copies: bool,
-    /// Whether players watch again now and then while they watch: before they leave, and from a seq
-    /// that the raid does not have.
-    pub has_odd_watches: bool,
+    pub habits: BotHabits,
     /// How many players act, counted from the first; the others only watch.
     pub active_players: usize,
     /// Whether a player who is no member tries to read, watch and command the raid.
@@ -205,8 +214,8 @@ impl BotGroup {
             let me = tokens.player.id;
             let is_leader = index == 0;
             let has_others = self.plan.players > 2;
-            let may_leave = self.plan.may_leave && !is_leader && has_others;
-            let may_kick = self.plan.may_kick && has_others;
+            let may_leave = self.plan.habits.may_leave && !is_leader && has_others;
+            let may_kick = self.plan.habits.may_kick && has_others;
             let commands_rng = SmallRng::seed_from_u64(seed ^ 1);
             let bot = Bot {
                 player: Player::new(options),
@@ -220,6 +229,8 @@ impl BotGroup {
                     may_kick,
                 ),
                 pace: self.plan.pace,
+                absences: (self.plan.habits.may_go_away)
+                    .then(|| AbsenceSchedule::new(SmallRng::seed_from_u64(seed ^ 4))),
                 rng: SmallRng::seed_from_u64(seed ^ 2),
                 clock,
                 meter: Arc::clone(meter),
@@ -227,8 +238,8 @@ impl BotGroup {
                 stage: self.stage.subscribe(),
                 is_leader,
                 creation: is_leader.then(|| self.creation.clone()),
-                sends_copies: self.plan.sends_copies,
-                has_odd_watches: self.plan.has_odd_watches,
+                sends_copies: self.plan.habits.sends_copies,
+                has_odd_watches: self.plan.habits.has_odd_watches,
                 is_active: index < self.plan.active_players,
                 group_size: self.plan.players,
                 is_started: false,

@@ -19,7 +19,7 @@ use super::{CLIENT_LOGS_MAX, OVERHEAD_MAX, add_outcomes, set_rates};
 use crate::ack_waits::AckWaits;
 use crate::client_log::RunClock;
 use crate::judge::{PresenceErrors, StablePeriod, check_presence};
-use crate::play::{BotPace, GroupOutcome, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan};
 use crate::process::raise_open_files_limit;
 use crate::report::{ClientLogDump, ClusterFigures, Report};
 
@@ -89,10 +89,7 @@ impl SteadyLoadArgs {
             pace,
             is_winnable: index % 2 == 0,
             time_limit: None,
-            may_leave: false,
-            may_kick: false,
-            sends_copies: false,
-            has_odd_watches: false,
+            habits: BotHabits::default(),
             active_players: usize::from(self.players),
             has_outsider: false,
         };

@@ -14,7 +14,7 @@ use super::run_server::{RunServer, RunServerArgs};
 use super::self_monitor::SelfMonitor;
 use super::smoke::idle_figures;
 use crate::client_log::RunClock;
-use crate::play::{BotPace, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupPlan};
 use crate::process::raise_open_files_limit;
 use crate::report::Report;
 
@@ -95,10 +95,7 @@ fn plans(connections: usize) -> Vec<GroupPlan> {
             pace,
             is_winnable: false,
             time_limit: None,
-            may_leave: false,
-            may_kick: false,
-            sends_copies: false,
-            has_odd_watches: false,
+            habits: BotHabits::default(),
             active_players: RAID_MEMBERS_MAX,
             has_outsider: false,
         })

@@ -15,7 +15,7 @@ use super::{OVERHEAD_MAX, add_outcomes, set_rates};
 use crate::client_log::{ClientLog, Moment, Observation, RunClock};
 use crate::judge;
 use crate::latency::Latency;
-use crate::play::{BotPace, GroupOutcome, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan};
 use crate::process::raise_open_files_limit;
 use crate::report::{LagFigures, Report};
 use crate::targets::Targets;
@@ -62,10 +62,7 @@ impl LagArgs {
             pace,
             is_winnable: false,
             time_limit: None,
-            may_leave: false,
-            may_kick: false,
-            sends_copies: false,
-            has_odd_watches: false,
+            habits: BotHabits::default(),
             active_players: 1,
             has_outsider: false,
         };

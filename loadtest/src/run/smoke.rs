@@ -12,7 +12,7 @@ use super::run_server::{RunServer, RunServerArgs};
 use super::self_monitor::SelfMonitor;
 use super::{OVERHEAD_MAX, add_outcomes, set_rates};
 use crate::client_log::RunClock;
-use crate::play::{BotPace, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupPlan};
 use crate::process::{ProcessUsage, raise_open_files_limit};
 use crate::report::{Report, ServerFigures};
 
@@ -90,10 +90,10 @@ impl SmokeArgs {
                 pace,
                 is_winnable: index % 2 == 0,
                 time_limit: None,
-                may_leave: true,
-                may_kick: false,
-                sends_copies: false,
-                has_odd_watches: false,
+                habits: BotHabits {
+                    may_leave: true,
+                    ..BotHabits::default()
+                },
                 active_players: usize::from(self.players),
                 has_outsider: false,
             })

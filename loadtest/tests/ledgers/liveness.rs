@@ -97,3 +97,23 @@ fn a_client_without_an_ack_after_the_recovery_is_a_violation() {
     record.events.push(event(9, 6, ended));
     assert_eq!(check(&case, 9, 16, 9), Vec::new());
 }
+
+#[test]
+fn a_client_that_went_away_by_itself_counts_from_its_return() {
+    let mut case = SampleCase::valid();
+    // Ben sent the command at 8 and got the ack at 15; he went away at 11 and meant to return at 13.
+    let until = Moment(13_000);
+    case.ben[11] = Observation::WentAway { until };
+    let violations = check(&case, 0, 16, 2);
+    let late = |violation: &&Violation| {
+        violation.client == "ben" && matches!(violation.kind, ViolationKind::AnsweredLate { .. })
+    };
+    assert_eq!(violations.iter().filter(late).count(), 0, "{violations:?}");
+    assert!(
+        check(&case, 0, 16, 1)
+            .iter()
+            .any(|violation| late(&violation))
+    );
+    let nothing = check(&case, 9, 16, 9);
+    assert!(nothing.is_empty(), "{nothing:?}");
+}

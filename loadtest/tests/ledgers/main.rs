@@ -11,6 +11,7 @@ mod outsider;
 mod presence;
 mod reads;
 mod sample_case;
+mod stale_presence;
 mod views;
 mod violations;
 mod watches;

@@ -39,7 +39,7 @@ fn presence_entry(online: &[u64], offline: &[u64]) -> Observation {
     })
 }
 
-const DISCONNECTED: Observation = Observation::Disconnected { code: Some(4200) };
+const DISCONNECTED: Observation = Observation::Disconnected { code: None };
 
 /// Returns logs in which both players connect, and Ben reconnects after a deploy within a second.
 fn valid_logs() -> [Vec<TimedObservation>; 2] {
@@ -205,6 +205,25 @@ fn an_absence_longer_than_the_grace_may_be_shown_and_is_counted() {
             at_ms: 60_400,
         },
     );
+}
+
+#[test]
+fn a_drain_doubles_the_grace_of_the_clients_that_it_disconnects() {
+    let away = |code| {
+        vec![
+            (50_000, Observation::Disconnected { code }),
+            (58_000, connected_entry()),
+            (58_001, watch_entry(Some(3))),
+            (58_010, watching_entry(&both_players())),
+        ]
+    };
+    let logs = |code| with_entries(vec![(55_100, presence_entry(&[], &[6]))], away(code));
+    assert_no_violations(logs(None));
+    let kind = ViolationKind::FalseOffline {
+        player: player(6),
+        at_ms: 55_100,
+    };
+    assert_violation(logs(Some(4200)), "ada", &kind);
 }
 
 #[test]

@@ -7,7 +7,9 @@ use raidhall_loadtest::ack_waits::AckWaits;
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Observation, RunClock};
 use raidhall_loadtest::judge::judge;
-use raidhall_loadtest::play::{BotGroup, BotPace, GroupOutcome, GroupPlan, TrafficCounters};
+use raidhall_loadtest::play::{
+    BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, TrafficCounters,
+};
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::Codec;
@@ -47,10 +49,7 @@ fn plan() -> GroupPlan {
         },
         is_winnable: false,
         time_limit: None,
-        may_leave: false,
-        may_kick: false,
-        sends_copies: false,
-        has_odd_watches: false,
+        habits: BotHabits::default(),
         active_players: 4,
         has_outsider: false,
     }

@@ -158,6 +158,35 @@ impl Player {
         self.connection = ConnectionState::Disconnected { until: now + wait };
     }
 
+    /// Ends the connection, with a close frame or without one, and opens no other for a while.
+    pub async fn go_away(&mut self, time: Duration, says_farewell: bool) {
+        if let ConnectionState::Connected { socket, .. } = &mut self.connection {
+            if says_farewell {
+                let _ = socket.send_close().await; // the connection ends anyway
+            }
+            self.handle_disconnect(CloseInfo {
+                code: None,
+                reason: "went away".to_owned(),
+            });
+        }
+        let until = self.options.clock.now().plus(time);
+        for raid in self.views.keys().copied().collect::<Vec<_>>() {
+            self.record(raid, Observation::WentAway { until });
+        }
+        self.connection = ConnectionState::Away {
+            until: Instant::now() + time,
+        };
+    }
+
+    /// Ends an absence that [`Self::go_away`] began, if there is one.
+    pub fn come_back(&mut self) {
+        if matches!(self.connection, ConnectionState::Away { .. }) {
+            self.connection = ConnectionState::Disconnected {
+                until: Instant::now(),
+            };
+        }
+    }
+
     /// Sends everything that is due on an open connection: a renewed token, repeated watches,
     /// pending commands.
     pub(super) async fn send_due(&mut self) {
