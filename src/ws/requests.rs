@@ -312,6 +312,11 @@ impl Connection {
         raid: Option<RaidId>,
         error: &Error,
     ) {
+        if re == "watch"
+            && let Some(raid) = raid
+        {
+            self.subscriber.watches.remove(raid); // the one that was to be replaced
+        }
         let frame = error_frame(self.subscriber.outbox.encoding, re, id, raid, error);
         self.subscriber.watches.expect_reply();
         self.subscriber.outbox.push_reply(OutboxReply::Frame {

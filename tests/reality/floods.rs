@@ -325,6 +325,54 @@ async fn connections_and_requests_of_one_player_share_a_limit_on_commands() {
 }
 
 #[tokio::test]
+async fn a_watch_beyond_the_limit_ends_the_one_that_it_was_to_replace() {
+    with_timeout(async {
+        let database = TestDatabase::sqlite().await;
+        let server = database.start_with(&DEFAULT_SETTINGS).await;
+        let rest = RestClient::new(server.target()).expect("a REST client");
+        let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
+        let rest = rest.with_token(&tokens.access_token);
+        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
+        let raid = raid.state.id;
+        let token = &tokens.access_token;
+        let mut socket =
+            TestSocket::connect_authenticated(server.target(), Codec::Json, token).await;
+        let mut watch_until = async |is_refused: bool| {
+            let answer = |message: &ServerMessage| match message {
+                ServerMessage::Snapshot { .. } => Some(Ok(false)),
+                ServerMessage::Error { re, .. } if re == "watch" => Some(Ok(true)),
+                ServerMessage::Event { event, .. } => Some(Err(event.seq)),
+                _ => None,
+            };
+            loop {
+                let watch = ClientMessage::Watch {
+                    id: None,
+                    raid,
+                    since: None,
+                };
+                socket.send(watch).await;
+                match socket.wait_for(answer).await {
+                    Ok(refused) if refused != is_refused => {}
+                    answer => return answer,
+                }
+            }
+        };
+        assert_eq!(watch_until(false).await, Ok(false));
+        assert_eq!(watch_until(true).await, Ok(true));
+        let say = Command::Say {
+            text: "still here?".into(),
+        };
+        rest.send_command(raid, None, &say).await.expect("said");
+        assert_eq!(
+            watch_until(false).await,
+            Ok(false),
+            "no event before the answer"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn signals_of_a_player_to_a_raid_are_limited_by_their_bytes() {
     with_timeout(async {
         let database = TestDatabase::sqlite().await;
