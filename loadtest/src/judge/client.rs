@@ -254,6 +254,10 @@ impl<'a> LogReader<'a> {
         match message {
             ClientMessage::Watch { since, .. } => {
                 self.promised = Seq::ZERO;
+                // A watch that is replaced before its answer gets none, and holds no ack back.
+                for command in self.summary.commands.values_mut() {
+                    command.sent_during_watch_request = false;
+                }
                 let again = match self.watch {
                     WatchState::Off => false,
                     WatchState::On => true,
