@@ -29,7 +29,7 @@ use disturbances::{Disturbance, find_calm_periods, find_disturbances, find_outag
 use parking_lot::Mutex;
 use plan::{Fault, Plan, PlanStep, PlannedFault};
 use raidhall_loadtest::client::RestClient;
-use raidhall_loadtest::client_log::{Moment, RunClock};
+use raidhall_loadtest::client_log::{ClientLog, Moment, RunClock};
 use raidhall_loadtest::judge::{
     HealthyPeriod, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
     check_order, check_outsider, check_presence, check_stale_presence, check_views, judge,
@@ -46,6 +46,9 @@ use crate::telemetry::render_metrics;
 
 /// The environment variable that holds a plan, for a process that runs it.
 const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
+/// The environment variable that names clients whose logs are printed, such as `0.1`: the second of
+/// the first raid.
+const CLIENT_VARIABLE: &str = "RAIDHALL_SIMULATE_CLIENT";
 /// Precedes the outcome in the output of such a process.
 const OUTCOME_MARK: &str = "outcome: ";
 /// Longest time that a run may take, as the simulated clocks show it.
@@ -345,8 +348,19 @@ fn judge_outcomes(
         format!("{:?}", outcome.server_record.events).hash(&mut trace);
         for log in outcome.ledgers.iter().chain(&outcome.outsider_log) {
             format!("{:?}", log.entries()).hash(&mut trace);
+            print_log(log);
         }
     }
     result.trace = trace.finish();
     result
+}
+
+/// Prints the log of a client that the environment names.
+fn print_log(log: &ClientLog) {
+    if std::env::var(CLIENT_VARIABLE).is_ok_and(|client| log.client.starts_with(&client)) {
+        for entry in log.entries() {
+            let millis = entry.at.0 / 1_000;
+            eprintln!("{} {millis} {:?}", log.client, entry.observation);
+        }
+    }
 }

@@ -88,8 +88,11 @@ pub(super) fn judge(
             } else {
                 command.attempts as usize
             };
-            // A copy from a lost connection or by REST may arrive after the one that was refused.
-            let has_copy = command.connection_lost || command.is_repeated_by_rest;
+            // A copy from a lost connection or by REST may arrive after the one that was refused. Without
+            // an op, the refusal of a repeat says nothing of the attempts before it.
+            let has_copy = command.connection_lost
+                || command.is_repeated_by_rest
+                || command.op.is_none() && command.attempts > 1;
             let is_final = command.is_refused && !has_copy;
             let allowed = if is_final { 0 } else { repeats };
             count.allowed += allowed;

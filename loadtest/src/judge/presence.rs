@@ -328,7 +328,16 @@ struct PendingLeave {
 fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
     let mut periods: Vec<Absence> = Vec::new();
     let mut server = 0;
-    let (mut here, mut leaving): (Option<Moment>, Option<PendingLeave>) = (None, None);
+    let mut leaving: Option<PendingLeave> = None;
+    let mut here: Option<Moment> = None;
+    let mut end_period = |here: &mut Option<Moment>, to: Moment, cause, server| {
+        let period = here.take().map(|from| Absence {
+            from,
+            to: to.max(from),
+            cause,
+        });
+        periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
+    };
     for record in log.entries() {
         let at = record.at;
         match &record.observation {
@@ -353,12 +362,7 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
                     Some(code) if *code == CloseCode::Draining.code() => AbsenceCause::Drained,
                     _ => AbsenceCause::Lost,
                 };
-                let period = here.take().map(|from| Absence {
-                    from,
-                    to: to.max(from),
-                    cause,
-                });
-                periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
+                end_period(&mut here, to, cause, server);
             }
             Observation::Received(message) => match &**message {
                 ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. }
@@ -370,12 +374,13 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
                 ServerMessage::Unwatched { .. } => {
                     let noticed = Moment(at.0.saturating_sub(micros(PROPAGATION_MAX)));
                     let to = leaving.take().map_or(noticed, |leaving| leaving.sent_at);
-                    let period = here.take().map(|from| Absence {
-                        from,
-                        to: to.max(from),
-                        cause: AbsenceCause::Left,
-                    });
-                    periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
+                    end_period(&mut here, to, AbsenceCause::Left, server);
+                }
+                // A watch that is refused ends the one that it was to replace.
+                ServerMessage::Error { re, .. } if re == "watch" => {
+                    let left = leaving.as_ref().map(|it| (it.sent_at, AbsenceCause::Left));
+                    let (to, cause) = left.unwrap_or((at, AbsenceCause::Lost));
+                    end_period(&mut here, to, cause, server);
                 }
                 ServerMessage::Ack { id, .. } => {
                     if let Some(leaving) = leaving.as_mut().filter(|leaving| leaving.id == *id) {
@@ -395,12 +400,7 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
         }
     }
     // A log that ends while its client watches does not end the period.
-    let period = here.map(|from| Absence {
-        from,
-        to: Moment::MAX,
-        cause: AbsenceCause::Lost,
-    });
-    periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
+    end_period(&mut here, Moment::MAX, AbsenceCause::Lost, server);
     periods
 }
 

@@ -208,6 +208,24 @@ fn an_absence_longer_than_the_grace_may_be_shown_and_is_counted() {
 }
 
 #[test]
+fn a_refused_watch_begins_an_absence() {
+    let refused = received(ServerMessage::Error {
+        re: "watch".to_owned(),
+        id: None,
+        raid: Some(raid()),
+        error: ErrorBody::new(ErrorType::RateLimited, "no"),
+    });
+    let away = vec![(50_000, refused), (58_010, watching_entry(&both_players()))];
+    let shown = |at| with_entries(vec![(at, presence_entry(&[], &[6]))], away.clone());
+    assert_eq!(assert_no_violations(shown(55_100)).absences, 1);
+    let kind = ViolationKind::FalseOffline {
+        player: player(6),
+        at_ms: 52_000,
+    };
+    assert_violation(shown(52_000), "ada", &kind);
+}
+
+#[test]
 fn a_drain_doubles_the_grace_of_the_clients_that_it_disconnects() {
     let away = |code| {
         vec![

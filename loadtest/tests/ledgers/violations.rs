@@ -6,7 +6,9 @@ use raidhall_loadtest::fold::Fold;
 use raidhall_loadtest::judge::ViolationKind;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::rest::{Contribution, Profile};
-use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, Seq, ServerMessage, UnixMillis};
+use raidhall_protocol::{
+    ClientMessage, Command, ErrorBody, ErrorType, EventData, Seq, ServerMessage, UnixMillis,
+};
 
 use crate::sample_case::*;
 
@@ -266,6 +268,37 @@ fn a_copy_from_a_lost_connection_may_take_effect_after_a_refusal() {
         raid: Some(raid()),
         error,
     });
+    case.judge().assert_no_violations();
+}
+
+#[test]
+fn an_attempt_without_an_op_may_take_effect_though_its_repeat_was_refused() {
+    let mut case = SampleCase::valid();
+    let sent = Observation::Sent(ClientMessage::Do {
+        id: 3,
+        raid: raid(),
+        op: None,
+        cmd: Command::Say {
+            text: "well done".to_owned(),
+        },
+    });
+    let refused = |error| {
+        received(ServerMessage::Error {
+            re: "do".to_owned(),
+            id: Some(3),
+            raid: Some(raid()),
+            error: ErrorBody::new(error, "no"),
+        })
+    };
+    case.ada[11] = sent.clone();
+    case.ada.splice(
+        13..14,
+        [
+            refused(ErrorType::Unavailable),
+            sent,
+            refused(ErrorType::WrongStatus),
+        ],
+    );
     case.judge().assert_no_violations();
 }
 
