@@ -290,7 +290,8 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
             may_leave: true,
             may_kick: true,
             sends_copies: true,
-            has_odd_watches: true,
+            // Floods get many watches refused, which ends the former ones.
+            has_odd_watches: !plan.has_floods,
             may_go_away: plan.has_absences,
         },
         active_players: plan.players,

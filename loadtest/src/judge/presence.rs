@@ -330,14 +330,15 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
     let mut server = 0;
     let mut leaving: Option<PendingLeave> = None;
     let mut here: Option<Moment> = None;
-    let mut end_period = |here: &mut Option<Moment>, to: Moment, cause, server| {
-        let period = here.take().map(|from| Absence {
-            from,
-            to: to.max(from),
-            cause,
-        });
-        periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
-    };
+    let end_period =
+        |periods: &mut Vec<_>, here: &mut Option<Moment>, to: Moment, cause, server| {
+            let period = here.take().map(|from| Absence {
+                from,
+                to: to.max(from),
+                cause,
+            });
+            periods.extend(period.into_iter().flat_map(|it| split(it, server, outages)));
+        };
     for record in log.entries() {
         let at = record.at;
         match &record.observation {
@@ -362,7 +363,7 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
                     Some(code) if *code == CloseCode::Draining.code() => AbsenceCause::Drained,
                     _ => AbsenceCause::Lost,
                 };
-                end_period(&mut here, to, cause, server);
+                end_period(&mut periods, &mut here, to, cause, server);
             }
             Observation::Received(message) => match &**message {
                 ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. }
@@ -374,13 +375,18 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
                 ServerMessage::Unwatched { .. } => {
                     let noticed = Moment(at.0.saturating_sub(micros(PROPAGATION_MAX)));
                     let to = leaving.take().map_or(noticed, |leaving| leaving.sent_at);
-                    end_period(&mut here, to, AbsenceCause::Left, server);
+                    end_period(&mut periods, &mut here, to, AbsenceCause::Left, server);
                 }
                 // A watch that is refused ends the one that it was to replace.
-                ServerMessage::Error { re, .. } if re == "watch" => {
+                ServerMessage::Error { re, error, .. } if re == "watch" => {
                     let left = leaving.as_ref().map(|it| (it.sent_at, AbsenceCause::Left));
                     let (to, cause) = left.unwrap_or((at, AbsenceCause::Lost));
-                    end_period(&mut here, to, cause, server);
+                    end_period(&mut periods, &mut here, to, cause, server);
+                    // The player was removed, perhaps since an earlier watch was refused.
+                    let last = periods.last_mut().filter(|_| !error.retry);
+                    if let Some(last) = last {
+                        last.cause = AbsenceCause::Left;
+                    }
                 }
                 ServerMessage::Ack { id, .. } => {
                     if let Some(leaving) = leaving.as_mut().filter(|leaving| leaving.id == *id) {
@@ -400,7 +406,13 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
         }
     }
     // A log that ends while its client watches does not end the period.
-    end_period(&mut here, Moment::MAX, AbsenceCause::Lost, server);
+    end_period(
+        &mut periods,
+        &mut here,
+        Moment::MAX,
+        AbsenceCause::Lost,
+        server,
+    );
     periods
 }
 
@@ -427,7 +439,7 @@ fn split(period: Absence, server: usize, outages: &[Outage]) -> Vec<Absence> {
                 };
                 [before, after]
             })
-            .filter(|part| part.from < part.to)
+            .filter(|part| part.from <= part.to)
             .collect();
     }
     parts

@@ -114,7 +114,7 @@ pub enum ViolationKind {
     #[error("{what} tells of event {seq} before it is committed")]
     ToldEarly {
         seq: Seq,
-        /// The message's type.
+        /// The type of the message.
         what: String,
     },
     /// P3: two commands of one connection took effect in another order than they were sent.

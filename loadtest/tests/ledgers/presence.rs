@@ -13,11 +13,9 @@ use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, PlayerId, Seq, ServerMessage};
 
 use crate::sample_case::{
-    both_players, command_entry, connected_entry, event, player, raid, received, received_event,
-    watch_entry,
+    TimedObservation, both_players, command_entry, connected_entry, event, player, raid, received,
+    received_event, watch_entry,
 };
-
-type TimedObservation = (u64, Observation);
 
 fn watching_entry(online: &[PlayerId]) -> Observation {
     let online = online.to_vec();

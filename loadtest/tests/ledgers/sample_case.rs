@@ -11,6 +11,9 @@ use raidhall_protocol::{
     UnixMillis,
 };
 
+/// What a client observed, with the time in milliseconds.
+pub(crate) type TimedObservation = (u64, Observation);
+
 pub(crate) fn raid() -> RaidId {
     RaidId::try_from(7_u64).unwrap()
 }

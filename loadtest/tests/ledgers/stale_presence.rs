@@ -12,10 +12,8 @@ use raidhall_protocol::state::Role;
 use raidhall_protocol::{EventData, PlayerId, Seq, ServerMessage, UnixMillis};
 
 use crate::sample_case::{
-    both_players, connected_entry, event, player, raid, received, received_event,
+    TimedObservation, both_players, connected_entry, event, player, raid, received, received_event,
 };
-
-type TimedObservation = (u64, Observation);
 
 const DISCONNECTED: Observation = Observation::Disconnected { code: None };
 /// The graces of these tests are 5 s and 8 s, and 2 s are allowed for the way to the clients.
