@@ -219,6 +219,9 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     sleep(FINAL_TASK_TIME).await;
     cluster.heal().await;
+    if plan.last_fault.is_some() {
+        sleep(RECOVERY_TIME).await;
+    }
     let mut outcomes = Vec::new();
     for group in groups {
         outcomes.push(group.settle().await?);

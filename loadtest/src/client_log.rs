@@ -23,6 +23,13 @@ impl Moment {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// Returns the moment that was this long ago; the run's begin if that is later.
+    #[must_use]
+    pub fn minus(self, time: Duration) -> Moment {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        Moment(self.0.saturating_sub(micros))
+    }
+
     /// Returns the moment that follows after this time.
     #[must_use]
     pub fn plus(self, time: Duration) -> Moment {

@@ -373,7 +373,7 @@ fn watch_periods(log: &ClientLog, outages: &[Outage]) -> Vec<Absence> {
                     here = Some(at);
                 }
                 ServerMessage::Unwatched { .. } => {
-                    let noticed = Moment(at.0.saturating_sub(micros(PROPAGATION_MAX)));
+                    let noticed = at.minus(PROPAGATION_MAX);
                     let to = leaving.take().map_or(noticed, |leaving| leaving.sent_at);
                     end_period(&mut periods, &mut here, to, AbsenceCause::Left, server);
                 }

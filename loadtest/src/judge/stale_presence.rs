@@ -177,10 +177,11 @@ fn read_client(log: &ClientLog) -> ClientPresence<'_> {
     let mut present_since = None;
     let mut away_since = None;
     let mut shown: Option<(Moment, BTreeSet<PlayerId>)> = None;
-    let end = |since: &mut Option<Moment>, to| {
+    let end = |since: &mut Option<Moment>, to: Moment| {
+        let from = since.take()?;
         Some(Period {
-            from: since.take()?,
-            to,
+            from,
+            to: from.max(to),
         })
     };
     for entry in log.entries() {
@@ -215,7 +216,15 @@ fn read_client(log: &ClientLog) -> ClientPresence<'_> {
                     }
                 }
                 ServerMessage::Unwatched { .. } => {
-                    client.present.extend(end(&mut present_since, at));
+                    // The player was removed somewhat earlier.
+                    let removed = at.minus(PROPAGATION_MAX);
+                    client.present.extend(end(&mut present_since, removed));
+                    next = None;
+                }
+                // A watch that is refused ends the one that it was to replace.
+                ServerMessage::Error { re, .. } if re == "watch" => {
+                    let refused = at.minus(PROPAGATION_MAX);
+                    client.present.extend(end(&mut present_since, refused));
                     next = None;
                 }
                 _ => {}
