@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use raidhall_loadtest::client::{RestClient, RestClientError};
 use raidhall_loadtest::target::Target;
+use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::{ClientMessage, Codec, Command, ErrorType, RaidId, ServerMessage};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -108,20 +109,20 @@ const P99_FLOOR: Duration = Duration::from_millis(100);
 /// shows in every round.
 const ROUNDS: usize = 4;
 
+/// Signs a guest in, who creates a raid.
+async fn create_own_raid(server: &TestServer, name: &str) -> (RestClient, TokenPair, RaidId) {
+    let rest = RestClient::new(server.target()).expect("a REST client");
+    let tokens = rest.sign_in_guest(name).await.expect("a guest");
+    let rest = rest.with_token(&tokens.access_token);
+    let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
+    (rest, tokens, raid.state.id)
+}
+
 /// Opens a hundred connections in ten raids; returns each with its raid.
 async fn open_hundred_sockets(server: &TestServer) -> Vec<(RaidId, TestSocket)> {
-    let rest = RestClient::new(server.target()).expect("a REST client");
     let mut sockets = Vec::new();
     for number in 0..10 {
-        let tokens = rest
-            .sign_in_guest(&format!("player {number}"))
-            .await
-            .expect("a guest");
-        let raid = rest
-            .with_token(&tokens.access_token)
-            .create_raid(&long_raid(2), None)
-            .await
-            .expect("a raid");
+        let (_, tokens, raid) = create_own_raid(server, &format!("player {number}")).await;
         for device in 0..10 {
             let socket = TestSocket::connect_authenticated(
                 server.target(),
@@ -129,7 +130,7 @@ async fn open_hundred_sockets(server: &TestServer) -> Vec<(RaidId, TestSocket)> 
                 &tokens.access_token,
             )
             .await;
-            sockets.push((raid.state.id, socket));
+            sockets.push((raid, socket));
         }
     }
     sockets
@@ -264,11 +265,7 @@ async fn connections_and_requests_of_one_player_share_a_limit_on_commands() {
     with_timeout(async {
         let database = TestDatabase::sqlite().await;
         let server = database.start_with(&DEFAULT_SETTINGS).await;
-        let rest = RestClient::new(server.target()).expect("a REST client");
-        let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
-        let rest = rest.with_token(&tokens.access_token);
-        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
-        let raid = raid.state.id;
+        let (rest, tokens, raid) = create_own_raid(&server, "Ada").await;
         let mut sockets = Vec::new();
         for number in 0..CONNECTIONS_PER_PLAYER {
             let codec = Codec::ALL[number % 2];
@@ -329,11 +326,7 @@ async fn a_watch_beyond_the_limit_ends_the_one_that_it_was_to_replace() {
     with_timeout(async {
         let database = TestDatabase::sqlite().await;
         let server = database.start_with(&DEFAULT_SETTINGS).await;
-        let rest = RestClient::new(server.target()).expect("a REST client");
-        let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
-        let rest = rest.with_token(&tokens.access_token);
-        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
-        let raid = raid.state.id;
+        let (rest, tokens, raid) = create_own_raid(&server, "Ada").await;
         let token = &tokens.access_token;
         let mut socket =
             TestSocket::connect_authenticated(server.target(), Codec::Json, token).await;
@@ -378,11 +371,7 @@ async fn signals_of_a_player_to_a_raid_are_limited_by_their_bytes() {
         let database = TestDatabase::sqlite().await;
         let settings = [("LIMITS__SIGNAL_BYTES_PER_SECOND", "4096")];
         let server = database.start_with(&settings).await;
-        let rest = RestClient::new(server.target()).expect("a REST client");
-        let tokens = rest.sign_in_guest("Ada").await.expect("a guest");
-        let rest = rest.with_token(&tokens.access_token);
-        let raid = rest.create_raid(&long_raid(2), None).await.expect("a raid");
-        let raid = raid.state.id;
+        let (_, tokens, raid) = create_own_raid(&server, "Ada").await;
         let token = &tokens.access_token;
         // Both connections share the allowance. A few signals more may pass meanwhile.
         for (codec, refused) in [(Codec::Json, 8), (Codec::MessagePack, 10)] {

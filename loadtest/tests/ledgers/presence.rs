@@ -10,51 +10,29 @@ use raidhall_loadtest::judge::{
 };
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::server::UnwatchReason;
-use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, PlayerId, Seq, ServerMessage};
+use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, Seq, ServerMessage};
 
 use crate::sample_case::{
-    TimedObservation, both_players, command_entry, connected_entry, event, player, raid, received,
-    received_event, watch_entry,
+    DISCONNECTED, TimedObservation, both_players, command_entry, connected_entry, event,
+    online_entry, player, presence_entry, raid, received, received_event, watch_entry,
 };
-
-fn watching_entry(online: &[PlayerId]) -> Observation {
-    let online = online.to_vec();
-    received(ServerMessage::Watching {
-        id: None,
-        raid: raid(),
-        seq: Seq(3),
-        recovered: true,
-        online,
-    })
-}
-
-fn presence_entry(online: &[u64], offline: &[u64]) -> Observation {
-    let [online, offline] = [online, offline].map(|ids| ids.iter().map(|id| player(*id)).collect());
-    received(ServerMessage::Presence {
-        raid: raid(),
-        online,
-        offline,
-    })
-}
-
-const DISCONNECTED: Observation = Observation::Disconnected { code: None };
 
 /// Returns logs in which both players connect, and Ben reconnects after a deploy within a second.
 fn valid_logs() -> [Vec<TimedObservation>; 2] {
     let ada = vec![
         (0, connected_entry()),
         (1, watch_entry(None)),
-        (10, watching_entry(&[player(5)])),
+        (10, online_entry(&[player(5)])),
         (20, presence_entry(&[6], &[])),
     ];
     let ben = vec![
         (5, connected_entry()),
         (6, watch_entry(None)),
-        (15, watching_entry(&both_players())),
+        (15, online_entry(&both_players())),
         (30_000, DISCONNECTED),
         (31_000, connected_entry()),
         (31_001, watch_entry(Some(3))),
-        (31_010, watching_entry(&both_players())),
+        (31_010, online_entry(&both_players())),
     ];
     [ada, ben]
 }
@@ -156,7 +134,7 @@ fn showing_a_briefly_absent_player_as_offline_is_a_violation() {
 fn an_online_list_that_lacks_a_present_player_is_a_violation() {
     for (online, gone) in [([player(6)], player(5)), ([player(5)], player(6))] {
         let mut logs = valid_logs();
-        logs[1][6].1 = watching_entry(&online);
+        logs[1][6].1 = online_entry(&online);
         assert_violation(
             logs,
             "ben",
@@ -174,7 +152,7 @@ fn an_absence_longer_than_the_grace_may_be_shown_and_is_counted() {
         (50_000, DISCONNECTED),
         (58_000, connected_entry()),
         (58_001, watch_entry(Some(3))),
-        (58_010, watching_entry(&both_players())),
+        (58_010, online_entry(&both_players())),
     ];
     let shown = |at| {
         with_entries(
@@ -213,7 +191,7 @@ fn a_refused_watch_begins_an_absence() {
         raid: Some(raid()),
         error: ErrorBody::new(ErrorType::RateLimited, "no"),
     });
-    let away = vec![(50_000, refused), (58_010, watching_entry(&both_players()))];
+    let away = vec![(50_000, refused), (58_010, online_entry(&both_players()))];
     let shown = |at| with_entries(vec![(at, presence_entry(&[], &[6]))], away.clone());
     assert_eq!(assert_no_violations(shown(55_100)).absences, 1);
     let kind = ViolationKind::FalseOffline {
@@ -230,7 +208,7 @@ fn a_drain_doubles_the_grace_of_the_clients_that_it_disconnects() {
             (50_000, Observation::Disconnected { code }),
             (58_000, connected_entry()),
             (58_001, watch_entry(Some(3))),
-            (58_010, watching_entry(&both_players())),
+            (58_010, online_entry(&both_players())),
         ]
     };
     let logs = |code| with_entries(vec![(55_100, presence_entry(&[], &[6]))], away(code));
@@ -262,7 +240,7 @@ fn a_player_may_be_shown_offline_at_once_after_a_successful_leave() {
             (50_000, command_entry(9, "b9", Command::Leave)),
             (50_100, answer),
             (53_000, watch_entry(None)),
-            (53_010, watching_entry(&both_players())),
+            (53_010, online_entry(&both_players())),
         ];
         with_entries(
             vec![
@@ -349,7 +327,7 @@ fn deposing_a_leader_who_was_online_is_a_violation() {
         (50_000, DISCONNECTED),
         (60_000, connected_entry()),
         (60_001, watch_entry(Some(3))),
-        (60_010, watching_entry(&both_players())),
+        (60_010, online_entry(&both_players())),
     ];
     assert_violation(
         with_entries(vec![(61_000, received_event(&moved))], away),

@@ -156,6 +156,29 @@ pub(crate) fn watching_entry(seq: u64) -> Observation {
     })
 }
 
+/// The entry of a connection that was lost.
+pub(crate) const DISCONNECTED: Observation = Observation::Disconnected { code: None };
+
+/// Returns the answer to a watch that shows these players online.
+pub(crate) fn online_entry(online: &[PlayerId]) -> Observation {
+    received(ServerMessage::Watching {
+        id: None,
+        raid: raid(),
+        seq: Seq(3),
+        recovered: true,
+        online: online.to_vec(),
+    })
+}
+
+pub(crate) fn presence_entry(online: &[u64], offline: &[u64]) -> Observation {
+    let [online, offline] = [online, offline].map(|ids| ids.iter().map(|id| player(*id)).collect());
+    received(ServerMessage::Presence {
+        raid: raid(),
+        online,
+        offline,
+    })
+}
+
 pub(crate) fn snapshot_entry(seq: u64) -> Observation {
     let events = history();
     let fold =

@@ -9,35 +9,16 @@ use raidhall_loadtest::judge::{
 };
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::state::Role;
-use raidhall_protocol::{EventData, PlayerId, Seq, ServerMessage, UnixMillis};
+use raidhall_protocol::{EventData, UnixMillis};
 
 use crate::sample_case::{
-    TimedObservation, both_players, connected_entry, event, player, raid, received, received_event,
+    DISCONNECTED, TimedObservation, both_players, connected_entry, event, online_entry, player,
+    presence_entry, raid, received_event,
 };
 
-const DISCONNECTED: Observation = Observation::Disconnected { code: None };
 /// The graces of these tests are 5 s and 8 s, and 2 s are allowed for the way to the clients.
 const OFFLINE_DUE: u64 = 57_000;
 const REPLACED_DUE: u64 = 65_000;
-
-fn watching_entry(online: &[PlayerId]) -> Observation {
-    received(ServerMessage::Watching {
-        id: None,
-        raid: raid(),
-        seq: Seq(3),
-        recovered: true,
-        online: online.to_vec(),
-    })
-}
-
-fn presence_entry(online: &[u64], offline: &[u64]) -> Observation {
-    let [online, offline] = [online, offline].map(|ids| ids.iter().map(|id| player(*id)).collect());
-    received(ServerMessage::Presence {
-        raid: raid(),
-        online,
-        offline,
-    })
-}
 
 fn ben_joined() -> Observation {
     let joined = EventData::MemberJoined {
@@ -69,16 +50,16 @@ fn check(seen: &[TimedObservation], back_at: u64, calm: (u64, u64)) -> Vec<Viola
     let mut ben = ClientLog::new("ben", player(6), raid());
     let at = |milliseconds| Moment(milliseconds * 1_000);
     ada.record(at(0), connected_entry());
-    ada.record(at(1), watching_entry(&both_players()));
+    ada.record(at(1), online_entry(&both_players()));
     ada.record(at(2), ben_joined());
     for (time, observation) in seen {
         ada.record(at(*time), observation.clone());
     }
     ben.record(at(0), connected_entry());
-    ben.record(at(1), watching_entry(&both_players()));
+    ben.record(at(1), online_entry(&both_players()));
     ben.record(at(50_000), DISCONNECTED);
     ben.record(at(back_at), connected_entry());
-    ben.record(at(back_at), watching_entry(&both_players()));
+    ben.record(at(back_at), online_entry(&both_players()));
     let stable = StablePeriod {
         from: at(0),
         to: at(100_000),
@@ -154,7 +135,7 @@ fn a_leader_who_is_not_replaced_is_found_if_another_member_watches() {
         offline,
         (60_000, DISCONNECTED),
         (61_000, connected_entry()),
-        (61_001, watching_entry(&[player(5)])),
+        (61_001, online_entry(&[player(5)])),
         back,
     ];
     assert_eq!(check(&alone, 70_000, ALL), []);
