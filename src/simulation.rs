@@ -10,13 +10,14 @@
 mod cluster;
 mod disturbances;
 mod entropy;
+mod erasures;
 mod network;
 mod plan;
 mod refusals;
 mod tests;
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::process::Command;
 use std::sync::Arc;
@@ -26,18 +27,20 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::SimulatedCluster;
 use disturbances::{Disturbance, find_calm_periods, find_disturbances, find_outages};
+use erasures::{find_text_left, redact_outcome};
 use parking_lot::Mutex;
 use plan::{Fault, Plan, PlanStep, PlannedFault};
 use raidhall_loadtest::client::RestClient;
-use raidhall_loadtest::client_log::{ClientLog, Moment, RunClock};
+use raidhall_loadtest::client_log::{ClientLog, Moment, Observation, RunClock};
 use raidhall_loadtest::judge::{
     HealthyPeriod, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
-    check_order, check_outsider, check_presence, check_stale_presence, check_views, judge,
+    check_order, check_outsider, check_presence, check_stale_presence, check_views, check_visitor,
+    judge, read_client_log,
 };
 use raidhall_loadtest::play::{
-    BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, TrafficCounters,
+    BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, OtherPlayers, TrafficCounters,
 };
-use raidhall_protocol::Codec;
+use raidhall_protocol::{Codec, PlayerId, Seq, ServerMessage};
 use refusals::check_refusals;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
@@ -78,9 +81,39 @@ struct Outcome {
     trace: u64,
     events: u64,
     acks: u64,
+    /// The longest time that a member who is not hostile waited for an ack.
+    ack_max_ms: u64,
+    /// The longest time from the commit of an event until such a member had it.
+    delivery_max_ms: u64,
 }
 
 impl Outcome {
+    fn add_waits(&mut self, log: &ClientLog, committed: &BTreeMap<Seq, Moment>) {
+        let summary = read_client_log(log);
+        let acks = summary.commands.values().filter_map(|command| {
+            let (at, ..) = command.ack?;
+            Some(at.since(command.first_sent) / 1_000)
+        });
+        self.ack_max_ms = acks.fold(self.ack_max_ms, u64::max);
+        // What is replayed after a return is not late.
+        let mut replayed = Seq::ZERO;
+        let deliveries = log.entries().iter().filter_map(|entry| {
+            let Observation::Received(message) = &entry.observation else {
+                return None;
+            };
+            match &**message {
+                ServerMessage::Watching { seq, .. } => replayed = *seq,
+                ServerMessage::Event { event, .. } if event.seq > replayed => {
+                    let committed = committed.get(&event.seq)?;
+                    return Some(entry.at.since(*committed) / 1_000);
+                }
+                _ => {}
+            }
+            None
+        });
+        self.delivery_max_ms = deliveries.fold(self.delivery_max_ms, u64::max);
+    }
+
     /// Returns the kinds of the violations: their texts up to the first number, without the client.
     fn kinds(&self) -> BTreeSet<String> {
         let kind = |text: &String| {
@@ -224,7 +257,11 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     let mut outcomes = Vec::new();
     for group in groups {
-        outcomes.push(group.settle().await?);
+        let mut outcome = group.settle().await?;
+        if let Some(player) = erased_player(&outcome) {
+            redact_outcome(&mut outcome, player);
+        }
+        outcomes.push(outcome);
     }
     let limits = cluster::config(plan).sessions;
     let stable = StablePeriod {
@@ -240,23 +277,34 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         let committed = times
             .into_iter()
             .map(|(seq, time)| (seq, clock.moment_of(time)))
-            .collect();
+            .collect::<BTreeMap<_, _>>();
         let early = group
             .ledgers
             .iter()
             .flat_map(|log| check_commits(log, &committed));
         outcome.violations.extend(early.map(|it| it.to_string()));
+        for log in &group.ledgers {
+            outcome.add_waits(log, &committed);
+        }
         outcome.violations.extend(check_refusals(group, &committed));
     }
     sleep(cluster.idle_time()).await;
-    for GroupOutcome { raid, .. } in &outcomes {
-        outcome
-            .violations
-            .extend(cluster.check_deadline(*raid).await);
+    for group in &outcomes {
+        let events = cluster.events(group.raid).await;
+        let erased = erased_player(group);
+        let left = erased.and_then(|player| find_text_left(&events, player));
+        let late = cluster.check_deadline(group.raid, &events);
+        outcome.violations.extend(left.into_iter().chain(late));
     }
     outcome.violations.extend(cluster.stop().await);
     outcome.violations.extend(counted_defects(plan));
     Ok(outcome)
+}
+
+/// Returns the player whose account was closed while the group played.
+fn erased_player(outcome: &GroupOutcome) -> Option<PlayerId> {
+    let visitor = outcome.visitor.as_ref().filter(|it| it.is_erased)?;
+    visitor.shut_out.map(|_| visitor.player)
 }
 
 /// Returns the metrics that count defects and are not 0.
@@ -291,14 +339,18 @@ fn group_plan(plan: &Plan, index: usize) -> GroupPlan {
         time_limit: plan.has_time_limit.then_some(TIME_LIMIT),
         habits: BotHabits {
             may_leave: true,
-            may_kick: true,
+            may_moderate: true,
             sends_copies: true,
             // Floods get many watches refused, which ends the former ones.
             has_odd_watches: !plan.has_floods,
             may_go_away: plan.has_absences,
         },
         active_players: plan.players,
-        has_outsider: true,
+        others: OtherPlayers {
+            has_outsider: true,
+            operator_token: plan.has_visitors.then(cluster::operator_token),
+            has_hostile_member: plan.has_hostile_members,
+        },
     }
 }
 
@@ -325,6 +377,10 @@ fn judge_outcomes(
         violations.extend(check_liveness(*raid, ledgers, record, healthy));
         violations.extend(ledgers.iter().flat_map(check_order));
         violations.extend(outcome.outsider_log.iter().flat_map(check_outsider));
+        let visitor = outcome.visitor.iter();
+        violations.extend(
+            visitor.flat_map(|it| check_visitor(it, &outcome.server_record, &calm_periods)),
+        );
         violations.extend(check_views(
             *raid,
             ledgers,
@@ -332,8 +388,10 @@ fn judge_outcomes(
             &outcome.views,
         ));
         let presence = check_presence(*raid, ledgers, record, stable).violations;
+        let visitor = outcome.visitor.as_ref().map(|it| it.player);
         let is_false = |violation: &Violation| match violation.kind {
             ViolationKind::FalseOffline { at_ms, .. } => !may_hide_players(at_ms),
+            ViolationKind::FalseLeaderChange { leader, .. } => visitor != Some(leader),
             _ => true,
         };
         violations.extend(presence.into_iter().filter(is_false));
@@ -350,7 +408,9 @@ fn judge_outcomes(
         result.events += verdict.history_events;
         result.acks += verdict.acks;
         format!("{:?}", outcome.server_record.events).hash(&mut trace);
-        for log in outcome.ledgers.iter().chain(&outcome.outsider_log) {
+        let visitor_logs = outcome.visitor.iter().flat_map(|it| &it.logs);
+        let other_logs = outcome.outsider_log.iter().chain(visitor_logs);
+        for log in outcome.ledgers.iter().chain(other_logs) {
             format!("{:?}", log.entries()).hash(&mut trace);
             print_log(log);
         }

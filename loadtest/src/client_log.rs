@@ -192,6 +192,11 @@ impl ClientLog {
         });
     }
 
+    /// Returns all entries, to change them before they are judged.
+    pub fn entries_mut(&mut self) -> &mut [LogEntry] {
+        &mut self.entries
+    }
+
     /// Returns all entries in the order of recording.
     pub fn entries(&self) -> &[LogEntry] {
         &self.entries

@@ -17,6 +17,7 @@ mod reads;
 mod server_record;
 mod stale_presence;
 mod violation;
+mod visitor;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +33,7 @@ use raidhall_protocol::{Event, RaidId, RaidState, Seq};
 pub use server_record::ServerRecord;
 pub use stale_presence::{Period, check_stale_presence};
 pub use violation::{Violation, ViolationKind};
+pub use visitor::check_visitor;
 
 use self::membership::RaidFacts;
 use crate::client_log::{ClientLog, Observation, ReadAnswer};

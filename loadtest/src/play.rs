@@ -5,14 +5,19 @@ mod absences;
 mod bot;
 mod bot_group;
 mod command_generator;
+mod hostile_member;
+mod other_players;
 mod outsider;
 mod reader;
+mod visitor;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use bot_group::{BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan};
 pub use command_generator::CommandGenerator;
+pub use other_players::OtherPlayers;
 use raidhall_protocol::ServerMessage;
+pub use visitor::VisitorRecord;
 
 /// Traffic counters that all bots of a run increment, and that can be read while they play.
 #[derive(Debug, Default)]

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::RECOVERY_TIME;
 use super::network::SimulatedNetwork;
 use super::plan::{Fault, Plan, PlanStep};
+use crate::auth::{Auth, AuthSecret, Scope};
 use crate::cluster::bus::in_process::InProcessBroker;
 use crate::config::Config;
 use crate::store::Ledger;
@@ -40,6 +41,9 @@ const IDLE_MARGIN: Duration = Duration::from_secs(15);
 const DEADLINE_DELAY_MS: i64 = 5_000;
 /// The share of commits that the store refuses while it refuses some.
 const REFUSED_SHARE: f64 = 0.3;
+/// How long access tokens are valid. The server record is read with one from the beginning, by an
+/// instance whose clock may still be ahead by several jumps.
+const TOKEN_TTL: Duration = Duration::from_secs(3 * 3_600);
 /// How long an instance that has ended or cannot start stays down.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 
@@ -159,10 +163,14 @@ impl SimulatedCluster {
         (config.sessions.idle_timeout).max(config.connections.keep_alive) + IDLE_MARGIN
     }
 
+    /// Returns the ledger of a raid.
+    pub(super) async fn events(&self, raid: RaidId) -> Vec<Event> {
+        let events = self.store.events(raid, Seq::ZERO, u32::MAX).await;
+        events.expect("a store without faults")
+    }
+
     /// Checks that a raid whose deadline is past has ended, once, and not much later.
-    pub(super) async fn check_deadline(&self, raid: RaidId) -> Option<String> {
-        let events = self.store.events(raid, Seq(0), u32::MAX).await;
-        let events = events.expect("a store without faults");
+    pub(super) fn check_deadline(&self, raid: RaidId, events: &[Event]) -> Option<String> {
         let deadline = events.iter().find_map(|event| match event.data {
             EventData::RaidStarted { deadline } => Some(deadline),
             _ => None,
@@ -217,11 +225,20 @@ impl SimulatedCluster {
     }
 }
 
+/// Returns an operator's token that is valid for the whole run.
+pub(super) fn operator_token() -> String {
+    let options = Config::default().auth;
+    let ttl = TOKEN_TTL;
+    Auth::new(&secret(), options).mint_scoped(Scope::Admin, "operator", None, ttl, START_TIME)
+}
+
+fn secret() -> AuthSecret {
+    AuthSecret::new([7; 32]).expect("long enough")
+}
+
 pub(super) fn config(plan: &Plan) -> Config {
     let mut config = Config::default();
-    // The server record is read with a token from the beginning, by an instance whose clock may still
-    // be ahead by several jumps.
-    config.auth.access_ttl = Duration::from_secs(3 * 3_600);
+    config.auth.access_ttl = TOKEN_TTL;
     if plan.has_small_limits {
         config.sockets.heartbeat_interval = Duration::from_secs(2);
         config.sessions.idle_timeout = Duration::from_secs(2);

@@ -32,8 +32,13 @@ pub(super) fn find_outages(plan: &Plan, began: Moment) -> Vec<Outage> {
         if let Fault::StoreCut { instance }
         | Fault::StoreSlow { instance, .. }
         | Fault::Pause { instance }
-        | Fault::ConnectionsStall { instance }
+        | Fault::ConnectionsStall { instance, .. }
         | Fault::CallsStall {
+            instance,
+            call: Call::Renew,
+            ..
+        }
+        | Fault::AnswersStall {
             instance,
             call: Call::Renew,
             ..

@@ -5,6 +5,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -50,7 +51,33 @@ pub(super) struct Link {
     connector: MemoryConnector,
     /// Cancelled to break the present connections.
     cut: Arc<Mutex<CancellationToken>>,
-    speed: Arc<watch::Sender<LinkSpeed>>,
+    condition: Arc<watch::Sender<LinkCondition>>,
+    /// How many connections have been opened.
+    opened: Arc<AtomicU64>,
+}
+
+/// How fast every n-th connection is. The others are as fast as ever.
+#[derive(Debug, Clone, Copy)]
+struct LinkCondition {
+    speed: LinkSpeed,
+    every: u64,
+}
+
+impl LinkCondition {
+    fn speed_of(self, number: u64) -> LinkSpeed {
+        if number.is_multiple_of(self.every) {
+            self.speed
+        } else {
+            LinkSpeed::Normal
+        }
+    }
+}
+
+/// One connection over a link, by its number.
+#[derive(Clone)]
+struct LinkConnection {
+    link: Link,
+    number: u64,
 }
 
 /// How fast a link carries what is sent, in either direction.
@@ -69,7 +96,11 @@ impl Link {
         Link {
             connector,
             cut: Arc::default(),
-            speed: Arc::default(),
+            condition: Arc::new(watch::Sender::new(LinkCondition {
+                speed: LinkSpeed::Normal,
+                every: 1,
+            })),
+            opened: Arc::default(),
         }
     }
 
@@ -78,17 +109,26 @@ impl Link {
         std::mem::take(&mut *self.cut.lock()).cancel();
     }
 
-    pub(super) fn set_speed(&self, speed: LinkSpeed) {
-        self.speed.send_replace(speed);
+    pub(super) fn set_speed(&self, speed: LinkSpeed, every: u64) {
+        self.condition.send_replace(LinkCondition { speed, every });
     }
 
+    fn open(self) -> LinkConnection {
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        LinkConnection { link: self, number }
+    }
+}
+
+impl LinkConnection {
     fn is_slow(&self) -> bool {
-        *self.speed.borrow() == LinkSpeed::Slow
+        self.link.condition.borrow().speed_of(self.number) == LinkSpeed::Slow
     }
 
     async fn wait_while_stalled(&self) {
-        let mut speed = self.speed.subscribe();
-        let _ = speed.wait_for(|speed| *speed != LinkSpeed::Stalled).await; // the sender is here
+        let mut condition = self.link.condition.subscribe();
+        let flows =
+            |condition: &LinkCondition| condition.speed_of(self.number) != LinkSpeed::Stalled;
+        let _ = condition.wait_for(flows).await; // the sender is here
     }
 }
 
@@ -121,13 +161,13 @@ impl SimulatedNetwork {
     async fn open(self, port: u16) -> io::Result<Box<dyn ByteStream>> {
         sleep(self.draw_delay()).await;
         let link = self.0.lock().links.get(&port).cloned();
-        let link = link.ok_or(io::ErrorKind::ConnectionRefused)?;
-        link.wait_while_stalled().await;
+        let connection = link.ok_or(io::ErrorKind::ConnectionRefused)?.open();
+        connection.wait_while_stalled().await;
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-        let far = link.connector.connect(peer).await?;
+        let far = connection.link.connector.connect(peer).await?;
         let (client, near) = duplex(BUFFER_BYTES);
-        let cut = link.cut.lock().clone();
-        let carrying = self.clone().carry_both(near, far, link);
+        let cut = connection.link.cut.lock().clone();
+        let carrying = self.clone().carry_both(near, far, connection);
         let tasks = self.0.lock().tasks.clone();
         tasks.spawn(async move {
             let _ = cut.run_until_cancelled(carrying).await;
@@ -135,12 +175,12 @@ impl SimulatedNetwork {
         Ok(Box::new(client))
     }
 
-    async fn carry_both(self, near: DuplexStream, far: DuplexStream, link: Link) {
+    async fn carry_both(self, near: DuplexStream, far: DuplexStream, connection: LinkConnection) {
         let (near_reader, near_writer) = split(near);
         let (far_reader, far_writer) = split(far);
         join(
-            self.carry(near_reader, far_writer, &link),
-            self.carry(far_reader, near_writer, &link),
+            self.carry(near_reader, far_writer, &connection),
+            self.carry(far_reader, near_writer, &connection),
         )
         .await;
     }
@@ -149,21 +189,21 @@ impl SimulatedNetwork {
         &self,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
-        link: &Link,
+        connection: &LinkConnection,
     ) {
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let size = if link.is_slow() {
+            let size = if connection.is_slow() {
                 SLOW_CHUNK_BYTES
             } else {
                 CHUNK_BYTES
             };
             let count = from.read(&mut chunk[..size]).await.unwrap_or(0);
             sleep(self.draw_delay()).await;
-            if link.is_slow() {
+            if connection.is_slow() {
                 sleep(SLOW_CHUNK_TIME).await;
             }
-            link.wait_while_stalled().await;
+            connection.wait_while_stalled().await;
             if count == 0 {
                 // The other end may be gone as well.
                 let _ = to.shutdown().await;

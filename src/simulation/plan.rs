@@ -38,6 +38,12 @@ pub(super) struct Plan {
     /// Whether players go away now and then, for a short time or a long one.
     #[serde(default)]
     pub(super) has_absences: bool,
+    /// Whether a visitor joins each raid, who is then banned or erased.
+    #[serde(default)]
+    pub(super) has_visitors: bool,
+    /// Whether each raid has one more member, who floods it and reads little.
+    #[serde(default)]
+    pub(super) has_hostile_members: bool,
     pub(super) faults: Vec<PlannedFault>,
     /// What goes wrong while the last commands take effect. It ends before clients wait for the last
     /// events, which no later event can repair.
@@ -78,6 +84,13 @@ pub(super) enum Fault {
         call: Call,
         count: u64,
     },
+    /// Some of the instance's calls of one kind take effect, and their answers come late or not at
+    /// all: what a read returns may be from an older moment.
+    AnswersStall {
+        instance: usize,
+        call: Call,
+        count: u64,
+    },
     /// The store refuses some of the instance's commits.
     CommitsRefused { instance: usize },
     /// The instance does not reach the bus, and knows it.
@@ -94,15 +107,28 @@ pub(super) enum Fault {
     BusDisorder,
     /// The connections of the instance's clients break.
     ConnectionsBreak { instance: usize },
-    /// Nothing passes between the instance and its clients.
-    ConnectionsStall { instance: usize },
-    /// Little passes between the instance and each of its clients, as over a bad mobile network.
-    ConnectionsSlow { instance: usize },
+    /// Nothing passes over every n-th connection of the instance's clients.
+    ConnectionsStall {
+        instance: usize,
+        #[serde(default = "one")]
+        every: u64,
+    },
+    /// Little passes over every n-th connection of the instance's clients, as over a bad mobile
+    /// network.
+    ConnectionsSlow {
+        instance: usize,
+        #[serde(default = "one")]
+        every: u64,
+    },
     /// The instance cannot read raids, because a newer release has written events that it does not
     /// know. It is upgraded at the end.
     OldRelease { instance: usize },
     /// The database's clock jumps by so many milliseconds.
     ClockJump { by_ms: i64 },
+}
+
+const fn one() -> u64 {
+    1
 }
 
 /// One step of a run.
@@ -132,6 +158,8 @@ impl Plan {
             has_floods: rng.random_ratio(1, 6),
             has_time_limit: rng.random_ratio(1, 3),
             has_absences: false,
+            has_visitors: false,
+            has_hostile_members: false,
             faults: Vec::new(),
             last_fault: None,
         };
@@ -156,6 +184,8 @@ impl Plan {
             ],
         );
         plan.has_absences = rng.random();
+        plan.has_visitors = rng.random();
+        plan.has_hostile_members = rng.random_ratio(1, 5);
         plan
     }
 
@@ -204,9 +234,21 @@ const STALLING_CALLS: [Call; 12] = [
     Call::Heads,
 ];
 
+/// The calls of the store whose answers hang in random plans.
+const STALLING_ANSWERS: [Call; 8] = [
+    Call::Load,
+    Call::Events,
+    Call::Heads,
+    Call::FindOps,
+    Call::FilterEverJoined,
+    Call::Claim,
+    Call::Commit,
+    Call::Renew,
+];
+
 fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
     let instance = rng.random_range(0..instances);
-    match rng.random_range(0..17) {
+    match rng.random_range(0..18) {
         0 | 1 => Fault::Crash { instance },
         2 => Fault::Drain { instance },
         3 => Fault::StoreCut { instance },
@@ -214,9 +256,14 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
             instance,
             latency_ms: rng.random_range(100..3_000),
         },
-        5 | 15 => Fault::CallsStall {
+        5 => Fault::CallsStall {
             instance,
             call: *pick(rng, &STALLING_CALLS),
+            count: rng.random_range(1..=3),
+        },
+        15 => Fault::AnswersStall {
+            instance,
+            call: *pick(rng, &STALLING_ANSWERS),
             count: rng.random_range(1..=3),
         },
         6 => *pick(
@@ -236,14 +283,17 @@ fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
             ],
         ),
         8 | 9 => Fault::ConnectionsBreak { instance },
-        10 => *pick(
-            rng,
-            &[
-                Fault::ConnectionsStall { instance },
-                Fault::ConnectionsSlow { instance },
-                Fault::OldRelease { instance },
-            ],
-        ),
+        10 | 17 => {
+            let every = rng.random_range(1..=4);
+            *pick(
+                rng,
+                &[
+                    Fault::ConnectionsStall { instance, every },
+                    Fault::ConnectionsSlow { instance, every },
+                    Fault::OldRelease { instance },
+                ],
+            )
+        }
         11 | 12 => Fault::Pause { instance },
         13 => Fault::Suspend {
             by_ms: rng.random_range(1_000..60_000),
@@ -293,6 +343,8 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
     add(&|plan| plan.has_time_limit = false);
     add(&|plan| plan.has_floods = false);
     add(&|plan| plan.has_absences = false);
+    add(&|plan| plan.has_visitors = false);
+    add(&|plan| plan.has_hostile_members = false);
     add(&|plan| plan.play_ms /= 2);
     for index in 0..plan.faults.len() {
         add(&|plan| plan.faults[index].for_ms /= 2);

@@ -15,6 +15,10 @@ use super::{OUTCOME_MARK, Outcome, PLAN_VARIABLE, run, run_here};
 /// Seeds that are run if the environment names no others.
 const DEFAULT_SEEDS: u64 = 30;
 
+/// By how much a hostile member may delay others: the time of a few commits, beside those of the
+/// others.
+const HOSTILE_DELAY_MAX_MS: u64 = 300;
+
 const PLANS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/simulation/plans");
 
 /// Returns the number in an environment variable, if it is set.
@@ -157,5 +161,41 @@ fn the_same_plan_gives_the_same_run() {
         });
         assert_eq!(first, second, "seed {seed}");
         assert!(first.acks > 0, "seed {seed} does nothing");
+    }
+}
+
+#[test]
+fn a_hostile_member_delays_no_one_else_for_long() {
+    for seed in 0..4 {
+        let spared = Plan {
+            instances: 2,
+            raids: 1,
+            players: 3,
+            play_ms: 20_000,
+            store_failures_permille: 0,
+            has_small_limits: false,
+            has_floods: false,
+            has_absences: false,
+            has_visitors: false,
+            has_hostile_members: false,
+            faults: Vec::new(),
+            last_fault: None,
+            ..Plan::random(seed)
+        };
+        let attacked = Plan {
+            has_hostile_members: true,
+            ..spared.clone()
+        };
+        let [spared, attacked] = [spared, attacked].map(|plan| run(&plan));
+        assert_eq!(attacked.violations, Vec::<String>::new(), "seed {seed}");
+        for (alone, with) in [
+            (spared.ack_max_ms, attacked.ack_max_ms),
+            (spared.delivery_max_ms, attacked.delivery_max_ms),
+        ] {
+            assert!(
+                with <= alone + HOSTILE_DELAY_MAX_MS,
+                "seed {seed}: {with} ms, not {alone}"
+            );
+        }
     }
 }

@@ -9,7 +9,7 @@ use hyper::{Method, Request, StatusCode};
 use raidhall_protocol::rest::{
     CommandResult, Contribution, Data, NewRaid, Profile, RaidSummary, RaidView, TokenPair,
 };
-use raidhall_protocol::{Command, ErrorBody, Event, OpKey, RaidId, Seq};
+use raidhall_protocol::{Command, ErrorBody, ErrorType, Event, OpKey, PlayerId, RaidId, Seq};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -63,6 +63,11 @@ impl RestClientError {
             Self::UnexpectedResponse { .. } => false,
             Self::NoResponse { .. } => true,
         }
+    }
+
+    /// Returns whether the server answered with an error of this type.
+    pub fn has_type(&self, r#type: ErrorType) -> bool {
+        matches!(self, Self::Refused { body, .. } if body.r#type == r#type)
     }
 
     /// Returns whether another server may answer a request that this one could not.
@@ -156,6 +161,20 @@ impl RestClient {
     /// Returns the profile of the token's player, with totals.
     pub async fn profile(&self) -> Result<Profile, RestClientError> {
         self.request(Method::GET, "/me", None, None).await
+    }
+
+    /// Closes the account of the token's player for good.
+    pub async fn erase_self(&self) -> Result<(), RestClientError> {
+        let _: Value = self.request(Method::DELETE, "/me", None, None).await?;
+        Ok(())
+    }
+
+    /// Bans a player; only an operator may.
+    pub async fn ban(&self, player: PlayerId, reason: &str) -> Result<(), RestClientError> {
+        let path = format!("/admin/players/{player}/ban");
+        let body = json!({ "reason": reason });
+        let _: Value = self.request(Method::POST, &path, Some(body), None).await?;
+        Ok(())
     }
 
     /// Creates a raid; a repeat with the same key returns the same raid. Without a key the request

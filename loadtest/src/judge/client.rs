@@ -488,7 +488,8 @@ impl<'a> LogReader<'a> {
         command.is_refused = false;
         command.ack = Some((at, seq, duplicate));
         command.answered = Some(at);
-        let op = command.op.clone();
+        // A mute that is in effect already is decided again each time.
+        let op = (command.op.clone()).filter(|_| !matches!(command.command, Command::Mute { .. }));
         let sent_during_watch_request = command.sent_during_watch_request;
         let judged = match self.watch {
             WatchState::On => true,

@@ -96,11 +96,13 @@ pub(super) fn judge(
             let is_final = command.is_refused && !has_copy;
             let allowed = if is_final { 0 } else { repeats };
             count.allowed += allowed;
-            count.acknowledged += usize::from(command.ack.is_some());
+            // A mute that is in effect already has no event.
+            let ack = (command.ack).filter(|_| !matches!(command.command, Command::Mute { .. }));
+            count.acknowledged += usize::from(ack.is_some());
             for effect in side_effects(log.player, &command.command, events) {
                 counts.entry(effect).or_default().allowed += allowed;
             }
-            let Some((_, seq, _)) = command.ack else {
+            let Some((_, seq, _)) = ack else {
                 continue;
             };
             violations.extend(check_ack(log.player, command, seq, events).map(violation));
@@ -313,6 +315,8 @@ fn effect_of_event(event: &Event) -> Option<Effect> {
             ..
         } => ("task_edited", edit(*task, title.as_deref(), minutes)),
         EventData::TaskRemoved { task } => ("task_removed", task.to_string()),
+        // A member who was muted and joins again is still muted.
+        EventData::MemberMuted { player, .. } if event.by == Some(*player) => return None,
         EventData::MemberMuted { player, .. } => ("member_muted", player.to_string()),
         EventData::InviteRotated { .. } => ("invite_rotated", String::new()),
         EventData::TaskClaimed { task, .. } => ("task_claimed", task.to_string()),

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::{Event, EventData, PlayerId};
 
-/// What the raid's events say about its end and about players who were removed.
+/// What the raid's events say about its end, its invite code and players who were removed.
 #[derive(Debug, Default)]
 pub(super) struct RaidFacts {
     pub(super) has_ended: bool,
+    pub(super) has_new_invite_code: bool,
     removed_players: BTreeSet<PlayerId>,
 }
 
@@ -21,6 +22,7 @@ impl RaidFacts {
                 EventData::RaidCompleted { .. } | EventData::RaidFailed { .. } => {
                     facts.has_ended = true;
                 }
+                EventData::InviteRotated { .. } => facts.has_new_invite_code = true,
                 EventData::MemberLeft {
                     player,
                     reason: LeaveReason::Kicked,

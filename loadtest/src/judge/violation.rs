@@ -181,6 +181,12 @@ pub enum ViolationKind {
         /// What the player received.
         what: String,
     },
+    /// A player who had been banned or erased was answered.
+    #[error("told a player who is shut out: {what}")]
+    ToldShutOut {
+        /// What the player received.
+        what: String,
+    },
     /// A message about a raid that the connection does not watch.
     #[error("{what} of a raid that this connection does not watch")]
     NotWatching { what: &'static str },

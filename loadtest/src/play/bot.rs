@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use raidhall_protocol::rest::Profile;
 use raidhall_protocol::state::{RaidStatus, TaskStatus};
-use raidhall_protocol::{Command, PlayerId, RaidId, Seq, ServerMessage, TaskId};
+use raidhall_protocol::{Command, EventData, PlayerId, RaidId, Seq, ServerMessage, TaskId};
 use rand::Rng;
 use rand::rngs::SmallRng;
 use tokio::sync::watch;
@@ -55,15 +55,34 @@ pub(super) struct GroupProgress {
     pub(super) fully_online: AtomicUsize,
     pub(super) idle: AtomicUsize,
     pub(super) settled: AtomicUsize,
+    /// The newest invite code that any bot has seen, and its seq.
+    pub(super) invite_code: Mutex<(Seq, String)>,
     /// The REST client with the creator's latest token, once the creator's commands are answered.
     pub(super) rest: Mutex<Option<RestClient>>,
+}
+
+impl GroupProgress {
+    /// Keeps the invite code of a message that has one, if it is the newest.
+    fn note_invite_code(&self, message: &ServerMessage) {
+        let (seq, code) = match message {
+            ServerMessage::Snapshot { seq, state, .. } => (*seq, &state.invite_code),
+            ServerMessage::Event { event, .. } => match &event.data {
+                EventData::InviteRotated { invite_code } => (event.seq, invite_code),
+                _ => return,
+            },
+            _ => return,
+        };
+        let mut newest = self.invite_code.lock();
+        if newest.0 < seq {
+            *newest = (seq, code.clone());
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Bot {
     pub(super) player: Player,
     pub(super) raid: RaidId,
-    pub(super) invite_code: String,
     pub(super) commands: CommandGenerator,
     pub(super) pace: BotPace,
     /// When the player goes away while the group plays, if ever.
@@ -184,6 +203,7 @@ impl Bot {
             _ => return,
         };
         self.meter.count(&message);
+        self.progress.note_invite_code(&message);
         if let ServerMessage::Signal { data, .. } = &*message
             && let Some(sent) = data["us"].as_u64()
             && self.signal_latencies_micros.len() < SIGNAL_LATENCIES_MAX

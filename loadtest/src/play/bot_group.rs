@@ -16,10 +16,11 @@ use tokio::time::{Instant, sleep};
 
 use super::absences::AbsenceSchedule;
 use super::bot::{Bot, BotResult, GroupProgress};
-use super::outsider::Outsider;
+use super::other_players::{ClientFactory, OtherPlayers, OtherTokens, RunningOthers};
 use super::reader::Creation;
+use super::visitor::VisitorRecord;
 use super::{CommandGenerator, TrafficCounters};
-use crate::client::{ClientCounts, Decoder, Player, PlayerOptions, RestClient};
+use crate::client::{ClientCounts, Decoder, Player, RestClient};
 use crate::client_log::{ClientLog, RunClock};
 use crate::judge::ServerRecord;
 
@@ -46,8 +47,8 @@ pub struct BotPace {
 pub struct BotHabits {
     /// Whether players leave the raid now and then and rejoin.
     pub may_leave: bool,
-    /// Whether leaders kick members now and then.
-    pub may_kick: bool,
+    /// Whether leaders kick and mute members and replace the invite code now and then.
+    pub may_moderate: bool,
     /// Whether players send some commands to another server too, by REST and with the same op.
     pub sends_copies: bool,
     /// Whether players watch again now and then while they watch: before they leave, and from a seq
@@ -75,8 +76,7 @@ pub struct GroupPlan {
     pub habits: BotHabits,
     /// How many players act, counted from the first; the others only watch.
     pub active_players: usize,
-    /// Whether a player who is no member tries to read, watch and command the raid.
-    pub has_outsider: bool,
+    pub others: OtherPlayers,
 }
 
 /// A stage of a group's run, which its bots follow.
@@ -101,14 +101,13 @@ pub(super) enum GroupStage {
 pub struct BotGroup {
     plan: GroupPlan,
     raid: RaidId,
-    invite_code: String,
     creation: Creation,
-    /// The tokens of the members, and then those of the outsider.
     tokens: Vec<TokenPair>,
+    other_tokens: OtherTokens,
     stage: watch::Sender<GroupStage>,
     progress: Arc<GroupProgress>,
     bots: JoinSet<BotResult>,
-    outsider: JoinSet<Vec<ClientLog>>,
+    others: RunningOthers,
 }
 
 /// What a bot group returns when its run is finished.
@@ -122,6 +121,8 @@ pub struct GroupOutcome {
     pub views: Vec<Result<RaidView, String>>,
     /// The log of the player who is no member, if there is one.
     pub outsider_log: Option<ClientLog>,
+    /// The record of the player who was banned or erased, if there is one.
+    pub visitor: Option<VisitorRecord>,
     /// The WebSocket URL of the raid's owner, as the server reports it.
     pub ws_url: String,
     /// The counters of each player.
@@ -139,14 +140,10 @@ impl BotGroup {
     pub async fn create(rest: &RestClient, plan: GroupPlan) -> anyhow::Result<BotGroup> {
         let rest = rest.with_retry_timeout(CREATE_TIMEOUT);
         let mut tokens = Vec::with_capacity(plan.players);
-        for index in 0..plan.players + usize::from(plan.has_outsider) {
+        for index in 0..plan.players {
             let name = format!("Player {index} of group {}", plan.index);
-            tokens.push(
-                rest.with_home(plan.index + index)
-                    .sign_in_guest(&name)
-                    .await
-                    .context("sign a guest in")?,
-            );
+            let rest = rest.with_home(plan.index + index);
+            tokens.push(rest.sign_in_guest(&name).await.context("sign a guest in")?);
         }
         let first = tokens.first().context("a bot group needs players")?;
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
@@ -158,7 +155,7 @@ impl BotGroup {
         let made = home
             .create_raid(&creation.raid, Some(&creation.key))
             .await?;
-        for (index, pair) in tokens.iter().enumerate().take(plan.players).skip(1) {
+        for (index, pair) in tokens.iter().enumerate().skip(1) {
             let home = rest
                 .with_home(plan.index + index)
                 .with_token(&pair.access_token);
@@ -168,65 +165,52 @@ impl BotGroup {
                 "the invite code led to another raid"
             );
         }
+        let other_tokens = OtherTokens::sign_in(&rest, &plan, &made).await?;
         let stage = watch::Sender::new(GroupStage::Connect);
+        let progress = Arc::<GroupProgress>::default();
+        *progress.invite_code.lock() = (made.seq, made.state.invite_code);
         Ok(BotGroup {
             plan,
             raid: made.state.id,
-            invite_code: made.state.invite_code,
             creation,
             tokens,
+            other_tokens,
             stage,
-            progress: Arc::default(),
+            progress,
             bots: JoinSet::new(),
-            outsider: JoinSet::new(),
+            others: RunningOthers::default(),
         })
     }
 
     /// Starts to connect every client of the group, and returns at once.
     pub fn connect(&mut self, rest: &RestClient, clock: RunClock, meter: &Arc<TrafficCounters>) {
-        let decoder = Decoder::new();
+        let clients = ClientFactory {
+            plan: &self.plan,
+            rest,
+            clock,
+            decoder: Decoder::new(),
+        };
+        let tokens = &self.other_tokens;
+        self.others =
+            RunningOthers::start(tokens, &clients, self.raid, &self.progress, &self.stage);
         for (index, tokens) in self.tokens.iter().enumerate() {
-            let codec = self.plan.codecs[(index + self.plan.index) % self.plan.codecs.len()];
-            let seed = self
-                .plan
-                .seed
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .wrapping_add(index as u64);
-            let options = PlayerOptions {
-                client_name: format!("{}.{index} ({codec:?})", self.plan.index),
-                rest: rest.with_home(self.plan.index + index),
-                tokens: tokens.clone(),
-                codec,
-                decoder: Arc::clone(&decoder),
-                clock,
-                jitter_seed: seed,
-            };
-            if index == self.plan.players {
-                let outsider = Outsider {
-                    player: Player::new(options),
-                    raid: self.raid,
-                    rng: SmallRng::seed_from_u64(seed ^ 3),
-                    stage: self.stage.subscribe(),
-                };
-                self.outsider.spawn(outsider.run());
-                continue;
-            }
+            let options = clients.options(index, tokens);
+            let seed = options.jitter_seed;
             let me = tokens.player.id;
             let is_leader = index == 0;
             let has_others = self.plan.players > 2;
             let may_leave = self.plan.habits.may_leave && !is_leader && has_others;
-            let may_kick = self.plan.habits.may_kick && has_others;
+            let may_moderate = self.plan.habits.may_moderate && has_others;
             let commands_rng = SmallRng::seed_from_u64(seed ^ 1);
             let bot = Bot {
                 player: Player::new(options),
                 raid: self.raid,
-                invite_code: self.invite_code.clone(),
                 commands: CommandGenerator::new(
                     commands_rng,
                     me,
                     self.plan.is_winnable,
                     may_leave,
-                    may_kick,
+                    may_moderate,
                 ),
                 pace: self.plan.pace,
                 absences: (self.plan.habits.may_go_away)
@@ -317,6 +301,7 @@ impl BotGroup {
             server_record: truth,
             views,
             outsider_log: None,
+            visitor: None,
             ws_url: view.ws_url,
             counts: Vec::new(),
             signal_latencies_micros: Vec::new(),
@@ -332,9 +317,7 @@ impl BotGroup {
             outcome.commands_held_back += finished.commands_held_back;
             outcome.server_record.profiles.extend(finished.profile);
         }
-        while let Some(logs) = self.outsider.join_next().await {
-            outcome.outsider_log = logs.context("the outsider's task")?.pop();
-        }
+        self.others.finish(&mut outcome).await?;
         Ok(outcome)
     }
 
@@ -362,7 +345,9 @@ fn new_raid(plan: &GroupPlan) -> NewRaid {
         target_xp,
         target_tasks,
         time_limit_secs: (plan.time_limit).map(|limit| limit.as_secs().cast_signed()),
-        max_members: Some(i64::try_from(plan.players.max(2)).unwrap_or(100)),
+        max_members: Some(
+            i64::try_from(plan.players.max(2) + plan.others.member_count()).unwrap_or(100),
+        ),
         late_join: Some(true),
     }
 }

@@ -1,6 +1,8 @@
 //! Generates a player's next command from the state that the player sees: seeded, and without any
 //! I/O.
 
+use std::ops::Range;
+
 use raidhall_protocol::state::{Member, RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{Command, PlayerId, RaidState};
 use rand::Rng;
@@ -14,6 +16,8 @@ pub(super) const FINAL_TASK_XP: i64 = 1000;
 const SMALL_XP: i64 = 1;
 const TASKS_MAX: usize = 500;
 const CLAIM_ENERGY: u32 = 10;
+/// When mutes end, in milliseconds after the raid's creation: some are over already.
+const MUTE_ENDS_MS: Range<i64> = 1_000..90_000;
 
 /// Generator of one player's commands, from a seed and the states that the player sees.
 #[derive(Debug)]
@@ -25,8 +29,8 @@ pub struct CommandGenerator {
     only_small_tasks: bool,
     /// Whether the player may leave for a while.
     may_leave: bool,
-    /// Whether the player may kick others while they lead.
-    may_kick: bool,
+    /// Whether the player, while they lead, may kick and mute others and replace the invite code.
+    may_moderate: bool,
 }
 
 impl CommandGenerator {
@@ -36,7 +40,7 @@ impl CommandGenerator {
         player: PlayerId,
         only_small_tasks: bool,
         may_leave: bool,
-        may_kick: bool,
+        may_moderate: bool,
     ) -> CommandGenerator {
         CommandGenerator {
             rng,
@@ -44,7 +48,7 @@ impl CommandGenerator {
             created_count: 0,
             only_small_tasks,
             may_leave,
-            may_kick,
+            may_moderate,
         }
     }
 
@@ -95,9 +99,10 @@ impl CommandGenerator {
                 self.promote(state).unwrap_or_else(|| self.chat_command())
             }
             545..550 if self.may_leave && state.leader != Some(self.player) => Command::Leave,
-            550..555 if self.may_kick && state.leader == Some(self.player) => {
-                self.kick(state).unwrap_or_else(|| self.chat_command())
+            550..566 if self.may_moderate && state.leader == Some(self.player) => {
+                self.moderate(state).unwrap_or_else(|| self.chat_command())
             }
+            570..590 => (self.change_task(&open)).unwrap_or_else(|| self.chat_command()),
             _ => self.chat_command(),
         }
     }
@@ -137,29 +142,57 @@ impl CommandGenerator {
         })
     }
 
-    /// Kicks a member other than the one who joined first: the group's creator, who must stay.
-    fn kick(&mut self, state: &RaidState) -> Option<Command> {
+    /// Does what only leaders may do, to a member other than the one who joined first: the group's
+    /// creator, who must stay.
+    fn moderate(&mut self, state: &RaidState) -> Option<Command> {
         let joined_later = state.members.iter().skip(1);
         let others: Vec<_> = joined_later
-            .filter(|member| member.player != self.player)
+            .map(|member| member.player)
+            .filter(|player| *player != self.player)
             .collect();
-        others.choose(&mut self.rng).map(|member| Command::Kick {
-            player: member.player,
+        let player = *others.choose(&mut self.rng)?;
+        Some(match self.rng.random_range(0..3) {
+            0 => Command::Kick { player },
+            1 => Command::RotateInvite,
+            _ => {
+                let end = state.created_at.plus(self.rng.random_range(MUTE_ENDS_MS));
+                let until = self.rng.random_bool(0.8).then_some(end.0);
+                Command::Mute { player, until }
+            }
+        })
+    }
+
+    /// Edits or removes an open task. Few players may.
+    fn change_task(&mut self, open: &[&&Task]) -> Option<Command> {
+        let task = open.choose(&mut self.rng)?.id;
+        Some(if self.rng.random() {
+            Command::RemoveTask { task }
+        } else {
+            Command::EditTask {
+                task,
+                title: Some(self.new_title()),
+                minutes: None,
+            }
         })
     }
 
     fn add_task(&mut self) -> Command {
-        self.created_count += 1;
         let xp = if self.only_small_tasks {
             SMALL_XP
         } else {
             self.rng.random_range(1..200)
         };
         Command::AddTask {
-            title: format!("Task {} of {}", self.created_count, self.player),
+            title: self.new_title(),
             xp,
             minutes: 25,
         }
+    }
+
+    /// Returns a title that no other task of the run has.
+    fn new_title(&mut self) -> String {
+        self.created_count += 1;
+        format!("Task {} of {}", self.created_count, self.player)
     }
 
     /// Returns a chat command. No two texts of a run are equal, so that the judge can identify

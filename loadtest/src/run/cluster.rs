@@ -19,7 +19,7 @@ use super::{CLIENT_LOGS_MAX, OVERHEAD_MAX, add_outcomes, set_rates};
 use crate::ack_waits::AckWaits;
 use crate::client_log::RunClock;
 use crate::judge::{PresenceErrors, StablePeriod, check_presence};
-use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan, OtherPlayers};
 use crate::process::raise_open_files_limit;
 use crate::report::{ClientLogDump, ClusterFigures, Report};
 
@@ -91,7 +91,7 @@ impl SteadyLoadArgs {
             time_limit: None,
             habits: BotHabits::default(),
             active_players: usize::from(self.players),
-            has_outsider: false,
+            others: OtherPlayers::default(),
         };
         (0..self.raids).map(plan).collect()
     }

@@ -14,7 +14,7 @@ use super::run_server::{RunServer, RunServerArgs};
 use super::self_monitor::SelfMonitor;
 use super::smoke::idle_figures;
 use crate::client_log::RunClock;
-use crate::play::{BotHabits, BotPace, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupPlan, OtherPlayers};
 use crate::process::raise_open_files_limit;
 use crate::report::Report;
 
@@ -97,7 +97,7 @@ fn plans(connections: usize) -> Vec<GroupPlan> {
             time_limit: None,
             habits: BotHabits::default(),
             active_players: RAID_MEMBERS_MAX,
-            has_outsider: false,
+            others: OtherPlayers::default(),
         })
         .collect()
 }

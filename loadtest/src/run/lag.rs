@@ -15,7 +15,7 @@ use super::{OVERHEAD_MAX, add_outcomes, set_rates};
 use crate::client_log::{ClientLog, Moment, Observation, RunClock};
 use crate::judge;
 use crate::latency::Latency;
-use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan, OtherPlayers};
 use crate::process::raise_open_files_limit;
 use crate::report::{LagFigures, Report};
 use crate::targets::Targets;
@@ -64,7 +64,7 @@ impl LagArgs {
             time_limit: None,
             habits: BotHabits::default(),
             active_players: 1,
-            has_outsider: false,
+            others: OtherPlayers::default(),
         };
         (0..usize::from(self.raids)).map(plan).collect()
     }
@@ -347,6 +347,7 @@ mod tests {
             server_record: truth,
             views: Vec::new(),
             outsider_log: None,
+            visitor: None,
             ws_url: ws_url.to_owned(),
             counts: Vec::new(),
             signal_latencies_micros: Vec::new(),

@@ -12,7 +12,7 @@ use super::run_server::{RunServer, RunServerArgs};
 use super::self_monitor::SelfMonitor;
 use super::{OVERHEAD_MAX, add_outcomes, set_rates};
 use crate::client_log::RunClock;
-use crate::play::{BotHabits, BotPace, GroupPlan};
+use crate::play::{BotHabits, BotPace, GroupPlan, OtherPlayers};
 use crate::process::{ProcessUsage, raise_open_files_limit};
 use crate::report::{Report, ServerFigures};
 
@@ -95,7 +95,7 @@ impl SmokeArgs {
                     ..BotHabits::default()
                 },
                 active_players: usize::from(self.players),
-                has_outsider: false,
+                others: OtherPlayers::default(),
             })
             .collect()
     }

@@ -8,7 +8,7 @@ use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{Observation, RunClock};
 use raidhall_loadtest::judge::judge;
 use raidhall_loadtest::play::{
-    BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, TrafficCounters,
+    BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, OtherPlayers, TrafficCounters,
 };
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
@@ -51,7 +51,7 @@ fn plan() -> GroupPlan {
         time_limit: None,
         habits: BotHabits::default(),
         active_players: 4,
-        has_outsider: false,
+        others: OtherPlayers::default(),
     }
 }
 

@@ -28,6 +28,15 @@ impl SimulatedCluster {
                     connections.store.faults().stall_calls(call, count);
                 }
             }
+            Fault::AnswersStall {
+                instance,
+                call,
+                count,
+            } => {
+                for connections in self.connections_of(instance) {
+                    connections.store.faults().stall_answers(call, count);
+                }
+            }
             Fault::ConnectionsBreak { instance } => {
                 for connections in self.connections_of(instance) {
                     connections.link.break_connections();
@@ -51,7 +60,7 @@ impl SimulatedCluster {
         self.set_conditions();
         match fault {
             Fault::Crash { .. } | Fault::Drain { .. } => self.start_missing_instances(),
-            Fault::CallsStall { instance, .. } => {
+            Fault::CallsStall { instance, .. } | Fault::AnswersStall { instance, .. } => {
                 let lands = self.rng.random();
                 for connections in self.connections_of(instance) {
                     connections.end_stall(lands).await;
@@ -72,13 +81,17 @@ impl SimulatedCluster {
                 process, link, bus, ..
             } = &node.connections;
             process.set_paused(has(Fault::Pause { instance }));
-            link.set_speed(if has(Fault::ConnectionsStall { instance }) {
-                LinkSpeed::Stalled
-            } else if has(Fault::ConnectionsSlow { instance }) {
-                LinkSpeed::Slow
-            } else {
-                LinkSpeed::Normal
+            let speed = self.active_faults.iter().find_map(|fault| match *fault {
+                Fault::ConnectionsStall { instance, every } if instance == node.index => {
+                    Some((LinkSpeed::Stalled, every))
+                }
+                Fault::ConnectionsSlow { instance, every } if instance == node.index => {
+                    Some((LinkSpeed::Slow, every))
+                }
+                _ => None,
             });
+            let (speed, every) = speed.unwrap_or((LinkSpeed::Normal, 1));
+            link.set_speed(speed, every);
             bus.set_disconnected(has(Fault::BusCut { instance }));
             bus.set_muted(has(Fault::BusMute { instance }));
             bus.set_deaf(has(Fault::BusDeaf { instance }));

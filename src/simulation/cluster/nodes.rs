@@ -7,9 +7,8 @@ use parking_lot::Mutex;
 use rand::Rng;
 use tokio::time::{Instant, sleep};
 
-use super::{DEREGISTER_TIME, RESTART_DELAY, SimulatedCluster, config, port};
+use super::{DEREGISTER_TIME, RESTART_DELAY, SimulatedCluster, config, port, secret};
 use crate::app::{Instance, InstanceParts};
-use crate::auth::AuthSecret;
 use crate::cluster::bus::in_process::InProcessBus;
 use crate::net::listener::memory_listener;
 use crate::simulation::network::{BUFFER_BYTES, Link};
@@ -168,7 +167,7 @@ impl SimulatedCluster {
             store: Arc::new(connections.store.clone()),
             bus: Some(bus_connection),
             shared_limits: None,
-            secret: AuthSecret::new([7; 32]).expect("long enough"),
+            secret: secret(),
             base_url: format!("http://127.0.0.1:{}", port(index))
                 .parse()
                 .expect("a URL"),

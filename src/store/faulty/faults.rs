@@ -114,6 +114,7 @@ struct FaultPlan {
     failing: HashMap<Call, u64>,
     newer: HashMap<Call, u64>,
     stalling: HashMap<Call, u64>,
+    stalling_answers: HashMap<Call, u64>,
     /// Calls that have been sent and hang, whether or not their callers still wait. Each takes
     /// effect and replies.
     stalled: VecDeque<BoxFuture<'static, ()>>,
@@ -199,9 +200,17 @@ impl InjectedFaults {
         self.plan.lock().stalling.insert(call, times);
     }
 
-    /// Lets all calls from now on take effect at once.
+    /// Makes the next `times` calls of this method take effect at once and their answers hang, until
+    /// [`InjectedFaults::apply_stalled`] or [`InjectedFaults::drop_stalled`].
+    pub fn stall_answers(&self, call: Call, times: u64) {
+        self.plan.lock().stalling_answers.insert(call, times);
+    }
+
+    /// Lets all calls from now on take effect and be answered at once.
     pub fn end_stall(&self) {
-        self.plan.lock().stalling.clear();
+        let mut plan = self.plan.lock();
+        plan.stalling.clear();
+        plan.stalling_answers.clear();
     }
 
     /// Returns the number of calls that hang.
@@ -316,20 +325,30 @@ impl InjectedFaults {
         }
     }
 
-    /// Lets a call take effect, now or once its stall ends.
+    /// Lets a call take effect and answers it, each now or once its stall ends.
     pub(super) async fn take_effect<T: Send + 'static, E: From<StoreError> + Send + 'static>(
         &self,
         call: Call,
         effect: impl Future<Output = Result<T, E>> + Send + 'static,
     ) -> Result<T, E> {
-        let stalls = (self.plan.lock().stalling.get_mut(&call)).is_some_and(consume_one);
-        if !stalls {
-            return effect.await;
-        }
+        let is_stalled =
+            |plan: &mut FaultPlan| plan.stalling.get_mut(&call).is_some_and(consume_one);
         let (reply, received) = oneshot::channel();
-        self.plan.lock().stalled.push_back(Box::pin(async move {
-            let _ = reply.send(effect.await); // the caller may have given up, as tests want
-        }));
+        let rest: BoxFuture<'static, ()> = if is_stalled(&mut self.plan.lock()) {
+            Box::pin(async move {
+                let _ = reply.send(effect.await); // the caller may have given up, as tests want
+            })
+        } else {
+            let result = effect.await;
+            let mut plan = self.plan.lock();
+            if !(plan.stalling_answers.get_mut(&call)).is_some_and(consume_one) {
+                return result;
+            }
+            Box::pin(async move {
+                let _ = reply.send(result); // as above
+            })
+        };
+        self.plan.lock().stalled.push_back(rest);
         received
             .await
             .unwrap_or_else(|_| Err(unavailable(call).into()))

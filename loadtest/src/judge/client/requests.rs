@@ -16,6 +16,8 @@ impl LogReader<'_> {
         let is_justified = match error.r#type {
             ErrorType::RaidClosed => self.facts.has_ended,
             ErrorType::Forbidden => self.facts.is_removed(self.log.player),
+            // The player tries again with the new code.
+            ErrorType::NotFound if self.facts.has_new_invite_code => return,
             _ => false,
         };
         self.summary.has_given_up = is_justified;

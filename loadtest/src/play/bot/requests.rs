@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use raidhall_protocol::rest::Profile;
-use raidhall_protocol::{Command, Seq};
+use raidhall_protocol::{Command, ErrorType, Seq};
 use rand::Rng;
 use tokio::time::Instant;
 
@@ -19,7 +19,8 @@ const REJOIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Bot {
     /// Sends a command, and now and then a copy of it by REST to any server. A copy of a `leave` could
-    /// come late and take effect after the player has joined again.
+    /// come late and take effect after the player has joined again; one of a `mute` that changes
+    /// nothing is decided again.
     pub(super) async fn send_command(&mut self, command: Command) {
         if self.rng.random_ratio(1, COMMANDS_PER_OPLESS_ONE) {
             self.player
@@ -29,7 +30,7 @@ impl Bot {
         }
         let op = self.player.new_op();
         let has_copy = self.sends_copies
-            && !matches!(command, Command::Leave)
+            && !matches!(command, Command::Leave | Command::Mute { .. })
             && self.rng.random_ratio(1, COMMANDS_PER_COPY);
         if has_copy {
             let copy = self.reader().repeat_command(op.clone(), command.clone());
@@ -97,14 +98,17 @@ impl Bot {
                 }
             }
             let rest = self.player.rest().with_retry_timeout(REJOIN_TIMEOUT);
-            match rest.join_raid(&self.invite_code).await {
+            let invite_code = self.progress.invite_code.lock().1.clone();
+            match rest.join_raid(&invite_code).await {
                 Ok(_) => {
                     self.player.record_joined(self.raid);
                     self.player.watch(self.raid).await;
                 }
                 Err(error) => {
                     self.player.record_failure(self.raid, "to join", &error);
-                    if !error.is_retryable() {
+                    // A code that is not known any more was replaced meanwhile.
+                    let is_replaced = error.has_type(ErrorType::NotFound);
+                    if !error.is_retryable() && !is_replaced {
                         self.player.abandon(self.raid);
                     }
                 }
