@@ -374,7 +374,7 @@ fn judge_outcomes(
         let record = Some(&outcome.server_record);
         let verdict = judge(*raid, ledgers, record);
         let mut violations = verdict.violations;
-        violations.extend(check_liveness(*raid, ledgers, record, healthy));
+        violations.extend(check_liveness(ledgers, record, healthy));
         violations.extend(ledgers.iter().flat_map(check_order));
         violations.extend(outcome.outsider_log.iter().flat_map(check_outsider));
         let visitor = outcome.visitor.iter();

@@ -111,7 +111,6 @@ pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerReco
     }
     for (log, seen) in &clients {
         compare_events(
-            raid,
             log,
             seen,
             server_record.is_some(),
@@ -129,9 +128,7 @@ pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerReco
     }
     verdict.violations.extend(find_unsettled(&clients, &facts));
     compare_states(raid, &clients, server_record, &mut verdict);
-    verdict
-        .violations
-        .extend(reads::judge(raid, logs, server_record));
+    verdict.violations.extend(reads::judge(logs, server_record));
     verdict.history_events = history.len() as u64;
     let events = history
         .into_iter()
@@ -154,12 +151,9 @@ fn find_unsettled(clients: &[(&ClientLog, ClientSummary)], facts: &RaidFacts) ->
     let unsettled = clients
         .iter()
         .filter(|(log, seen)| !seen.is_settled && !facts.is_removed(log.player));
-    let violation = |log: &ClientLog| Violation {
-        raid: log.raid,
-        client: log.client.clone(),
-        kind: ViolationKind::NeverSettled,
-    };
-    unsettled.map(|(log, _)| violation(log)).collect()
+    unsettled
+        .map(|(log, _)| Violation::of(log, ViolationKind::NeverSettled))
+        .collect()
 }
 
 /// Reads one client log without judging it against others: for latencies, and for tests of a single
@@ -199,15 +193,10 @@ fn compare_online(
     let shown = server_record.online.clone();
     let same = shown.iter().collect::<BTreeSet<_>>() == online.iter().collect::<BTreeSet<_>>();
     let breach = ViolationKind::PresenceWrong { shown, online };
-    (!same).then(|| Violation {
-        raid,
-        client: "server".to_owned(),
-        kind: breach,
-    })
+    (!same).then(|| Violation::of_server(raid, breach))
 }
 
 fn compare_events<'a>(
-    raid: RaidId,
     log: &'a ClientLog,
     seen: &'a ClientSummary,
     complete: bool,
@@ -228,11 +217,7 @@ fn compare_events<'a>(
             }
         };
         let breach = ViolationKind::DifferentEvent { seq: *seq, other };
-        verdict.violations.push(Violation {
-            raid,
-            client: log.client.clone(),
-            kind: breach,
-        });
+        verdict.violations.push(Violation::of(log, breach));
     }
 }
 
@@ -261,11 +246,10 @@ fn compare_states(
         let known = states.entry(seq).or_insert_with(|| state.clone());
         if known != state {
             let difference = difference::first_difference(state, known);
-            verdict.violations.push(Violation {
-                raid,
-                client: log.client.clone(),
-                kind: ViolationKind::StateMismatch { seq, difference },
-            });
+            verdict.violations.push(Violation::of(
+                log,
+                ViolationKind::StateMismatch { seq, difference },
+            ));
         }
     }
 }

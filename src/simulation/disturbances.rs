@@ -16,6 +16,9 @@ const TAKEOVER: Duration = Duration::from_secs(8);
 /// the grace.
 const PRESENCE_REPEAT: Duration = Duration::from_secs(17);
 
+/// How long messages may be under way that were overtaken.
+const DELAYED_MESSAGES: Duration = Duration::from_secs(2);
+
 /// A period in which presence may be wrong.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Disturbance {
@@ -78,11 +81,13 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
             | Fault::ConnectionsStall { .. }
             | Fault::ConnectionsSlow { .. } => OUTAGE_RECOVERY,
             Fault::Crash { .. } | Fault::Pause { .. } => TAKEOVER,
+            // Each message of presence says how new it is.
+            Fault::BusDisorder => DELAYED_MESSAGES,
             _ => PRESENCE_REPEAT,
         };
         let keeps_players = matches!(
             planned.fault,
-            Fault::Drain { .. } | Fault::Crash { .. } | Fault::BusCut { .. }
+            Fault::Drain { .. } | Fault::Crash { .. } | Fault::BusCut { .. } | Fault::BusDisorder
         );
         disturbances.push(Disturbance {
             period: find_period(plan, planned, began, recovery),

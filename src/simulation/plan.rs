@@ -163,8 +163,16 @@ impl Plan {
             faults: Vec::new(),
             last_fault: None,
         };
+        // Few kinds of faults at a time: what one kind brings about, others hide.
+        let kinds: Vec<u32> = match rng.random_range(0..3) {
+            0 => (0..FAULT_KINDS).collect(),
+            _ => (0..rng.random_range(1..=3))
+                .map(|_| rng.random_range(0..FAULT_KINDS))
+                .collect(),
+        };
         for _ in 0..rng.random_range(0..=8) {
-            let fault = random_fault(&mut rng, instances);
+            let kind = *pick(&mut rng, &kinds);
+            let fault = random_fault(&mut rng, kind, instances);
             plan.faults.push(PlannedFault {
                 at_ms: rng.random_range(0..play_ms),
                 for_ms: rng.random_range(50..12_000),
@@ -246,9 +254,12 @@ const STALLING_ANSWERS: [Call; 8] = [
     Call::Renew,
 ];
 
-fn random_fault(rng: &mut StdRng, instances: usize) -> Fault {
+/// How many kinds [`random_fault`] knows. The more likely ones have several numbers.
+const FAULT_KINDS: u32 = 18;
+
+fn random_fault(rng: &mut StdRng, kind: u32, instances: usize) -> Fault {
     let instance = rng.random_range(0..instances);
-    match rng.random_range(0..18) {
+    match kind {
         0 | 1 => Fault::Crash { instance },
         2 => Fault::Drain { instance },
         3 => Fault::StoreCut { instance },

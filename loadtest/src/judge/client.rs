@@ -157,13 +157,8 @@ pub(super) fn state_of(message: &ServerMessage) -> Option<&RaidState> {
 
 impl<'a> LogReader<'a> {
     fn report(&mut self, breach: ViolationKind) {
-        let raid = self.log.raid;
-        let client = self.log.client.clone();
-        self.summary.violations.push(Violation {
-            raid,
-            client,
-            kind: breach,
-        });
+        let violation = Violation::of(self.log, breach);
+        self.summary.violations.push(violation);
     }
 
     fn process(&mut self, at: Moment, entry: &'a Observation) {

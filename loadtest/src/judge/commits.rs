@@ -5,31 +5,30 @@ use std::collections::BTreeMap;
 use raidhall_protocol::{Seq, ServerMessage};
 
 use super::violation::{Violation, ViolationKind};
-use crate::client_log::{ClientLog, Moment, Observation};
+use crate::client_log::{ClientLog, Moment, Observation, ReadAnswer, RestRead};
 
-/// Judges what one client received by the moments at which the raid's events were committed.
+/// Judges what one client received and read by the moments at which the raid's events were committed.
 pub fn check_commits(log: &ClientLog, committed: &BTreeMap<Seq, Moment>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for entry in log.entries() {
-        let Observation::Received(message) = &entry.observation else {
-            continue;
-        };
-        let seq = match &**message {
-            ServerMessage::Event { event, .. } => event.seq,
-            ServerMessage::Watching { seq, .. }
-            | ServerMessage::Snapshot { seq, .. }
-            | ServerMessage::Ack { seq, .. } => *seq,
+        let (at, seq, what) = match &entry.observation {
+            Observation::Received(message) => match &**message {
+                ServerMessage::Event { event, .. } => (entry.at, event.seq, message.t()),
+                ServerMessage::Watching { seq, .. }
+                | ServerMessage::Snapshot { seq, .. }
+                | ServerMessage::Ack { seq, .. } => (entry.at, *seq, message.t()),
+                _ => continue,
+            },
+            Observation::Read(RestRead {
+                answered,
+                result: Ok(ReadAnswer::Raid(view)),
+                ..
+            }) => (*answered, view.seq, "a read by REST"),
             _ => continue,
         };
-        if committed.get(&seq).is_none_or(|moment| entry.at < *moment) {
-            violations.push(Violation {
-                raid: log.raid,
-                client: log.client.clone(),
-                kind: ViolationKind::ToldEarly {
-                    seq,
-                    what: message.t().to_owned(),
-                },
-            });
+        if committed.get(&seq).is_none_or(|moment| at < *moment) {
+            let what = what.to_owned();
+            violations.push(Violation::of(log, ViolationKind::ToldEarly { seq, what }));
         }
     }
     violations

@@ -66,11 +66,7 @@ pub(super) fn judge(
     }
     let mut acked = BTreeMap::new();
     for (log, seen) in clients {
-        let violation = |breach| Violation {
-            raid,
-            client: log.client.clone(),
-            kind: breach,
-        };
+        let violation = |breach| Violation::of(log, breach);
         for command in distinct_commands(seen) {
             if !complete
                 && command
@@ -128,7 +124,6 @@ pub(super) fn judge(
         if effect.by.is_none() {
             continue; // a host app's backend may credit contributions on its own
         }
-        let client = "server".to_owned();
         let effect = effect.to_string();
         if found > allowed {
             let breach = ViolationKind::DoubleEffect {
@@ -137,22 +132,14 @@ pub(super) fn judge(
                 allowed,
                 seq,
             };
-            violations.push(Violation {
-                raid,
-                client,
-                kind: breach,
-            });
+            violations.push(Violation::of_server(raid, breach));
         } else if found < acknowledged {
             let breach = ViolationKind::MissingEffect {
                 effect,
                 found,
                 acknowledged,
             };
-            violations.push(Violation {
-                raid,
-                client,
-                kind: breach,
-            });
+            violations.push(Violation::of_server(raid, breach));
         }
     }
     violations

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use raidhall_protocol::RaidId;
-
 use super::membership::RaidFacts;
 use super::server_record::ServerRecord;
 use super::violation::{Violation, ViolationKind};
@@ -24,7 +22,6 @@ pub struct HealthyPeriod {
 
 /// Judges whether the servers served the clients of one raid in this period.
 pub fn check_liveness(
-    raid: RaidId,
     logs: &[ClientLog],
     server_record: Option<&ServerRecord>,
     healthy: &HealthyPeriod,
@@ -33,11 +30,7 @@ pub fn check_liveness(
     let playing = logs.iter().filter(|log| !facts.is_removed(log.player));
     let mut violations = Vec::new();
     for log in playing {
-        let violation = |kind| Violation {
-            raid,
-            client: log.client.clone(),
-            kind,
-        };
+        let violation = |kind| Violation::of(log, kind);
         let seen = client::read_client_log(log, &facts);
         let absences = find_own_absences(log);
         let mut is_acknowledged = false;

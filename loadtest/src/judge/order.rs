@@ -45,11 +45,10 @@ pub fn check_order(log: &ClientLog) -> Vec<Violation> {
                 if earlier.is_some_and(|(_, earlier)| seq < *earlier)
                     || later.is_some_and(|(_, later)| *later < seq)
                 {
-                    violations.push(Violation {
-                        raid: log.raid,
-                        client: log.client.clone(),
-                        kind: ViolationKind::CommandsReordered { id, seq },
-                    });
+                    violations.push(Violation::of(
+                        log,
+                        ViolationKind::CommandsReordered { id, seq },
+                    ));
                 }
                 acknowledged.insert(*place, seq);
             }

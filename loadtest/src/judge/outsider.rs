@@ -13,11 +13,7 @@ pub fn check_outsider(log: &ClientLog) -> Vec<Violation> {
         .entries()
         .iter()
         .filter_map(|entry| find_violation(&entry.observation));
-    let violation = |kind| Violation {
-        raid: log.raid,
-        client: log.client.clone(),
-        kind,
-    };
+    let violation = |kind| Violation::of(log, kind);
     kinds.map(violation).collect()
 }
 

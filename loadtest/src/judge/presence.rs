@@ -173,11 +173,7 @@ pub fn check_presence(
                 seq: event.seq,
                 leader: previous,
             };
-            errors.violations.push(Violation {
-                raid,
-                client: "server".to_owned(),
-                kind: breach,
-            });
+            errors.violations.push(Violation::of_server(raid, breach));
         }
     }
     errors

@@ -3,7 +3,7 @@
 
 use std::iter;
 
-use raidhall_protocol::{Event, RaidId, Seq, ServerMessage};
+use raidhall_protocol::{Event, Seq, ServerMessage};
 
 use super::instances::told_seq;
 use super::server_record::ServerRecord;
@@ -21,11 +21,7 @@ pub(super) fn answered_reads(log: &ClientLog) -> impl Iterator<Item = (&RestRead
 }
 
 /// Judges how new the reads are, and whether they show only what the ledger has.
-pub(super) fn judge(
-    raid: RaidId,
-    logs: &[ClientLog],
-    server_record: Option<&ServerRecord>,
-) -> Vec<Violation> {
+pub(super) fn judge(logs: &[ClientLog], server_record: Option<&ServerRecord>) -> Vec<Violation> {
     let mut violations = Vec::new();
     for log in logs {
         for (read, answer) in answered_reads(log) {
@@ -34,11 +30,7 @@ pub(super) fn judge(
             let kinds = find_stale(answer, held)
                 .into_iter()
                 .chain(ledger.and_then(|ledger| find_unknown(answer, ledger)));
-            violations.extend(kinds.map(|kind| Violation {
-                raid,
-                client: log.client.clone(),
-                kind,
-            }));
+            violations.extend(kinds.map(|kind| Violation::of(log, kind)));
         }
     }
     violations

@@ -57,11 +57,7 @@ pub(super) fn judge(raid: RaidId, record: &ServerRecord, requested: &BTreeSet<Se
     if let Some(told) = &record.contributions {
         check_contributions(record, told, &mut breaches);
     }
-    let violation = |breach| Violation {
-        raid,
-        client: "server".to_owned(),
-        kind: breach,
-    };
+    let violation = |breach| Violation::of_server(raid, breach);
     LedgerCheck {
         violations: breaches.into_iter().map(violation).collect(),
         states,

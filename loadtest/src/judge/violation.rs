@@ -4,6 +4,7 @@ use std::fmt;
 
 use raidhall_protocol::{OpKey, PlayerId, RaidId, Seq};
 
+use crate::client_log::ClientLog;
 use crate::fold::Contradiction;
 
 /// A broken promise: where it was seen, and which one it is.
@@ -270,6 +271,26 @@ pub enum ViolationKind {
         /// When it was too late, in milliseconds since the run began.
         at_ms: u64,
     },
+}
+
+impl Violation {
+    /// Returns what is wrong with what a client sent or was told.
+    pub fn of(log: &ClientLog, kind: ViolationKind) -> Violation {
+        Violation {
+            raid: log.raid,
+            client: log.client.clone(),
+            kind,
+        }
+    }
+
+    /// Returns what is wrong with the server's own record of a raid.
+    pub fn of_server(raid: RaidId, kind: ViolationKind) -> Violation {
+        Violation {
+            raid,
+            client: "server".to_owned(),
+            kind,
+        }
+    }
 }
 
 impl fmt::Display for Violation {

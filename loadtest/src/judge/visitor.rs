@@ -41,11 +41,7 @@ pub fn check_visitor(
             .flat_map(|shut_out| find_told(log, shut_out, visitor.ended, calm_periods));
         let told = told.map(|what| ViolationKind::ToldShutOut { what });
         let kinds = find_different(&summary, record).chain(told);
-        violations.extend(kinds.map(|kind| Violation {
-            raid: log.raid,
-            client: log.client.clone(),
-            kind,
-        }));
+        violations.extend(kinds.map(|kind| Violation::of(log, kind)));
         let own = summary.violations.into_iter();
         violations.extend(own.filter(|violation| !is_expected(&violation.kind)));
     }

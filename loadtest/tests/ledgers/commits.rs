@@ -6,6 +6,7 @@ use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
 use raidhall_loadtest::judge::{Violation, ViolationKind, check_commits};
 use raidhall_protocol::Seq;
 
+use crate::reads::{raid_at, read};
 use crate::sample_case::*;
 
 /// Judges a client that receives this at 10, where events 1 to 3 were committed at 5 and event 4 at
@@ -25,6 +26,7 @@ fn committed_events_may_be_told() {
     assert_eq!(check(ack_entry(1, 4), Some(9)), []);
     assert_eq!(check(snapshot_entry(3), None), []);
     assert_eq!(check(watching_entry(3), None), []);
+    assert_eq!(check(read(Moment(10), raid_at(3)), None), []);
 }
 
 #[test]
@@ -35,6 +37,7 @@ fn events_told_before_their_commit_are_a_violation() {
         (ack_entry(1, 4), "ack"),
         (snapshot_entry(4), "snapshot"),
         (watching_entry(4), "watching"),
+        (read(Moment(10), raid_at(4)), "a read by REST"),
     ] {
         for fourth in [None, Some(11)] {
             let violations = check(observation.clone(), fourth);

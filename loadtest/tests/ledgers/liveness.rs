@@ -16,7 +16,7 @@ fn check(case: &SampleCase, from: u64, to: u64, patience: u64) -> Vec<Violation>
         to: Moment(to * 1_000),
         patience: Duration::from_millis(patience),
     };
-    check_liveness(raid(), &case.logs(), case.server_record.as_ref(), &healthy)
+    check_liveness(&case.logs(), case.server_record.as_ref(), &healthy)
 }
 
 #[track_caller]

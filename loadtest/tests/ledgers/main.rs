@@ -14,4 +14,5 @@ mod sample_case;
 mod stale_presence;
 mod views;
 mod violations;
+mod visitor;
 mod watches;

@@ -12,7 +12,7 @@ use crate::watches::left;
 /// After Ada was acknowledged event 8.
 const LATE: Moment = Moment(14_000);
 
-fn read(sent: Moment, result: Result<ReadAnswer, ErrorType>) -> Observation {
+pub(crate) fn read(sent: Moment, result: Result<ReadAnswer, ErrorType>) -> Observation {
     Observation::Read(RestRead {
         sent,
         answered: sent,
@@ -20,7 +20,7 @@ fn read(sent: Moment, result: Result<ReadAnswer, ErrorType>) -> Observation {
     })
 }
 
-fn raid_at(seq: u64) -> Result<ReadAnswer, ErrorType> {
+pub(crate) fn raid_at(seq: u64) -> Result<ReadAnswer, ErrorType> {
     Ok(ReadAnswer::Raid(Box::new(view(seq))))
 }
 
