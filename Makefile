@@ -1,7 +1,7 @@
 # The commands of this repository. `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run app cluster release test test-release check simulate mutants bench bench-decode bench-store setup clean
+.PHONY: help run app cluster release test test-release check simulate mutants mutants-sql bench bench-decode bench-store setup clean
 MAKEFLAGS += --no-print-directory
 
 cargo := cargo
@@ -77,6 +77,9 @@ simulate: ## simulated clusters under random faults: SEEDS=n, or SECONDS=n, from
 
 mutants: ## which deliberate faults of the server the simulator notices: SEEDS=n for each, ONLY=name
 	SEEDS='$(SEEDS)' ONLY='$(ONLY)' scripts/mutants
+
+mutants-sql: ## whether the tests of SQL notice its deliberate faults, with a real PostgreSQL: ONLY=name
+	ONLY='$(ONLY)' scripts/mutants --sql
 
 bench: app ## a short load test of the optimized server
 	$(cargo) build --release --locked --workspace --bins
