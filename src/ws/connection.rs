@@ -229,7 +229,7 @@ impl Connection {
             Err(DecodeError::Undecodable(reason)) => return Err(undecodable(&reason)),
             Err(DecodeError::Invalid(invalid)) => {
                 let error = Error::Refused(Refusal::Invalid(invalid.fields));
-                self.reply_error(&invalid.re, invalid.id, invalid.raid, &error);
+                self.refuse_message(&invalid.re, invalid.id, invalid.raid, &error);
             }
         }
         self.over_limit_messages = 0;
@@ -249,7 +249,7 @@ impl Connection {
             return Err(DisconnectCause::Close(CloseCode::RateLimited));
         }
         let wait = wait.max(Duration::from_millis(1));
-        self.reply_error(&re, id, raid, &Error::RateLimited(wait));
+        self.refuse_message(&re, id, raid, &Error::RateLimited(wait));
         Ok(())
     }
 

@@ -170,7 +170,7 @@ impl Connection {
                 "raid",
                 format!("at most {max} raids can be watched at once"),
             );
-            return self.reply_error("watch", id, Some(raid), &error);
+            return self.refuse_watch(id, raid, &error);
         }
         let ticket = self.subscriber.watches.begin(raid, id);
         let outbox = Arc::clone(&self.subscriber.outbox);
@@ -305,18 +305,27 @@ impl Connection {
         );
     }
 
-    pub(super) fn reply_error(
+    /// Refuses a message that was not handled, of the type `re`.
+    pub(super) fn refuse_message(
         &mut self,
         re: &str,
         id: Option<u64>,
         raid: Option<RaidId>,
         error: &Error,
     ) {
-        if re == "watch"
-            && let Some(raid) = raid
-        {
-            self.subscriber.watches.remove(raid); // the one that was to be replaced
+        match (re, raid) {
+            ("watch", Some(raid)) => self.refuse_watch(id, raid, error),
+            _ => self.reply_error(re, id, raid, error),
         }
+    }
+
+    /// Refuses a watch, and ends the former watch of the raid, which it was to replace.
+    fn refuse_watch(&mut self, id: Option<u64>, raid: RaidId, error: &Error) {
+        self.subscriber.watches.remove(raid);
+        self.reply_error("watch", id, Some(raid), error);
+    }
+
+    fn reply_error(&mut self, re: &str, id: Option<u64>, raid: Option<RaidId>, error: &Error) {
         let frame = error_frame(self.subscriber.outbox.encoding, re, id, raid, error);
         self.subscriber.watches.expect_reply();
         self.subscriber.outbox.push_reply(OutboxReply::Frame {
