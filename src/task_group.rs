@@ -1,4 +1,4 @@
-//! Groups of tasks. Each task of an instance belongs to one, so that something can wait for it.
+//! Groups of tasks. Each task of an instance belongs to one, so that shutdown can wait for it.
 
 #[cfg(test)]
 pub(crate) mod process;

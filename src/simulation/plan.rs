@@ -67,8 +67,8 @@ pub(super) enum Fault {
     Crash { instance: usize },
     /// The instance shuts down as for a deployment; a new one starts at the end.
     Drain { instance: usize },
-    /// The instance's process stands still while time goes on, as under a long garbage collection of
-    /// its machine or a debugger.
+    /// The instance's process stands still while time goes on, as in a debugger or while its virtual
+    /// machine is paused.
     Pause { instance: usize },
     /// All machines but the database's are suspended for so long: their clocks stand still.
     Suspend { by_ms: u64 },
