@@ -11,12 +11,9 @@ mod scheduler;
 use raidhall::store::{ClaimOutcome, Epoch, InstanceId, InstanceRecord, LoadedRaid, Store};
 use raidhall_protocol::{Event, RaidId, Seq};
 
-use self::scheduler::OrderRun;
+use self::scheduler::{OrderRun, SessionCall};
 use crate::conformance::create_raid;
 use crate::history::{History, player};
-
-/// The end of a lease that has expired.
-const EXPIRED: &str = "2000-01-01";
 
 /// Creates a raid of a live owner, whose ledger has two events.
 async fn create_owned_raid(run: &mut OrderRun<'_>) -> (InstanceRecord, History) {
@@ -24,6 +21,35 @@ async fn create_owned_raid(run: &mut OrderRun<'_>) -> (InstanceRecord, History) 
     let raid = run.next_raid();
     let history = create_raid(run.store(), raid, &owner, player(1)).await;
     (owner, history)
+}
+
+/// Creates a raid whose owner's lease has expired.
+async fn create_raid_of_dead_owner(run: &mut OrderRun<'_>) -> (InstanceRecord, History) {
+    let (owner, history) = create_owned_raid(run).await;
+    run.set_lease(&owner, "2000-01-01").await;
+    (owner, history)
+}
+
+/// Adds a claim of a raid.
+fn call_claim(
+    run: &mut OrderRun<'_>,
+    name: &'static str,
+    raid: RaidId,
+    claimer: InstanceId,
+) -> SessionCall<Option<Epoch>> {
+    run.call(name, move |store| async move {
+        claim(&*store, raid, claimer).await
+    })
+}
+
+/// Adds claims of a raid by two live instances. Returns both claimers and their claims.
+async fn call_rival_claims(
+    run: &mut OrderRun<'_>,
+    raid: RaidId,
+) -> ([InstanceId; 2], [SessionCall<Option<Epoch>>; 2]) {
+    let rivals = [run.add_instance().await.id, run.add_instance().await.id];
+    let claims = rivals.map(|rival| call_claim(run, "claim", raid, rival));
+    (rivals, claims)
 }
 
 /// Claims a raid. Returns its new epoch, unless another instance has it.

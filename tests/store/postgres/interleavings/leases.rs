@@ -4,7 +4,7 @@ use raidhall::store::{InstanceRecord, Leases, Ownership, Renewal};
 use raidhall_protocol::UnixMillis;
 
 use super::scheduler::{Interleavings, OrderRun, SessionCall};
-use super::{EXPIRED, claim, create_owned_raid};
+use super::{call_claim, call_rival_claims, create_owned_raid, create_raid_of_dead_owner};
 use crate::conformance::LONG_TTL;
 
 /// Renews a lease; after a gap the instance asks which raids it still owns.
@@ -22,16 +22,9 @@ async fn no_claim_takes_a_raid_after_its_owner_has_renewed() {
     let mut interleavings = Interleavings::open(3).await;
     let mut claims = 0;
     while let Some(mut run) = interleavings.next_order().await {
-        let (owner, history) = create_owned_raid(&mut run).await;
-        let raid = history.raid;
-        run.set_lease(&owner, EXPIRED).await;
-        let rivals = [run.add_instance().await.id, run.add_instance().await.id];
+        let (owner, history) = create_raid_of_dead_owner(&mut run).await;
         let renewing = renew(&mut run, &owner);
-        let claiming = rivals.map(|rival| {
-            run.call("claim", move |store| async move {
-                claim(&*store, raid, rival).await
-            })
-        });
+        let (_, claiming) = call_rival_claims(&mut run, history.raid).await;
         run.step_through().await;
 
         let ended_late = claiming
@@ -59,7 +52,6 @@ async fn no_claim_after_a_stale_leases_end_outlasts_the_owners_renewal() {
     let mut claims = 0;
     while let Some(mut run) = interleavings.next_order().await {
         let (owner, history) = create_owned_raid(&mut run).await;
-        let raid = history.raid;
         run.set_lease(&owner, "2100-01-01").await;
         let until = lease_until(&mut run, &owner).await;
         let successor = run.add_instance().await.id;
@@ -68,9 +60,7 @@ async fn no_claim_after_a_stale_leases_end_outlasts_the_owners_renewal() {
             store.end_stale_lease(owner_id, until).await
         });
         let renewing = renew(&mut run, &owner);
-        let claiming = run.call("claim", move |store| async move {
-            claim(&*store, raid, successor).await
-        });
+        let claiming = call_claim(&mut run, "claim", history.raid, successor);
         run.step_through().await;
 
         let ended_late = run.ended_before(&renewing, &claiming);

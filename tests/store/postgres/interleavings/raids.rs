@@ -3,99 +3,89 @@
 use raidhall::store::{Accounts, CommitOutcome, Epoch, InstanceId, Leases, Ledger, Ownership};
 
 use super::scheduler::{Interleavings, OrderRun};
-use super::{EXPIRED, claim, claim_and_load, create_owned_raid, read_events};
+use super::{
+    call_claim, call_rival_claims, claim_and_load, create_owned_raid, create_raid_of_dead_owner,
+    read_events,
+};
 use crate::conformance::{commit, create_raid, player_totals};
 use crate::history::{History, completed_task, player, said};
 
-/// Claims and loads a raid while its owner commits under the older epoch. Returns the outcome of
-/// the commit, and whether the claim succeeded.
-async fn check_claim_beside_commit(
-    run: &mut OrderRun<'_>,
-    history: &mut History,
-    claimer: InstanceId,
-    deregister: Option<InstanceId>,
-) -> (CommitOutcome, bool) {
-    let raid = history.raid;
-    let append = history.append([said("late")]);
-    let committing = run.call(
-        "commit",
-        |store| async move { commit(&*store, &append).await },
-    );
-    let claiming = run.call("claim", move |store| async move {
-        claim_and_load(&*store, raid, claimer).await
-    });
-    let deregistering = deregister.map(|owner| {
-        run.call("deregister", move |store| async move {
-            store.deregister(owner).await
-        })
-    });
-    run.step_through().await;
+/// Why a raid is claimed while its owner commits to it.
+#[derive(Clone, Copy, PartialEq)]
+enum ClaimCause {
+    Reload,
+    ExpiredLease,
+    Deregistration,
+}
 
-    let outcome = committing.answer().await;
-    let claimed = claiming.answer().await;
-    if let Some(deregistering) = deregistering {
-        deregistering.answer().await.expect("deregister");
-    }
-    let events = read_events(run.store(), raid).await;
-    assert_eq!(
-        outcome == CommitOutcome::Committed,
-        events.len() == 3,
-        "{outcome:?}"
-    );
-    let head = run.store().head(raid).await.expect("head").expect("a raid");
-    if let Some((epoch, loaded)) = &claimed {
-        assert_eq!(
-            loaded.head, head,
-            "the raid changed after its new owner had loaded it"
+/// Claims and loads a raid while its owner commits under the older epoch, in every order. A commit
+/// lands before the load or not at all.
+async fn check_claim_beside_commit(cause: ClaimCause) {
+    let deregisters = cause == ClaimCause::Deregistration;
+    let mut interleavings = Interleavings::open(2 + usize::from(deregisters)).await;
+    let mut claims = 0;
+    let mut fenced = 0;
+    while let Some(mut run) = interleavings.next_order().await {
+        let (owner, mut history) = match cause {
+            ClaimCause::Reload => create_owned_raid(&mut run).await,
+            _ => create_raid_of_dead_owner(&mut run).await,
+        };
+        let claimer = match cause {
+            ClaimCause::Reload => owner.id,
+            _ => run.add_instance().await.id,
+        };
+        let raid = history.raid;
+        let append = history.append([said("late")]);
+        let committing = run.call(
+            "commit",
+            |store| async move { commit(&*store, &append).await },
         );
-        assert_eq!((head.epoch, head.owner), (*epoch, Some(claimer)));
+        let claiming = run.call("claim", move |store| async move {
+            claim_and_load(&*store, raid, claimer).await
+        });
+        let deregistering = deregisters.then(|| {
+            run.call("deregister", move |store| async move {
+                store.deregister(owner.id).await
+            })
+        });
+        run.step_through().await;
+
+        let outcome = committing.answer().await;
+        let claimed = claiming.answer().await;
+        if let Some(deregistering) = deregistering {
+            deregistering.answer().await.expect("deregister");
+        }
+        let events = read_events(run.store(), raid).await.len();
+        let lands = outcome == CommitOutcome::Committed;
+        assert_eq!(lands, events == 3, "{outcome:?}");
+        let head = run.store().head(raid).await.expect("head").expect("a raid");
+        assert!(claimed.is_some() || deregisters);
+        if let Some((epoch, loaded)) = claimed {
+            assert_eq!(
+                loaded.head, head,
+                "the raid changed after its new owner had loaded it"
+            );
+            assert_eq!((head.epoch, head.owner), (epoch, Some(claimer)));
+            claims += 1;
+        }
+        fenced += u32::from(!lands);
     }
-    (outcome, claimed.is_some())
+    assert!(claims > 0 && fenced > 0, "{claims}, {fenced}");
 }
 
 #[tokio::test]
 async fn no_commit_of_a_dead_owner_lands_after_the_new_owners_load() {
-    let mut interleavings = Interleavings::open(2).await;
-    let mut fenced = 0;
-    while let Some(mut run) = interleavings.next_order().await {
-        let (owner, mut history) = create_owned_raid(&mut run).await;
-        run.set_lease(&owner, EXPIRED).await;
-        let successor = run.add_instance().await;
-        let (outcome, claimed) =
-            check_claim_beside_commit(&mut run, &mut history, successor.id, None).await;
-        assert!(claimed);
-        fenced += u32::from(outcome != CommitOutcome::Committed);
-    }
-    assert!(fenced > 0);
+    check_claim_beside_commit(ClaimCause::ExpiredLease).await;
 }
 
 #[tokio::test]
 async fn no_commit_lands_after_its_owner_has_reloaded_the_raid() {
-    let mut interleavings = Interleavings::open(2).await;
-    let mut fenced = 0;
-    while let Some(mut run) = interleavings.next_order().await {
-        let (owner, mut history) = create_owned_raid(&mut run).await;
-        let (outcome, claimed) =
-            check_claim_beside_commit(&mut run, &mut history, owner.id, None).await;
-        assert!(claimed);
-        fenced += u32::from(outcome != CommitOutcome::Committed);
-    }
-    assert!(fenced > 0);
+    check_claim_beside_commit(ClaimCause::Reload).await;
 }
 
 #[tokio::test]
 async fn a_deregistration_takes_no_raid_from_the_instance_that_claimed_it() {
-    let mut interleavings = Interleavings::open(3).await;
-    let mut claims = 0;
-    while let Some(mut run) = interleavings.next_order().await {
-        let (owner, mut history) = create_owned_raid(&mut run).await;
-        run.set_lease(&owner, EXPIRED).await;
-        let successor = run.add_instance().await;
-        let (_, claimed) =
-            check_claim_beside_commit(&mut run, &mut history, successor.id, Some(owner.id)).await;
-        claims += u32::from(claimed);
-    }
-    assert!(claims > 0);
+    check_claim_beside_commit(ClaimCause::Deregistration).await;
 }
 
 #[tokio::test]
@@ -108,12 +98,8 @@ async fn a_release_under_an_older_epoch_never_undoes_a_claim() {
         let releasing = run.call("release", move |store| async move {
             store.release(&[(raid, Epoch(1))], owner).await
         });
-        let reclaiming = run.call("reclaim", move |store| async move {
-            claim(&*store, raid, owner).await
-        });
-        let claiming = run.call("claim", move |store| async move {
-            claim(&*store, raid, other).await
-        });
+        let reclaiming = call_claim(&mut run, "reclaim", raid, owner);
+        let claiming = call_claim(&mut run, "claim", raid, other);
         run.step_through().await;
 
         releasing.answer().await.expect("release");
@@ -139,18 +125,11 @@ async fn one_of_two_claims_takes_the_raid_of_a_dead_owner() {
     let mut interleavings = Interleavings::open(2).await;
     let mut winners = [0, 0];
     while let Some(mut run) = interleavings.next_order().await {
-        let (owner, history) = create_owned_raid(&mut run).await;
+        let (_, history) = create_raid_of_dead_owner(&mut run).await;
         let raid = history.raid;
-        run.set_lease(&owner, EXPIRED).await;
-        let rivals = [run.add_instance().await.id, run.add_instance().await.id];
-        let claims = rivals.map(|rival| {
-            run.call("claim", move |store| async move {
-                claim(&*store, raid, rival).await
-            })
-        });
+        let (rivals, [first, second]) = call_rival_claims(&mut run, raid).await;
         run.step_through().await;
 
-        let [first, second] = claims;
         let claims = [first.answer().await, second.answer().await];
         let winner = usize::from(claims[0].is_none());
         winners[winner] += 1;
