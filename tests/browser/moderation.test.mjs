@@ -46,6 +46,7 @@ test('a muted player reads why and until when, and can write again after that', 
   await sees(ada, '.member', 'Muted until');
   await part(ben, 'Talk');
   await sees(ben, '.talk', /The leader has muted you until \d/);
+  assert.equal(await ben.locator('.chat').innerText(), 'No messages yet.');
   assert.equal(await ben.getByLabel('Say something').count(), 0);
   await part(ben, 'Party');
   await sees(ben, '.party', 'The leader has muted you until');

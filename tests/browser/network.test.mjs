@@ -166,6 +166,21 @@ test('the list shows the faces and names of the first members', async t => {
   await shot(ada, 'lobby-phone');
 });
 
+test('without a network an empty raid does not ask for tasks or messages', async t => {
+  const server = await Server.start(t);
+  const ada = await open(t, server);
+  await signIn(ada, 'Ada');
+  await create(ada, { title: 'Empty' });
+  await sees(ada, '.panel', 'No tasks yet. Add the first one.');
+  await sees(ada, '.chat', 'No messages yet. Say hi!');
+  await ada.evaluate(() => navigator.serviceWorker.ready);
+  await ada.context().setOffline(true);
+  await ada.reload();
+  await sees(ada, '.offline-notice', 'Offline – as of');
+  await ada.getByText('No tasks yet.', { exact: true }).waitFor();
+  await ada.getByText('No messages yet.', { exact: true }).waitFor();
+});
+
 test('without a network a reload shows the last view, read-only', async t => {
   const server = await Server.start(t);
   const [ada, ben] = await pair(t, server, { title: 'Tunnel', xp: 500 }, {}, phone);

@@ -32,6 +32,15 @@ test('a player who is alone reads other texts than a team', () => {
   }
 });
 
+test('an empty list asks for an entry only from a player who can make one', () => {
+  for (const words of [en, ru]) {
+    for (const empty of [words.noTasks, words.noMessages]) {
+      assert.equal(empty(false).split(/[.!]/).length, 2, 'it only says that there are none');
+      assert.ok(empty(true).startsWith(empty(false)) && empty(true) !== empty(false));
+    }
+  }
+});
+
 test('energy costs in texts are those of the rules', () => {
   for (const words of [en, ru]) {
     assert.ok(words.errors.not_enough_energy.includes(`${CLAIM_COST}`));

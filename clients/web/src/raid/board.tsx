@@ -33,7 +33,7 @@ function couldBeWon({ tasks, current_xp, target_xp, current_tasks, target_tasks 
 export function Board() {
   const words = useWords();
   const { account, raid, me } = usePlay();
-  const { shown, names } = useScene();
+  const { shown, names, readOnly } = useScene();
   const { tasks, members, unsure, leader, status } = shown;
   const [holds] = useState(() => new Holds(command => give(raid, command), id => focusSoon(`[data-task="${id}"]`)));
   const held = useValue(holds.held);
@@ -69,7 +69,7 @@ export function Board() {
   const now = useNow(account.client, 10_000);
   const energy = own ? energyAt(own, now) : 0;
   const over = status === 'completed' || status === 'failed';
-  if (tasks.length === 0) return over ? null : <p className="panel dim">{words.noTasks}</p>;
+  if (tasks.length === 0) return over ? null : <p className="panel dim">{words.noTasks(!readOnly)}</p>;
   return (
     <div className="board">
       {status === 'active' && own && <p className="own-energy">{words.energyOf(energy)}</p>}

@@ -16,7 +16,7 @@ import { useHistory } from '../play/use-history';
 import { useTitles } from '../play/use-titles';
 import { useSettings, useWords } from '../settings';
 import { useValue } from '../value';
-import { Muted } from './muted';
+import { Muted, useMutedUntil } from './muted';
 import { usePlay, useScene } from './play';
 
 /** Chat stays open for this long after the raid's end; the server enforces it. */
@@ -82,11 +82,18 @@ function Chat({ names }: { names: Names }) {
       atEnd.current = scrollHeight - scrollTop - clientHeight < 40;
       seeNewest();
     }}>
-      {messages.length + unsaid.length === 0 && !closed && <li className="dim">{words.noMessages}</li>}
+      {messages.length + unsaid.length === 0 && !closed && <NoMessages />}
       {messages.map(message)}
       {unsaid.map(message)}
     </ol>
   );
+}
+
+function NoMessages() {
+  const words = useWords();
+  const { readOnly } = useScene();
+  const canSay = useMutedUntil() === null && !readOnly;
+  return <li className="dim">{words.noMessages(canSay)}</li>;
 }
 
 /** Returns whether a part of the element is on the player's screen. */
