@@ -99,9 +99,8 @@ test('a refused invite says why and what to do next', async t => {
   await ada.getByRole('button', { name: 'Remove Ben' }).click();
   await ada.locator('dialog').getByRole('button', { name: 'Remove' }).click();
   await sees(ben, 'main', 'You were removed from this raid.');
-  await ben.goto(`${server.url}/i/${code}`);
-  await ben.getByRole('button', { name: 'Join', exact: true }).click();
-  await invited(ben, 'You can’t join this raid');
+  await next(ben, code, 'You can’t join this raid', 'You were removed from it and can’t rejoin.');
+  assert.equal(await ben.locator('.invited', { hasText: 'invites you' }).count(), 0);
   await ben.getByRole('button', { name: 'Create your own raid' }).click();
   await ben.waitForFunction(() => document.activeElement.name === 'title');
 
@@ -123,11 +122,14 @@ test('another account does not inherit the refusal of an invite', async t => {
   const code = await create(ada, { title: 'Not him' });
   await joinByCode(ben, code);
   await sees(ben, '#raid-title', 'Not him');
+  await ben.goto('about:blank'); // the browser is not told of the removal
   await ada.getByRole('button', { name: 'Remove Ben' }).click();
   await ada.locator('dialog').getByRole('button', { name: 'Remove' }).click();
-  await sees(ben, 'main', 'You were removed from this raid.');
+  await ada.locator('.member', { hasText: 'Ben' }).waitFor({ state: 'detached' });
   await ben.goto(`${server.url}/i/${code}`);
   await ben.getByRole('button', { name: 'Join', exact: true }).click();
+  await invited(ben, 'You can’t join this raid');
+  await ben.reload();
   await invited(ben, 'You can’t join this raid');
 
   // The other tab changes the account.

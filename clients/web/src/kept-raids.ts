@@ -1,5 +1,6 @@
 // What this browser keeps of the player's raids: the last view, the chat draft, the last message that
-// was seen, and the commands that wait for an answer, which the SDK keeps. Signing out deletes it.
+// was seen, whether the player was removed, and the commands that wait for an answer, which the SDK
+// keeps. Signing out deletes it.
 import type { PlayerId, RaidId, RaidState, Seq } from '@raidhall/client';
 import { kept } from './kept';
 
@@ -14,6 +15,8 @@ interface Kinds {
   view: RaidState;
   draft: string;
   seen: Seq;
+  /** The player was removed from the raid, which is for good. */
+  removed: true;
 }
 
 export interface KeptValue<T> {

@@ -42,6 +42,15 @@ test('what is kept is deleted by kind, and of all other players', () => {
   assert.deepEqual([load('draft', 5, 1), kept.getItem('raidhall.session')], [null, '{}']);
 });
 
+test('that a player was removed from a raid is kept for that player alone', () => {
+  kept.clear();
+  keep('removed', 5, 1, true);
+  assert.equal(load('removed', 5, 1)?.value, true);
+  assert.deepEqual([load('removed', 5, 2), load('removed', 55, 1)], [null, null]);
+  forgetOthers(55);
+  assert.equal(load('removed', 5, 1), null);
+});
+
 test('waiting commands of all other players are deleted', () => {
   kept.clear();
   for (const player of [5, 55]) kept.setItem(`${commandsKey(player)}/op`, '{}');

@@ -8,7 +8,10 @@ import type { KeptValue } from '../kept-raids';
 /** Shortest time between two writes to the storage while events arrive. */
 const EVERY_MS = 2_000;
 
-/** Keeps the view while it is live, and returns the one that an earlier page kept. */
+/**
+ * Keeps the view while it is live, or that the player was removed. Returns the view that an earlier
+ * page kept.
+ */
 export function useLastView(me: PlayerId, id: RaidId, { state, live, gone }: WatchedRaid): KeptValue<RaidState> | null {
   const [last] = useState(() => load('view', me, id));
   const latest = useRef(state);
@@ -30,6 +33,7 @@ export function useLastView(me: PlayerId, id: RaidId, { state, live, gone }: Wat
   }, [me, id, live]);
   useEffect(() => {
     if (gone) forget('view', me, id);
+    if (gone === 'kicked') keepWhileSignedIn('removed', me, id, true);
   }, [me, id, gone]);
   return last;
 }

@@ -2,8 +2,9 @@
 import { LIMITS, RaidhallError } from '@raidhall/client';
 import type { InviteView, PlayerId } from '@raidhall/client';
 import { useEffect, useRef, useState } from 'react';
-import { account as current, rest, signIn } from '../account';
+import { account as current, keepWhileSignedIn, rest, signIn } from '../account';
 import type { Account } from '../account';
+import { load } from '../kept-raids';
 import { raidOfMember } from '../membership';
 import { explain } from '../notices';
 import { useForm } from '../parts/form';
@@ -56,8 +57,9 @@ export function Invited({ account, code }: { account: Account | null; code: stri
       const found = await rest.invite(code);
       const raid = visitor && await raidOfMember(visitor.rest, found.id, visitor.player.id);
       if (ended) return;
-      if (raid) goToRaid(raid.id, 'replace');
-      else setInvite(found);
+      if (raid) return goToRaid(raid.id, 'replace');
+      setInvite(found);
+      if (visitor && load('removed', visitor.player.id, found.id)) setRefusal({ player: visitor.player.id, obstacle: 'kicked' });
     };
     setFailure(null);
     look().catch(error => {
@@ -75,6 +77,7 @@ export function Invited({ account, code }: { account: Account | null; code: stri
     const raid = await player.rest.joinRaid(code).catch(error => {
       const obstacle = refusalIn(error);
       if (!obstacle) throw error;
+      if (obstacle === 'kicked' && invite) keepWhileSignedIn('removed', player.player.id, invite.id, true);
       setRefusal({ player: player.player.id, obstacle });
     });
     if (raid && playerId(current.get()) === player.player.id) goToRaid(raid.id, 'replace');
@@ -91,7 +94,7 @@ export function Invited({ account, code }: { account: Account | null; code: stri
   const obstacle = refusal?.player === me ? refusal.obstacle : invite && obstacleOf(invite);
   return (
     <section className="page narrow panel invited">
-      {invite && <Summary invite={invite} account={account} />}
+      {invite && <Summary invite={invite} account={account} removed={obstacle === 'kicked'} />}
       {failure ? (
         <>
           <p role="alert">{explain(failure)}</p>
@@ -108,12 +111,12 @@ export function Invited({ account, code }: { account: Account | null; code: stri
   );
 }
 
-function Summary({ invite: { title, host, status, member_count, max_members, deadline }, account }: { invite: InviteView; account: Account | null }) {
+function Summary({ invite: { title, host, status, member_count, max_members, deadline }, account, removed }: { invite: InviteView; account: Account | null; removed: boolean }) {
   const words = useWords();
   const now = useNow(account?.client ?? Date);
   return (
     <>
-      <p className="dim">{host === null ? words.invited : <Sentence text={words.invitedBy(quote(host))} />}</p>
+      {!removed && <p className="dim">{host === null ? words.invited : <Sentence text={words.invitedBy(quote(host))} />}</p>}
       <h1><bdi>{title}</bdi></h1>
       <p className="row">
         <span className={`tag ${status}`}>{words.statusOf[status]}</span>
