@@ -8,6 +8,7 @@
 //! `src/simulation/plans`.
 
 mod cluster;
+mod deliveries;
 mod disturbances;
 mod entropy;
 mod erasures;
@@ -26,21 +27,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::SimulatedCluster;
+use deliveries::{Delivery, find_deliveries, find_late};
 use disturbances::{Disturbance, find_calm_periods, find_disturbances, find_outages};
 use erasures::{find_text_left, redact_outcome};
 use parking_lot::Mutex;
 use plan::{Fault, Plan, PlanStep, PlannedFault};
 use raidhall_loadtest::client::RestClient;
-use raidhall_loadtest::client_log::{ClientLog, Moment, Observation, RunClock};
+use raidhall_loadtest::client_log::{ClientLog, Moment, RunClock};
 use raidhall_loadtest::judge::{
-    HealthyPeriod, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
+    HealthyPeriod, Period, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
     check_order, check_outsider, check_presence, check_stale_presence, check_views, check_visitor,
     judge, read_client_log,
 };
 use raidhall_loadtest::play::{
     BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, OtherPlayers, TrafficCounters,
 };
-use raidhall_protocol::{Codec, PlayerId, Seq, ServerMessage};
+use raidhall_protocol::{Codec, PlayerId};
 use refusals::check_refusals;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
@@ -69,6 +71,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 const DISTURBED_TIME: Duration = Duration::from_secs(10);
 /// How long a command may take once the cluster has recovered, its repeats included.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an erasure may take. One whose instance ends is continued after a minute.
+const ERASURE_TIME: Duration = Duration::from_secs(150);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
@@ -88,29 +92,14 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn add_waits(&mut self, log: &ClientLog, committed: &BTreeMap<Seq, Moment>) {
+    fn add_waits(&mut self, log: &ClientLog, deliveries: &[Delivery]) {
         let summary = read_client_log(log);
         let acks = summary.commands.values().filter_map(|command| {
             let (at, ..) = command.ack?;
             Some(at.since(command.first_sent) / 1_000)
         });
         self.ack_max_ms = acks.fold(self.ack_max_ms, u64::max);
-        // What is replayed after a return is not late.
-        let mut replayed = Seq::ZERO;
-        let deliveries = log.entries().iter().filter_map(|entry| {
-            let Observation::Received(message) = &entry.observation else {
-                return None;
-            };
-            match &**message {
-                ServerMessage::Watching { seq, .. } => replayed = *seq,
-                ServerMessage::Event { event, .. } if event.seq > replayed => {
-                    let committed = committed.get(&event.seq)?;
-                    return Some(entry.at.since(*committed) / 1_000);
-                }
-                _ => {}
-            }
-            None
-        });
+        let deliveries = deliveries.iter().map(Delivery::millis);
         self.delivery_max_ms = deliveries.fold(self.delivery_max_ms, u64::max);
     }
 
@@ -252,6 +241,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
     }
     sleep(FINAL_TASK_TIME).await;
     cluster.heal().await;
+    let last_fault_ended = clock.now();
     if plan.last_fault.is_some() {
         sleep(RECOVERY_TIME).await;
     }
@@ -271,6 +261,22 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         leader_grace: limits.leader_grace,
         outages,
     };
+    let mut periods = vec![Period {
+        from: healthy.from,
+        to: healthy.to,
+    }];
+    // Instances do not know of other losses before they look, or the next message shows them.
+    if matches!(plan.last_fault, None | Some(Fault::BusCut { .. })) {
+        periods.push(Period {
+            from: last_fault_ended,
+            to: Moment::MAX,
+        });
+    }
+    let calm_for_deliveries = if plan.has_floods || plan.has_hostile_members {
+        Vec::new()
+    } else {
+        periods
+    };
     let mut outcome = judge_outcomes(&outcomes, &healthy, &stable, &disturbances);
     for group in &outcomes {
         let times = cluster.commit_times(group.raid);
@@ -284,9 +290,15 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
             .flat_map(|log| check_commits(log, &committed));
         outcome.violations.extend(early.map(|it| it.to_string()));
         for log in &group.ledgers {
-            outcome.add_waits(log, &committed);
+            let deliveries = find_deliveries(log, &committed);
+            outcome.add_waits(log, &deliveries);
+            let late = find_late(log, &deliveries, &calm_for_deliveries);
+            outcome.violations.extend(late);
         }
         outcome.violations.extend(check_refusals(group, &committed));
+    }
+    if plan.has_visitors {
+        sleep(ERASURE_TIME).await;
     }
     sleep(cluster.idle_time()).await;
     for group in &outcomes {
@@ -388,10 +400,8 @@ fn judge_outcomes(
             &outcome.views,
         ));
         let presence = check_presence(*raid, ledgers, record, stable).violations;
-        let visitor = outcome.visitor.as_ref().map(|it| it.player);
         let is_false = |violation: &Violation| match violation.kind {
             ViolationKind::FalseOffline { at_ms, .. } => !may_hide_players(at_ms),
-            ViolationKind::FalseLeaderChange { leader, .. } => visitor != Some(leader),
             _ => true,
         };
         violations.extend(presence.into_iter().filter(is_false));

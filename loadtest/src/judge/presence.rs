@@ -159,7 +159,8 @@ pub fn check_presence(
         let EventData::LeaderChanged { previous, .. } = event.data else {
             continue;
         };
-        let explained = absences.get(&previous).is_some_and(|absences| match at {
+        // Nothing is known of players without a client log.
+        let explained = absences.get(&previous).is_none_or(|absences| match at {
             Some(at) => absences
                 .iter()
                 .any(|absence| absence.explains(at, stable.leader_grace)),
@@ -212,24 +213,17 @@ fn check_client(
                     .any(|absence| absence.explains(record.at, absence.presence_grace(stable)))
             };
             let is_in_period = stable.from <= record.at && record.at <= stable.to;
-            // Nothing is known of players without a client log.
             if is_in_period
                 && absences
                     .get(player)
                     .is_some_and(|absences| !explained(absences))
             {
                 errors.false_offline += 1;
-                let raid = log.raid;
-                let client = log.client.clone();
                 let breach = ViolationKind::FalseOffline {
                     player: *player,
                     at_ms: record.at.0 / 1000,
                 };
-                errors.violations.push(Violation {
-                    raid,
-                    client,
-                    kind: breach,
-                });
+                errors.violations.push(Violation::of(log, breach));
             }
         }
         known = now;

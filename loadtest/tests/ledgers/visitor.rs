@@ -9,7 +9,7 @@ use crate::sample_case::*;
 
 /// When the player was banned.
 const BANNED_MS: u64 = 10_000;
-/// Long after that.
+/// When servers must have known of it for long.
 const LATE_MS: u64 = 20_000;
 const DISTURBED_MS: u64 = 60_000;
 const END_MS: u64 = 100_000;
