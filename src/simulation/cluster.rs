@@ -239,10 +239,12 @@ fn secret() -> AuthSecret {
 pub(super) fn config(plan: &Plan) -> Config {
     let mut config = Config::default();
     config.auth.access_ttl = TOKEN_TTL;
+    if plan.has_absences {
+        config.sessions.leader_grace = Duration::from_secs(8);
+    }
     if plan.has_small_limits {
         config.sockets.heartbeat_interval = Duration::from_secs(2);
         config.sessions.idle_timeout = Duration::from_secs(2);
-        config.sessions.leader_grace = Duration::from_secs(8);
         config.sessions.mailbox_messages_max = 8;
         config.sessions.op_keys_max = 16;
         config.sessions.replay_events_max = 32;

@@ -99,6 +99,16 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
         let overlapping = periods.iter().filter(|it| it.overlaps(disturbance.period));
         disturbance.hides_players |= overlapping.count() > 1;
     }
+    if plan.has_floods {
+        // Who floods is not read for a while, so that the end of the connection is noticed late.
+        disturbances.push(Disturbance {
+            period: Period {
+                from: began,
+                to: Moment::MAX,
+            },
+            hides_players: false,
+        });
+    }
     disturbances
 }
 

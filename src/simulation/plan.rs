@@ -153,7 +153,7 @@ impl Plan {
             network_delay_ms: rng.random_range(1..80),
             bus_delay_ms: rng.random_range(1..120),
             store_delay_ms: rng.random_range(1..60),
-            store_failures_permille: *pick(&mut rng, &[0, 0, 2, 20]),
+            store_failures_permille: *pick(&mut rng, &[0, 0, 0, 2, 20]),
             has_small_limits: rng.random(),
             has_floods: rng.random_ratio(1, 6),
             has_time_limit: rng.random_ratio(1, 3),
@@ -170,7 +170,9 @@ impl Plan {
                 .map(|_| rng.random_range(0..FAULT_KINDS))
                 .collect(),
         };
-        for _ in 0..rng.random_range(0..=8) {
+        let is_calm = rng.random_ratio(1, 4);
+        let count = if is_calm { 0 } else { rng.random_range(1..=8) };
+        for _ in 0..count {
             let kind = *pick(&mut rng, &kinds);
             let fault = random_fault(&mut rng, kind, instances);
             plan.faults.push(PlannedFault {

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::bot::GroupProgress;
 use super::bot_group::GroupStage;
-use crate::client::{Player, PlayerOptions, RestClient};
+use crate::client::{Player, PlayerOptions, RestClient, Step};
 use crate::client_log::{ClientLog, Moment};
 
 /// Longest time until the visitor joins, and between two actions.
@@ -37,7 +37,8 @@ pub(super) struct Visitor {
 #[derive(Debug)]
 pub struct VisitorRecord {
     pub player: PlayerId,
-    /// The logs of the visitor's clients. Each but the first connected after the visitor was shut out.
+    /// The logs of the visitor's clients. The server has closed the connection of each but the last for
+    /// good.
     pub logs: Vec<ClientLog>,
     /// When the server had confirmed that the visitor is shut out.
     pub shut_out: Option<Moment>,
@@ -68,8 +69,8 @@ impl Visitor {
         }
         while record.shut_out.is_some() && !self.is_finished() {
             self.send_request(&mut player).await;
-            self.step_for(&mut player, PAUSE_MAX).await;
-            if self.rng.random() {
+            let is_stopped = self.step_for(&mut player, PAUSE_MAX).await;
+            if is_stopped {
                 record.logs.extend(player.disconnect().await.0);
                 player = Player::new(self.options_elsewhere());
                 player.watch(self.raid).await;
@@ -153,11 +154,14 @@ impl Visitor {
         matches!(*self.stage.borrow(), GroupStage::Finished)
     }
 
-    /// Steps the player for a random time.
-    async fn step_for(&mut self, player: &mut Player, time_max: Duration) {
+    /// Steps the player for a random time. Returns whether the server has closed its connection for
+    /// good.
+    async fn step_for(&mut self, player: &mut Player, time_max: Duration) -> bool {
         let end = Instant::now() + time_max.mul_f64(self.rng.random());
+        let mut is_stopped = false;
         while Instant::now() < end {
-            player.step(end).await;
+            is_stopped = matches!(player.step(end).await, Step::Stopped);
         }
+        is_stopped
     }
 }
