@@ -297,7 +297,7 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         }
         outcome.violations.extend(check_refusals(group, &committed));
     }
-    if plan.has_visitors {
+    if outcomes.iter().any(|it| erased_player(it).is_some()) {
         sleep(ERASURE_TIME).await;
     }
     sleep(cluster.idle_time()).await;

@@ -15,7 +15,7 @@ use crate::client::Player;
 /// Requests that are sent at once.
 const BURST: usize = 20;
 /// Time between two bursts. One message is read in that time.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(400);
 
 #[derive(Debug)]
 pub(super) struct HostileMember {
