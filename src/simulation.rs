@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::SimulatedCluster;
-use deliveries::{Delivery, find_deliveries, find_late};
+use deliveries::{Delivery, find_deliveries, find_late, find_undisturbed};
 use disturbances::{Disturbance, find_calm_periods, find_disturbances, find_outages};
 use erasures::{find_text_left, redact_outcome};
 use parking_lot::Mutex;
@@ -35,7 +35,7 @@ use plan::{Fault, Plan, PlanStep, PlannedFault};
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::client_log::{ClientLog, Moment, RunClock};
 use raidhall_loadtest::judge::{
-    HealthyPeriod, Period, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
+    HealthyPeriod, StablePeriod, Violation, ViolationKind, check_commits, check_liveness,
     check_order, check_outsider, check_presence, check_stale_presence, check_views, check_visitor,
     judge, read_client_log,
 };
@@ -261,22 +261,6 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         leader_grace: limits.leader_grace,
         outages,
     };
-    let mut periods = vec![Period {
-        from: healthy.from,
-        to: healthy.to,
-    }];
-    // Instances do not know of other losses before they look, or the next message shows them.
-    if matches!(plan.last_fault, None | Some(Fault::BusCut { .. })) {
-        periods.push(Period {
-            from: last_fault_ended,
-            to: Moment::MAX,
-        });
-    }
-    let calm_for_deliveries = if plan.has_floods || plan.has_hostile_members {
-        Vec::new()
-    } else {
-        periods
-    };
     let mut outcome = judge_outcomes(&outcomes, &healthy, &stable, &disturbances);
     for group in &outcomes {
         let times = cluster.commit_times(group.raid);
@@ -292,7 +276,8 @@ async fn simulate(plan: &Plan) -> anyhow::Result<Outcome> {
         for log in &group.ledgers {
             let deliveries = find_deliveries(log, &committed);
             outcome.add_waits(log, &deliveries);
-            let late = find_late(log, &deliveries, &calm_for_deliveries);
+            let periods = find_undisturbed(plan, log, &healthy, last_fault_ended);
+            let late = find_late(log, &deliveries, &periods);
             outcome.violations.extend(late);
         }
         outcome.violations.extend(check_refusals(group, &committed));

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
-use raidhall_loadtest::judge::Period;
+use raidhall_loadtest::judge::{HealthyPeriod, Period};
 use raidhall_protocol::{Seq, ServerMessage};
+
+use super::plan::{Fault, Plan};
 
 /// How long an event may be under way while nothing is wrong.
 const DELIVERY_TIME_MAX: Duration = Duration::from_secs(2);
@@ -47,6 +49,40 @@ pub(super) fn find_deliveries(log: &ClientLog, committed: &BTreeMap<Seq, Moment>
         }
     }
     deliveries
+}
+
+/// Returns when nothing keeps events from a client: before the last fault, and after it if the client's
+/// instance knows that it missed messages of the bus. Others do not know before they look.
+pub(super) fn find_undisturbed(
+    plan: &Plan,
+    log: &ClientLog,
+    healthy: &HealthyPeriod,
+    last_fault_ended: Moment,
+) -> Vec<Period> {
+    if plan.has_floods || plan.has_hostile_members {
+        return Vec::new();
+    }
+    let connected = log
+        .entries()
+        .iter()
+        .rev()
+        .find_map(|entry| match entry.observation {
+            Observation::Connected { server, .. } => Some(server),
+            _ => None,
+        });
+    let before = Period {
+        from: healthy.from,
+        to: healthy.to,
+    };
+    let after = Period {
+        from: last_fault_ended,
+        to: Moment::MAX,
+    };
+    match plan.last_fault {
+        None => vec![before, after],
+        Some(Fault::BusCut { instance }) if connected == Some(instance) => vec![before, after],
+        Some(_) => vec![before],
+    }
 }
 
 /// Returns a text for the first delivery that took too long within one of the periods, in which

@@ -102,11 +102,19 @@ impl Redaction {
     }
 }
 
-/// Returns what a ledger still has of a player who was erased.
+/// Returns what a ledger still has of a player who was erased. What others write after the erasure, such
+/// as new titles of the player's tasks, is theirs.
 pub(super) fn find_text_left(events: &[Event], player: PlayerId) -> Option<String> {
-    let left = events
-        .iter()
-        .find(|event| redact(event, player).is_some())?;
+    let is_erasure = |event: &&Event| match event.data {
+        EventData::PlayerErased { player: erased, .. } => erased == player,
+        _ => false,
+    };
+    let erased = events.iter().rev().find(is_erasure);
+    let is_later = |event: &Event| erased.is_some_and(|erased| erased.seq < event.seq);
+    let left = events.iter().find(|event| {
+        let is_theirs = event.by == Some(player) || !is_later(event);
+        is_theirs && redact(event, player).is_some()
+    })?;
     let seq = left.seq;
     Some(format!(
         "event {seq} still has a text of player {player}, who was erased"

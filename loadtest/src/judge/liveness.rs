@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use raidhall_protocol::Command;
+
 use super::membership::RaidFacts;
 use super::server_record::ServerRecord;
 use super::violation::{Violation, ViolationKind};
@@ -54,7 +56,9 @@ pub fn check_liveness(
                     after_ms: waited / 1_000,
                 }));
             }
-            is_acknowledged |= command.ack.is_some()
+            // A refused message is the answer to a muted player, who may have no energy for tasks either.
+            let is_muted = command.is_refused && matches!(command.command, Command::Say { .. });
+            is_acknowledged |= (command.ack.is_some() || is_muted)
                 && healthy.from <= command.first_sent
                 && answered <= healthy.to;
         }

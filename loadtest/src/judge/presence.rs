@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use raidhall_protocol::event::LeaderReason;
+use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::{
     ClientMessage, CloseCode, Command, Event, EventData, PlayerId, RaidId, Seq, ServerMessage,
 };
@@ -143,7 +143,24 @@ pub fn check_presence(
     server_record: Option<&ServerRecord>,
     stable: &StablePeriod,
 ) -> PresenceErrors {
-    let absences = find_absences(logs, &stable.outages);
+    let mut absences = find_absences(logs, &stable.outages);
+    for (event, at) in first_received(logs, server_record) {
+        // A player who is kicked while a refused watch ends the former one does not learn of it.
+        if let EventData::MemberLeft {
+            player,
+            reason: LeaveReason::Kicked,
+            ..
+        } = event.data
+            && let Some(at) = at
+            && let Some(absences) = absences.get_mut(&player)
+        {
+            absences.push(Absence {
+                from: at.minus(PROPAGATION_MAX),
+                to: Moment::MAX,
+                cause: AbsenceCause::Left,
+            });
+        }
+    }
     let mut errors = PresenceErrors::default();
     let during = |absence: &&Absence| absence.to >= stable.from && absence.from <= stable.to;
     let long = absences
@@ -235,22 +252,6 @@ fn leader_changes<'a>(
     logs: &'a [ClientLog],
     server_record: Option<&'a ServerRecord>,
 ) -> impl Iterator<Item = (&'a Event, Option<Moment>)> {
-    let mut changes: BTreeMap<Seq, (&Event, Option<Moment>)> = BTreeMap::new();
-    for event in server_record
-        .iter()
-        .flat_map(|server_record| &server_record.events)
-    {
-        changes.insert(event.seq, (event, None));
-    }
-    for record in logs.iter().flat_map(ClientLog::entries) {
-        let Observation::Received(message) = &record.observation else {
-            continue;
-        };
-        if let ServerMessage::Event { event, .. } = &**message {
-            let (_, at) = changes.entry(event.seq).or_insert((event, None));
-            *at = Some(at.map_or(record.at, |at| at.min(record.at)));
-        }
-    }
     let offline = |event: &Event| {
         matches!(
             event.data,
@@ -260,9 +261,31 @@ fn leader_changes<'a>(
             }
         )
     };
-    changes
-        .into_values()
-        .filter(move |(event, _)| offline(event))
+    first_received(logs, server_record).filter(move |(event, _)| offline(event))
+}
+
+/// Returns every event, and when a client first received it.
+fn first_received<'a>(
+    logs: &'a [ClientLog],
+    server_record: Option<&'a ServerRecord>,
+) -> impl Iterator<Item = (&'a Event, Option<Moment>)> {
+    let mut events: BTreeMap<Seq, (&Event, Option<Moment>)> = BTreeMap::new();
+    for event in server_record
+        .iter()
+        .flat_map(|server_record| &server_record.events)
+    {
+        events.insert(event.seq, (event, None));
+    }
+    for record in logs.iter().flat_map(ClientLog::entries) {
+        let Observation::Received(message) = &record.observation else {
+            continue;
+        };
+        if let ServerMessage::Event { event, .. } = &**message {
+            let (_, at) = events.entry(event.seq).or_insert((event, None));
+            *at = Some(at.map_or(record.at, |at| at.min(record.at)));
+        }
+    }
+    events.into_values()
 }
 
 /// Returns when each player had no watching connection, from the player's first watch to the end of

@@ -293,12 +293,18 @@ impl BotGroup {
             let view = rest.only(server).raid(self.raid).await;
             views.push(view.map_err(|error| error.to_string()));
         }
-        let truth = read_server_record(&rest, self.raid).await?;
+        let settled = rest.raid(self.raid).await?;
         self.stage.send_replace(GroupStage::Finished);
+        let mut finished = Vec::new();
+        while let Some(result) = self.bots.join_next().await {
+            finished.push(result.context("a player's task")?);
+        }
+        // By now no client receives events any more, so that the ledger has what they all received.
+        let server_record = read_server_record(&rest, settled).await?;
         let mut outcome = GroupOutcome {
             raid: self.raid,
             ledgers: Vec::new(),
-            server_record: truth,
+            server_record,
             views,
             outsider_log: None,
             visitor: None,
@@ -307,8 +313,7 @@ impl BotGroup {
             signal_latencies_micros: Vec::new(),
             commands_held_back: 0,
         };
-        while let Some(finished) = self.bots.join_next().await {
-            let finished = finished.context("a player's task")?;
+        for finished in finished {
             outcome.ledgers.extend(finished.ledgers);
             outcome.counts.push(finished.tally);
             outcome
@@ -352,19 +357,15 @@ fn new_raid(plan: &GroupPlan) -> NewRaid {
     }
 }
 
-async fn read_server_record(rest: &RestClient, raid: RaidId) -> anyhow::Result<ServerRecord> {
-    let events = rest.all_events(raid).await?;
-    let contributions = Some(rest.all_contributions(raid).await?);
-    let view = rest.raid(raid).await?;
-    let state = view.state;
-    let seq = view.seq;
-    let online = view.online;
+/// Returns the server record with a view that was read before, and the newest ledger.
+async fn read_server_record(rest: &RestClient, view: RaidView) -> anyhow::Result<ServerRecord> {
+    let raid = view.state.id;
     Ok(ServerRecord {
-        events,
-        state,
-        seq,
-        online,
-        contributions,
+        events: rest.all_events(raid).await?,
+        contributions: Some(rest.all_contributions(raid).await?),
+        state: view.state,
+        seq: view.seq,
+        online: view.online,
         profiles: Vec::new(),
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use raidhall_loadtest::client_log::{Moment, Observation};
 use raidhall_loadtest::judge::{HealthyPeriod, Violation, ViolationKind, check_liveness};
-use raidhall_protocol::{ErrorBody, ErrorType, ServerMessage};
+use raidhall_protocol::{Command, ErrorBody, ErrorType, ServerMessage};
 
 use crate::sample_case::*;
 
@@ -116,4 +116,30 @@ fn a_client_that_went_away_by_itself_counts_from_its_return() {
     );
     let nothing = check(&case, 9, 16, 9);
     assert!(nothing.is_empty(), "{nothing:?}");
+}
+
+#[test]
+fn a_muted_client_whose_messages_are_refused_is_served() {
+    let mut case = SampleCase::valid();
+    let say = Command::Say {
+        text: "may I?".to_owned(),
+    };
+    let refusal = received(ServerMessage::Error {
+        re: "do".to_owned(),
+        id: Some(9),
+        raid: Some(raid()),
+        error: ErrorBody::new(ErrorType::Forbidden, "no"),
+    });
+    let end = case.ben.len() - 1;
+    case.ben
+        .splice(end..end, [command_entry(9, "c", say), refusal]);
+    let from = end as u64;
+    let not_served = |case: &SampleCase| {
+        let violations = check(case, from, from + 2, 100);
+        let of_ben = violations.iter().filter(|it| it.client == "ben");
+        of_ben.count()
+    };
+    assert_eq!(not_served(&case), 0);
+    case.ben.truncate(end);
+    assert_eq!(not_served(&case), 1);
 }

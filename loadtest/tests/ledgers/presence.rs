@@ -8,7 +8,7 @@ use raidhall_loadtest::fold::Fold;
 use raidhall_loadtest::judge::{
     Outage, PresenceErrors, ServerRecord, StablePeriod, ViolationKind, check_presence,
 };
-use raidhall_protocol::event::LeaderReason;
+use raidhall_protocol::event::{LeaderReason, LeaveReason};
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, Seq, ServerMessage};
 
@@ -383,4 +383,21 @@ fn an_outage_of_the_leaders_server_explains_a_leader_change() {
     assert_eq!(false_changes(0, 150_000), 1, "the outage was too short");
     assert_eq!(false_changes(0, 190_000), 1, "the outage was over");
     assert_eq!(false_changes(1, 165_000), 1, "the outage was elsewhere");
+}
+
+#[test]
+fn a_player_who_is_kicked_without_learning_of_it_may_be_shown_offline() {
+    let kicked = EventData::MemberLeft {
+        player: player(6),
+        reason: LeaveReason::Kicked,
+        released: Vec::new(),
+    };
+    let offline = presence_entry(&[], &[6]);
+    let [mut ada, ben] = valid_logs();
+    ada.push((150_000, received_event(&event(4, 5, kicked))));
+    ada.push((150_010, offline.clone()));
+    assert_eq!(check_logs([ada, ben], None).false_offline, 0);
+    let [mut ada, ben] = valid_logs();
+    ada.push((150_010, offline));
+    assert_eq!(check_logs([ada, ben], None).false_offline, 1);
 }
