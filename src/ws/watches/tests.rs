@@ -479,3 +479,14 @@ fn a_signal_that_the_bus_repeats_or_delivers_late_is_dropped() {
     client.relay(5, 2, 0);
     assert_eq!(client.take_sent(), "signal");
 }
+
+#[test]
+fn heads_name_events_that_are_only_in_the_store() {
+    let mut client = TestClient::new();
+    client.watch_from(0, 0);
+    client.take_sent();
+    client.publish(2);
+    client.audience.record_stored_seq(Seq(5));
+    let heads = client.watches.heads();
+    assert_eq!(heads, BTreeMap::from([(raid().to_string(), Seq(5))]));
+}

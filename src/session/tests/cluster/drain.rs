@@ -279,3 +279,19 @@ async fn raids_are_offered_past_a_node_that_the_bus_does_not_reach() {
         assert_eq!(owner, Some(cluster.node(1).record().id));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_doubles_the_grace_of_the_players_it_disconnects() {
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (staying, _) = watch(cluster.node(1), raid, 2, None).await;
+    sleep(Duration::from_secs(1)).await;
+    staying.take_presence();
+    cluster.node(0).sessions.hand_over_all().await;
+    leaving.leave();
+    let early = presence_within(&staying, Duration::from_secs(9)).await;
+    assert_eq!(early, [], "within twice the grace of 5 s");
+    let late = presence_within(&staying, Duration::from_secs(4)).await;
+    assert!(late.iter().any(has_offline_players), "{late:?}");
+}

@@ -1,5 +1,8 @@
 //! What an instance serves of a raid that another instance owns.
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
 use super::*;
 use crate::raid::Refusal;
 
@@ -294,4 +297,41 @@ async fn an_owner_turned_follower_shows_the_raid_once_it_can_load() {
     assert_eq!(first.take_events(), [] as [u64; 0]);
     cluster.node(0).store.faults().release_calls(Call::Load);
     assert_eq!(wait_for_events(&mut first, 1).await, [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_misses_nothing_while_its_subscription_takes_effect() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let _owner_watcher = watch(cluster.node(0), raid, 1, None).await;
+    let rng = StdRng::seed_from_u64(1);
+    cluster.broker.set_delays(rng, 200..201);
+    let mut watcher = cluster.node(1).watch(raid, 2, None);
+    sleep(Duration::from_millis(100)).await;
+    cluster.say(0, raid, "meanwhile", "a").await.expect("said");
+    let answer = watcher.watch_answer().await.expect("watches");
+    sleep(Duration::from_millis(300)).await;
+    let ServerMessage::Snapshot { seq, .. } = answer else {
+        panic!("not a snapshot: {answer:?}");
+    };
+    let events = watcher.take_events();
+    assert_eq!(
+        events.last().copied().unwrap_or(seq.0),
+        5,
+        "{seq} {events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_reads_what_it_lost_as_soon_as_it_knows_of_the_loss() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let _owner_watcher = watch(cluster.node(0), raid, 1, None).await;
+    let (mut watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    let bus = cluster.node(1).bus.as_ref().expect("a bus");
+    bus.set_disconnected(true);
+    cluster.say(0, raid, "lost", "a").await.expect("said");
+    bus.set_disconnected(false);
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(watcher.take_events(), [5]);
 }

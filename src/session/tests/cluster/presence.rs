@@ -1,5 +1,7 @@
 //! Presence as seen from several instances.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::store::Ownership;
 
@@ -151,4 +153,41 @@ async fn a_leader_who_returns_during_a_store_outage_keeps_the_lead() {
     }
     sleep(Duration::from_secs(90)).await;
     assert_eq!(cluster.leader_change_reasons(raid).await, []);
+}
+
+/// Returns who is online by the presence messages, in their order.
+fn fold_presence(messages: &[ServerMessage]) -> BTreeSet<u64> {
+    let mut shown = BTreeSet::new();
+    for message in messages {
+        let ServerMessage::Presence {
+            online, offline, ..
+        } = message
+        else {
+            panic!("not presence: {message:?}");
+        };
+        shown.extend(online.iter().map(|player| player.get()));
+        shown.retain(|shown| !offline.iter().any(|player| player.get() == *shown));
+    }
+    shown
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_that_was_overtaken_changes_nothing() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2, 3, 4, 5]).await;
+    let (watcher, _) = watch(cluster.node(1), raid, 2, None).await;
+    sleep(Duration::from_secs(1)).await;
+    cluster.broker.set_fault(Some(BusFault::Reorder));
+    let mut present = Vec::new();
+    for by in [3, 4, 5, 1] {
+        present.push(watch(cluster.node(0), raid, by, None).await.0);
+        // Presence changes are collected for 100 ms before they are announced.
+        sleep(Duration::from_millis(150)).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    let shown = fold_presence(&watcher.take_presence());
+    assert!(
+        shown.is_superset(&BTreeSet::from([1, 3, 4, 5])),
+        "{shown:?}"
+    );
 }

@@ -1,7 +1,9 @@
 //! Ownership of a raid when its owner dies, is suspended or is cut off.
 
 use super::*;
-use crate::store::{Leases, Ownership};
+use crate::cluster::client::MessageHeader;
+use crate::cluster::message::ClusterMessage;
+use crate::store::{Epoch, Leases, Ownership};
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_takes_over_a_dead_owners_raid_within_four_seconds() {
@@ -269,4 +271,69 @@ async fn a_client_ahead_of_a_superseded_owner_makes_it_reload() {
         matches!(answer, Ok(ServerMessage::Watching { seq: Seq(5), .. })),
         "{answer:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_another_instance_claims_while_it_loads_is_not_served() {
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    cluster.node(0).kill();
+    let faults = cluster.node(1).store.faults();
+    faults.hold_calls(Call::Load);
+    let commits = faults.call_count(Call::Commit);
+    let pending = cluster.node(1).submit(raid, "waits", Some("a"));
+    let store = cluster.store.new_connection();
+    let claimed = wait_for_owner(&store, raid, cluster.node(1).record().id).await;
+    let claim = [(raid, claimed)];
+    let released = store.release(&claim, cluster.node(1).record().id);
+    released.await.expect("released");
+    let other = cluster.node(2).record().id;
+    store.claim(&[raid], other).await.expect("claimed");
+    faults.release_calls(Call::Load);
+    assert_eq!(pending.answer().await.expect("said").seq, Seq(5));
+    assert_eq!(faults.call_count(Call::Commit), commits, "it is no owner");
+}
+
+/// Waits until the store says that an instance owns the raid, and returns the epoch.
+async fn wait_for_owner(store: &Faulty<MemoryStore>, raid: RaidId, owner: InstanceId) -> Epoch {
+    let owned = async {
+        loop {
+            let head = store.head(raid).await.expect("read").expect("a raid");
+            if head.owner == Some(owner) {
+                return head.epoch;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), owned)
+        .await
+        .expect("claims it")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_by_a_former_owner_changes_nothing() {
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
+    let _watchers = [
+        watch(cluster.node(1), raid, 2, None).await,
+        watch(cluster.node(2), raid, 3, None).await,
+    ];
+    cluster.node(0).sessions.hand_over_all().await;
+    sleep(Duration::from_secs(1)).await;
+    let head = cluster.store.head(raid).await.expect("read");
+    let head = head.expect("a raid");
+    let nodes = [cluster.node(1), cluster.node(2)];
+    let claims = || nodes.map(|node| node.store.faults().call_count(Call::Claim));
+    let before = claims();
+    let late = MessageHeader {
+        raid,
+        epoch: Epoch(head.epoch.0 - 1),
+        seq: head.last_seq,
+    };
+    let former = &cluster.node(0).sessions.cluster;
+    former.broadcast(late, ClusterMessage::Released);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(claims(), before, "the raid has an owner");
+    cluster.say(2, raid, "on", "a").await.expect("said");
+    assert_eq!(claims(), before);
 }
