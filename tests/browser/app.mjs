@@ -11,12 +11,18 @@ export const desktop = { viewport: { width: 1180, height: 860 } };
 const shots = fileURLToPath(new URL('../../target/screenshots', import.meta.url));
 export const shot = (page, name, options = {}) => page.screenshot({ path: path.join(shots, `${name}.png`), ...options });
 
+// A time zone in which it is about noon, so that an hour ahead is today whenever the tests run.
+function noon() {
+  const offset = 12 - new Date().getUTCHours();
+  return `Etc/GMT${offset > 0 ? '-' : '+'}${Math.abs(offset)}`; // In these names the sign is reversed.
+}
+
 // Opens the app in a browser context of its own, so each page is another player. Fails the test
 // when the page throws, breaks its content security policy, or treats a player's text as code or
 // markup.
 export async function open(t, server, options = {}, path = '') {
   const faults = [];
-  const page = await newPage(t, { ...desktop, locale: 'en-US', ...options }, async page => {
+  const page = await newPage(t, { ...desktop, locale: 'en-US', timezoneId: noon(), ...options }, async page => {
     // A page that the test closed cannot be inspected.
     if (!page.isClosed()) {
       assert.equal(await page.evaluate(() => window.pwned), undefined, 'a text ran as code');
