@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use raidhall_protocol::{Command, RaidId, Seq};
+use raidhall_protocol::{Command, RaidId, Seq, TaskId};
 use tokio::time::{sleep, timeout};
 
 use super::PANIC_TEXT;
-use super::test_instance::{PendingAck, TestInstance, options};
+use super::test_instance::{PendingAck, TestInstance, TestWatcher, options, player};
 use crate::clock::BootInstant;
 use crate::error::Error;
-use crate::raid::Ack;
+use crate::raid::{Ack, RaidCommand};
 use crate::session::{Caller, Options};
 use crate::store::faulty::Call;
 use crate::store::{ClaimOutcome, Ownership};
@@ -363,4 +363,85 @@ async fn a_full_mailbox_refuses_requests_at_once() {
         .filter_map(super::test_instance::PendingAck::try_answer)
         .collect::<Vec<_>>();
     assert_eq!(overloaded, vec![Err(Error::Overloaded); 198]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_and_watches_wait_for_an_end_that_is_not_committed() {
+    let instance = TestInstance::start(options()).await;
+    let raid = instance.create_raid(&[2]).await;
+    let _present = watch(&instance, raid, 1).await;
+    let faults = instance.store.faults();
+    faults.hold_calls(Call::Commit);
+    let commits = faults.call_count(Call::Commit);
+    // The deadline ends the raid, so no command waits for this commit.
+    while faults.call_count(Call::Commit) == commits {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let sessions = instance.sessions.clone();
+    let read = tokio::spawn(async move { sessions.read(raid, Caller::Player(player(2))).await });
+    let mut watcher = instance.watch(raid, 2, None);
+    sleep(Duration::from_millis(100)).await;
+    assert!(!read.is_finished(), "it would show what is not committed");
+    let answer = timeout(Duration::from_millis(100), watcher.watch_answer()).await;
+    assert!(answer.is_err(), "{answer:?} shows what is not committed");
+    faults.release_calls(Call::Commit);
+    assert_eq!(read.await.expect("no panic").expect("seen").seq, Seq(5));
+    watcher.watch_answer().await.expect("watches");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_is_stored_only_once_its_seq_is_committed() {
+    let instance = TestInstance::start(Options {
+        snapshot_min_events: 6,
+        ..options()
+    })
+    .await;
+    let raid = instance.create_raid(&[2]).await;
+    let faults = instance.store.faults();
+    let snapshots = || faults.call_count(Call::SaveSnapshot);
+    let task = TaskId::try_from(1_u64).expect("an id");
+    let add = Command::AddTask {
+        title: "Task".into(),
+        xp: 10,
+        minutes: 10,
+    };
+    let submit = |command| instance.submit_command(raid, command, None);
+    faults.stall_calls(Call::Commit, 1);
+    let sixth = [add, Command::ClaimTask { task }].map(submit);
+    run_ready_tasks().await;
+    let seventh = submit(Command::ReleaseTask { task });
+    run_ready_tasks().await;
+    faults.stall_calls(Call::Commit, 1);
+    faults.apply_stalled().await;
+    for (pending, seq) in sixth.into_iter().zip(5..) {
+        assert_eq!(pending.answer().await, ack_at(seq));
+    }
+    run_ready_tasks().await;
+    assert_eq!(snapshots(), 0, "it would hold an event that may be refused");
+    faults.apply_stalled().await;
+    assert_eq!(seventh.answer().await, ack_at(7));
+    run_ready_tasks().await;
+    assert_eq!(snapshots(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_does_not_open_behind_its_players_leave() {
+    let instance = TestInstance::start(options()).await;
+    let raid = instance.create_raid(&[2]).await;
+    let _said = instance.submit(raid, "in the same commit", None);
+    let mut watcher = instance.watch(raid, 2, None);
+    let leave = RaidCommand::Player {
+        by: player(2),
+        command: Command::Leave,
+    };
+    let left = instance.sessions.execute(raid, leave, None);
+    assert_eq!(left.await, ack_at(6));
+    let answer = watcher.watch_answer().await;
+    assert!(matches!(answer, Err(Error::Refused(_))), "{answer:?}");
+}
+
+async fn watch(instance: &TestInstance, raid: RaidId, by: u64) -> TestWatcher {
+    let mut watcher = instance.watch(raid, by, None);
+    watcher.watch_answer().await.expect("watches");
+    watcher
 }

@@ -191,3 +191,43 @@ async fn presence_that_was_overtaken_changes_nothing() {
         "{shown:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_learns_who_is_online_from_the_handover_alone() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (leaving, _) = watch(cluster.node(0), raid, 1, None).await;
+    sleep(Duration::from_secs(1)).await;
+    leaving.leave();
+    let successor = cluster.node(1);
+    let faults = successor.store.faults();
+    faults.stall_answers(Call::Claim, 1);
+    let sessions = cluster.node(0).sessions.clone();
+    let handing_over = tokio::spawn(async move { sessions.hand_over_all().await });
+    while faults.stalled_count() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    cluster.node(0).kill();
+    handing_over.abort();
+    faults.apply_stalled().await;
+    let caller = Caller::Player(player(2));
+    let view = successor.sessions.read(raid, caller).await.expect("seen");
+    assert_eq!(view.online, [player(1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_without_a_bus_takes_no_player_offline() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (moving, _) = watch(cluster.node(0), raid, 2, None).await;
+    sleep(Duration::from_secs(1)).await;
+    owner_watcher.take_presence();
+    let bus = cluster.node(0).bus.as_ref().expect("a bus");
+    bus.set_disconnected(true);
+    moving.leave();
+    // The owner does not learn of this watch.
+    let _moved = cluster.node(1).watch(raid, 2, None);
+    let messages = presence_within(&owner_watcher, Duration::from_secs(60)).await;
+    assert_eq!(messages, []);
+}

@@ -1,6 +1,7 @@
 //! Ownership of a raid when its owner dies, is suspended or is cut off.
 
 use super::*;
+use crate::clock::BootInstant;
 use crate::cluster::client::MessageHeader;
 use crate::cluster::message::ClusterMessage;
 use crate::store::{Epoch, Leases, Ownership};
@@ -336,4 +337,30 @@ async fn a_release_by_a_former_owner_changes_nothing() {
     assert_eq!(claims(), before, "the raid has an owner");
     cluster.say(2, raid, "on", "a").await.expect("said");
     assert_eq!(claims(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_from_before_a_gap_of_the_lease_serves_nothing() {
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    cluster.node(0).kill();
+    // By then its lease has run out, so the first claim succeeds.
+    sleep(Duration::from_secs(30)).await;
+    let claimant = cluster.node(1);
+    let faults = claimant.store.faults();
+    faults.stall_answers(Call::Claim, 1);
+    let _pending = claimant.submit(raid, "waits", Some("a"));
+    let store = cluster.store.new_connection();
+    let claimed = wait_for_owner(&store, raid, claimant.record().id).await;
+    let claim = [(raid, claimed)];
+    let released = store.release(&claim, claimant.record().id);
+    released.await.expect("released");
+    cluster.say(2, raid, "meanwhile", "b").await.expect("said");
+    let lease = claimant.lease();
+    lease.renew(BootInstant::now(), Duration::ZERO, false);
+    claimant.wait_for_lease().await;
+    faults.apply_stalled().await;
+    let caller = Caller::Player(player(2));
+    let view = claimant.sessions.read(raid, caller).await.expect("seen");
+    assert!(view.seq >= Seq(5), "{} is what it loaded before", view.seq);
 }
