@@ -379,9 +379,9 @@ async fn reads_and_watches_wait_for_an_end_that_is_not_committed() {
     }
     let sessions = instance.sessions.clone();
     let read = tokio::spawn(async move { sessions.read(raid, Caller::Player(player(2))).await });
-    let mut watcher = instance.watch(raid, 2, None);
     sleep(Duration::from_millis(100)).await;
     assert!(!read.is_finished(), "it would show what is not committed");
+    let mut watcher = instance.watch(raid, 2, None);
     let answer = timeout(Duration::from_millis(100), watcher.watch_answer()).await;
     assert!(answer.is_err(), "{answer:?} shows what is not committed");
     faults.release_calls(Call::Commit);
