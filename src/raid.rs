@@ -46,7 +46,8 @@ pub enum RaidCommand {
         by: PlayerId,
         command: PlayerCommand,
     },
-    /// The host app's backend sends a command; only `contribute` is accepted.
+    /// The host app's backend sends a command; only `contribute`, `add_task` and
+    /// `remove_task` are accepted.
     Service { command: PlayerCommand },
     /// An operator ends the raid.
     End,

@@ -37,7 +37,8 @@ pub struct Event {
     reason = "the fields are named as in the state they change"
 )]
 pub enum EventData {
-    /// The raid was created. Always the first event.
+    /// The raid was created. Always the first event. Without `ranked` it is from before version 3,
+    /// and not ranked.
     RaidCreated {
         title: String,
         description: Option<String>,
@@ -47,6 +48,8 @@ pub enum EventData {
         time_limit_secs: u64,
         max_members: u32,
         late_join: bool,
+        #[serde(default)]
+        ranked: bool,
     },
     /// A player joined, for the first time or again; xp and tasks are what they had before.
     MemberJoined {
@@ -82,10 +85,10 @@ pub enum EventData {
         minutes: u32,
     },
     /// An open task was changed; null for what stays as it was. `author` is the player who added
-    /// it.
+    /// it; null if the host app's backend did.
     TaskEdited {
         task: TaskId,
-        author: PlayerId,
+        author: Option<PlayerId>,
         title: Option<String>,
         minutes: Option<u32>,
     },
@@ -180,7 +183,8 @@ impl EventData {
     /// form. A release that does not know the version leaves the raid to releases that do.
     pub const fn version(&self) -> u16 {
         match self {
-            Self::TaskEdited { .. }
+            Self::RaidCreated { .. }
+            | Self::TaskEdited { .. }
             | Self::TaskRemoved { .. }
             | Self::MemberMuted { .. }
             | Self::InviteRotated { .. } => 3,

@@ -210,6 +210,11 @@ pub struct NewRaid {
     /// Whether players can join once the raid is active; false when absent.
     #[ts(optional)]
     pub late_join: Option<bool>,
+    /// Whether the raid is ranked: only the host app's backend adds and removes tasks, so that
+    /// members do not set the XP they earn. Only the host app's backend may set it; false when
+    /// absent.
+    #[ts(optional)]
+    pub ranked: Option<bool>,
 }
 
 impl NewRaid {
@@ -223,6 +228,7 @@ impl NewRaid {
         let time_limit_secs = fields.optional_integer("time_limit_secs");
         let max_members = fields.optional_integer("max_members");
         let late_join = fields.optional_flag("late_join");
+        let ranked = fields.optional_flag("ranked");
         let read = || {
             Some(NewRaid {
                 title: title?,
@@ -232,6 +238,7 @@ impl NewRaid {
                 time_limit_secs: time_limit_secs?,
                 max_members: max_members?,
                 late_join: late_join?,
+                ranked: ranked?,
             })
         };
         fields.finish(read())

@@ -34,6 +34,9 @@ pub struct RaidState {
     pub max_members: u32,
     /// Whether players can join once the raid is active.
     pub late_join: bool,
+    /// Whether the raid is ranked: only the host app's backend adds and removes tasks, so that members
+    /// do not set the XP they earn.
+    pub ranked: bool,
     /// Seconds from start to deadline.
     pub time_limit_secs: u64,
     /// When the raid was created.
@@ -132,7 +135,7 @@ impl Member {
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// May start and cancel the raid, kick, mute and promote members, replace the invite code, and
-    /// edit and remove all tasks.
+    /// edit and remove all tasks unless the raid is ranked.
     Leader,
     /// Any member who is not the leader.
     Member,
@@ -153,8 +156,8 @@ pub struct Task {
     pub status: TaskStatus,
     /// Player who claimed or completed the task; null while it is open.
     pub assignee: Option<PlayerId>,
-    /// Player who added the task.
-    pub by: PlayerId,
+    /// Player who added the task; null if the host app's backend did.
+    pub by: Option<PlayerId>,
     /// Player who changed the title last; null if it is still that of the author.
     pub edited_by: Option<PlayerId>,
     /// When the task was claimed; null while it is open.

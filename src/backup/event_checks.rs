@@ -40,6 +40,7 @@ pub(super) fn check_data(event: &Event, state: &State) -> Checked {
             time_limit_secs,
             max_members,
             late_join: _, // any value
+            ranked: _,    // any value
         } => {
             text("title", title, 1..=TITLE_CHARS_MAX)?;
             optional(description, |description| {
@@ -118,7 +119,7 @@ pub(super) fn check_data(event: &Event, state: &State) -> Checked {
             minutes,
         } => {
             id("task", *task)?;
-            id("author", *author)?;
+            optional(author, |author| id("author", *author))?;
             optional(title, |title| {
                 text("title", title, 1..=TASK_TITLE_CHARS_MAX)
             })?;
@@ -215,14 +216,14 @@ pub(super) fn check_data(event: &Event, state: &State) -> Checked {
     }
 }
 
-fn check_edited_task(raid: &RaidState, id: TaskId, author: PlayerId) -> Checked {
+fn check_edited_task(raid: &RaidState, id: TaskId, author: Option<PlayerId>) -> Checked {
     let task = raid.tasks.iter().find(|task| task.id == id);
     let task = task.ok_or_else(|| format!("task: {id} does not exist"))?;
     if task.status != TaskStatus::Open {
         return Err(format!("task: {id} is not open"));
     }
     if task.by != author {
-        return Err(format!("author: {author} did not add task {id}"));
+        return Err(format!("author: is not the player who added task {id}"));
     }
     Ok(())
 }

@@ -74,6 +74,7 @@ fn show(raid: &mut RaidState, event: &Event) {
             time_limit_secs,
             max_members,
             late_join,
+            ranked,
         } => {
             raid.title.clone_from(title);
             raid.description.clone_from(description);
@@ -83,6 +84,7 @@ fn show(raid: &mut RaidState, event: &Event) {
             raid.time_limit_secs = *time_limit_secs;
             raid.max_members = *max_members;
             raid.late_join = *late_join;
+            raid.ranked = *ranked;
             raid.created_at = at;
         }
         &EventData::MemberJoined {
@@ -158,7 +160,7 @@ fn show(raid: &mut RaidState, event: &Event) {
             minutes: *minutes,
             status: TaskStatus::Open,
             assignee: None,
-            by: actor(event),
+            by: event.by,
             edited_by: None,
             claimed_at: None,
             ended_at: None,
@@ -291,7 +293,7 @@ fn texts_of(raid: &mut RaidState, player: PlayerId) -> impl Iterator<Item = &mut
     let tasks = raid
         .tasks
         .iter_mut()
-        .filter(move |task| task.by == player || task.edited_by == Some(player))
+        .filter(move |task| task.by == Some(player) || task.edited_by == Some(player))
         .map(|task| &mut task.title);
     let said = raid
         .messages

@@ -99,7 +99,7 @@ fn decide_at(
                 command,
             )
         }
-        RaidCommand::Service { command } => contributions::by_service(state, at, command),
+        RaidCommand::Service { command } => decide_for_service(state, at, command),
         RaidCommand::End => lifecycle::end(state, at),
         RaidCommand::Erase { player, made_raid } => {
             erasure::erase(state, at, context, *player, *made_raid)
@@ -134,6 +134,26 @@ fn decide_act(act: &Act<'_>, command: &PlayerCommand) -> Decision {
     }
 }
 
+/// Decides a command of the host app's backend.
+fn decide_for_service(state: &State, at: UnixMillis, command: &PlayerCommand) -> Decision {
+    if state.is_empty() {
+        return Err(Refusal::NotFound);
+    }
+    match command {
+        PlayerCommand::Contribute {
+            player,
+            xp,
+            kind,
+            note,
+        } => contributions::contribute(state, at, *player, *xp, kind, note.as_deref()),
+        PlayerCommand::AddTask { title, xp, minutes } => {
+            tasks::add_for_service(state, at, title, *xp, *minutes)
+        }
+        PlayerCommand::RemoveTask { task } => tasks::remove_for_service(state, at, *task),
+        _ => Err(Refusal::Forbidden),
+    }
+}
+
 /// A member's command in its context: the state, the time, the online members, a new invite code, and
 /// the limits.
 struct Act<'a> {
@@ -159,6 +179,15 @@ impl Act<'_> {
             Ok(())
         } else {
             Err(Refusal::NotLeader)
+        }
+    }
+
+    /// Refuses to change the tasks of a ranked raid, which only the host app's backend may.
+    fn require_unranked(&self) -> Result<(), Refusal> {
+        if self.state.shown.ranked {
+            Err(Refusal::Forbidden)
+        } else {
+            Ok(())
         }
     }
 

@@ -30,7 +30,7 @@ pub fn redact(event: &Event, player: PlayerId) -> Option<Event> {
             author,
             title: Some(title),
             ..
-        } if by_them || *author == player => ERASED_TEXT.clone_into(title),
+        } if by_them || *author == Some(player) => ERASED_TEXT.clone_into(title),
         EventData::Said { text } if by_them => ERASED_TEXT.clone_into(text),
         EventData::Contributed {
             player: to, note, ..

@@ -82,6 +82,7 @@ impl State {
             current_tasks: 0,
             max_members: 0,
             late_join: false,
+            ranked: false,
             time_limit_secs: 0,
             created_at: UnixMillis(0),
             started_at: None,

@@ -38,6 +38,8 @@ impl NewAuditEntry {
             } => {
                 json!({ "type": command.kind(), "player": player, "xp": xp, "kind": kind })
             }
+            Command::AddTask { xp, .. } => json!({ "type": command.kind(), "xp": xp }),
+            Command::RemoveTask { task } => json!({ "type": command.kind(), "task": task }),
             other => json!({ "type": other.kind() }),
         };
 

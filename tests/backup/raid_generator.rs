@@ -119,6 +119,7 @@ impl<'g> RaidGenerator<'g> {
             time_limit_secs: Some(86_400),
             max_members: Some(5),
             late_join: Some(true),
+            ranked: Some(self.rng.random_bool(0.2)),
         };
         let invite_code = format!("T{:0>7}", self.raid);
         RaidCommand::Create {
@@ -138,11 +139,17 @@ impl<'g> RaidGenerator<'g> {
             0..=2 => return RaidCommand::Join { player: other },
             3 => Command::Leave,
             4 => Command::Promote { player: other.id },
-            5..=6 => Command::AddTask {
-                title: "Näh\t?".replace('\t', " "),
-                xp: 40,
-                minutes: 5,
-            },
+            5..=6 => {
+                let command = Command::AddTask {
+                    title: "Näh\t?".replace('\t', " "),
+                    xp: 40,
+                    minutes: 5,
+                };
+                if self.rng.random_bool(0.3) {
+                    return RaidCommand::Service { command };
+                }
+                command
+            }
             7..=8 => Command::ClaimTask { task },
             9 => Command::CompleteTask { task },
             10 => Command::FailTask { task },

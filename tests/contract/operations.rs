@@ -242,7 +242,7 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
             .describe(
                 "Creates a raid with the caller as its leader and only member. The host app's \
                  backend sets `leader` to the id of the player who will lead it; any other caller \
-                 who sets `leader` gets `forbidden`. With an `Idempotency-Key`, a repeated \
+                 who sets `leader` or `ranked` gets `forbidden`. With an `Idempotency-Key`, a repeated \
                  request returns the raid that the first one created. Returns `quota_exceeded` if the \
                  caller leads as many open raids as one player may.",
             )
@@ -300,8 +300,9 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
             .describe(
                 "Changes the raid; a successful response means that the change is committed. \
                  Members may send any command that the rules allow them, the host app's backend \
-                 only `contribute`. To make retries safe, send an idempotency key as `op` or as \
-                 `Idempotency-Key`; if both are present, `op` takes precedence.",
+                 `contribute`, `add_task` and `remove_task`. To make retries safe, send an \
+                 idempotency key as `op` or as `Idempotency-Key`; if both are present, `op` takes \
+                 precedence.",
             )
             .idempotent()
             .body(

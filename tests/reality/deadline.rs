@@ -106,6 +106,7 @@ fn created(raid: RaidId) -> EventData {
         time_limit_secs: 60,
         max_members: 4,
         late_join: false,
+        ranked: false,
     }
 }
 

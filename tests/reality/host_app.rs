@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use raidhall::auth::Scope;
 use raidhall_loadtest::client::RestClient;
-use raidhall_protocol::{Codec, Command as Player};
+use raidhall_protocol::rest::{Data, NewRaid, RaidView};
+use raidhall_protocol::{Codec, Command as Player, ErrorType};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -98,4 +99,75 @@ async fn backend_commands_by_websocket_are_in_the_audit_log() {
         assert!(!audit.to_string().contains("about a player"));
     })
     .await;
+}
+
+#[tokio::test]
+async fn only_the_backend_sets_the_tasks_of_a_ranked_raid() {
+    with_timeout(check_ranked_raid(TestDatabase::sqlite().await)).await;
+}
+
+#[tokio::test]
+async fn only_the_backend_sets_the_tasks_of_a_ranked_raid_in_postgres() {
+    with_timeout(check_ranked_raid(TestDatabase::postgres().await)).await;
+}
+
+async fn check_ranked_raid(database: TestDatabase) {
+    let server = database.start().await;
+    let visitor = RestClient::new(server.target()).expect("a REST client");
+    let ada = visitor.sign_in_guest("Ada").await.expect("a guest");
+    let player = visitor.with_token(&ada.access_token);
+    let token = database.token(Scope::Service, None, Duration::from_secs(600));
+    let backend = visitor.with_token(&token);
+    let ranked = NewRaid {
+        ranked: Some(true),
+        ..long_raid(2)
+    };
+    let refused = player
+        .create_raid(&ranked, None)
+        .await
+        .expect_err("refused");
+    assert!(refused.has_type(ErrorType::Forbidden), "{refused}");
+
+    let mut body = json!(ranked);
+    body["leader"] = json!(ada.player.id);
+    let client = Client::builder().no_proxy().build().expect("a client");
+    let created = client
+        .post(server.target().url("/api/v1/raids"))
+        .bearer_auth(&token)
+        .json(&body)
+        .send();
+    let created: Data<RaidView> = created
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("a raid");
+    let raid = created.data.state.id;
+    let add_task = Player::AddTask {
+        title: "Read".into(),
+        xp: 40,
+        minutes: 5,
+    };
+    let refused = player.send_command(raid, None, &add_task).await;
+    let refused = refused.expect_err("refused");
+    assert!(refused.has_type(ErrorType::Forbidden), "{refused}");
+    backend
+        .send_command(raid, None, &add_task)
+        .await
+        .expect("added");
+    server.kill().await;
+
+    let server = database.start().await;
+    let player = RestClient::new(server.target())
+        .expect("a REST client")
+        .with_token(&ada.access_token);
+    let view = player.raid(raid).await.expect("the raid");
+    let authors: Vec<_> = view.state.tasks.iter().map(|task| task.by).collect();
+    assert_eq!((view.state.ranked, authors), (true, vec![None]));
+    let task = view.state.tasks[0].id;
+    let removed = player
+        .send_command(raid, None, &Player::RemoveTask { task })
+        .await;
+    let refused = removed.expect_err("refused");
+    assert!(refused.has_type(ErrorType::Forbidden), "{refused}");
 }

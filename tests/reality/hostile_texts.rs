@@ -45,6 +45,7 @@ fn new_raid(text: &str) -> NewRaid {
         time_limit_secs: None,
         max_members: None,
         late_join: None,
+        ranked: None,
     }
 }
 

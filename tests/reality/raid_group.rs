@@ -52,6 +52,7 @@ pub fn long_raid(members: usize) -> NewRaid {
         time_limit_secs: None,
         max_members: Some(members as i64 + 2),
         late_join: Some(true),
+        ranked: None,
     }
 }
 

@@ -173,6 +173,7 @@ pub fn raid_created(raid: RaidId) -> EventData {
         time_limit_secs: 86_400,
         max_members: 4,
         late_join: true,
+        ranked: false,
     }
 }
 

@@ -33,7 +33,6 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
     case 'raid_started':
       return { ...state, status: 'active', started_at: at, deadline: event.data.deadline };
     case 'task_added': {
-      if (event.by === null) return null;
       const { task: id, title, xp, minutes } = event.data;
       const task: Task = { id, title, xp, minutes, status: 'open', assignee: null, by: event.by, edited_by: null, claimed_at: null, ended_at: null };
       return { ...state, tasks: [...state.tasks, task] };

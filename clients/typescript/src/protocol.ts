@@ -177,6 +177,7 @@ export type ServerMessage =
         time_limit_secs: number,
         max_members: number,
         late_join: boolean,
+        ranked: boolean,
       }
     }
     | {
@@ -217,7 +218,7 @@ export type ServerMessage =
       type: "task_edited",
       data: {
         task: TaskId,
-        author: PlayerId,
+        author: PlayerId | null,
         title: string | null,
         minutes: number | null,
       }
@@ -391,6 +392,7 @@ export type RaidEvent =
         time_limit_secs: number,
         max_members: number,
         late_join: boolean,
+        ranked: boolean,
       }
     }
     | {
@@ -431,7 +433,7 @@ export type RaidEvent =
       type: "task_edited",
       data: {
         task: TaskId,
-        author: PlayerId,
+        author: PlayerId | null,
         title: string | null,
         minutes: number | null,
       }
@@ -517,6 +519,7 @@ export type EventData =
       time_limit_secs: number,
       max_members: number,
       late_join: boolean,
+      ranked: boolean,
     }
   }
   | {
@@ -557,7 +560,7 @@ export type EventData =
     type: "task_edited",
     data: {
       task: TaskId,
-      author: PlayerId,
+      author: PlayerId | null,
       title: string | null,
       minutes: number | null,
     }
@@ -664,6 +667,9 @@ export type RaidState = {
   max_members: number,
   /** Whether players can join once the raid is active. */
   late_join: boolean,
+  /** Whether the raid is ranked: only the host app's backend adds and removes tasks, so that members
+ * do not set the XP they earn. */
+  ranked: boolean,
   /** Seconds from start to deadline. */
   time_limit_secs: number,
   /** When the raid was created. */
@@ -730,8 +736,8 @@ export type Task = {
   status: TaskStatus,
   /** Player who claimed or completed the task; null while it is open. */
   assignee: PlayerId | null,
-  /** Player who added the task. */
-  by: PlayerId,
+  /** Player who added the task; null if the host app's backend did. */
+  by: PlayerId | null,
   /** Player who changed the title last; null if it is still that of the author. */
   edited_by: PlayerId | null,
   /** When the task was claimed; null while it is open. */
@@ -852,6 +858,10 @@ export type NewRaid = {
   max_members?: number,
   /** Whether players can join once the raid is active; false when absent. */
   late_join?: boolean,
+  /** Whether the raid is ranked: only the host app's backend adds and removes tasks, so that
+ * members do not set the XP they earn. Only the host app's backend may set it; false when
+ * absent. */
+  ranked?: boolean,
 };
 
 /** A raid in a REST response: its state, seq, online members and WebSocket URL. */
@@ -886,6 +896,9 @@ export type RaidView = {
   max_members: number,
   /** Whether players can join once the raid is active. */
   late_join: boolean,
+  /** Whether the raid is ranked: only the host app's backend adds and removes tasks, so that members
+ * do not set the XP they earn. */
+  ranked: boolean,
   /** Seconds from start to deadline. */
   time_limit_secs: number,
   /** When the raid was created. */

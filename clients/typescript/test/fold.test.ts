@@ -48,6 +48,11 @@ test('a task is claimed, completed, and reopened when its assignee leaves', () =
   assert.equal(left?.tasks[0], done?.tasks[0], 'an unchanged task is shared');
 });
 
+test('a task that the host app adds has no author', () => {
+  const added = fold(active(), event({ by: null, type: 'task_added', data: { task: 4, title: 'Read', xp: 40, minutes: 5 } }));
+  assert.deepEqual([added?.tasks.length, added?.tasks[3]?.by], [4, null]);
+});
+
 test('a task is edited by its author or the leader, and removed', () => {
   const before = active().tasks[0]!;
   const edited = fold(active(), event({ by: 6, type: 'task_edited', data: { task: 1, author: 5, title: 'New', minutes: null } }));
@@ -82,7 +87,8 @@ test('the state keeps the latest fifty messages', () => {
 
 test('an erased player\'s name and texts are replaced everywhere', () => {
   const data = { player: 5, text: '[erased]', made_raid: true };
-  const folded = JSON.stringify(fold(active(), event({ type: 'player_erased', data })));
+  const ofTheirs = { ...active(), tasks: active().tasks.map(task => ({ ...task, by: 5 })) };
+  const folded = JSON.stringify(fold(ofTheirs, event({ type: 'player_erased', data })));
   for (const gone of ['Ada', 'Ship it', 'By Friday', 'Fix the build']) assert.ok(!folded.includes(gone), gone);
   assert.ok(folded.includes('Ben') && folded.includes('on it'));
 });

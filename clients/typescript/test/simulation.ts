@@ -70,7 +70,7 @@ const REPLAY_MAX = 20;
 
 const blank: RaidState = {
   id: RAID, title: 'Ship it', description: null, invite_code: 'K7MQ2XNB', status: 'active', reason: null, target_xp: 500, target_tasks: 10,
-  current_xp: 0, current_tasks: 0, max_members: 4, late_join: false, time_limit_secs: 86_400, created_at: 0, started_at: 0, deadline: null,
+  current_xp: 0, current_tasks: 0, max_members: 4, late_join: false, ranked: false, time_limit_secs: 86_400, created_at: 0, started_at: 0, deadline: null,
   ended_at: null, leader: 5, term: 1, members: [], tasks: [], messages: [], ranking: null,
 };
 

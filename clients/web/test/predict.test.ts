@@ -89,6 +89,13 @@ test('edits and removals show at once if the author or the leader sent them', ()
   assert.deepEqual(after(state, ADA, remove(1), remove(2), remove(3)).tasks, []);
 });
 
+test('nothing that a player changes in a ranked raid\'s tasks is shown', () => {
+  const state = raid({ ranked: true, tasks: [task(1, { by: null })] });
+  const add: Command = { type: 'add_task', title: 'Mine', xp: 1, minutes: 0 };
+  const edit: Command = { type: 'edit_task', task: 1, title: 'New', minutes: null };
+  assert.deepEqual(after(state, ADA, add, edit, { type: 'remove_task', task: 1 }).tasks, state.tasks);
+});
+
 test('a member is muted until the time', () => {
   const muted = member(BEN, 'Ben', { muted_until: NOW });
   assert.deepEqual([mutedUntil(muted, NOW - 1), mutedUntil(muted, NOW), mutedUntil(undefined, NOW)], [NOW, null, null]);

@@ -15,6 +15,6 @@ export const task = (id: number, change: Partial<Task> = {}): Task => ({
 
 export const raid = (change: Partial<RaidState> = {}): RaidState => ({
   id: 7, title: 'Raid', description: null, invite_code: 'ABCD2345', status: 'active', reason: null, target_xp: 100, target_tasks: 3, current_xp: 0,
-  current_tasks: 0, max_members: 4, late_join: false, time_limit_secs: 3_600, created_at: 0, started_at: NOW, deadline: NOW + 3_600_000, ended_at: null,
+  current_tasks: 0, max_members: 4, late_join: false, ranked: false, time_limit_secs: 3_600, created_at: 0, started_at: NOW, deadline: NOW + 3_600_000, ended_at: null,
   leader: ADA, term: 1, members: [member(ADA, 'Ada'), member(BEN, 'Ben')], tasks: [], messages: [], ranking: null, ...change,
 });

@@ -81,6 +81,7 @@ test('the feed names the players who acted, those who have left too', () => {
   assert.equal(lineOf(event(1, 'of_a_newer_server', {}), names, titles, en), null);
   assert.equal(textOf(event(ADA, 'member_muted', { player: BEN, until: NOW + 1 })), 'Ben was muted');
   assert.equal(textOf(event(ADA, 'member_muted', { player: BEN, until: null })), 'Ben was unmuted');
+  assert.equal(textOf(event(null, 'task_added', { task: 3, title: 'Read', xp: 1, minutes: 0 })), '“Read” was added');
 });
 
 test('the feed names removed tasks, and has one line for those of one kick', () => {

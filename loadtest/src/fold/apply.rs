@@ -17,6 +17,7 @@ pub(super) fn create_state(raid: RaidId, event: &Event) -> Result<RaidState, Con
         time_limit_secs,
         max_members,
         late_join,
+        ranked,
     } = &event.data
     else {
         return Err(Contradiction::MisplacedCreation);
@@ -34,6 +35,7 @@ pub(super) fn create_state(raid: RaidId, event: &Event) -> Result<RaidState, Con
         current_tasks: 0,
         max_members: *max_members,
         late_join: *late_join,
+        ranked: *ranked,
         time_limit_secs: *time_limit_secs,
         created_at: event.at,
         started_at: None,
@@ -114,8 +116,18 @@ pub(super) fn apply(state: &mut RaidState, event: &Event) -> Result<(), Contradi
             if task(state, *id).is_ok() {
                 return Err(Contradiction::DuplicateTask(*id));
             }
-            let by = event.by.ok_or(Contradiction::MissingPlayer)?;
-            state.tasks.push(open_task(*id, title, *xp, *minutes, by));
+            state.tasks.push(Task {
+                id: *id,
+                title: title.clone(),
+                xp: *xp,
+                minutes: *minutes,
+                status: TaskStatus::Open,
+                assignee: None,
+                by: event.by,
+                edited_by: None,
+                claimed_at: None,
+                ended_at: None,
+            });
         }
         EventData::TaskEdited {
             task: id,
@@ -241,7 +253,7 @@ fn apply_erasure(state: &mut RaidState, player: PlayerId, text: &str, made_raid:
     let added = state
         .tasks
         .iter_mut()
-        .filter(|task| task.by == player || task.edited_by == Some(player));
+        .filter(|task| task.by == Some(player) || task.edited_by == Some(player));
     let said = state
         .messages
         .iter_mut()
@@ -301,21 +313,6 @@ fn apply_earnings(
         state.current_tasks,
     ] = sums;
     Ok(())
-}
-
-fn open_task(id: TaskId, title: &str, xp: u64, minutes: u32, by: PlayerId) -> Task {
-    Task {
-        id,
-        title: title.to_owned(),
-        xp,
-        minutes,
-        status: TaskStatus::Open,
-        assignee: None,
-        by,
-        edited_by: None,
-        claimed_at: None,
-        ended_at: None,
-    }
 }
 
 fn reopen(task: &mut Task) {

@@ -62,6 +62,7 @@ pub(super) fn placeholder_state() -> RaidState {
         current_tasks: 0,
         max_members: 0,
         late_join: false,
+        ranked: false,
         time_limit_secs: 0,
         created_at: UnixMillis(0),
         started_at: None,

@@ -354,6 +354,7 @@ fn new_raid(plan: &GroupPlan) -> NewRaid {
             i64::try_from(plan.players.max(2) + plan.others.member_count()).unwrap_or(100),
         ),
         late_join: Some(true),
+        ranked: None,
     }
 }
 

@@ -375,7 +375,7 @@ fn edits_removals_mutes_and_a_new_code_change_only_what_they_name() {
     };
     let edited = |title: Option<&str>, minutes| EventData::TaskEdited {
         task: task(3),
-        author: player(6),
+        author: Some(player(6)),
         title: title.map(str::to_owned),
         minutes,
     };
@@ -393,8 +393,14 @@ fn edits_removals_mutes_and_a_new_code_change_only_what_they_name() {
     ] {
         events.push(event(events.len() as u64 + 1, by, data));
     }
+    let by_host_app = event(events.len() as u64 + 1, 5, added(4));
+    events.push(Event {
+        by: None,
+        ..by_host_app
+    });
     let state = fold_to_json(&events);
-    assert_eq!(state["tasks"].as_array().unwrap().len(), 2);
+    assert_eq!(state["tasks"].as_array().unwrap().len(), 3);
+    assert_eq!(state["tasks"][2]["by"], json!(null));
     assert_fields(
         &state,
         &[

@@ -59,6 +59,7 @@ pub(crate) fn created() -> EventData {
         time_limit_secs: 86_400,
         max_members: 4,
         late_join: false,
+        ranked: false,
     }
 }
 

@@ -168,7 +168,7 @@ fn keys(map: &Map<String, Value>) -> BTreeSet<&str> {
 fn data_keys(data: &EventData) -> BTreeSet<&'static str> {
     let keys = match data.kind() {
         "raid_created" => {
-            "title, description, invite_code, target_xp, target_tasks, time_limit_secs, max_members, late_join"
+            "title, description, invite_code, target_xp, target_tasks, time_limit_secs, max_members, late_join, ranked"
         }
         "member_joined" => "player, name, role, xp, tasks, energy, energy_at, joined_at",
         "member_left" => "player, reason, released",

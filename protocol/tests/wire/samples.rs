@@ -414,6 +414,7 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
         time_limit_secs: 86_400,
         max_members: 4,
         late_join: false,
+        ranked: description.is_some(),
     };
     let joined = |role, xp, tasks, energy| EventData::MemberJoined {
         player,
@@ -551,7 +552,7 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
             Some(5),
             EventData::TaskEdited {
                 task,
-                author: previous,
+                author: Some(previous),
                 title: Some("Fix the build again".to_owned()),
                 minutes: Some(50),
             },
@@ -561,7 +562,7 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
             Some(6),
             EventData::TaskEdited {
                 task,
-                author: previous,
+                author: None,
                 title: None,
                 minutes: Some(0),
             },
@@ -590,6 +591,16 @@ fn events() -> Vec<(&'static str, Option<u64>, EventData)> {
                 invite_code: "7XNBK2QM".to_owned(),
             },
         ),
+        (
+            "_by_host_app",
+            None,
+            EventData::TaskAdded {
+                task,
+                title: "Fix the build".to_owned(),
+                xp: 40,
+                minutes: 25,
+            },
+        ),
     ]
 }
 
@@ -607,6 +618,7 @@ fn new_state() -> RaidState {
         current_tasks: 0,
         max_members: 4,
         late_join: false,
+        ranked: false,
         time_limit_secs: 86_400,
         created_at: UnixMillis(NOW),
         started_at: None,
@@ -630,7 +642,7 @@ fn active_state() -> RaidState {
         minutes: 25,
         status,
         assignee: assignee.map(player),
-        by: player(5),
+        by: (id != 1).then(|| player(5)),
         edited_by: (id == 2).then(|| player(6)),
         claimed_at,
         ended_at,

@@ -225,8 +225,8 @@ fn involves_player(event: &Event, player: PlayerId) -> bool {
         | EventData::TaskFailed { player, .. }
         | EventData::Contributed { player, .. }
         | EventData::MemberMuted { player, .. }
-        | EventData::TaskEdited { author: player, .. }
         | EventData::PlayerErased { player, .. } => [Some(*player), None],
+        EventData::TaskEdited { author, .. } => [*author, None],
         EventData::LeaderChanged {
             player, previous, ..
         } => [Some(*player), Some(*previous)],

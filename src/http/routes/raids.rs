@@ -62,6 +62,7 @@ async fn create(
 ) -> Result<(StatusCode, [(HeaderName, String); 1], RaidResponse), ErrorResponse> {
     let key = key.validate()?;
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
+    require_may_rank(&new, caller.authenticated.0.scope)?;
     let leader = resolve_leader(&app, &caller, &body, &limit_headers).await?;
     let key = caller.authenticated.op_hash(key);
     require_space(&app, key).await?;
@@ -76,6 +77,16 @@ async fn create(
         location,
         raid_view(&app, raid, &caller.authenticated).await?,
     ))
+}
+
+/// Fails if anyone but the host app's backend asks for a ranked raid.
+fn require_may_rank(new: &NewRaid, scope: Scope) -> Result<(), Error> {
+    match (new.ranked, scope) {
+        (Some(true), Scope::Player | Scope::Admin) => Err(Error::Forbidden(
+            "Only the host app's backend may create a ranked raid",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Fails if the database's space is low. A request that repeats a successful creation needs no

@@ -2,39 +2,34 @@
 
 use raidhall_protocol::limits::{CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, NOTE_CHARS_MAX};
 use raidhall_protocol::state::{Member, RaidStatus};
-use raidhall_protocol::{Command, Event, EventData, PlayerId, UnixMillis};
+use raidhall_protocol::{Event, EventData, PlayerId, UnixMillis};
 
 use super::{Decision, Draft};
 use crate::raid::ranking::{LatestContribution, ranking};
 use crate::raid::values::Values;
 use crate::raid::{Refusal, State};
 
-/// Decides a command of the host app's backend, which may only credit a member.
-pub(super) fn by_service(state: &State, at: UnixMillis, command: &Command) -> Decision {
-    if state.is_empty() {
-        return Err(Refusal::NotFound);
-    }
-    let Command::Contribute {
-        player,
-        xp,
-        kind,
-        note,
-    } = command
-    else {
-        return Err(Refusal::Forbidden);
-    };
+/// Credits a member with XP earned outside the raid.
+pub(super) fn contribute(
+    state: &State,
+    at: UnixMillis,
+    player: PlayerId,
+    xp: i64,
+    kind: &str,
+    note: Option<&str>,
+) -> Decision {
     let mut values = Values::default();
-    let xp = values.number("xp", *xp, CONTRIBUTION_XP);
+    let xp = values.number("xp", xp, CONTRIBUTION_XP);
     let kind = values.word("kind", kind, 1..=CONTRIBUTION_KIND_CHARS_MAX);
-    let note = values.optional_text("note", note.as_deref(), NOTE_CHARS_MAX);
+    let note = values.optional_text("note", note, NOTE_CHARS_MAX);
     values.finish()?;
     if state.status_at(at) != RaidStatus::Active {
         return Err(Refusal::WrongStatus);
     }
-    let member = state.member(*player).ok_or(Refusal::NotMember)?;
+    let member = state.member(player).ok_or(Refusal::NotMember)?;
     let earned = Earned::new(state, member, xp);
     let contributed = EventData::Contributed {
-        player: *player,
+        player,
         xp,
         kind,
         note,

@@ -58,7 +58,7 @@ fn shows_text(raid: &RaidState, player: PlayerId, member: bool, made_raid: bool)
     let tasks = raid
         .tasks
         .iter()
-        .filter(|task| task.by == player || task.edited_by == Some(player))
+        .filter(|task| task.by == Some(player) || task.edited_by == Some(player))
         .map(|task| &task.title);
     let said = raid
         .messages

@@ -50,6 +50,7 @@ pub(super) fn create(
             MEMBERS,
         ),
         late_join: raid.late_join.unwrap_or(false),
+        ranked: raid.ranked.unwrap_or(false),
     };
     values.finish()?;
     let joined = EventData::MemberJoined {

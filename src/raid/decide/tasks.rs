@@ -2,7 +2,7 @@
 
 use raidhall_protocol::limits::{TASK_MINUTES, TASK_TITLE_CHARS_MAX, TASK_XP, TASKS_MAX};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
-use raidhall_protocol::{EventData, PlayerId, TaskId};
+use raidhall_protocol::{EventData, PlayerId, TaskId, UnixMillis};
 
 use super::contributions::Earned;
 use super::{Act, Decision, Draft};
@@ -11,22 +11,47 @@ use crate::raid::values::Values;
 use crate::raid::{Refusal, energy};
 
 pub(super) fn add(act: &Act<'_>, title: &str, xp: i64, minutes: i64) -> Decision {
+    act.require_unranked()?;
+    let added = new_task(act.state, act.at, title, xp, minutes)?;
+    let tasks = act.state.shown.tasks.iter();
+    let own_count = tasks.filter(|task| task.by == Some(act.by())).count();
+    if own_count >= act.quotas.member_tasks_max {
+        return Err(Refusal::QuotaExceeded);
+    }
+    act.causes(added)
+}
+
+pub(super) fn add_for_service(
+    state: &State,
+    at: UnixMillis,
+    title: &str,
+    xp: i64,
+    minutes: i64,
+) -> Decision {
+    let added = new_task(state, at, title, xp, minutes)?;
+    Ok(Draft::new(state, at, None).with(added).events)
+}
+
+fn new_task(
+    state: &State,
+    at: UnixMillis,
+    title: &str,
+    xp: i64,
+    minutes: i64,
+) -> Result<EventData, Refusal> {
     let mut values = Values::default();
     let title = values.name("title", title, TASK_TITLE_CHARS_MAX);
     let xp = values.number("xp", xp, TASK_XP);
     let minutes = values.number("minutes", minutes, TASK_MINUTES);
     values.finish()?;
-    act.require_not_ended()?;
-    let tasks = &act.state.shown.tasks;
-    if tasks.len() >= TASKS_MAX {
+    if state.status_at(at).ended() {
+        return Err(Refusal::WrongStatus);
+    }
+    if state.shown.tasks.len() >= TASKS_MAX {
         return Err(Refusal::TooManyTasks);
     }
-    let own_count = tasks.iter().filter(|task| task.by == act.by()).count();
-    if own_count >= act.quotas.member_tasks_max {
-        return Err(Refusal::QuotaExceeded);
-    }
-    act.causes(EventData::TaskAdded {
-        task: act.state.next_task(),
+    Ok(EventData::TaskAdded {
+        task: state.next_task(),
         title,
         xp,
         minutes,
@@ -40,6 +65,7 @@ pub(super) fn edit(
     title: Option<&str>,
     minutes: Option<i64>,
 ) -> Decision {
+    act.require_unranked()?;
     let mut values = Values::default();
     if title.is_none() && minutes.is_none() {
         values.fault("title", "is required unless there are minutes");
@@ -62,6 +88,7 @@ pub(super) fn edit(
 
 /// Removes an uncompleted task; only the leader removes one that is claimed.
 pub(super) fn remove(act: &Act<'_>, task: TaskId) -> Decision {
+    act.require_unranked()?;
     act.require_not_ended()?;
     let found = find_changeable(act, task)?;
     match found.status {
@@ -72,11 +99,27 @@ pub(super) fn remove(act: &Act<'_>, task: TaskId) -> Decision {
     Ok(draft_removal(act.draft(), found, found.assignee).events)
 }
 
+/// Removes an uncompleted task that the host app's backend added.
+pub(super) fn remove_for_service(state: &State, at: UnixMillis, task: TaskId) -> Decision {
+    if state.status_at(at).ended() {
+        return Err(Refusal::WrongStatus);
+    }
+    let found = find(state, task)?;
+    if found.status == TaskStatus::Completed {
+        return Err(Refusal::WrongStatus);
+    }
+    if found.by.is_some() {
+        return Err(Refusal::NotYours);
+    }
+    let draft = Draft::new(state, at, None);
+    Ok(draft_removal(draft, found, found.assignee).events)
+}
+
 /// Drafts the removal of every uncompleted task that a player added, after the player has left.
 pub(super) fn draft_removals(draft: Draft, state: &State, author: PlayerId) -> Draft {
     let tasks = state.shown.tasks.iter();
     tasks
-        .filter(|task| task.by == author && task.status != TaskStatus::Completed)
+        .filter(|task| task.by == Some(author) && task.status != TaskStatus::Completed)
         .fold(draft, |draft, task| {
             draft_removal(
                 draft,
@@ -172,7 +215,7 @@ fn find_own<'a>(act: &Act<'a>, task: TaskId) -> Result<&'a Task, Refusal> {
 /// Returns a task that the member may edit and remove: their own, or any for the leader.
 fn find_changeable<'a>(act: &Act<'a>, task: TaskId) -> Result<&'a Task, Refusal> {
     let task = find(act.state, task)?;
-    if act.is_leader() || task.by == act.by() {
+    if act.is_leader() || task.by == Some(act.by()) {
         Ok(task)
     } else {
         Err(Refusal::NotYours)

@@ -65,7 +65,8 @@ struct StoredTask<'a> {
     minutes: u32,
     status: TaskStatus,
     assignee: Option<PlayerId>,
-    by: PlayerId,
+    /// Null only in version 2.
+    by: Option<PlayerId>,
     claimed_at: Option<UnixMillis>,
     ended_at: Option<UnixMillis>,
 }
@@ -200,6 +201,7 @@ impl From<Stored<'_>> for State {
             current_tasks: stored.current_tasks,
             max_members: stored.max_members,
             late_join: stored.late_join,
+            ranked: false, // not in this version
             time_limit_secs: stored.time_limit_secs,
             created_at: stored.created_at,
             started_at: stored.started_at,

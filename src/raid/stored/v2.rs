@@ -13,6 +13,7 @@ pub(super) struct Additions {
     /// The UTC day of the last event, and the number of events on it.
     day: i64,
     day_events: u64,
+    ranked: bool,
     /// Number of tasks ever added; version 1 takes it for the number of tasks.
     tasks_added: u64,
     /// Tasks whose title was changed, and the player who did that last.
@@ -33,6 +34,7 @@ impl From<&State> for Additions {
         Additions {
             day: state.daily_events.day,
             day_events: state.daily_events.count,
+            ranked: state.shown.ranked,
             tasks_added: state.tasks_added,
             edited: tasks
                 .filter_map(|task| Some((task.id, task.edited_by?)))
@@ -52,6 +54,7 @@ impl Additions {
             day: self.day,
             count: self.day_events,
         };
+        state.shown.ranked = self.ranked;
         state.tasks_added = self.tasks_added;
         for (task, player) in self.edited {
             if let Some(index) = task_index(&state.shown, task) {

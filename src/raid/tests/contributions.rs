@@ -71,7 +71,7 @@ fn a_player_cannot_contribute_an_amount() {
 }
 
 #[test]
-fn the_backend_may_only_contribute() {
+fn the_backend_does_nothing_that_is_up_to_the_members() {
     check(
         ". ada create
          . ben join
@@ -80,13 +80,15 @@ fn the_backend_may_only_contribute() {
          host leave
          host kick player=ben
          host promote player=ben
-         host add_task title=x xp=1 minutes=0
+         host mute player=ben
+         host rotate_invite
+         host edit_task task=1 title=x
          host claim_task task=1
          host release_task task=1
          host complete_task task=1
          host fail_task task=1
          host say text=hi",
-        &"!forbidden\n".repeat(11),
+        &"!forbidden\n".repeat(13),
     );
 }
 

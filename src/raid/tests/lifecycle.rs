@@ -9,7 +9,7 @@ fn a_created_raid_is_recruiting_with_defaults_and_its_leader() {
          show raid id title description status reason invite_code target_xp target_tasks current_xp current_tasks
          show raid time_limit_secs max_members late_join created_at started_at deadline ended_at leader term ranking
          show ada role xp tasks energy energy_at joined_at",
-        "ada raid_created description=null invite_code=K7MQ2XNB late_join=false max_members=4 target_tasks=10 target_xp=500 time_limit_secs=86400 title=Ship_it
+        "ada raid_created description=null invite_code=K7MQ2XNB late_join=false max_members=4 ranked=false target_tasks=10 target_xp=500 time_limit_secs=86400 title=Ship_it
          ada member_joined energy=100 energy_at=0 joined_at=0 name=ada player=ada role=leader tasks=0 xp=0
          raid id=7 title=Ship_it description=null status=recruiting reason=null invite_code=K7MQ2XNB target_xp=500 target_tasks=10 current_xp=0 current_tasks=0
          raid time_limit_secs=86400 max_members=4 late_join=false created_at=0 started_at=null deadline=null ended_at=null leader=ada term=1 ranking=null
@@ -23,7 +23,7 @@ fn creation_accepts_values_at_the_limits() {
         "ada create title=x description=é*500 target_xp=1 target_tasks=0 time_limit_secs=60 max_members=2 late_join=true
          show raid target_xp target_tasks time_limit_secs max_members late_join",
         &format!(
-            "ada raid_created description={} invite_code=K7MQ2XNB late_join=true max_members=2 target_tasks=0 target_xp=1 time_limit_secs=60 title=x
+            "ada raid_created description={} invite_code=K7MQ2XNB late_join=true max_members=2 ranked=false target_tasks=0 target_xp=1 time_limit_secs=60 title=x
              ada member_joined energy=100 energy_at=0 joined_at=0 name=ada player=ada role=leader tasks=0 xp=0
              raid target_xp=1 target_tasks=0 time_limit_secs=60 max_members=2 late_join=true",
             "é".repeat(500)

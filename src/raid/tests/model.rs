@@ -5,6 +5,9 @@
 /// Number of a player or a task.
 type Id = u64;
 
+/// Stands for the host app's backend where a player adds or removes a task.
+pub(super) const HOST_APP: Id = 0;
+
 #[derive(Debug, Clone, Copy)]
 pub(super) enum ModelStep {
     Join(Id),
@@ -49,6 +52,7 @@ pub(super) struct Model {
     pub time_limit: i64,
     pub max_members: usize,
     pub late_join: bool,
+    pub ranked: bool,
     pub now: i64,
     pub online: Vec<Id>,
     pub status: ModelStatus,
@@ -86,7 +90,8 @@ impl Model {
         let member = |id| self.members.contains(&id);
         let leads = |id| self.leader == Some(id);
         let task = |id: Id| self.tasks.iter().find(|task| task.id == id);
-        let may_change = |by, task: &ModelTask| member(by) && (leads(by) || task.author == by);
+        let may_change =
+            |by, task: &ModelTask| member(by) && !self.ranked && (leads(by) || task.author == by);
         let chat_is_open = has_not_ended || self.now <= self.ended_at + 3_600_000;
         let claimed = |id, by| task(id).is_some_and(|task| task.claimed_by == Some(by));
         let allowed = match step {
@@ -111,10 +116,14 @@ impl Model {
                 let is_removable = |task: &ModelTask| {
                     task.completed_by.is_none() && (task.claimed_by.is_none() || leads(by))
                 };
-                let allowed = |task: &ModelTask| may_change(by, task) && is_removable(task);
+                let allowed = |task: &ModelTask| match by {
+                    HOST_APP => task.author == by && task.completed_by.is_none(),
+                    _ => may_change(by, task) && is_removable(task),
+                };
                 has_not_ended && task(id).is_some_and(allowed)
             }
-            ModelStep::Add(by, _) => member(by) && has_not_ended,
+            ModelStep::Add(HOST_APP, _) => has_not_ended,
+            ModelStep::Add(by, _) => member(by) && !self.ranked && has_not_ended,
             ModelStep::Claim(by, id) => {
                 let open =
                     |task: &ModelTask| task.claimed_by.is_none() && task.completed_by.is_none();

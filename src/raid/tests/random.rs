@@ -9,7 +9,7 @@ use raidhall_protocol::state::{RaidStatus, Role, TaskStatus};
 use raidhall_protocol::{Command as PlayerCommand, Event, EventData, PlayerId, TaskId, UnixMillis};
 use serde_json::json;
 
-use super::model::{Model, ModelStatus, ModelStep, ModelTask};
+use super::model::{HOST_APP, Model, ModelStatus, ModelStep, ModelTask};
 use super::script::raid_id;
 use crate::raid::erasure::redact;
 use crate::raid::{Context, RaidCommand, State, apply, decide, stored};
@@ -20,6 +20,7 @@ struct Scenario {
     time_limit_secs: i64,
     max_members: usize,
     late_join: bool,
+    ranked: bool,
     turns: Vec<(i64, Vec<u64>, ModelStep)>,
 }
 
@@ -29,6 +30,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
         60..20_000_i64,
         2..=5_usize,
         any::<bool>(),
+        proptest::bool::weighted(0.25),
     );
     let turn = (
         elapsed_millis(),
@@ -37,7 +39,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
     );
     (setting, openings(), prop::collection::vec(turn, 0..120)).prop_map(
         |(setting, opening, turns)| {
-            let (goals, time_limit_secs, max_members, late_join) = setting;
+            let (goals, time_limit_secs, max_members, late_join, ranked) = setting;
             let opening = opening.into_iter().map(|step| (0, vec![1], step));
             let turns = turns.into_iter().flat_map(|(millis, online, snippet)| {
                 (0..)
@@ -50,6 +52,7 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
                 time_limit_secs,
                 max_members,
                 late_join,
+                ranked,
                 turns,
             }
         },
@@ -59,14 +62,19 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
 /// Generates a raid's first steps. In most raids some players join, tasks are added, and the leader
 /// starts.
 fn openings() -> impl Strategy<Value = Vec<ModelStep>> {
-    (1..=5_u64, prop::collection::vec(1..=20_u64, 0..5), 0..5).prop_map(|(last, tasks, luck)| {
-        let joins = (2..=last).map(ModelStep::Join);
-        let tasks = tasks.into_iter().map(|xp| ModelStep::Add(1, xp));
-        joins
-            .chain(tasks)
-            .chain((luck > 0).then_some(ModelStep::Start(1)))
-            .collect()
-    })
+    (
+        1..=5_u64,
+        prop::collection::vec((HOST_APP..=1, 1..=20_u64), 0..5),
+        0..5,
+    )
+        .prop_map(|(last, tasks, luck)| {
+            let joins = (2..=last).map(ModelStep::Join);
+            let tasks = tasks.into_iter().map(|(by, xp)| ModelStep::Add(by, xp));
+            joins
+                .chain(tasks)
+                .chain((luck > 0).then_some(ModelStep::Start(1)))
+                .collect()
+        })
 }
 
 /// Generates the time between steps: mostly none, sometimes enough to regain energy, rarely up to
@@ -92,6 +100,7 @@ fn steps() -> impl Strategy<Value = ModelStep> {
     let player = || 1..=5_u64;
     let task = || 1..=5_u64;
     let xp = || 1..=20_u64;
+    let player_or_host_app = || HOST_APP..=5_u64;
     prop_oneof![
         40 => player().prop_map(ModelStep::Join),
         10 => player().prop_map(ModelStep::Start),
@@ -99,9 +108,9 @@ fn steps() -> impl Strategy<Value = ModelStep> {
         10 => (player(), player()).prop_map(|(by, id)| ModelStep::Kick(by, id)),
         30 => (player(), player()).prop_map(|(by, id)| ModelStep::Promote(by, id)),
         10 => Just(ModelStep::LeaderOffline),
-        20 => (player(), xp()).prop_map(|(by, xp)| ModelStep::Add(by, xp)),
+        20 => (player_or_host_app(), xp()).prop_map(|(by, xp)| ModelStep::Add(by, xp)),
         20 => (player(), task()).prop_map(|(by, id)| ModelStep::Edit(by, id)),
-        10 => (player(), task()).prop_map(|(by, id)| ModelStep::Remove(by, id)),
+        10 => (player_or_host_app(), task()).prop_map(|(by, id)| ModelStep::Remove(by, id)),
         20 => (player(), player(), 0..400_000_i64).prop_map(|(by, id, until)| ModelStep::Mute(by, id, until)),
         5 => player().prop_map(ModelStep::RotateInvite),
         80 => (player(), task()).prop_map(|(by, id)| ModelStep::Claim(by, id)),
@@ -205,6 +214,7 @@ impl LiveRaid {
             time_limit_secs: Some(plan.time_limit_secs),
             max_members: Some(plan.max_members as i64),
             late_join: Some(plan.late_join),
+            ranked: Some(plan.ranked),
         };
         let create = RaidCommand::Create {
             leader: player_ref(1),
@@ -245,9 +255,12 @@ impl LiveRaid {
 }
 
 fn command(step: ModelStep) -> RaidCommand {
-    let act = |by, command| RaidCommand::Player {
-        by: player(by),
-        command,
+    let act = |by, command| match by {
+        HOST_APP => RaidCommand::Service { command },
+        by => RaidCommand::Player {
+            by: player(by),
+            command,
+        },
     };
     match step {
         ModelStep::Join(id) => RaidCommand::Join {
@@ -312,6 +325,7 @@ fn model(plan: &Scenario) -> Model {
         time_limit: plan.time_limit_secs * 1_000,
         max_members: plan.max_members,
         late_join: plan.late_join,
+        ranked: plan.ranked,
         now: 0,
         online: Vec::new(),
         status: ModelStatus::Recruiting,

@@ -35,10 +35,11 @@ fn moderated_state() -> State {
         "ada create
          ben join
          cal join
+         host add_task title=Zero xp=10 minutes=5
          ben add_task title=One xp=40 minutes=5
          ben add_task title=Two xp=60 minutes=5
-         ada edit_task task=1 title=Uno
-         ben remove_task task=2
+         ada edit_task task=2 title=Uno
+         ben remove_task task=3
          ada mute player=ben until=9000
          ada mute player=cal until=8000
          cal leave
@@ -53,6 +54,7 @@ fn every_kind_of_state_survives_encoding_for_the_store() {
         "ada create\nada start",
         "ada create\nada cancel",
         "ada create\nada leave",
+        "ada create ranked=true",
     ];
     for state in scripts.map(run_script).into_iter().chain([
         State::new(raid_id()),

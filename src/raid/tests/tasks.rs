@@ -265,3 +265,75 @@ fn a_raid_without_its_last_task_goes_on_and_can_be_won() {
          ada raid_completed ranking=1.ada:2/2",
     );
 }
+
+#[test]
+fn the_host_app_adds_tasks_and_removes_those_it_added() {
+    check(
+        ". ada create
+         . ben join
+         host add_task title=One xp=40 minutes=5
+         host add_task title= xp=0 minutes=5
+         . ada add_task title=Two xp=60 minutes=5
+         show 1 by status
+         ada edit_task task=1 title=Uno
+         show 1 by edited_by
+         host edit_task task=1 title=Eins
+         host remove_task task=2
+         host remove_task task=3
+         . ada start
+         . ben claim_task task=1
+         host remove_task task=1
+         ada remove_task task=2
+         host add_task title=Three xp=100 minutes=5
+         . ben claim_task task=3
+         . ben complete_task task=3
+         host remove_task task=3
+         host add_task title=Four xp=1 minutes=5",
+        "- task_added minutes=5 task=1 title=One xp=40
+         !invalid title xp
+         1 by=null status=open
+         ada task_edited author=null minutes=null task=1 title=Uno
+         1 by=null edited_by=ada
+         !forbidden
+         !not_yours
+         !not_found
+         - task_released player=ben task=1
+         - task_removed task=1
+         ada task_removed task=2
+         - task_added minutes=5 task=3 title=Three xp=100
+         !wrong_status
+         !wrong_status",
+    );
+}
+
+#[test]
+fn only_the_host_app_changes_the_tasks_of_a_ranked_raid() {
+    check(
+        "ada create ranked=true
+         . ben join
+         show raid ranked
+         ben add_task title= xp=0 minutes=0
+         host add_task title=One xp=100 minutes=5
+         ada edit_task task=1 title=Uno
+         ada remove_task task=1
+         . ada start
+         . ben claim_task task=1
+         ada release_task task=1
+         host remove_task task=1
+         host add_task title=Two xp=100 minutes=5
+         . ben claim_task task=2
+         ben complete_task task=2",
+        "ada raid_created description=null invite_code=K7MQ2XNB late_join=false max_members=4 ranked=true target_tasks=1 target_xp=100 time_limit_secs=86400 title=Raid
+         ada member_joined energy=100 energy_at=0 joined_at=0 name=ada player=ada role=leader tasks=0 xp=0
+         raid ranked=true
+         !forbidden
+         - task_added minutes=5 task=1 title=One xp=100
+         !forbidden
+         !forbidden
+         ada task_released player=ben task=1
+         - task_removed task=1
+         - task_added minutes=5 task=2 title=Two xp=100
+         ben task_completed current_tasks=1 current_xp=100 energy=85 member_tasks=1 member_xp=100 player=ben task=2 xp=100
+         ben raid_completed ranking=1.ben:100/1,2.ada:0/0",
+    );
+}

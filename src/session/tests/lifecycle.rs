@@ -194,6 +194,7 @@ async fn a_failed_raid_creation_leaves_no_session_and_no_task() {
         time_limit_secs: None,
         max_members: None,
         late_join: None,
+        ranked: None,
     };
     assert!(
         instance

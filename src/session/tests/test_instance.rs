@@ -410,6 +410,7 @@ pub(super) fn new_raid() -> NewRaid {
         time_limit_secs: Some(3_600),
         max_members: Some(10),
         late_join: Some(true),
+        ranked: None,
     }
 }
 

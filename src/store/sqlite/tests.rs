@@ -183,6 +183,7 @@ mod writing {
             time_limit_secs: 60,
             max_members: 4,
             late_join: false,
+            ranked: false,
         };
         let header = RaidHeader {
             status: RaidStatus::Recruiting,

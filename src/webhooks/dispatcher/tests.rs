@@ -56,6 +56,7 @@ async fn create_raid(store: &Faulty<MemoryStore>, raid: u64, cancelled: bool) {
         time_limit_secs: 60,
         max_members: 4,
         late_join: false,
+        ranked: false,
     };
     let failed = EventData::RaidFailed {
         reason: FailReason::Cancelled,

@@ -39,7 +39,7 @@ export type Titles = ReadonlyMap<TaskId, Title>;
 export function titlesIn(events: readonly RaidEvent[], state: RaidState | null, known: Titles = new Map()): Titles {
   const titles = new Map(known);
   for (const { type, data, by } of events) {
-    if (type === 'task_added' && by !== null) titles.set(data.task, { text: data.title, authors: [by] });
+    if (type === 'task_added') titles.set(data.task, { text: data.title, authors: [by] });
     if (type === 'task_edited' && data.title !== null && by !== null) titles.set(data.task, { text: data.title, authors: [data.author, by] });
     if (type === 'player_erased') titles.forEach(({ authors }, task) => authors.includes(data.player) && titles.set(task, { text: data.text, authors }));
   }
@@ -51,7 +51,7 @@ export function titlesIn(events: readonly RaidEvent[], state: RaidState | null, 
 export function stepsOf(events: readonly RaidEvent[]): readonly (readonly RaidEvent[])[] {
   const steps = new Map<string, RaidEvent[]>();
   for (const event of events) {
-    const step = event.type === 'task_removed' ? `${event.by} at ${event.at}` : `${event.seq}`;
+    const step = event.type === 'task_removed' && event.by !== null ? `${event.by} at ${event.at}` : `${event.seq}`;
     steps.set(step, [...(steps.get(step) ?? []), event]);
   }
   return [...steps.values()];
@@ -60,6 +60,7 @@ export function stepsOf(events: readonly RaidEvent[]): readonly (readonly RaidEv
 export function lineOf(event: RaidEvent, names: Names, titles: Titles, words: Words, several = false): Line | null {
   const { seq, at, by } = event;
   const who = (player: PlayerId | null): string => quote((player !== null && names.get(player)) || words.someone);
+  const actor = by === null ? null : who(by);
   const task = (id: TaskId): string => quote(titles.get(id)?.text ?? `#${id}`);
   const line = (text: string, tone: Line['tone'] = 'plain'): Line => ({ seq, at, text, tone, chat: event.type === 'said' });
   const { happened } = words;
@@ -75,11 +76,11 @@ export function lineOf(event: RaidEvent, names: Names, titles: Titles, words: Wo
     case 'raid_started':
       return line(happened.raid_started, 'big');
     case 'task_added':
-      return line(happened.task_added(who(by), quote(event.data.title)));
+      return line(happened.task_added(actor, quote(event.data.title)));
     case 'task_edited':
       return line(happened.task_edited(who(by), task(event.data.task)));
     case 'task_removed':
-      return line(several ? happened.tasks_removed(who(by)) : happened.task_removed(who(by), task(event.data.task)), 'bad');
+      return line(several ? happened.tasks_removed(who(by)) : happened.task_removed(actor, task(event.data.task)), 'bad');
     case 'task_claimed':
       return line(happened.task_claimed(who(event.data.player), task(event.data.task)));
     case 'task_released':

@@ -30,6 +30,11 @@ export function mutedUntil(member: Member | undefined, now: number): number | nu
   return until !== null && now < until ? until : null;
 }
 
+/** Whether a player may edit and remove a task while it is open. */
+export function isChangeable(task: Task, { ranked, leader }: RaidState, me: PlayerId): boolean {
+  return !ranked && (task.by === me || leader === me);
+}
+
 export function predict(state: RaidState, pending: readonly Waiting[], me: PlayerId, now: number): Shown {
   let shown: Shown = { ...state, unsure: new Set(), unsaid: [] };
   const unsure = new Set<number>();
@@ -44,12 +49,12 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
   const member = state.members.find(({ player }) => player === me);
   let energy = member ? energyAt(member, now) : 0;
   const mine = (task: Task): boolean => task.status === 'claimed' && task.assignee === me;
-  const changeable = (task: Task): boolean => task.by === me || shown.leader === me;
   const reopened = { status: 'open', assignee: null, claimed_at: null } as const;
 
   pending.forEach(({ cmd, at }, index) => {
     switch (cmd.type) {
       case 'add_task': {
+        if (shown.ranked) return;
         const { title, xp, minutes } = cmd;
         const id = -1 - index;
         unsure.add(id);
@@ -59,14 +64,14 @@ export function predict(state: RaidState, pending: readonly Waiting[], me: Playe
       }
       case 'edit_task': {
         const { title, minutes } = cmd;
-        task(cmd.task, task => task.status === 'open' && changeable(task), {
+        task(cmd.task, task => task.status === 'open' && isChangeable(task, shown, me), {
           ...(title != null && { title, edited_by: me }), ...(minutes != null && { minutes }),
         });
         return;
       }
       case 'remove_task': {
         const removable = ({ status }: Task): boolean => status === 'open' || (status === 'claimed' && shown.leader === me);
-        if (task(cmd.task, task => removable(task) && changeable(task), {})) {
+        if (task(cmd.task, task => removable(task) && isChangeable(task, shown, me), {})) {
           shown = { ...shown, tasks: shown.tasks.filter(({ id }) => id !== cmd.task) };
         }
         return;

@@ -13,7 +13,7 @@ import { arrange, columnsOf } from '../play/arrange';
 import type { ColumnName } from '../play/arrange';
 import { Holds, UNDO_MS } from '../play/holds';
 import type { Hold, Press } from '../play/holds';
-import { CLAIM_COST, energyAt, FAILURE_COST } from '../play/predict';
+import { CLAIM_COST, energyAt, FAILURE_COST, isChangeable } from '../play/predict';
 import { clock } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useWords } from '../settings';
@@ -69,7 +69,7 @@ export function Board() {
   const now = useNow(account.client, 10_000);
   const energy = own ? energyAt(own, now) : 0;
   const over = status === 'completed' || status === 'failed';
-  if (tasks.length === 0) return over ? null : <p className="panel dim">{words.noTasks(!readOnly)}</p>;
+  if (tasks.length === 0) return over ? null : <p className="panel dim">{words.noTasks(!readOnly && !shown.ranked)}</p>;
   return (
     <div className="board">
       {status === 'active' && own && <p className="own-energy">{words.energyOf(energy)}</p>}
@@ -77,7 +77,7 @@ export function Board() {
         <Column key={column} name={column} tasks={arrange(column, tasks, me, held)} card={(task, index) => (
           <TaskCard key={task.id} task={task} index={index} hold={held.get(task.id)?.phase ?? null} unsure={unsure.has(task.id)} mine={task.assignee === me} leads={leader === me}
             tired={energy < CLAIM_COST} active={status === 'active'} over={over}
-            editable={task.by === me || leader === me} who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} onChange={setChanging} />
+            editable={isChangeable(task, shown, me)} who={task.assignee === null ? null : (names.get(task.assignee) ?? words.someone)} onPress={press} onChange={setChanging} />
         )} />
       ))}
       {changing?.what === 'edit' && <EditTask task={changing.task} onClose={close} />}
@@ -215,6 +215,7 @@ export function AddTask() {
   const { shown } = useScene();
   const title = useRef<HTMLInputElement>(null);
   if (shown.status === 'completed' || shown.status === 'failed') return null;
+  if (shown.ranked) return <p className="panel dim">{words.rankedTasks}</p>;
   return (
     <form className="panel add-task" aria-label={words.addTask} onSubmit={event => {
       event.preventDefault();

@@ -30,7 +30,7 @@ export function Goal() {
     <section className="goal panel" aria-labelledby="raid-title">
       <div className="goal-head">
         <div className="grow">
-          <span className={`tag ${status}`} id="raid-status">{words.statusOf[status]}</span>
+          <span className={`tag ${status}`} id="raid-status">{words.statusOf[status]}</span>{shown.ranked && <span className="tag">{words.ranked}</span>}
           <h1 id="raid-title" tabIndex={-1}><bdi>{title}</bdi></h1>
           {description && <p className="dim"><bdi>{description}</bdi></p>}
         </div>

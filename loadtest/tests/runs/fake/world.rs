@@ -99,6 +99,7 @@ impl FakeWorld {
             time_limit_secs: 86_400,
             max_members: 100,
             late_join: true,
+            ranked: false,
         };
         let raid = inner.raid(id);
         raid.commit(
