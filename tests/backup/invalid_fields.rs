@@ -14,7 +14,7 @@ const FAR_TIME: i64 = 1 << 62;
 
 async fn sample_contents() -> BackupContents {
     let database = BackupDatabase::sqlite();
-    fill_store(database.store().await.as_ref(), 12, 120, 9).await;
+    fill_store(database.store().await.as_ref(), 16, 120, 9).await;
     let (file, _) = database.export().await;
     let (mut contents, _) = BackupContents::read(&file).await.expect("a good file");
     contents.bans.push(BanLine {
