@@ -17,7 +17,7 @@ use rand::{RngCore, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::RECOVERY_TIME;
+use super::game::RECOVERY_TIME;
 use super::network::SimulatedNetwork;
 use super::plan::{Fault, Plan, PlanStep};
 use crate::auth::{Auth, AuthSecret, Scope};
