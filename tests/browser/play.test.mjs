@@ -262,3 +262,30 @@ async function watchEffects(page) {
     };
   });
 }
+
+test('the tasks of a ranked raid come from the host app, and players only do them', async t => {
+  const server = await Server.start(t);
+  const [ada, ben] = await Promise.all([open(t, server), open(t, server, phone)]);
+  await signIn(ada, 'Ada');
+  await signIn(ben, 'Ben');
+  const leader = await ada.evaluate(() => JSON.parse(localStorage.getItem('raidhall.session')).player.id);
+  const { id, invite_code } = await server.asBackend('/raids', { title: 'Reading', target_xp: 40, target_tasks: 1, ranked: true, leader });
+  await joinByCode(ben, invite_code);
+  await sees(ben, '#raid-title', 'Reading');
+  await sees(ben, 'main', 'Ranked');
+  await sees(ben, 'main', 'The tasks of a ranked raid come from the app that set it up.');
+  await server.asBackend(`/raids/${id}/commands`, { cmd: { type: 'add_task', title: 'Read', xp: 40, minutes: 5 } });
+  await sees(ben, '.task', 'Read');
+  await joinByCode(ada, invite_code);
+  await sees(ada, '.task', 'Read');
+  assert.equal(await ada.getByRole('form', { name: 'Add a task' }).count(), 0);
+  assert.equal(await card(ada, 'Read').getByRole('button', { name: /^(Edit|Delete)/ }).count(), 0);
+  await ada.getByRole('button', { name: 'Start raid' }).click();
+  await claim(ben, 'Read');
+  await ada.getByRole('button', { name: 'Activity' }).click();
+  await sees(ada, '.feed', '“Read” was added');
+  await same(server, ada, ben);
+  await shot(ben, 'ranked-phone');
+  await press(ben, 'Read', 'Complete');
+  await sees(ada, '#raid-status', 'Victory');
+});

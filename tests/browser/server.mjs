@@ -1,10 +1,11 @@
 // The built server as a child process with its own database in a temporary directory.
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url));
 const built = process.env.RAIDHALL_BIN ?? path.join(target, 'debug/raidhall');
@@ -38,18 +39,29 @@ export class Server {
     await rm(this.directory, { recursive: true, force: true });
   }
 
+  // Sends a request as the host app's backend, and returns the data of the answer.
+  async asBackend(path, body) {
+    const { stdout } = await promisify(execFile)(built, ['token', '--scope', 'service', '--subject', 'tests'], this.options());
+    const headers = { authorization: `Bearer ${stdout.trim()}`, 'content-type': 'application/json' };
+    const answer = await fetch(`${this.url}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const { data, error } = await answer.json();
+    if (error) throw new Error(JSON.stringify(error));
+    return data;
+  }
+
+  options() {
+    const env = {
+      PATH: process.env.PATH,
+      RAIDHALL__DATABASE__URL: `sqlite://${this.directory}/raidhall.db`,
+      RAIDHALL__TELEMETRY__METRICS_LISTEN: '',
+      ...this.settings,
+    };
+    return { cwd: this.directory, env };
+  }
+
   async run(listen) {
-    const child = spawn(built, ['serve'], {
-      cwd: this.directory,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      env: {
-        PATH: process.env.PATH,
-        RAIDHALL__SERVER__LISTEN: listen,
-        RAIDHALL__DATABASE__URL: `sqlite://${this.directory}/raidhall.db`,
-        RAIDHALL__TELEMETRY__METRICS_LISTEN: '',
-        ...this.settings,
-      },
-    });
+    const { cwd, env } = this.options();
+    const child = spawn(built, ['serve'], { cwd, stdio: ['ignore', 'pipe', 'pipe'], env: { RAIDHALL__SERVER__LISTEN: listen, ...env } });
     this.child = child;
     this.ended = new Promise(resolve => child.once('exit', resolve).once('error', resolve));
     let log = '';
