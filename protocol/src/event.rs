@@ -37,8 +37,7 @@ pub struct Event {
     reason = "the fields are named as in the state they change"
 )]
 pub enum EventData {
-    /// The raid was created. Always the first event. Without `ranked` it is from before version 3,
-    /// and not ranked.
+    /// The raid was created. Always the first event.
     RaidCreated {
         title: String,
         description: Option<String>,
@@ -48,7 +47,7 @@ pub enum EventData {
         time_limit_secs: u64,
         max_members: u32,
         late_join: bool,
-        #[serde(default)]
+        #[serde(default)] // absent in events of version 1
         ranked: bool,
     },
     /// A player joined, for the first time or again; xp and tasks are what they had before.

@@ -211,8 +211,8 @@ pub struct NewRaid {
     #[ts(optional)]
     pub late_join: Option<bool>,
     /// Whether the raid is ranked: only the host app's backend adds and removes tasks, so that
-    /// members do not set the XP they earn. Only the host app's backend may set it; false when
-    /// absent.
+    /// members do not set the XP they earn. Only the host app's backend may set it to
+    /// true; false when absent.
     #[ts(optional)]
     pub ranked: Option<bool>,
 }

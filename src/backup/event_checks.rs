@@ -30,6 +30,13 @@ pub(super) fn check_stored_form(stored: &Value, data: &EventData) -> Checked {
 /// Checks the event that follows this state.
 pub(super) fn check_data(event: &Event, state: &State) -> Checked {
     let raid = state.shown();
+    let changes_tasks = matches!(
+        event.data,
+        EventData::TaskAdded { .. } | EventData::TaskEdited { .. } | EventData::TaskRemoved { .. }
+    );
+    if raid.ranked && changes_tasks && event.by.is_some() {
+        return Err("by: is a player, in a ranked raid".into());
+    }
     match &event.data {
         EventData::RaidCreated {
             title,

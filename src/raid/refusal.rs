@@ -14,7 +14,8 @@ pub enum Refusal {
     /// The command is reserved for the leader.
     NotLeader,
     /// The command is reserved for the task's assignee (for a release, also for the leader; for
-    /// an edit or a removal, for the task's author and the leader).
+    /// an edit or a removal, for the task's author and the leader), or the host app's backend did
+    /// not add the task.
     NotYours,
     /// The caller may not send this command.
     Forbidden,

@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Time for completing the final tasks.
 const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
-/// What all groups experienced, and when what went wrong.
+/// A plan that was played: the outcomes of its groups, and the periods that matter to the judge.
 pub(super) struct Game {
     pub(super) clock: RunClock,
     pub(super) outcomes: Vec<GroupOutcome>,
@@ -128,7 +128,7 @@ async fn apply_faults(plan: &Plan, cluster: &mut SimulatedCluster) {
     cluster.heal().await;
 }
 
-/// Waits until the cluster has recovered. Returns the time from which on everything works.
+/// Waits until the cluster has recovered. Returns the period in which commands have to work.
 async fn recover(plan: &Plan, clock: RunClock) -> HealthyPeriod {
     sleep(DISTURBED_TIME).await;
     let from = clock.now();

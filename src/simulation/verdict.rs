@@ -1,4 +1,4 @@
-//! What is checked of a run.
+//! The checks of a run that has ended.
 
 use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;

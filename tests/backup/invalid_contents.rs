@@ -1,6 +1,7 @@
 //! Undamaged files with contradictory content: refused in spite of right checksums.
 
 use raidhall::backup::BackupError;
+use raidhall::store::backup::EventLine;
 use serde_json::json;
 
 use crate::backup_contents::BackupContents;
@@ -156,4 +157,33 @@ async fn a_snapshot_that_contradicts_the_ledger_is_not_imported() {
         .await
         .expect("a good file");
     assert_eq!(again.snapshots.len(), kept - 1);
+}
+
+#[tokio::test]
+async fn an_import_with_a_players_task_in_a_ranked_raid_is_refused() {
+    let rank = |contents: &mut BackupContents| {
+        let is_added = |event: &&EventLine| event.kind == "task_added" && event.by.is_some();
+        let raid = contents.events.iter().find(is_added).expect("a task").raid;
+        let mut events = contents.events.iter_mut();
+        let created = events.find(|event| event.raid == raid).expect("a raid");
+        created.data["ranked"] = json!(true);
+    };
+    assert_import_refused(rank, "by: is a player, in a ranked raid").await;
+}
+
+#[tokio::test]
+async fn a_raid_of_a_release_without_ranked_raids_is_imported() {
+    let mut contents = sample_contents().await;
+    for event in &mut contents.events {
+        if let Some(data) = event.data.as_object_mut().filter(|_| event.version == 3)
+            && data.get("ranked") == Some(&json!(false))
+        {
+            data.remove("ranked");
+            event.version = 1;
+        }
+    }
+    let (file, _) = export_to_file(&mut contents).await;
+    for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        database.import(&file).await.expect("imported");
+    }
 }

@@ -40,10 +40,10 @@ export class Server {
   }
 
   // Sends a request as the host app's backend, and returns the data of the answer.
-  async asBackend(path, body) {
+  async asBackend(route, body) {
     const { stdout } = await promisify(execFile)(built, ['token', '--scope', 'service', '--subject', 'tests'], this.options());
     const headers = { authorization: `Bearer ${stdout.trim()}`, 'content-type': 'application/json' };
-    const answer = await fetch(`${this.url}/api/v1${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+    const answer = await fetch(`${this.url}/api/v1${route}`, { method: 'POST', headers, body: JSON.stringify(body) });
     const { data, error } = await answer.json();
     if (error) throw new Error(JSON.stringify(error));
     return data;

@@ -242,7 +242,7 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
             .describe(
                 "Creates a raid with the caller as its leader and only member. The host app's \
                  backend sets `leader` to the id of the player who will lead it; any other caller \
-                 who sets `leader` or `ranked` gets `forbidden`. With an `Idempotency-Key`, a repeated \
+                 who sets `leader`, or `ranked` to true, gets `forbidden`. With an `Idempotency-Key`, a repeated \
                  request returns the raid that the first one created. Returns `quota_exceeded` if the \
                  caller leads as many open raids as one player may.",
             )

@@ -277,6 +277,15 @@ async fn backend_actions_are_in_the_audit_log() {
         .send_command(&raid, &service, json!({"type": "say", "text": note}))
         .await
         .expect_error("forbidden");
+    let add_task = json!({"type": "add_task", "title": note, "xp": 5, "minutes": 5});
+    server
+        .send_command(&raid, &service, add_task)
+        .await
+        .expect_data(200);
+    server
+        .send_command(&raid, &service, json!({"type": "remove_task", "task": 1}))
+        .await
+        .expect_data(200);
     let audit = server.get("/admin/audit", &admin).await.expect_data(200);
     let actions: Vec<_> = audit
         .as_array()
@@ -292,8 +301,14 @@ async fn backend_actions_are_in_the_audit_log() {
         "add_member",
         "command",
         "command",
+        "command",
+        "command",
     ];
     assert_eq!(actions, expected);
+    let details = |index: usize| &audit[index]["details"];
+    assert_eq!(details(2), &json!({"ranked": false}));
+    assert_eq!(details(7), &json!({"type": "add_task", "xp": 5}));
+    assert_eq!(details(8), &json!({"type": "remove_task", "task": 1}));
     assert!(
         !audit.to_string().contains(note),
         "no texts, since an erasure could not remove them"

@@ -859,8 +859,8 @@ export type NewRaid = {
   /** Whether players can join once the raid is active; false when absent. */
   late_join?: boolean,
   /** Whether the raid is ranked: only the host app's backend adds and removes tasks, so that
- * members do not set the XP they earn. Only the host app's backend may set it; false when
- * absent. */
+ * members do not set the XP they earn. Only the host app's backend may set it to
+ * true; false when absent. */
   ranked?: boolean,
 };
 

@@ -122,7 +122,7 @@ pub(super) fn judge(
     ) in counts
     {
         if effect.by.is_none() {
-            continue; // a host app's backend may credit contributions on its own
+            continue; // a host app's backend acts on its own
         }
         let effect = effect.to_string();
         if found > allowed {

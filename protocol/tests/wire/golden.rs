@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use raidhall_protocol::decode::decode;
-use raidhall_protocol::{Codec, EventData, ServerMessage};
+use raidhall_protocol::{Codec, Event, EventData, ServerMessage};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::{check_kept, kept, samples, typescript, updating};
 
@@ -247,4 +247,20 @@ fn close_codes_are_the_documented_ones() {
             1000, 1002, 1007, 1009, 4000, 4001, 4003, 4004, 4100, 4101, 4200, 4201, 4202
         ]
     );
+}
+
+#[test]
+fn a_creation_from_before_ranked_raids_is_of_one_that_is_not_ranked() {
+    let stored = json!({
+        "seq": 1, "at": 0, "by": 5, "type": "raid_created",
+        "data": {
+            "title": "Ship it", "description": null, "invite_code": "K7MQ2XNB", "target_xp": 500,
+            "target_tasks": 10, "time_limit_secs": 86_400, "max_members": 4, "late_join": false,
+        },
+    });
+    let event: Event = serde_json::from_value(stored).expect("an event");
+    assert!(matches!(
+        event.data,
+        EventData::RaidCreated { ranked: false, .. }
+    ));
 }

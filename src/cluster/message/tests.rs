@@ -1,6 +1,6 @@
 use raidhall_protocol::EventData;
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{Command, ErrorType, FieldFault};
+use raidhall_protocol::{Command, ErrorType, FieldFault, TaskId};
 use serde_json::json;
 
 use super::*;
@@ -54,7 +54,9 @@ fn messages() -> Vec<ClusterMessage> {
             by: player(5),
             command: Command::Say { text: "x".into() },
         },
-        ForwardableCommand::Service(Command::Start),
+        ForwardableCommand::Service(Command::RemoveTask {
+            task: TaskId::try_from(3_u64).expect("an id"),
+        }),
         ForwardableCommand::End,
     ];
     let items = commands

@@ -63,7 +63,19 @@ async fn create(
     let key = key.validate()?;
     let new = NewRaid::read(&body.0).map_err(ErrorResponse::invalid)?;
     require_may_rank(&new, caller.authenticated.0.scope)?;
-    let leader = resolve_leader(&app, &caller, &body, &limit_headers).await?;
+    let leader = resolve_leader(&app, &caller, &body).await?;
+    match caller.authenticated.0.scope {
+        Scope::Service => {
+            let details = json!({ "ranked": new.ranked == Some(true) });
+            let target = format!("player {}", leader.id);
+            caller
+                .record(&*app.store, "create_raid", target, details)
+                .await?;
+        }
+        Scope::Player | Scope::Admin => {
+            app.rate_limits.charge_command(leader.id, &limit_headers)?;
+        }
+    }
     let key = caller.authenticated.op_hash(key);
     require_space(&app, key).await?;
     let creator = match caller.authenticated.0.scope {
@@ -258,28 +270,16 @@ async fn resolve_leader(
     app: &AppState,
     caller: &Audited,
     body: &JsonBody,
-    limit_headers: &RateLimitHeaders,
 ) -> Result<PlayerRef, ErrorResponse> {
     let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
     if !named {
-        let leader = caller.authenticated.acting_player()?;
-        app.rate_limits.charge_command(leader.id, limit_headers)?;
-        return Ok(leader.clone());
+        return Ok(caller.authenticated.acting_player()?.clone());
     }
     if caller.authenticated.0.scope != Scope::Service {
         return Err(Error::Forbidden("Only the host app's backend may name a leader").into());
     }
     let id = body.read(|fields| fields.id("leader"))?;
-    let leader = app.unbanned_player(id).await?;
-    caller
-        .record(
-            &*app.store,
-            "create_raid",
-            format!("player {id}"),
-            json!({}),
-        )
-        .await?;
-    Ok(leader)
+    app.unbanned_player(id).await
 }
 
 /// Returns the current state of a raid, if the caller may see it.

@@ -105,11 +105,11 @@ pub(super) fn remove_for_service(state: &State, at: UnixMillis, task: TaskId) ->
         return Err(Refusal::WrongStatus);
     }
     let found = find(state, task)?;
-    if found.status == TaskStatus::Completed {
-        return Err(Refusal::WrongStatus);
-    }
     if found.by.is_some() {
         return Err(Refusal::NotYours);
+    }
+    if found.status == TaskStatus::Completed {
+        return Err(Refusal::WrongStatus);
     }
     let draft = Draft::new(state, at, None);
     Ok(draft_removal(draft, found, found.assignee).events)
