@@ -16,10 +16,11 @@ mod presence;
 mod reads;
 mod server_record;
 mod stale_presence;
+mod told;
 mod violation;
 mod visitor;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use client::{ClientSummary, SentCommand};
 use client::{event_of, state_of};
@@ -35,7 +36,7 @@ pub use stale_presence::{Period, check_stale_presence};
 pub use violation::{Violation, ViolationKind};
 pub use visitor::check_visitor;
 
-use self::membership::RaidFacts;
+use self::membership::{RaidFacts, is_presence_right};
 use crate::client_log::{ClientLog, Observation, ReadAnswer};
 
 /// The judge's result for one raid, or the sum of several.
@@ -191,9 +192,10 @@ fn compare_online(
         _ => None,
     })?;
     let shown = server_record.online.clone();
-    let same = shown.iter().collect::<BTreeSet<_>>() == online.iter().collect::<BTreeSet<_>>();
+    let sets = [&shown, &online].map(|list| list.iter().copied().collect());
+    let is_right = is_presence_right(&sets[0], &sets[1], &server_record.state);
     let breach = ViolationKind::PresenceWrong { shown, online };
-    (!same).then(|| Violation::of_server(raid, breach))
+    (!is_right).then(|| Violation::of_server(raid, breach))
 }
 
 fn compare_events<'a>(

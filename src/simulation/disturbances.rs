@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use raidhall_loadtest::client_log::Moment;
+use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
 use raidhall_loadtest::judge::{Outage, Period};
+use raidhall_protocol::ServerMessage;
 
 use super::plan::{Fault, Plan, PlannedFault};
 use crate::store::faulty::Call;
@@ -25,6 +26,52 @@ pub(super) struct Disturbance {
     pub(super) period: Period,
     /// Whether a player who is connected may be shown offline; otherwise changes only come late.
     pub(super) hides_players: bool,
+    /// The instance that crashes. What no other one has been told of presence is lost with it.
+    crashed: Option<usize>,
+}
+
+impl Disturbance {
+    /// Returns whether a client of this raid may have been shown a player offline at this moment who
+    /// was connected, or away for less than the grace.
+    pub(super) fn may_hide_players(&self, at: Moment, logs: &[ClientLog]) -> bool {
+        let since_crash = Period {
+            from: self.period.from,
+            to: at,
+        };
+        let is_presence_lost = |crashed| {
+            !logs
+                .iter()
+                .any(|log| watches_elsewhere(log, crashed, since_crash))
+        };
+        self.period.contains(at)
+            && (self.hides_players || self.crashed.is_some_and(is_presence_lost))
+    }
+}
+
+/// Returns whether a client watched at another instance all the time.
+fn watches_elsewhere(log: &ClientLog, instance: usize, period: Period) -> bool {
+    let mut is_elsewhere = false;
+    let mut watches = false;
+    for entry in log.entries() {
+        let is_begun = period.from < entry.at;
+        if is_begun && (!watches || period.to < entry.at) {
+            break;
+        }
+        match &entry.observation {
+            Observation::Connected { server, .. } => is_elsewhere = *server != instance,
+            Observation::Disconnected { .. } => watches = false,
+            Observation::Received(message) => match &**message {
+                ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. } => {
+                    watches = is_elsewhere
+                }
+                ServerMessage::Unwatched { .. } => watches = false,
+                ServerMessage::Error { re, .. } if re == "watch" => watches = false,
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+    watches
 }
 
 /// Returns when an instance may lose its lease or its clients, so that others take those clients for
@@ -67,9 +114,10 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
         disturbances.push(Disturbance {
             period: Period {
                 from: began,
-                to: began.plus(plan.play_time() + OUTAGE_RECOVERY),
+                to: began.plus(plan.play_time() + TAKEOVER),
             },
             hides_players: true,
+            crashed: None,
         });
     }
     for planned in &plan.faults {
@@ -92,6 +140,10 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
         disturbances.push(Disturbance {
             period: find_period(plan, planned, began, recovery),
             hides_players: !keeps_players || plan.instances == 1,
+            crashed: match planned.fault {
+                Fault::Crash { instance } => Some(instance),
+                _ => None,
+            },
         });
     }
     let periods: Vec<_> = disturbances.iter().map(|it| it.period).collect();
@@ -107,6 +159,7 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
                 to: Moment::MAX,
             },
             hides_players: false,
+            crashed: None,
         });
     }
     disturbances

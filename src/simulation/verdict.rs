@@ -93,12 +93,6 @@ fn judge_groups(game: &Game) -> Outcome {
     let mut result = Outcome::default();
     let mut trace = DefaultHasher::new();
     let calm_periods = find_calm_periods(stable.period(), disturbances);
-    let may_hide_players = |at_ms: u64| {
-        let at = Moment(at_ms * 1_000);
-        disturbances
-            .iter()
-            .any(|it| it.hides_players && it.period.contains(at))
-    };
     for outcome in outcomes {
         let GroupOutcome { raid, ledgers, .. } = outcome;
         let record = Some(&outcome.server_record);
@@ -119,7 +113,12 @@ fn judge_groups(game: &Game) -> Outcome {
         ));
         let presence = check_presence(*raid, ledgers, record, stable).violations;
         let is_false = |violation: &Violation| match violation.kind {
-            ViolationKind::FalseOffline { at_ms, .. } => !may_hide_players(at_ms),
+            ViolationKind::FalseOffline { at_ms, .. } => {
+                let at = Moment(at_ms * 1_000);
+                !disturbances
+                    .iter()
+                    .any(|it| it.may_hide_players(at, ledgers))
+            }
             _ => true,
         };
         violations.extend(presence.into_iter().filter(is_false));

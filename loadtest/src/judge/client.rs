@@ -15,7 +15,7 @@ use raidhall_protocol::{
     Seq, ServerMessage, UnixMillis,
 };
 
-use super::membership::RaidFacts;
+use super::membership::{RaidFacts, is_presence_right};
 use super::violation::{Violation, ViolationKind};
 use crate::client::CloseClass;
 use crate::client_log::{ClientLog, Moment, Observation};
@@ -596,7 +596,8 @@ impl<'a> LogReader<'a> {
             self.report(ViolationKind::IncompleteAtEnd { held, head });
         }
         let expected: BTreeSet<_> = online.iter().copied().collect();
-        if self.online != expected {
+        let state = self.fold.state();
+        if !state.is_some_and(|state| is_presence_right(&self.online, &expected, state)) {
             let shown = self.online.iter().copied().collect();
             let online = online.to_vec();
             self.report(ViolationKind::PresenceWrong { shown, online });

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use raidhall_protocol::rest::RaidView;
-use raidhall_protocol::{RaidId, Seq, ServerMessage};
+use raidhall_protocol::{RaidId, Seq};
 
 use super::difference;
 use super::server_record::{self, ServerRecord};
+use super::told::told_seq;
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, LogEntry, Observation};
 
@@ -70,18 +71,4 @@ fn entries_until_settled(log: &ClientLog) -> impl Iterator<Item = &LogEntry> {
     log.entries()
         .iter()
         .take_while(move |entry| !is_settled(entry))
-}
-
-/// Returns the newest seq that a message told the client of.
-pub(super) fn told_seq(observation: &Observation) -> Option<Seq> {
-    let Observation::Received(message) = observation else {
-        return None;
-    };
-    match &**message {
-        ServerMessage::Event { event, .. } => Some(event.seq),
-        ServerMessage::Watching { seq, .. }
-        | ServerMessage::Snapshot { seq, .. }
-        | ServerMessage::Ack { seq, .. } => Some(*seq),
-        _ => None,
-    }
 }

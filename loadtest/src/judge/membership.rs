@@ -4,7 +4,18 @@
 use std::collections::BTreeSet;
 
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::{Event, EventData, PlayerId};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidState};
+
+/// Returns whether the players who are shown online are those who should be. Of other members, such
+/// as one without a client log, nothing is known.
+pub(super) fn is_presence_right(
+    shown: &BTreeSet<PlayerId>,
+    online: &BTreeSet<PlayerId>,
+    state: &RaidState,
+) -> bool {
+    let is_member = |player| state.members.iter().any(|member| member.player == player);
+    online.is_subset(shown) && shown.difference(online).all(|player| is_member(*player))
+}
 
 /// What the raid's events say about its end, its invite code and players who were removed.
 #[derive(Debug, Default)]

@@ -13,8 +13,10 @@ use raidhall_protocol::{
     ClientMessage, CloseCode, Command, Event, EventData, PlayerId, RaidId, Seq, ServerMessage,
 };
 
+use super::all_events;
 use super::server_record::ServerRecord;
 use super::stale_presence::Period;
+use super::told::ToldSeqs;
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, Moment, Observation};
 
@@ -144,7 +146,7 @@ pub fn check_presence(
     stable: &StablePeriod,
 ) -> PresenceErrors {
     let mut absences = find_absences(logs, &stable.outages);
-    for (event, at) in first_received(logs, server_record) {
+    for (event, at) in told_events(logs, server_record) {
         // A player who is kicked while a refused watch ends the former one does not learn of it.
         if let EventData::MemberLeft {
             player,
@@ -247,7 +249,7 @@ fn check_client(
     }
 }
 
-/// Returns every leader change caused by an offline leader, and when a client first received it.
+/// Returns every leader change caused by an offline leader, and when a client was first told of it.
 fn leader_changes<'a>(
     logs: &'a [ClientLog],
     server_record: Option<&'a ServerRecord>,
@@ -261,31 +263,20 @@ fn leader_changes<'a>(
             }
         )
     };
-    first_received(logs, server_record).filter(move |(event, _)| offline(event))
+    told_events(logs, server_record).filter(move |(event, _)| offline(event))
 }
 
-/// Returns every event, and when a client first received it.
-fn first_received<'a>(
+/// Returns every event, and when a client was first told of it.
+fn told_events<'a>(
     logs: &'a [ClientLog],
     server_record: Option<&'a ServerRecord>,
 ) -> impl Iterator<Item = (&'a Event, Option<Moment>)> {
-    let mut events: BTreeMap<Seq, (&Event, Option<Moment>)> = BTreeMap::new();
-    for event in server_record
-        .iter()
-        .flat_map(|server_record| &server_record.events)
-    {
-        events.insert(event.seq, (event, None));
-    }
-    for record in logs.iter().flat_map(ClientLog::entries) {
-        let Observation::Received(message) = &record.observation else {
-            continue;
-        };
-        if let ServerMessage::Event { event, .. } = &**message {
-            let (_, at) = events.entry(event.seq).or_insert((event, None));
-            *at = Some(at.map_or(record.at, |at| at.min(record.at)));
-        }
-    }
-    events.into_values()
+    let told = ToldSeqs::from_logs(logs);
+    let events: BTreeMap<Seq, &Event> = all_events(logs, server_record)
+        .map(|event| (event.seq, event))
+        .collect();
+    let events = events.into_values();
+    events.map(move |event| (event, told.first(event.seq)))
 }
 
 /// Returns when each player had no watching connection, from the player's first watch to the end of

@@ -5,8 +5,8 @@ use std::iter;
 
 use raidhall_protocol::{Event, Seq, ServerMessage};
 
-use super::instances::told_seq;
 use super::server_record::ServerRecord;
+use super::told::told_seq;
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, LogEntry, Moment, Observation, ReadAnswer, RestRead};
 

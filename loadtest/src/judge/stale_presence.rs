@@ -15,6 +15,7 @@ use raidhall_protocol::{
 use super::all_events;
 use super::presence::StablePeriod;
 use super::server_record::ServerRecord;
+use super::told::ToldSeqs;
 use super::violation::{Violation, ViolationKind};
 use crate::client_log::{ClientLog, Moment, Observation};
 
@@ -254,14 +255,13 @@ fn read_client(log: &ClientLog) -> ClientPresence<'_> {
 
 /// Returns which player led from when to when, as far as clients were told.
 fn find_terms(logs: &[ClientLog], server_record: Option<&ServerRecord>) -> Vec<(PlayerId, Period)> {
-    let told = told_seqs(logs);
+    let told = ToldSeqs::from_logs(logs);
     let events: BTreeMap<Seq, &Event> = all_events(logs, server_record)
         .map(|event| (event.seq, event))
         .collect();
     let mut terms: Vec<(PlayerId, Period)> = Vec::new();
     for event in events.values() {
-        let times = told.iter().filter(|(seq, _)| event.seq <= *seq);
-        let at = times.map(|(_, at)| *at).min().unwrap_or(Moment::MAX);
+        let at = told.first(event.seq).unwrap_or(Moment::MAX);
         let leader = match event.data {
             EventData::MemberJoined {
                 player,
@@ -279,18 +279,4 @@ fn find_terms(logs: &[ClientLog], server_record: Option<&ServerRecord>) -> Vec<(
         terms.extend(leader.map(|player| (player, Period { from: at, to })));
     }
     terms
-}
-
-/// Returns the seqs that clients were shown, and when.
-fn told_seqs(logs: &[ClientLog]) -> Vec<(Seq, Moment)> {
-    let entries = logs.iter().flat_map(ClientLog::entries);
-    let told = entries.filter_map(|entry| match &entry.observation {
-        Observation::Received(message) => match &**message {
-            ServerMessage::Event { event, .. } => Some((event.seq, entry.at)),
-            ServerMessage::Snapshot { seq, .. } => Some((*seq, entry.at)),
-            _ => None,
-        },
-        _ => None,
-    });
-    told.collect()
 }

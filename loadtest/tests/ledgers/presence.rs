@@ -15,6 +15,7 @@ use raidhall_protocol::{Command, ErrorBody, ErrorType, EventData, Seq, ServerMes
 use crate::sample_case::{
     DISCONNECTED, TimedObservation, both_players, command_entry, connected_entry, event,
     online_entry, player, presence_entry, raid, received, received_event, watch_entry,
+    watching_entry,
 };
 
 /// Returns logs in which both players connect, and Ben reconnects after a deploy within a second.
@@ -348,6 +349,30 @@ fn deposing_a_leader_who_was_online_is_a_violation() {
         vec![(90_000, received_event(&event(4, 6, promoted)))],
         vec![],
     ));
+}
+
+#[test]
+fn a_leader_change_is_as_old_as_the_first_message_that_tells_of_it() {
+    let mut moved = event(4, 6, leader_changed());
+    moved.by = None;
+    let returns_at = |seq| {
+        let replay = vec![
+            (110_000, DISCONNECTED),
+            (130_000, connected_entry()),
+            (130_001, watch_entry(Some(3))),
+            (130_010, watching_entry(4)),
+            (130_011, received_event(&moved)),
+        ];
+        let away = vec![
+            (40_000, DISCONNECTED),
+            (120_000, connected_entry()),
+            (120_001, watch_entry(Some(3))),
+            (120_010, watching_entry(seq)),
+        ];
+        check_logs(with_entries(replay, away), None).false_leader_changes
+    };
+    assert_eq!(returns_at(4), 0);
+    assert_eq!(returns_at(3), 1, "the leader had returned");
 }
 
 #[test]

@@ -6,11 +6,13 @@ use raidhall_loadtest::fold::Fold;
 use raidhall_loadtest::judge::ViolationKind;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::rest::{Contribution, Profile};
+use raidhall_protocol::state::Role;
 use raidhall_protocol::{
     ClientMessage, Command, ErrorBody, ErrorType, EventData, Seq, ServerMessage, UnixMillis,
 };
 
 use crate::sample_case::*;
+use crate::watches::add_events;
 
 #[test]
 fn a_correct_run_has_no_violations() {
@@ -535,6 +537,32 @@ fn wrong_presence_at_the_end_of_a_run_is_a_violation() {
     case.assert_violation("server", |kind| {
         matches!(kind, ViolationKind::PresenceWrong { .. })
     });
+}
+
+#[test]
+fn a_stranger_who_is_shown_online_at_the_end_is_a_violation() {
+    let [member, stranger] = [true, false].map(|is_member| {
+        let mut case = SampleCase::valid();
+        if is_member {
+            let joined = event(9, 7, joined(7, "Cal", Role::Member, 10));
+            for log in [&mut case.ada, &mut case.ben] {
+                log.pop();
+                log.extend([received_event(&joined), settled_entry(9)]);
+            }
+            add_events(&mut case, [joined]);
+        }
+        let end = case.ada.len() - 1;
+        case.ada.insert(end, presence_entry(&[7], &[]));
+        case.server_record().online.push(player(7));
+        case
+    });
+    // Of a member without a client log nothing is known.
+    member.judge().assert_no_violations();
+    for client in ["ada", "server"] {
+        stranger.assert_violation(client, |kind| {
+            matches!(kind, ViolationKind::PresenceWrong { .. })
+        });
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn with_end(entries: impl IntoIterator<Item = Observation>) -> SampleCase {
 }
 
 /// Appends events to the history that both clients received.
-fn add_events(case: &mut SampleCase, events: impl IntoIterator<Item = Event>) {
+pub(crate) fn add_events(case: &mut SampleCase, events: impl IntoIterator<Item = Event>) {
     case.history.extend(events);
     let fold = raidhall_loadtest::fold::Fold::from_events(raid(), &case.history).unwrap();
     let history = case.history.clone();
@@ -148,6 +148,43 @@ fn a_player_who_left_may_be_refused_only_once_the_raid_has_ended() {
     case.ada.push(received_event(&ended));
     case.ada.extend(settled);
     add_events(&mut case, [ended]);
+    case.judge().assert_no_violations();
+}
+
+#[test]
+fn a_join_may_find_no_raid_only_if_the_player_is_kicked_meanwhile() {
+    let join = |case: &mut SampleCase, errors: &[ErrorType]| {
+        let end = case.ben.len() - 1;
+        let failures = errors.iter().map(|error| request_failed(Some(*error)));
+        case.ben.splice(end..end, failures);
+    };
+    let mut case = left();
+    join(&mut case, &[ErrorType::NotFound]);
+    case.assert_violation("ben", |kind| {
+        matches!(kind, ViolationKind::RequestRefused { .. })
+    });
+    let kicked = EventData::MemberLeft {
+        player: player(6),
+        reason: LeaveReason::Kicked,
+        released: Vec::new(),
+    };
+    let later = [
+        event(10, 6, joined(6, "Ben", Role::Member, 10)),
+        event(11, 5, kicked),
+    ];
+    let mut case = left();
+    join(&mut case, &[ErrorType::NotFound, ErrorType::Forbidden]);
+    let kick = Command::Kick { player: player(6) };
+    case.ada.pop();
+    case.ada.push(received_event(&later[0]));
+    case.ada.push(command_entry(9, "kick", kick));
+    case.ada.push(received_event(&later[1]));
+    case.ada.push(ack_entry(9, 11));
+    case.ada.push(Observation::Settled {
+        head: Seq(11),
+        online: vec![player(5)],
+    });
+    add_events(&mut case, later);
     case.judge().assert_no_violations();
 }
 

@@ -16,8 +16,14 @@ impl LogReader<'_> {
         let is_justified = match error.r#type {
             ErrorType::RaidClosed => self.facts.has_ended,
             ErrorType::Forbidden => self.facts.is_removed(self.log.player),
-            // The player tries again with the new code.
-            ErrorType::NotFound if self.facts.has_new_invite_code => return,
+            // The player tries again, with the new code, and may have joined: the code may have been
+            // replaced, or the player kicked, between an attempt and its answer.
+            ErrorType::NotFound
+                if self.facts.has_new_invite_code || self.facts.is_removed(self.log.player) =>
+            {
+                self.former_member_since = None;
+                return;
+            }
             _ => false,
         };
         self.summary.has_given_up = is_justified;
