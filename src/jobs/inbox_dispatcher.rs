@@ -113,6 +113,7 @@ impl InboxDispatcher {
             number,
             raid,
             epoch,
+            seq,
             ref message,
             ..
         } = envelope;
@@ -122,7 +123,7 @@ impl InboxDispatcher {
             }
             ClusterMessage::WatcherReport(watching) => {
                 self.sessions
-                    .receive_watcher_report(raid, from, number, watching.clone())
+                    .receive_watcher_report(raid, from, number, seq, watching.clone())
             }
             ClusterMessage::RequestWatcherReport => {
                 if !self.sessions.request_watcher_report(raid) {

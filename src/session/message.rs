@@ -79,6 +79,8 @@ pub(super) struct WatchRequest {
 pub(super) struct ReceivedReport {
     pub(super) from: InstanceId,
     pub(super) number: u64,
+    /// Whether the sender receives the raid's messages.
+    pub(super) is_subscribed: bool,
     pub(super) report: WatcherReport,
 }
 

@@ -225,18 +225,22 @@ impl Registry {
     }
 
     /// Accepts a report of the players who watched at another instance, from its message of this
-    /// number. The sender takes this instance for the raid's owner.
+    /// number, and the seq that the raid has there. The sender takes this instance for the raid's
+    /// owner.
     pub fn receive_watcher_report(
         &self,
         raid: RaidId,
         from: InstanceId,
         number: u64,
+        seq: Seq,
         report: WatcherReport,
     ) {
         if report.watched || self.sessions.contains_key(&raid) {
             let received = ReceivedReport {
                 from,
                 number,
+                // A follower has a seq as soon as it has a replica, which it subscribes for.
+                is_subscribed: seq > Seq::ZERO,
                 report,
             };
             self.send(raid, SessionMessage::WatcherReport(received));

@@ -41,18 +41,21 @@ pub(super) struct RemoteWatchers {
 
 struct RemoteAudience {
     players: Vec<PlayerId>,
+    /// Whether it has reported since this instance owns the raid that it receives presence.
+    receives_presence: bool,
     last_report_at: Instant,
     /// When the owner asks for a report, if none arrives before.
     query_at: Instant,
 }
 
 impl RemoteWatchers {
-    /// Applies a report. Returns whether the instance had no known watchers before and has some
-    /// now.
+    /// Applies a report. Returns whether the sender has watchers now who need presence: there were
+    /// none before, or it did not receive presence from this owner before.
     pub(super) fn apply_report(&mut self, received: ReceivedReport, now: Instant) -> bool {
         let ReceivedReport {
             from,
             number,
+            is_subscribed,
             report: watching,
         } = received;
         let latest = self.latest_reports.entry(from).or_default();
@@ -69,10 +72,20 @@ impl RemoteWatchers {
         }
         let remote = RemoteAudience {
             players: watching.players,
+            receives_presence: is_subscribed,
             last_report_at: now,
             query_at: now + SILENCE_MAX,
         };
-        self.audiences.insert(from, remote).is_none()
+        let former = self.audiences.insert(from, remote);
+        is_subscribed && !former.is_some_and(|remote| remote.receives_presence)
+    }
+
+    /// Records that this instance owns the raid from now on. The others may have presence from an
+    /// owner in between.
+    pub(super) fn begin_ownership(&mut self) {
+        for remote in self.audiences.values_mut() {
+            remote.receives_presence = false;
+        }
     }
 
     /// Records that another instance has handed the raid to this one.
@@ -156,6 +169,28 @@ mod tests {
     use crate::cluster::message::WatcherReport;
 
     #[test]
+    fn each_owner_sends_presence_to_an_instance_once_it_is_subscribed() {
+        let mut remotes = RemoteWatchers::default();
+        let report = |remotes: &mut RemoteWatchers, number, is_subscribed| {
+            let received = ReceivedReport {
+                from: InstanceId(Uuid::from_u128(1)),
+                number,
+                is_subscribed,
+                report: WatcherReport {
+                    watched: true,
+                    ..WatcherReport::default()
+                },
+            };
+            remotes.apply_report(received, Instant::now())
+        };
+        assert!(!report(&mut remotes, 1, false));
+        assert!(report(&mut remotes, 2, true));
+        assert!(!report(&mut remotes, 3, true));
+        remotes.begin_ownership();
+        assert!(report(&mut remotes, 4, true));
+    }
+
+    #[test]
     fn a_watcher_report_older_than_the_latest_is_ignored() {
         let mut remotes = RemoteWatchers::default();
         let now = Instant::now();
@@ -173,6 +208,7 @@ mod tests {
             let received = ReceivedReport {
                 from: id,
                 number,
+                is_subscribed: true,
                 report,
             };
             remotes.apply_report(received, now);

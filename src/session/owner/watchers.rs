@@ -34,6 +34,7 @@ impl Owner {
     ) {
         let cluster = self.sessions.cluster.clone();
         let now = Instant::now();
+        carried.remote_watchers.begin_ownership();
         carried
             .presence
             .take_over(now, self.presence_grace(carried, now));
