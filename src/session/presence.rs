@@ -10,7 +10,7 @@ use raidhall_protocol::PlayerId;
 use tokio::time::Instant;
 
 /// How long changes are collected before they are announced together.
-const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
+pub(super) const COALESCE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The presence of one raid's members.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::super::actor::CarriedState;
 use super::super::follower::Follower;
 use super::super::message::ReceivedReport;
-use super::super::presence::Presence;
+use super::super::presence::{COALESCE_INTERVAL, Presence};
 use super::Owner;
 use crate::cluster::message::ClusterMessage;
 
@@ -162,10 +162,16 @@ impl Owner {
         }
     }
 
-    /// Sends the whole set of online players to the other instances.
+    /// Sends the whole set of online players to the other instances, and again until these players
+    /// have been announced: a change that is undone before is not announced.
     pub(super) fn publish_presence(&mut self, presence: &Presence, now: Instant) {
         self.presence_counter += 1;
-        self.presence_resend_at = Some(now + PRESENCE_RESEND_INTERVAL);
+        let resend_after = if presence.online() == presence.announced() {
+            PRESENCE_RESEND_INTERVAL
+        } else {
+            COALESCE_INTERVAL
+        };
+        self.presence_resend_at = Some(now + resend_after);
         let online = presence.online().iter().copied().collect();
         let presence_message = ClusterMessage::Presence {
             counter: self.presence_counter,
