@@ -83,6 +83,8 @@ pub(super) struct Follower {
     presence_version: (Epoch, u64),
     /// Players who were online under the last owner, to be reported to the next one.
     last_known_online: Vec<PlayerId>,
+    /// When presence is forgotten, if the raid is not watched here.
+    presence_ends_at: Option<Instant>,
     next_report_at: Instant,
     /// When the store is asked for the owner; until then nothing is forwarded or claimed.
     resolve_at: Option<Instant>,
@@ -134,6 +136,7 @@ impl Follower {
             forwards: ForwardQueue::default(),
             presence_version: (Epoch(0), 0),
             last_known_online: Vec::new(),
+            presence_ends_at: None,
             next_report_at: now,
             resolve_at: None,
             awaited_event: None,
@@ -243,7 +246,7 @@ impl Follower {
                 () = audience.changed() => {
                     self.last_needed_at = Instant::now();
                     self.report_watchers();
-                    self.clear_unwatched_presence(carried);
+                    self.schedule_presence_end();
                 }
                 message = carried.mailbox.next(), if has_capacity => {
                     if let Some(message) = message {
@@ -446,6 +449,7 @@ impl Follower {
             awaited,
             offer,
             presence,
+            self.presence_ends_at(),
             resolve,
             self.forwards.next_expiry(),
             resend,
@@ -460,6 +464,7 @@ impl Follower {
     async fn run_due_work(&mut self, carried: &mut CarriedState) {
         let now = Instant::now();
         self.forwards.expire(now);
+        self.forget_outdated_presence(carried);
         if self.next_report_at <= now && self.audience.is_watched() {
             self.report_watchers();
         }

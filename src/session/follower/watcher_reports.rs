@@ -21,13 +21,27 @@ impl Follower {
         self.send_watcher_report(self.audience.is_watched(), known);
     }
 
-    /// Forgets presence if the raid is not watched here: without watchers no presence arrives, and
-    /// outdated presence must not be passed on. During a handover it is kept for the successor.
-    pub(super) fn clear_unwatched_presence(&mut self, carried: &mut CarriedState) {
-        if !self.audience.is_watched()
-            && self.presence_wait.is_none()
-            && self.handover_guard.is_none()
+    /// Schedules the end of the known presence if the raid is not watched here any more: without
+    /// watchers no presence arrives, and outdated presence must not be passed on. It is kept for the
+    /// grace, because a watch that begins again may find no owner to ask.
+    pub(super) fn schedule_presence_end(&mut self) {
+        let ends_at = Instant::now() + self.sessions.options.presence_grace;
+        let is_watched = self.audience.is_watched();
+        self.presence_ends_at = (!is_watched).then(|| self.presence_ends_at.unwrap_or(ends_at));
+    }
+
+    /// Returns when presence is forgotten. During a handover it is kept for the successor.
+    pub(super) fn presence_ends_at(&self) -> Option<Instant> {
+        let is_kept = self.presence_wait.is_some() || self.handover_guard.is_some();
+        self.presence_ends_at.filter(|_| !is_kept)
+    }
+
+    pub(super) fn forget_outdated_presence(&mut self, carried: &mut CarriedState) {
+        if self
+            .presence_ends_at()
+            .is_some_and(|at| at <= Instant::now())
         {
+            self.presence_ends_at = None;
             self.last_known_online = Vec::new();
             carried.presence = Presence::default();
         }

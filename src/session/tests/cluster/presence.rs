@@ -133,6 +133,20 @@ async fn a_successor_shows_no_player_who_left_before_the_handover() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_begins_again_after_the_owners_death_hides_no_player() {
+    let cluster = TestCluster::start(3).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
+    let (second, _) = watch(cluster.node(1), raid, 2, None).await;
+    let (_third, _) = watch(cluster.node(2), raid, 3, None).await;
+    sleep(Duration::from_secs(1)).await;
+    cluster.node(0).kill();
+    second.leave();
+    sleep(Duration::from_millis(500)).await;
+    let (_second, answer) = watch(cluster.node(1), raid, 2, None).await;
+    assert_eq!(online_players(&answer), [2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_who_returns_during_a_store_outage_keeps_the_lead() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
