@@ -173,7 +173,7 @@ fn command_rules() -> Vec<(Value, [u16; 8])> {
         (json!({"type": "say", "text": "hello"}), MEMBERS),
         (
             json!({"type": "add_task", "title": "Sweep", "xp": 10, "minutes": 5}),
-            MEMBERS,
+            [401, 404, 200, 200, 404, 403, 200, 403],
         ),
         (
             json!({"type": "edit_task", "task": 1, "title": "Mop"}),

@@ -82,7 +82,7 @@ test('the feed names the players who acted, those who have left too', () => {
   assert.equal(textOf(event(ADA, 'member_muted', { player: BEN, until: NOW + 1 })), 'Ben was muted');
   assert.equal(textOf(event(ADA, 'member_muted', { player: BEN, until: null })), 'Ben was unmuted');
   assert.equal(textOf(event(null, 'task_added', { task: 3, title: 'Read', xp: 1, minutes: 0 })), '“Read” was added');
-  assert.equal(textOf(event(null, 'task_removed', { task: 1 })), '“#1” was deleted');
+  assert.equal(textOf(event(null, 'task_removed', { task: 1 })), '“Dig” was deleted');
 });
 
 test('the feed names removed tasks, and has one line for those of one kick', () => {

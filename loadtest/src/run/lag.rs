@@ -240,7 +240,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "id": 7, "title": "Ship it", "description": null, "invite_code": "K7MQ2XNB", "status": "active",
             "reason": null, "target_xp": 1, "target_tasks": 1, "current_xp": 0, "current_tasks": 0,
-            "max_members": 4, "late_join": false, "time_limit_secs": 60, "created_at": 0, "started_at": 0,
+            "max_members": 4, "late_join": false, "ranked": false, "time_limit_secs": 60, "created_at": 0, "started_at": 0,
             "deadline": 1, "ended_at": null, "leader": null, "term": 1, "members": [], "tasks": [],
             "messages": [], "ranking": null
         }))

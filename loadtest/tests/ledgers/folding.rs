@@ -36,7 +36,7 @@ fn a_full_history_folds_to_the_documented_state() {
         "id": 7, "title": "Ship it", "description": null, "invite_code": "K7MQ2XNB",
         "status": "active", "reason": null, "target_xp": 500, "target_tasks": 10,
         "current_xp": 40, "current_tasks": 1, "max_members": 4, "late_join": false,
-        "time_limit_secs": 86400, "created_at": T + 1000, "started_at": T + 4000,
+        "ranked": false, "time_limit_secs": 86400, "created_at": T + 1000, "started_at": T + 4000,
         "deadline": 1_767_312_004_000_i64, "ended_at": null, "leader": 5, "term": 1,
         "members": [
             {"player": 5, "name": "Ada", "role": "leader", "xp": 0, "tasks": 0, "energy": 100,
