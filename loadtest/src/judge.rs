@@ -36,7 +36,7 @@ pub use stale_presence::{Period, check_stale_presence};
 pub use violation::{Violation, ViolationKind};
 pub use visitor::check_visitor;
 
-use self::membership::{RaidFacts, is_presence_right};
+use self::membership::RaidFacts;
 use crate::client_log::{ClientLog, Observation, ReadAnswer};
 
 /// The judge's result for one raid, or the sum of several.
@@ -90,7 +90,7 @@ impl Verdict {
 /// Judges one raid by its client logs and, if it was read, the server record. Without that, the
 /// events that the clients received together count as the history.
 pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerRecord>) -> Verdict {
-    let facts = RaidFacts::from_events(all_events(logs, server_record));
+    let facts = RaidFacts::new(all_events(logs, server_record), logs);
     let clients: Vec<_> = logs
         .iter()
         .map(|log| (log, client::read_client_log(log, &facts)))
@@ -108,7 +108,7 @@ pub fn judge(raid: RaidId, logs: &[ClientLog], server_record: Option<&ServerReco
     if let Some(server_record) = server_record {
         verdict
             .violations
-            .extend(compare_online(raid, logs, server_record));
+            .extend(compare_online(raid, logs, server_record, &facts));
     }
     for (log, seen) in &clients {
         compare_events(
@@ -182,6 +182,7 @@ fn compare_online(
     raid: RaidId,
     logs: &[ClientLog],
     server_record: &ServerRecord,
+    facts: &RaidFacts,
 ) -> Option<Violation> {
     let mut entries = logs
         .iter()
@@ -193,7 +194,7 @@ fn compare_online(
     })?;
     let shown = server_record.online.clone();
     let sets = [&shown, &online].map(|list| list.iter().copied().collect());
-    let is_right = is_presence_right(&sets[0], &sets[1], &server_record.state);
+    let is_right = facts.is_presence_right(&sets[0], &sets[1], &server_record.state);
     let breach = ViolationKind::PresenceWrong { shown, online };
     (!is_right).then(|| Violation::of_server(raid, breach))
 }

@@ -15,7 +15,7 @@ use raidhall_protocol::{
     Seq, ServerMessage, UnixMillis,
 };
 
-use super::membership::{RaidFacts, is_presence_right};
+use super::membership::RaidFacts;
 use super::violation::{Violation, ViolationKind};
 use crate::client::CloseClass;
 use crate::client_log::{ClientLog, Moment, Observation};
@@ -597,7 +597,8 @@ impl<'a> LogReader<'a> {
         }
         let expected: BTreeSet<_> = online.iter().copied().collect();
         let state = self.fold.state();
-        if !state.is_some_and(|state| is_presence_right(&self.online, &expected, state)) {
+        let is_right = |state| self.facts.is_presence_right(&self.online, &expected, state);
+        if !state.is_some_and(is_right) {
             let shown = self.online.iter().copied().collect();
             let online = online.to_vec();
             self.report(ViolationKind::PresenceWrong { shown, online });

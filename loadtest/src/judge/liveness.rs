@@ -28,7 +28,7 @@ pub fn check_liveness(
     server_record: Option<&ServerRecord>,
     healthy: &HealthyPeriod,
 ) -> Vec<Violation> {
-    let facts = RaidFacts::from_events(all_events(logs, server_record));
+    let facts = RaidFacts::new(all_events(logs, server_record), logs);
     let playing = logs.iter().filter(|log| !facts.is_removed(log.player));
     let mut violations = Vec::new();
     for log in playing {

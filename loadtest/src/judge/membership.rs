@@ -6,28 +6,27 @@ use std::collections::BTreeSet;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidState};
 
-/// Returns whether the players who are shown online are those who should be. Of other members, such
-/// as one without a client log, nothing is known.
-pub(super) fn is_presence_right(
-    shown: &BTreeSet<PlayerId>,
-    online: &BTreeSet<PlayerId>,
-    state: &RaidState,
-) -> bool {
-    let is_member = |player| state.members.iter().any(|member| member.player == player);
-    online.is_subset(shown) && shown.difference(online).all(|player| is_member(*player))
-}
+use crate::client_log::ClientLog;
 
-/// What the raid's events say about its end, its invite code and players who were removed.
+/// What is known of a raid: from its events its end, its invite code and players who were removed, and
+/// whose clients' logs are judged.
 #[derive(Debug, Default)]
 pub(super) struct RaidFacts {
     pub(super) has_ended: bool,
     pub(super) has_new_invite_code: bool,
     removed_players: BTreeSet<PlayerId>,
+    logged_players: BTreeSet<PlayerId>,
 }
 
 impl RaidFacts {
-    pub(super) fn from_events<'a>(events: impl Iterator<Item = &'a Event>) -> RaidFacts {
-        let mut facts = RaidFacts::default();
+    pub(super) fn new<'a>(
+        events: impl Iterator<Item = &'a Event>,
+        logs: &[ClientLog],
+    ) -> RaidFacts {
+        let mut facts = RaidFacts {
+            logged_players: logs.iter().map(|log| log.player).collect(),
+            ..RaidFacts::default()
+        };
         for event in events {
             match &event.data {
                 EventData::RaidCompleted { .. } | EventData::RaidFailed { .. } => {
@@ -46,6 +45,21 @@ impl RaidFacts {
             }
         }
         facts
+    }
+
+    /// Returns whether the players who are shown online are those who should be. Of members without a
+    /// client log nothing is known.
+    pub(super) fn is_presence_right(
+        &self,
+        shown: &BTreeSet<PlayerId>,
+        online: &BTreeSet<PlayerId>,
+        state: &RaidState,
+    ) -> bool {
+        let is_unknown = |player: &PlayerId| {
+            let mut members = state.members.iter();
+            !self.logged_players.contains(player) && members.any(|it| it.player == *player)
+        };
+        online.is_subset(shown) && shown.difference(online).all(is_unknown)
     }
 
     /// Returns whether the player was kicked or erased at some time.

@@ -28,7 +28,7 @@ pub fn check_visitor(
     record: &ServerRecord,
     calm_periods: &[Period],
 ) -> Vec<Violation> {
-    let facts = RaidFacts::from_events(record.events.iter());
+    let facts = RaidFacts::new(record.events.iter(), &[]);
     let is_expected = |kind: &ViolationKind| {
         visitor.shut_out.is_some() && *kind == ViolationKind::ClosedPermanently { code: BANNED }
     };

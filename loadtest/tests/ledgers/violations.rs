@@ -566,6 +566,21 @@ fn a_stranger_who_is_shown_online_at_the_end_is_a_violation() {
 }
 
 #[test]
+fn a_logged_member_who_is_shown_online_at_the_end_is_a_violation() {
+    let mut case = SampleCase::valid();
+    for log in [&mut case.ada, &mut case.ben] {
+        if let Some(Observation::Settled { online, .. }) = log.last_mut() {
+            online.retain(|shown| *shown != player(6));
+        }
+    }
+    for client in ["ada", "server"] {
+        case.assert_violation(client, |kind| {
+            matches!(kind, ViolationKind::PresenceWrong { .. })
+        });
+    }
+}
+
+#[test]
 fn undocumented_messages_and_errors_are_a_violation() {
     let mut case = SampleCase::valid();
     case.ada.insert(
