@@ -240,7 +240,9 @@ pub(super) fn config(plan: &Plan) -> Config {
     let mut config = Config::default();
     config.auth.access_ttl = TOKEN_TTL;
     if plan.has_absences {
-        config.sessions.leader_grace = Duration::from_secs(8);
+        // Longer than owners trust presence while the bus is cut, so that they know of the loss
+        // before they replace a leader.
+        config.sessions.leader_grace = Duration::from_secs(16);
     }
     if plan.has_small_limits {
         config.sockets.heartbeat_interval = Duration::from_secs(2);

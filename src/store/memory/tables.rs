@@ -176,13 +176,16 @@ impl Tables {
         let Some(raid) = self.raids.get_mut(&raid) else {
             return ClaimOutcome::Missing;
         };
-        let another = raid.owner.filter(|owner| *owner != instance);
-        let holder = another.and_then(|owner| self.instances.get_key_value(&owner));
-        if let Some((owner, lease)) = holder.filter(|(_, lease)| lease.until > now) {
-            return ClaimOutcome::Held {
-                owner: *owner,
-                ws_url: lease.ws_url.clone(),
-            };
+        if let Some(owner) = raid.owner.filter(|owner| *owner != instance) {
+            let lease = self.instances.get(&owner);
+            if let Some(lease) = lease.filter(|lease| lease.until > now) {
+                return ClaimOutcome::Held {
+                    owner,
+                    ws_url: lease.ws_url.clone(),
+                };
+            }
+            // The former owner learns of the gap even if the clock goes back.
+            self.instances.remove(&owner);
         }
         raid.owner = Some(instance);
         raid.epoch.0 += 1;

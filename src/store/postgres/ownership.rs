@@ -23,6 +23,11 @@ const CLAIM_RETRY_DELAY: Duration = Duration::from_millis(20);
 /// against renewal and read again. A claim and a renewal therefore cannot miss each other: the
 /// later one sees the earlier one.
 ///
+/// The claim also ends such a lease, as `END_STALE_LEASE` does. If it seemed to have expired only
+/// because the database's clock was ahead for a moment, the owner's next renewal still finds a gap.
+/// A lease that ended long ago stays as it is, so that claims of one dead owner's raids do not wait
+/// for each other.
+///
 /// It never waits for a lock: rows that others have locked are skipped, so it cannot be part of a
 /// deadlock, and one raid or one instance cannot hold up the whole statement. A raid that is
 /// neither taken nor held has to be tried again.
@@ -39,11 +44,23 @@ const CLAIM: &str = "
         FROM instances i
         WHERE i.id = ANY (ARRAY(SELECT holder FROM seen WHERE NOT free AND NOT lives))
             AND i.lease_until < clock_timestamp()
+            AND i.lease_until >= clock_timestamp() - interval '30 minutes'
+        FOR NO KEY UPDATE SKIP LOCKED
+    ), ended AS (
+        UPDATE instances i SET lease_until = clock_timestamp() - interval '1 hour'
+        FROM lapsed l
+        WHERE i.id = l.id
+        RETURNING i.id
+    ), dead AS MATERIALIZED (
+        SELECT i.id
+        FROM instances i
+        WHERE i.id = ANY (ARRAY(SELECT holder FROM seen WHERE NOT free AND NOT lives))
+            AND i.lease_until < clock_timestamp() - interval '30 minutes'
         FOR SHARE SKIP LOCKED
     ), locked AS MATERIALIZED (
         SELECT r.id
         FROM seen s JOIN raids r ON r.id = s.id
-        WHERE r.epoch = s.epoch AND (s.free OR s.holder IN (SELECT id FROM lapsed))
+        WHERE r.epoch = s.epoch AND (s.free OR s.holder IN (SELECT id FROM ended UNION ALL SELECT id FROM dead))
         FOR NO KEY UPDATE OF r SKIP LOCKED
     ), taken AS (
         UPDATE raids r SET owner = $2, epoch = r.epoch + 1

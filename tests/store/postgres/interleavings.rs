@@ -23,10 +23,17 @@ async fn create_owned_raid(run: &mut OrderRun<'_>) -> (InstanceRecord, History) 
     (owner, history)
 }
 
-/// Creates a raid whose owner's lease has expired.
-async fn create_raid_of_dead_owner(run: &mut OrderRun<'_>) -> (InstanceRecord, History) {
+/// When a lease ended, in SQL. A claim ends a lease that has just expired.
+const JUST_EXPIRED: &str = "now() - interval '1 s'";
+const ENDED_LONG_AGO: &str = "now() - interval '1 hour'";
+
+/// Creates a raid whose owner's lease has ended.
+async fn create_raid_of_dead_owner(
+    run: &mut OrderRun<'_>,
+    lease_end: &str,
+) -> (InstanceRecord, History) {
     let (owner, history) = create_owned_raid(run).await;
-    run.set_lease(&owner, "2000-01-01").await;
+    run.set_lease(&owner, lease_end).await;
     (owner, history)
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use raidhall::store::postgres::{PostgresOptions, PostgresStore};
 use raidhall::store::{
-    CommitOutcome, GENERATION, InstanceRecord, Leases, RegisterError, Renewal, StoreError,
+    ClaimOutcome, CommitOutcome, Epoch, GENERATION, InstanceRecord, Leases, Ownership,
+    RegisterError, Renewal, StoreError,
 };
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgQueryResult;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use super::{
     connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
 };
-use crate::conformance::{LONG_TTL, NOW, commit, register_instance};
+use crate::conformance::{LONG_TTL, NOW, commit, create_raid, register_instance};
 use crate::database::PostgresDatabase;
 use crate::history::{History, instance, op, player, raid};
 
@@ -300,6 +301,28 @@ async fn a_renewal_reports_whether_the_lease_had_run_out() {
         assert!(lapsed().await, "{change}");
         assert!(!lapsed().await, "the lease is valid again");
     }
+}
+
+/// The database's clock is ahead for a moment, so that a lease seems to have expired.
+#[tokio::test]
+async fn an_owner_learns_of_a_claim_though_the_clock_goes_back() {
+    let database = PostgresDatabase::create().await;
+    let store = open(&database).await;
+    let owner = register_instance(&*store).await;
+    let successor = register_instance(&*store).await;
+    let history = create_raid(&*store, 1, &owner, player(1)).await;
+    let mut clock = connect(&database).await;
+    let advance = "UPDATE instances SET lease_until = now() - interval '1 s' WHERE id = $1";
+    let advanced = sqlx::query(advance).bind(owner.id.0).execute(&mut clock);
+    advanced.await.expect("advanced");
+    let claims = store.claim(&[history.raid], successor.id).await;
+    assert_eq!(claims.expect("claim"), [ClaimOutcome::Acquired(Epoch(2))]);
+    let go_back =
+        "UPDATE instances SET lease_until = lease_until + interval '10 min' WHERE id = $1";
+    let back = sqlx::query(go_back).bind(owner.id.0).execute(&mut clock);
+    back.await.expect("went back");
+    let renewal = store.renew(&owner, LONG_TTL).await.expect("renew");
+    assert!(renewal.lapsed, "the owner does not know of the gap");
 }
 
 #[tokio::test]

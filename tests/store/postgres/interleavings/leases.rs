@@ -4,7 +4,10 @@ use raidhall::store::{InstanceRecord, Leases, Ownership, Renewal};
 use raidhall_protocol::UnixMillis;
 
 use super::scheduler::{Interleavings, OrderRun, SessionCall};
-use super::{call_claim, call_rival_claims, create_owned_raid, create_raid_of_dead_owner};
+use super::{
+    ENDED_LONG_AGO, JUST_EXPIRED, call_claim, call_rival_claims, create_owned_raid,
+    create_raid_of_dead_owner,
+};
 use crate::conformance::LONG_TTL;
 
 /// Renews a lease; after a gap the instance asks which raids it still owns.
@@ -17,12 +20,11 @@ fn renew(run: &mut OrderRun<'_>, owner: &InstanceRecord) -> SessionCall<Renewal>
     })
 }
 
-#[tokio::test]
-async fn no_claim_takes_a_raid_after_its_owner_has_renewed() {
+async fn check_claims_beside_renewal(lease_end: &str) {
     let mut interleavings = Interleavings::open(3).await;
     let mut claims = 0;
     while let Some(mut run) = interleavings.next_order().await {
-        let (owner, history) = create_raid_of_dead_owner(&mut run).await;
+        let (owner, history) = create_raid_of_dead_owner(&mut run, lease_end).await;
         let renewing = renew(&mut run, &owner);
         let (_, claiming) = call_rival_claims(&mut run, history.raid).await;
         run.step_through().await;
@@ -44,6 +46,16 @@ async fn no_claim_takes_a_raid_after_its_owner_has_renewed() {
     assert!(claims > 0);
 }
 
+#[tokio::test]
+async fn no_claim_takes_a_raid_after_its_owner_has_renewed() {
+    check_claims_beside_renewal(ENDED_LONG_AGO).await;
+}
+
+#[tokio::test]
+async fn no_claim_that_ends_a_lease_outlasts_the_owners_renewal() {
+    check_claims_beside_renewal(JUST_EXPIRED).await;
+}
+
 /// The database's clock was ahead when the lease was written. A claim takes the raid only if the
 /// lease was ended, and then the owner, who lives after all, learns of the gap.
 #[tokio::test]
@@ -52,7 +64,7 @@ async fn no_claim_after_a_stale_leases_end_outlasts_the_owners_renewal() {
     let mut claims = 0;
     while let Some(mut run) = interleavings.next_order().await {
         let (owner, history) = create_owned_raid(&mut run).await;
-        run.set_lease(&owner, "2100-01-01").await;
+        run.set_lease(&owner, "'2100-01-01Z'").await;
         let until = lease_until(&mut run, &owner).await;
         let successor = run.add_instance().await.id;
         let owner_id = owner.id;

@@ -4,8 +4,8 @@ use raidhall::store::{Accounts, CommitOutcome, Epoch, InstanceId, Leases, Ledger
 
 use super::scheduler::{Interleavings, OrderRun};
 use super::{
-    call_claim, call_rival_claims, claim_and_load, create_owned_raid, create_raid_of_dead_owner,
-    read_events,
+    ENDED_LONG_AGO, JUST_EXPIRED, call_claim, call_rival_claims, claim_and_load, create_owned_raid,
+    create_raid_of_dead_owner, read_events,
 };
 use crate::conformance::{commit, create_raid, player_totals};
 use crate::history::{History, completed_task, player, said};
@@ -28,7 +28,7 @@ async fn check_claim_beside_commit(cause: ClaimCause) {
     while let Some(mut run) = interleavings.next_order().await {
         let (owner, mut history) = match cause {
             ClaimCause::Reload => create_owned_raid(&mut run).await,
-            _ => create_raid_of_dead_owner(&mut run).await,
+            _ => create_raid_of_dead_owner(&mut run, JUST_EXPIRED).await,
         };
         let claimer = match cause {
             ClaimCause::Reload => owner.id,
@@ -120,12 +120,11 @@ async fn a_release_under_an_older_epoch_never_undoes_a_claim() {
     }
 }
 
-#[tokio::test]
-async fn one_of_two_claims_takes_the_raid_of_a_dead_owner() {
+async fn check_rival_claims(lease_end: &str) {
     let mut interleavings = Interleavings::open(2).await;
     let mut winners = [0, 0];
     while let Some(mut run) = interleavings.next_order().await {
-        let (_, history) = create_raid_of_dead_owner(&mut run).await;
+        let (_, history) = create_raid_of_dead_owner(&mut run, lease_end).await;
         let raid = history.raid;
         let (rivals, [first, second]) = call_rival_claims(&mut run, raid).await;
         run.step_through().await;
@@ -138,6 +137,16 @@ async fn one_of_two_claims_takes_the_raid_of_a_dead_owner() {
         assert_eq!((head.owner, head.epoch), (Some(rivals[winner]), Epoch(2)));
     }
     assert!(winners.iter().all(|wins| *wins > 0), "{winners:?}");
+}
+
+#[tokio::test]
+async fn one_of_two_claims_takes_the_raid_of_a_dead_owner() {
+    check_rival_claims(ENDED_LONG_AGO).await;
+}
+
+#[tokio::test]
+async fn one_of_two_claims_takes_the_raid_of_an_expired_owner() {
+    check_rival_claims(JUST_EXPIRED).await;
 }
 
 #[tokio::test]

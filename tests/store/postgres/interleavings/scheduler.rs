@@ -169,10 +169,10 @@ impl OrderRun<'_> {
         instance
     }
 
-    /// Changes an instance's lease to one that ends on a day, such as `2000-01-01`.
+    /// Changes when an instance's lease ends, to a time in SQL.
     pub async fn set_lease(&mut self, instance: &InstanceRecord, end: &str) {
         let id = instance.id.0;
-        let set = format!("UPDATE instances SET lease_until = '{end}Z' WHERE id = '{id}'");
+        let set = format!("UPDATE instances SET lease_until = {end} WHERE id = '{id}'");
         self.all.gates.execute(&set).await;
     }
 
