@@ -15,6 +15,8 @@ pub enum Error {
     Unauthenticated(&'static str),
     /// The caller is not allowed to do this.
     Forbidden(&'static str),
+    /// What the request names has changed since the caller saw it.
+    Conflict(&'static str),
     /// What the request names does not exist.
     NotFound(&'static str),
     /// The path exists, but not with this method.
@@ -53,6 +55,7 @@ impl Error {
             Self::Refused(refusal) => refusal.error_type(),
             Self::Unauthenticated(_) => ErrorType::Unauthenticated,
             Self::Forbidden(_) => ErrorType::Forbidden,
+            Self::Conflict(_) => ErrorType::Conflict,
             Self::NotFound(_) => ErrorType::NotFound,
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::TooLarge => ErrorType::TooLarge,
@@ -107,7 +110,10 @@ impl Error {
                 Refusal::NotEnoughEnergy => "Not enough energy",
                 Refusal::QuotaExceeded => "A limit of this player or raid is reached",
             },
-            Self::Unauthenticated(why) | Self::Forbidden(why) | Self::NotFound(why) => why,
+            Self::Unauthenticated(why)
+            | Self::Forbidden(why)
+            | Self::Conflict(why)
+            | Self::NotFound(why) => why,
             Self::MethodNotAllowed => "Method not allowed",
             Self::TooLarge => "Too large",
             Self::RateLimited(_) => "Too many requests",

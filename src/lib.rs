@@ -19,6 +19,7 @@ pub mod jobs;
 pub mod limits;
 pub mod net;
 pub mod option_value;
+pub mod player;
 pub mod private_file;
 pub mod raid;
 pub mod random;
@@ -27,6 +28,7 @@ pub mod session;
 #[cfg(test)]
 mod simulation;
 pub mod store;
+pub mod streams;
 pub mod task_group;
 pub mod telemetry;
 pub mod webhooks;

@@ -26,6 +26,7 @@ use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{Command as PlayerCommand, PlayerId, Seq, UnixMillis};
 pub use refusal::Refusal;
 pub use state::State;
+pub(crate) use values::Values;
 
 /// A command to a raid, with its author.
 #[derive(Debug, Clone, PartialEq)]

@@ -26,6 +26,7 @@ pub mod players;
 pub mod postgres;
 pub mod sqlite;
 mod stale_leases;
+pub mod streams;
 pub mod webhooks;
 
 pub use audit::{AuditLog, NewAuditEntry};
@@ -50,6 +51,7 @@ pub use players::{
     SignIn, TokenHash,
 };
 pub use stale_leases::StaleLeases;
+pub use streams::{LoadedStream, PlayerStreams, StreamAppend, StreamOutcome};
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;
 
@@ -97,6 +99,7 @@ pub trait Store:
     + AuditLog
     + Lookups
     + Feed
+    + PlayerStreams
     + WebhookDeliveries
 {
 }

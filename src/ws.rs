@@ -13,6 +13,8 @@ mod handshake_limiter;
 mod inbound;
 mod message_meter;
 mod outbound;
+mod player_requests;
+mod player_watch;
 mod receive_meter;
 mod replay_reader;
 mod requests;
@@ -49,6 +51,7 @@ use crate::limits::rate_limiter::RateLimiter;
 use crate::option_value::millis;
 use crate::session::Registry;
 use crate::store::Store;
+use crate::streams::Streams;
 use crate::task_group::TaskGroup;
 use crate::telemetry::metrics;
 
@@ -156,6 +159,8 @@ impl Options {
 pub struct ConnectionDependencies {
     /// The live raids of this instance.
     pub sessions: Registry,
+    /// The players' streams.
+    pub streams: Streams,
     /// The store of players, for tokens and the audit log.
     pub store: Arc<dyn Store>,
     /// The component that checks tokens.
@@ -212,7 +217,8 @@ impl ConnectionService {
     pub fn router(&self) -> Router {
         Router::new()
             .route(SOCKET_PATH, any(upgrade::upgrade))
-            .route("/api/v1/raids/{id}/stream", get(sse::open_event_stream))
+            .route("/api/v1/raids/{id}/stream", get(sse::open_raid_stream))
+            .route("/api/v1/me/stream", get(sse::open_player_stream))
             .with_state(self.clone())
     }
 

@@ -10,6 +10,8 @@ use crate::error::FieldFault;
 use crate::fields::Fields;
 use crate::ids::{OpKey, RaidId, Seq};
 use crate::limits::SIGNAL_KIND_CHARS_MAX;
+use crate::player::message::Me;
+use crate::player::{PlayerCommand, PlayerRequest};
 
 /// A message from a client, tagged by `t`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS, JsonSchema)]
@@ -75,6 +77,28 @@ pub enum ClientMessage {
     },
     /// Answers a heartbeat and shows that the client is alive.
     Beat,
+    /// Concerns the player's own stream.
+    #[serde(untagged)]
+    Player(PlayerRequest),
+}
+
+/// What a message concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// One raid.
+    Raid(RaidId),
+    /// The stream of the client's own player.
+    Me,
+}
+
+impl Topic {
+    /// Returns the raid, if it is one.
+    pub const fn raid(self) -> Option<RaidId> {
+        match self {
+            Self::Raid(raid) => Some(raid),
+            Self::Me => None,
+        }
+    }
 }
 
 impl ClientMessage {
@@ -83,17 +107,19 @@ impl ClientMessage {
         match self {
             Self::Do { id, .. } => Some(*id),
             Self::Watch { id, .. } | Self::Unwatch { id, .. } | Self::Signal { id, .. } => *id,
+            Self::Player(request) => request.id(),
             Self::Hello { .. } | Self::Beat => None,
         }
     }
 
-    /// Returns the raid that the message concerns, if any.
-    pub const fn raid(&self) -> Option<RaidId> {
+    /// Returns what the message concerns, if it is anything.
+    pub const fn topic(&self) -> Option<Topic> {
         match self {
             Self::Watch { raid, .. }
             | Self::Unwatch { raid, .. }
             | Self::Do { raid, .. }
-            | Self::Signal { raid, .. } => Some(*raid),
+            | Self::Signal { raid, .. } => Some(Topic::Raid(*raid)),
+            Self::Player(_) => Some(Topic::Me),
             Self::Hello { .. } | Self::Beat => None,
         }
     }
@@ -107,6 +133,7 @@ impl ClientMessage {
             Self::Do { .. } => "do",
             Self::Signal { .. } => "signal",
             Self::Beat => "beat",
+            Self::Player(request) => request.t(),
         }
     }
 
@@ -125,6 +152,9 @@ impl ClientMessage {
 }
 
 fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
+    if matches!(t, "watch" | "unwatch" | "do") && fields.has("player") {
+        return read_player_request(t, fields).map(ClientMessage::Player);
+    }
     let message = match t {
         "hello" => {
             let token = fields.text("token");
@@ -182,6 +212,43 @@ fn read(t: &str, fields: &mut Fields<'_>) -> Option<ClientMessage> {
         }
     };
     Some(message)
+}
+
+fn read_player_request(t: &str, fields: &mut Fields<'_>) -> Option<PlayerRequest> {
+    if fields.has("raid") {
+        fields.fault("raid", "must not be beside `player`");
+    }
+    if fields.text("player")? != "me" {
+        fields.fault("player", "must be me");
+    }
+    let player = Me::Me;
+    let request = match t {
+        "watch" => {
+            let id = fields.optional_natural("id");
+            let since = fields.optional_natural("since");
+            PlayerRequest::Watch {
+                id: id?,
+                player,
+                since: since?.map(Seq),
+            }
+        }
+        "unwatch" => PlayerRequest::Unwatch {
+            id: fields.optional_natural("id")?,
+            player,
+        },
+        _ => {
+            let id = fields.natural("id");
+            let op = fields.optional_op("op");
+            let cmd = fields.nested("cmd", PlayerCommand::read);
+            PlayerRequest::Do {
+                id: id?,
+                player,
+                op: op?,
+                cmd: cmd?,
+            }
+        }
+    };
+    Some(request)
 }
 
 fn read_signal_kind(fields: &mut Fields<'_>) -> Option<String> {

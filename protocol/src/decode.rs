@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::client::ClientMessage;
+use crate::client::{ClientMessage, Topic};
 use crate::codec::Codec;
 use crate::error::FieldFault;
 use crate::fields::{Fields, Foreign, natural};
@@ -42,8 +42,8 @@ pub struct InvalidMessage {
     pub re: String,
     /// Correlation number of the message, if it could be read.
     pub id: Option<u64>,
-    /// Raid of the message, if it could be read.
-    pub raid: Option<RaidId>,
+    /// What the message concerns, if it could be read.
+    pub topic: Option<Topic>,
     /// Every fault that was found.
     pub fields: Vec<FieldFault>,
 }
@@ -66,10 +66,12 @@ pub fn decode(codec: Codec, frame: &[u8]) -> Result<ClientMessage, DecodeError> 
         let re = t.chars().take(64).collect();
         let id = number("id");
         let raid = number("raid").and_then(|raid| RaidId::try_from(raid).ok());
+        let me = map.get("player").filter(|player| *player == "me");
+        let topic = raid.map(Topic::Raid).or(me.map(|_| Topic::Me));
         DecodeError::Invalid(InvalidMessage {
             re,
             id,
-            raid,
+            topic,
             fields,
         })
     })

@@ -23,6 +23,7 @@ pub enum ErrorType {
     RaidClosed,
     TooManyTasks,
     NotEnoughEnergy,
+    Conflict,
     QuotaExceeded,
     TooLarge,
     RateLimited,
@@ -33,7 +34,7 @@ pub enum ErrorType {
 
 impl ErrorType {
     /// Every error type of the contract.
-    pub const ALL: [ErrorType; 20] = [
+    pub const ALL: [ErrorType; 21] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -48,6 +49,7 @@ impl ErrorType {
         Self::RaidClosed,
         Self::TooManyTasks,
         Self::NotEnoughEnergy,
+        Self::Conflict,
         Self::QuotaExceeded,
         Self::TooLarge,
         Self::RateLimited,
@@ -73,6 +75,7 @@ impl ErrorType {
             Self::RaidClosed => "raid_closed",
             Self::TooManyTasks => "too_many_tasks",
             Self::NotEnoughEnergy => "not_enough_energy",
+            Self::Conflict => "conflict",
             Self::QuotaExceeded => "quota_exceeded",
             Self::TooLarge => "too_large",
             Self::RateLimited => "rate_limited",
@@ -96,6 +99,7 @@ impl ErrorType {
             | Self::RaidClosed
             | Self::TooManyTasks
             | Self::NotEnoughEnergy
+            | Self::Conflict
             | Self::QuotaExceeded => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,

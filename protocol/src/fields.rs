@@ -81,6 +81,11 @@ impl<'a> Fields<'a> {
         self.map.get(field).filter(|value| !value.is_null())
     }
 
+    /// Returns whether a field is present and not null.
+    pub fn has(&self, field: &str) -> bool {
+        self.get(field).is_some() || self.foreign(field).is_some()
+    }
+
     fn foreign(&self, field: &str) -> Option<&'a Foreign> {
         match self.foreign {
             Some(Foreign::Within(fields)) => fields.get(field),

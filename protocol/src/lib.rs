@@ -19,6 +19,7 @@ pub mod fields;
 pub mod host_app;
 pub mod ids;
 pub mod limits;
+pub mod player;
 pub mod rest;
 pub mod server;
 pub mod state;

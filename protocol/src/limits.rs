@@ -52,3 +52,23 @@ pub const REASON_CHARS_MAX: usize = 500;
 pub const MESSAGES_SHOWN: usize = 50;
 /// Maximum characters of a signal's kind.
 pub const SIGNAL_KIND_CHARS_MAX: usize = 32;
+/// Maximum characters of a setting's key.
+pub const SETTING_KEY_CHARS_MAX: usize = 64;
+/// Maximum bytes of a setting's value as JSON.
+pub const SETTING_BYTES_MAX: usize = 1_024;
+/// Maximum bytes of a player's settings as JSON, with their keys.
+pub const SETTINGS_BYTES_MAX: usize = 16_384;
+/// Maximum number of a player's settings whose keys begin with `app.`.
+pub const APP_SETTINGS_MAX: usize = 64;
+/// Number of notifications that a player's state holds.
+pub const INBOX_ITEMS_SHOWN: usize = 50;
+/// Maximum characters of a notification's kind.
+pub const NOTICE_KIND_CHARS_MAX: usize = 32;
+/// Maximum characters of a notification's title.
+pub const NOTICE_TITLE_CHARS_MAX: usize = 120;
+/// Maximum characters of a notification's text.
+pub const NOTICE_BODY_CHARS_MAX: usize = 1_000;
+/// Maximum characters of a notification's URL.
+pub const NOTICE_URL_CHARS_MAX: usize = 500;
+/// Maximum bytes of a notification as JSON.
+pub const NOTICE_BYTES_MAX: usize = 2_048;

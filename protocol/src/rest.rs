@@ -13,6 +13,7 @@ use crate::ids::{PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use crate::limits::{
     DESCRIPTION_CHARS_MAX, MEMBERS, TARGET_TASKS, TARGET_XP, TIME_LIMIT_SECS, TITLE_CHARS_MAX,
 };
+use crate::player::PlayerState;
 use crate::server::PlayerRef;
 use crate::state::{RaidState, RaidStatus};
 use crate::text::{NAME, TEXT_OR_NONE};
@@ -155,10 +156,19 @@ pub struct InviteView {
 /// Response to a command sent by REST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct CommandResult {
-    /// Seq of the last event that the command caused; the raid's newest if it caused none.
+    /// Seq of the last event that the command caused; the newest seq if it caused none.
     pub seq: Seq,
     /// Whether the command's op had already taken effect.
     pub duplicate: bool,
+}
+
+/// Response to `GET /me/state`: a player's state at a seq of their stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct PlayerStateAt {
+    /// The newest seq of the player's stream.
+    pub seq: Seq,
+    /// The player's state at `seq`.
+    pub state: PlayerState,
 }
 
 /// A row of `GET /raids/{id}/events`: an event as on the WebSocket.

@@ -10,6 +10,7 @@ use ts_rs::TS;
 use crate::error::ErrorBody;
 use crate::event::Event;
 use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
+use crate::player::PlayerMessage;
 use crate::state::RaidState;
 
 /// A message from the server, tagged by `t`.
@@ -30,6 +31,9 @@ pub enum ServerMessage {
         limits: WelcomeLimits,
         /// Id of the database's history; if it has changed, discard the seqs that you hold.
         lineage: String,
+        /// Parts of the protocol that this server has: `player` for the player's stream.
+        #[serde(default)] // absent before 0.3
+        features: Vec<String>,
     },
     /// Confirms a resumed watch: exactly the events after `since` follow, then live ones.
     Watching {
@@ -98,7 +102,7 @@ pub enum ServerMessage {
     Beat {
         /// Current time of the server's clock.
         now: UnixMillis,
-        /// Newest seq of each watched raid, by the raid's id.
+        /// Newest seq of each watched raid, by the raid's id; of the player's stream under `me`.
         heads: BTreeMap<String, Seq>,
     },
     /// Confirms that a command is committed.
@@ -120,6 +124,10 @@ pub enum ServerMessage {
         id: Option<u64>,
         /// Raid of the message, if it could be read.
         raid: Option<RaidId>,
+        /// Player of a message that names the player's stream; absent for others.
+        #[ts(optional)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        player: Option<PlayerId>,
         /// Error, with whether to retry.
         error: ErrorBody,
     },
@@ -142,6 +150,9 @@ pub enum ServerMessage {
         /// How long to wait before reconnecting, in milliseconds.
         reconnect_after_ms: u64,
     },
+    /// Concerns the player's own stream.
+    #[serde(untagged)]
+    Player(PlayerMessage),
 }
 
 impl ServerMessage {
@@ -159,6 +170,7 @@ impl ServerMessage {
             Self::Error { .. } => "error",
             Self::Signal { .. } => "signal",
             Self::Bye { .. } => "bye",
+            Self::Player(message) => message.t(),
         }
     }
 }

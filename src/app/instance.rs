@@ -41,6 +41,7 @@ use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
 use crate::session::{self, Registry};
 use crate::store::journal::Journal;
 use crate::store::{InstanceId, InstanceRecord, Store};
+use crate::streams::Streams;
 use crate::telemetry::{measure_runtime_lag, metrics_router, run_upkeep};
 use crate::ws::ConnectionService;
 use crate::{webhooks, ws};
@@ -159,12 +160,13 @@ impl Instance {
             tasks.sessions.clone(),
             tasks.stop_background.clone(),
         );
+        let streams = Streams::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone());
         if let Some(input) = bus_input {
             spawn_cluster_tasks(
                 input,
                 &store,
                 &cluster,
-                &sessions,
+                (&sessions, &streams),
                 &held_lease,
                 &readiness,
                 &tasks,
@@ -179,6 +181,7 @@ impl Instance {
         let sockets = ConnectionService::new(
             ws::ConnectionDependencies {
                 sessions: sessions.clone(),
+                streams: streams.clone(),
                 store: Arc::clone(&store),
                 auth: auth.clone(),
                 clock: Arc::clone(&clock),
@@ -201,6 +204,7 @@ impl Instance {
         });
         let state = AppState {
             sessions: sessions.clone(),
+            streams: streams.clone(),
             store: Arc::clone(&store),
             auth: auth.clone(),
             clock: Arc::clone(&clock),
@@ -406,7 +410,7 @@ fn spawn_cluster_tasks(
     input: BusInputReceiver,
     store: &Arc<dyn Store>,
     cluster: &ClusterClient,
-    sessions: &Registry,
+    (sessions, streams): (&Registry, &Streams),
     lease: &HeldLease,
     readiness: &Readiness,
     tasks: &InstanceTasks,
@@ -415,12 +419,14 @@ fn spawn_cluster_tasks(
     let dispatcher = InboxDispatcher::new(
         cluster.clone(),
         sessions.clone(),
+        streams.clone(),
         Arc::clone(&poll_requested),
     );
     tasks.spawn("inbox dispatcher", dispatcher.run(input));
     let head_poller = HeadPoller {
         store: Arc::clone(store),
         cluster: cluster.clone(),
+        streams: streams.clone(),
         poll_requested,
     };
     tasks.spawn("head poller", head_poller.run());

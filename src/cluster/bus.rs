@@ -15,7 +15,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use raidhall_protocol::RaidId;
+use raidhall_protocol::{PlayerId, RaidId};
 pub use receive_queue::{BusInputReceiver, BusInputSender, OfferError, bus_input_queue};
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -30,6 +30,8 @@ pub enum Channel {
     Events(RaidId),
     /// `raid:{7}:live`: presence and signals, which are dropped first.
     Live(RaidId),
+    /// `player:{5}:events`: the newest seq of a player's stream.
+    Player(PlayerId),
     /// `instance:ID:inbox`: messages for one instance.
     Inbox(InstanceId),
 }
@@ -108,6 +110,7 @@ impl Display for Channel {
         match self {
             Self::Events(raid) => write!(f, "raid:{{{}}}:events", raid.get()),
             Self::Live(raid) => write!(f, "raid:{{{}}}:live", raid.get()),
+            Self::Player(player) => write!(f, "player:{{{}}}:events", player.get()),
             Self::Inbox(instance) => write!(f, "instance:{}:inbox", instance.0),
         }
     }
@@ -119,21 +122,17 @@ impl FromStr for Channel {
     fn from_str(name: &str) -> Result<Self, ChannelParseError> {
         let channel = match name.split_once(':') {
             Some(("raid", rest)) => {
-                let (raid, kind) = rest
-                    .strip_prefix('{')
-                    .and_then(|it| it.split_once("}:"))
-                    .ok_or(ChannelParseError)?;
-                let raid = raid
-                    .parse()
-                    .ok()
-                    .and_then(|raid: u64| RaidId::try_from(raid).ok());
-                let raid = raid.ok_or(ChannelParseError)?;
+                let (raid, kind) = parse_id(rest)?;
                 match kind {
                     "events" => Self::Events(raid),
                     "live" => Self::Live(raid),
                     _ => return Err(ChannelParseError),
                 }
             }
+            Some(("player", rest)) => match parse_id(rest)? {
+                (player, "events") => Self::Player(player),
+                _ => return Err(ChannelParseError),
+            },
             Some(("instance", rest)) => {
                 let id = rest
                     .strip_suffix(":inbox")
@@ -151,6 +150,14 @@ impl FromStr for Channel {
     }
 }
 
+/// Reads an id in braces and what follows it.
+fn parse_id<T: TryFrom<u64>>(name: &str) -> Result<(T, &str), ChannelParseError> {
+    let braced = name.strip_prefix('{').and_then(|it| it.split_once("}:"));
+    let (id, rest) = braced.ok_or(ChannelParseError)?;
+    let id = id.parse().ok().and_then(|id: u64| T::try_from(id).ok());
+    Ok((id.ok_or(ChannelParseError)?, rest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +169,10 @@ mod tests {
         for (channel, name) in [
             (Channel::Events(raid), "raid:{7}:events"),
             (Channel::Live(raid), "raid:{7}:live"),
+            (
+                Channel::Player(PlayerId::try_from(5_u64).expect("an id")),
+                "player:{5}:events",
+            ),
             (
                 Channel::Inbox(instance),
                 "instance:01900000-0000-7000-8000-000000000001:inbox",
@@ -184,6 +195,9 @@ mod tests {
             "raid:{0}:events",
             "raid:{99999999999999999999}:events",
             "raid:{7}:events:",
+            "player:{5}",
+            "player:{5}:live",
+            "player:{05}:events",
             "instance:x:inbox",
             "instance:01900000000070008000000000000001:inbox",
             "instance:01900000-0000-7000-8000-00000000000A:inbox",

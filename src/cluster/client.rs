@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use raidhall_protocol::{RaidId, Seq};
+use raidhall_protocol::{PlayerId, RaidId, Seq};
 use requests::OutstandingRequests;
 pub use requests::{OwnerStatus, PendingForward};
 use subscription::RaidSubscriptions;
@@ -246,6 +246,41 @@ impl ClusterClient {
             .as_ref()
             .map(|sealed_bus| Arc::clone(&sealed_bus.bus));
         RaidSubscription::new(Arc::clone(&self.0.subscriptions), bus, raid, channels)
+    }
+
+    /// Subscribes to the heads of a player's stream. While the bus is down, the head poller finds
+    /// what it would have carried.
+    pub async fn follow_stream(&self, player: PlayerId) {
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            let channels = [Channel::Player(player)];
+            let _ = sealed_bus.bus.subscribe(&channels).await;
+        }
+    }
+
+    /// Ends the subscription to a player's stream.
+    pub fn unfollow_stream(&self, player: PlayerId) {
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            sealed_bus.bus.unsubscribe(&[Channel::Player(player)]);
+        }
+    }
+
+    /// Tells the instances that follow a player's stream its newest seq.
+    pub fn announce_stream_head(&self, player: PlayerId, head: Seq) {
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            let channel = Channel::Player(player);
+            let message = sealed_bus.seal.seal_head(channel, head);
+            sealed_bus.bus.publish(channel, message);
+        }
+    }
+
+    /// Opens the newest seq of a player's stream from the player's channel.
+    ///
+    /// # Errors
+    ///
+    /// The message is not of this cluster, not for this channel, or of no known form.
+    pub fn open_stream_head(&self, player: PlayerId, message: &[u8]) -> Result<Seq, EnvelopeError> {
+        let sealed_bus = self.0.sealed_bus.as_ref().ok_or(EnvelopeError::BadSeal)?;
+        sealed_bus.seal.open_head(Channel::Player(player), message)
     }
 
     /// Returns the raids that are followed with their events.

@@ -359,10 +359,18 @@ impl EnvelopeSealer {
             seq,
             body: message.encode_body().into(),
         };
-        let content = pack(&wire);
+        self.seal_content(channel, &pack(&wire))
+    }
+
+    /// Seals the newest seq of a player's stream for the player's channel.
+    pub fn seal_head(&self, channel: Channel, head: Seq) -> Bytes {
+        self.seal_content(channel, &pack(&head))
+    }
+
+    fn seal_content(&self, channel: Channel, content: &[u8]) -> Bytes {
         let mut sealed = BytesMut::with_capacity(TAG_BYTES + content.len());
-        sealed.put_slice(&self.tag(channel, &content));
-        sealed.put_slice(&content);
+        sealed.put_slice(&self.tag(channel, content));
+        sealed.put_slice(content);
         sealed.freeze()
     }
 
@@ -372,18 +380,7 @@ impl EnvelopeSealer {
     ///
     /// The message is not of this cluster, not for this channel, or of no known form.
     pub fn open(&self, channel: Channel, sealed: &[u8]) -> Result<Envelope, EnvelopeError> {
-        let (tag, content) = sealed
-            .split_at_checked(TAG_BYTES)
-            .ok_or(EnvelopeError::BadSeal)?;
-        let is_sealed_with = |key: &Hmac<Sha256>| {
-            channel_mac(key, channel, content)
-                .verify_truncated_left(tag)
-                .is_ok()
-        };
-        if !is_sealed_with(&self.own_key) && !self.accepted_key.as_ref().is_some_and(is_sealed_with)
-        {
-            return Err(EnvelopeError::BadSeal);
-        }
+        let content = self.open_content(channel, sealed)?;
         let wire: EncodedEnvelope = unpack(content).ok_or(EnvelopeError::Malformed)?;
         if wire.v > ENVELOPE_VERSION {
             return Err(EnvelopeError::NewerVersion { raid: wire.raid });
@@ -408,6 +405,35 @@ impl EnvelopeSealer {
             seq,
             message,
         })
+    }
+
+    /// Opens the newest seq of a player's stream that was sealed for the player's channel.
+    ///
+    /// # Errors
+    ///
+    /// The message is not of this cluster, not for this channel, or of no known form.
+    pub fn open_head(&self, channel: Channel, sealed: &[u8]) -> Result<Seq, EnvelopeError> {
+        unpack(self.open_content(channel, sealed)?).ok_or(EnvelopeError::Malformed)
+    }
+
+    fn open_content<'s>(
+        &self,
+        channel: Channel,
+        sealed: &'s [u8],
+    ) -> Result<&'s [u8], EnvelopeError> {
+        let (tag, content) = sealed
+            .split_at_checked(TAG_BYTES)
+            .ok_or(EnvelopeError::BadSeal)?;
+        let is_sealed_with = |key: &Hmac<Sha256>| {
+            channel_mac(key, channel, content)
+                .verify_truncated_left(tag)
+                .is_ok()
+        };
+        if is_sealed_with(&self.own_key) || self.accepted_key.as_ref().is_some_and(is_sealed_with) {
+            Ok(content)
+        } else {
+            Err(EnvelopeError::BadSeal)
+        }
     }
 
     fn tag(&self, channel: Channel, content: &[u8]) -> [u8; TAG_BYTES] {

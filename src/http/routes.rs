@@ -10,6 +10,7 @@ pub(super) mod health;
 pub(super) mod host_app;
 pub(super) mod identities;
 pub(super) mod ledger;
+pub(super) mod player_streams;
 pub(super) mod raids;
 pub(super) mod web_app;
 pub(super) mod webhooks;

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::limits::keyed_limit::KeyedLimit;
 use crate::session::Registry;
 use crate::store::Store;
+use crate::streams::Streams;
 use crate::webhooks::Endpoint;
 
 /// The most export pages that are read from the store at the same time.
@@ -24,6 +25,8 @@ const EXPORT_PAGES_MAX: usize = 2;
 pub struct AppState {
     /// The live raids of this instance.
     pub sessions: Registry,
+    /// The players' streams.
+    pub streams: Streams,
     /// The store of players and raids.
     pub store: Arc<dyn Store>,
     /// The component that makes and checks tokens.
@@ -70,7 +73,7 @@ impl AppState {
         Ok(self.auth.sign_in(&*self.store, player, now).await?)
     }
 
-    /// Finds a player by id. Fails with 403 if the player is banned, and with 404 if no player has
+    /// Finds a player by id, with their present name: that in a token may be older. Fails with 403 if the player is banned, and with 404 if no player has
     /// the id.
     pub(super) async fn unbanned_player(&self, id: PlayerId) -> Result<PlayerRef, ErrorResponse> {
         if self.auth.is_banned(id) {

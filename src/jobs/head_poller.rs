@@ -1,5 +1,5 @@
-//! The poll that makes a lost message harmless: it reads the heads of followed raids from the
-//! store.
+//! The poll that makes a lost message harmless: it reads the heads of followed raids and players'
+//! streams from the store.
 //!
 //! It is one indexed read every five seconds, every second while the bus is unhealthy, and at once
 //! when the bus reports that messages of any raid may have been missed.
@@ -13,13 +13,14 @@ use tracing::warn;
 
 use crate::cluster::client::ClusterClient;
 use crate::store::Store;
+use crate::streams::Streams;
 
 /// Interval between two polls while the bus is unhealthy.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of [`POLL_INTERVAL`]s between two polls while the bus is healthy.
 const HEALTHY_POLL_TICKS: u32 = 5;
-/// Maximum number of raids in one read.
-const RAIDS_PER_READ_MAX: usize = 5_000;
+/// Maximum number of raids or streams in one read.
+const HEADS_PER_READ_MAX: usize = 5_000;
 
 /// Task that polls the heads of followed raids.
 pub struct HeadPoller {
@@ -27,6 +28,8 @@ pub struct HeadPoller {
     pub store: Arc<dyn Store>,
     /// Client that knows the followed raids and receives their heads.
     pub cluster: ClusterClient,
+    /// Streams that clients watch at this instance.
+    pub streams: Streams,
     /// Requests a poll before its time.
     pub poll_requested: Arc<Notify>,
 }
@@ -53,7 +56,30 @@ impl HeadPoller {
     }
 
     async fn poll(&self) {
-        for raids in self.cluster.followed_raids().chunks(RAIDS_PER_READ_MAX) {
+        self.poll_raids().await;
+        self.poll_streams().await;
+    }
+
+    async fn poll_streams(&self) {
+        for players in self.streams.followed_players().chunks(HEADS_PER_READ_MAX) {
+            match self.store.stream_heads(players).await {
+                Ok(heads) => {
+                    for (player, head) in heads {
+                        self.streams.advance(player, head);
+                    }
+                }
+                Err(error) => {
+                    return warn!(
+                        ?error,
+                        "reading the heads of players' streams failed; retrying at the next poll"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn poll_raids(&self) {
+        for raids in self.cluster.followed_raids().chunks(HEADS_PER_READ_MAX) {
             match self.store.heads(raids).await {
                 Ok(heads) => {
                     for (raid, head) in heads {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use raidhall_protocol::{RaidId, Seq};
+use raidhall_protocol::{PlayerId, RaidId, Seq};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -19,6 +19,7 @@ use crate::cluster::message::{
 use crate::error::Error;
 use crate::session::{COMMAND_WAIT_MAX, Registry, Reply};
 use crate::store::{Epoch, InstanceId};
+use crate::streams::Streams;
 use crate::telemetry::metrics;
 
 /// Maximum number of forward batches whose replies are remembered: many times the number that can
@@ -29,6 +30,7 @@ const CACHED_BATCHES_MAX: usize = 16_384;
 pub struct InboxDispatcher {
     cluster: ClusterClient,
     sessions: Registry,
+    streams: Streams,
     /// Wakes the head poller when messages of any raid may have been missed.
     head_poll_requested: Arc<Notify>,
     reply_cache: Arc<ForwardReplyCache>,
@@ -39,11 +41,13 @@ impl InboxDispatcher {
     pub fn new(
         cluster: ClusterClient,
         sessions: Registry,
+        streams: Streams,
         head_poll_requested: Arc<Notify>,
     ) -> InboxDispatcher {
         InboxDispatcher {
             cluster,
             sessions,
+            streams,
             head_poll_requested,
             reply_cache: Arc::default(),
         }
@@ -55,13 +59,18 @@ impl InboxDispatcher {
             match input {
                 // Other instances count the receivers of this inbox, see `peer_monitor`.
                 BusInput::Message(Channel::Inbox(_), message) if message.is_empty() => {}
+                BusInput::Message(Channel::Player(player), message) => {
+                    self.receive_stream_head(player, &message);
+                }
                 BusInput::Message(channel, message) => self.receive(channel, &message),
                 BusInput::Lost(Channel::Events(raid) | Channel::Live(raid)) => {
                     self.cluster.dispatch(raid, RaidUpdate::Lost);
                 }
                 // A request whose reply was lost is sent again.
                 BusInput::Lost(Channel::Inbox(_)) => {}
-                BusInput::LostAll => self.head_poll_requested.notify_one(),
+                BusInput::Lost(Channel::Player(_)) | BusInput::LostAll => {
+                    self.head_poll_requested.notify_one();
+                }
             }
         }
     }
@@ -75,6 +84,7 @@ impl InboxDispatcher {
                     self.receive_broadcast(raid, envelope)
                 }
                 Channel::Inbox(_) => self.receive_direct(envelope),
+                Channel::Player(_) => {}
             },
             Err(error) => {
                 metrics().bus_rejected.increment(error.cause());
@@ -90,6 +100,13 @@ impl InboxDispatcher {
                     }
                 }
             }
+        }
+    }
+
+    fn receive_stream_head(&self, player: PlayerId, message: &[u8]) {
+        match self.cluster.open_stream_head(player, message) {
+            Ok(head) => self.streams.advance(player, head),
+            Err(error) => metrics().bus_rejected.increment(error.cause()),
         }
     }
 

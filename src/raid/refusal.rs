@@ -73,6 +73,7 @@ impl Refusal {
             ErrorType::NotEnoughEnergy => Self::NotEnoughEnergy,
             ErrorType::QuotaExceeded => Self::QuotaExceeded,
             ErrorType::Unauthenticated
+            | ErrorType::Conflict
             | ErrorType::MethodNotAllowed
             | ErrorType::TooLarge
             | ErrorType::RateLimited

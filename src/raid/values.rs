@@ -11,17 +11,17 @@ use super::Refusal;
 /// Collector of the faults in one command's values. A faulty value is recorded and replaced by a
 /// harmless one; none of the values may be used before [`Values::finish`] has found no fault.
 #[derive(Default)]
-pub(super) struct Values {
+pub(crate) struct Values {
     faults: Vec<FieldFault>,
 }
 
 impl Values {
-    pub(super) fn fault(&mut self, field: &str, message: impl Into<String>) {
+    pub(crate) fn fault(&mut self, field: &str, message: impl Into<String>) {
         self.faults.push(FieldFault::new(field, message));
     }
 
     /// Fails with all recorded faults.
-    pub(super) fn finish(self) -> Result<(), Refusal> {
+    pub(crate) fn finish(self) -> Result<(), Refusal> {
         if self.faults.is_empty() {
             Ok(())
         } else {
@@ -30,18 +30,18 @@ impl Values {
     }
 
     /// Checks a name or title of at most `chars_max` characters and returns it trimmed.
-    pub(super) fn name(&mut self, field: &str, name: &str, chars_max: usize) -> String {
+    pub(crate) fn name(&mut self, field: &str, name: &str, chars_max: usize) -> String {
         self.checked(field, name, 1..=chars_max, text::check_name)
     }
 
     /// Checks a text of at most `chars_max` characters and returns it trimmed.
-    pub(super) fn text(&mut self, field: &str, text: &str, chars_max: usize) -> String {
+    pub(crate) fn text(&mut self, field: &str, text: &str, chars_max: usize) -> String {
         self.checked(field, text, 1..=chars_max, text::check_text)
     }
 
     /// Checks a text of at most `chars_max` characters, which may be empty, and returns it trimmed;
     /// an empty text becomes `None`.
-    pub(super) fn optional_text(
+    pub(crate) fn optional_text(
         &mut self,
         field: &str,
         text: Option<&str>,
@@ -68,7 +68,7 @@ impl Values {
     }
 
     /// Checks that a number is in a range.
-    pub(super) fn number<T: TryFrom<i64> + Default>(
+    pub(crate) fn number<T: TryFrom<i64> + Default>(
         &mut self,
         field: &str,
         number: i64,
@@ -84,7 +84,7 @@ impl Values {
     }
 
     /// Checks a word of `[a-z_]`.
-    pub(super) fn word(&mut self, field: &str, word: &str, chars: RangeInclusive<usize>) -> String {
+    pub(crate) fn word(&mut self, field: &str, word: &str, chars: RangeInclusive<usize>) -> String {
         if !chars.contains(&word.len())
             || !word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         {

@@ -10,7 +10,7 @@ use crate::telemetry::{CommandOutcome, Label, TraceSpan, metrics};
 
 /// Counts the outcome of a command that this instance decided.
 pub(super) fn count_outcome(result: &Result<Ack, Error>) {
-    metrics().commands.increment(outcome(result));
+    metrics().commands.increment(CommandOutcome::of(result));
 }
 
 /// Wraps a reply to a client of this instance so that its outcome and latency are recorded when it
@@ -20,19 +20,11 @@ pub(super) fn measure_reply(kind: &'static str, raid: RaidId, reply: Reply<Ack>)
     let trace = TraceSpan::start_command(kind, raid);
     let reply_trace = trace.clone();
     let measured = Reply::new(move |result| {
-        let outcome = outcome(&result).as_str();
+        let outcome = CommandOutcome::of(&result).as_str();
         metrics().client_commands.increment([kind, outcome]);
         metrics().command_seconds.record(started.elapsed());
         reply_trace.end(outcome);
         reply.send(result);
     });
     measured.with_trace(trace)
-}
-
-fn outcome(result: &Result<Ack, Error>) -> CommandOutcome {
-    match result {
-        Ok(ack) if ack.duplicate => CommandOutcome::Duplicate,
-        Ok(_) => CommandOutcome::Committed,
-        Err(error) => CommandOutcome::Failed(error.error_type()),
-    }
 }

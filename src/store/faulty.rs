@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 pub use commit_log::{CommitLog, WriterConflict};
 pub use faults::{Call, InjectedFaults, RandomFaults};
+use raidhall_protocol::player::PlayerEvent;
 use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
@@ -265,6 +266,15 @@ faulty! {
         ReadFeed => read_feed(after: FeedCursor, limit: u32) -> Result<FeedBatch>;
         FeedEnd => feed_end() -> Result<(String, FeedCursor)>;
         OldestOpenTransaction => oldest_open_transaction() -> Result<Option<OpenTransaction>>;
+    }
+}
+
+faulty! {
+    PlayerStreams {
+        LoadStream => load_stream(player: PlayerId, op: Option<OpHash>) -> Result<Option<LoadedStream>>;
+        AppendToStream => append_to_stream(append: &StreamAppend) -> Result<StreamOutcome>;
+        StreamEvents => stream_events(player: PlayerId, after: Seq, limit: u32) -> Result<Vec<PlayerEvent>>;
+        StreamHeads => stream_heads(players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;
     }
 }
 

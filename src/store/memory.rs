@@ -4,6 +4,7 @@
 mod erasures;
 mod moderation;
 mod players;
+mod streams;
 mod tables;
 mod webhooks;
 

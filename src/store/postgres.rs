@@ -22,6 +22,7 @@ mod partitions;
 #[cfg(test)]
 mod plans;
 mod players;
+mod streams;
 mod webhooks;
 
 use std::time::Duration;

@@ -20,6 +20,7 @@ mod ownership;
 mod players;
 mod schema;
 mod statements;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod webhooks;

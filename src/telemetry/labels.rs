@@ -5,6 +5,9 @@
 
 use raidhall_protocol::{CloseCode, ErrorType};
 
+use crate::error::Error;
+use crate::raid::Ack;
+
 /// A closed set of values of one metric label.
 pub trait Label: Copy + Eq {
     /// Returns all values of the set.
@@ -284,6 +287,17 @@ pub enum CommandOutcome {
     Duplicate,
     /// The command was answered with this error.
     Failed(ErrorType),
+}
+
+impl CommandOutcome {
+    /// Returns the outcome of a command with this answer.
+    pub fn of(answer: &Result<Ack, Error>) -> CommandOutcome {
+        match answer {
+            Ok(ack) if ack.duplicate => Self::Duplicate,
+            Ok(_) => Self::Committed,
+            Err(error) => Self::Failed(error.error_type()),
+        }
+    }
 }
 
 impl Label for CommandOutcome {

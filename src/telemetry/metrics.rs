@@ -87,6 +87,8 @@ declare! {
     connections: Gauge = ("raidhall_connections", Unit::Count),
     /// Raids that connections watch, summed over all connections.
     watches: Gauge = ("raidhall_watches", Unit::Count),
+    /// Connections that watch their player's own stream.
+    player_watches: Gauge = ("raidhall_player_watches", Unit::Count),
     /// Raids in memory on this instance.
     sessions: Gauge = ("raidhall_sessions", Unit::Count),
     /// Raids that this instance owns. Summed over all instances: the raids that are in memory somewhere.

@@ -19,6 +19,7 @@ use super::ConnectionService;
 use super::inbound::{Inbound, InboundItem};
 use super::message_meter::MessageMeter;
 use super::outbound::Outbound;
+use super::player_watch;
 use super::requests::{CompletedRequest, excess_error_frame};
 use super::subscriber::{DisconnectCause, Subscriber};
 use crate::auth::Identity;
@@ -30,6 +31,8 @@ use crate::random::new_uuid;
 
 /// Heartbeats in a row without a byte from the client before the client counts as gone.
 const SILENT_HEARTBEATS_MAX: u32 = 2;
+/// The parts of the protocol that not every server has.
+const FEATURES: [&str; 1] = ["player"];
 /// Messages over the rate limit in a row before the connection is closed.
 const OVER_LIMIT_MESSAGES_MAX: u32 = 200;
 
@@ -85,6 +88,7 @@ impl Connection {
                 watches: options.watches_max as u64,
             },
             lineage: self.subscriber.service.lineage.clone(),
+            features: FEATURES.map(str::to_owned).into(),
         }
     }
 
@@ -94,7 +98,7 @@ impl Connection {
     /// - a request from outside to close the connection,
     /// - the timer: heartbeat, write stall, token expiry, drain, or a snapshot request,
     /// - room in the socket, while frames wait to be written,
-    /// - a replay page from the store,
+    /// - a replay page from the store, or a page of the player's stream,
     /// - the completion of the pending request,
     /// - a message from the client, unless a request is pending or too many are unanswered,
     /// - a wake-up of the outbox, while nothing waits to be written.
@@ -137,6 +141,9 @@ impl Connection {
                     if let Err(ending) = self.subscriber.on_replay_page(ticket, events, outbound.queue()) {
                         return ending;
                     }
+                }
+                events = player_watch::next_page(&mut self.subscriber.player_watch), if self.subscriber.is_reading_player_page() => {
+                    self.subscriber.on_player_page(events, outbound.queue());
                 }
                 done = await_pending_request(&mut self.pending_request), if self.pending_request.is_some() => {
                     self.pending_request = None;
@@ -183,7 +190,7 @@ impl Connection {
     /// in order, and not while too many requests are unanswered.
     fn can_read(&self) -> bool {
         self.pending_request.is_none()
-            && self.subscriber.watches.unanswered_requests()
+            && self.subscriber.unanswered_requests()
                 < self.subscriber.service.0.options.outbox_messages_max
     }
 
@@ -229,7 +236,7 @@ impl Connection {
             Err(DecodeError::Undecodable(reason)) => return Err(undecodable(&reason)),
             Err(DecodeError::Invalid(invalid)) => {
                 let error = Error::Refused(Refusal::Invalid(invalid.fields));
-                self.refuse_message(&invalid.re, invalid.id, invalid.raid, &error);
+                self.refuse_message(&invalid.re, invalid.id, invalid.topic, &error);
             }
         }
         self.over_limit_messages = 0;
@@ -238,18 +245,18 @@ impl Connection {
 
     /// Refuses a small message beyond the allowance. It is decoded because the error names its id.
     fn on_over_limit(&mut self, frame: &[u8], wait: Duration) -> Result<(), DisconnectCause> {
-        let (re, id, raid) = match decode(self.codec, frame) {
+        let (re, id, topic) = match decode(self.codec, frame) {
             Ok(ClientMessage::Beat) => return Ok(()),
-            Ok(message) => (message.t().to_owned(), message.id(), message.raid()),
+            Ok(message) => (message.t().to_owned(), message.id(), message.topic()),
             Err(DecodeError::Undecodable(reason)) => return Err(undecodable(&reason)),
-            Err(DecodeError::Invalid(invalid)) => (invalid.re, invalid.id, invalid.raid),
+            Err(DecodeError::Invalid(invalid)) => (invalid.re, invalid.id, invalid.topic),
         };
         self.over_limit_messages += 1;
         if self.over_limit_messages > OVER_LIMIT_MESSAGES_MAX {
             return Err(DisconnectCause::Close(CloseCode::RateLimited));
         }
         let wait = wait.max(Duration::from_millis(1));
-        self.refuse_message(&re, id, raid, &Error::RateLimited(wait));
+        self.refuse_message(&re, id, topic, &Error::RateLimited(wait));
         Ok(())
     }
 
@@ -290,7 +297,7 @@ impl Connection {
         if outbound.is_empty() {
             let beat = ServerMessage::Beat {
                 now: self.subscriber.service.clock.now(),
-                heads: self.subscriber.watches.heads(),
+                heads: self.subscriber.heads(),
             };
             outbound.push(frame::ping());
             outbound.push(frame::encode(self.codec, &beat));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use raidhall_protocol::client::Topic;
 use raidhall_protocol::decode::{DecodeError, decode};
 use raidhall_protocol::{ClientMessage, CloseCode, Codec};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -161,7 +162,7 @@ impl Handshake {
                         self.codec,
                         "hello",
                         invalid.id,
-                        invalid.raid,
+                        invalid.topic.and_then(Topic::raid),
                         &error,
                     ))
                     .await?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use raidhall_protocol::client::Topic;
 use raidhall_protocol::server::UnwatchReason;
 use raidhall_protocol::{
     ClientMessage, Codec, Command, FieldFault, OpKey, RaidId, Seq, ServerMessage,
@@ -13,6 +14,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::connection::Connection;
+use super::player_requests::CompletedPlayerRequest;
 use super::subscriber::DisconnectCause;
 use crate::auth::{Identity, Scope};
 use crate::error::Error;
@@ -34,6 +36,8 @@ pub(super) enum CompletedRequest {
     AuditRecorded(ServiceCommand, store::Result<()>),
     /// It is the turn of a large message, which had to wait for the allowance.
     MessageDue(Bytes),
+    /// A request about the player's own stream is done.
+    Player(CompletedPlayerRequest),
 }
 
 /// A command of the host app's backend, which is audited before it is carried out.
@@ -56,6 +60,7 @@ pub(super) fn error_frame(
         re: re.to_owned(),
         id,
         raid,
+        player: None,
         error: error.body(),
     };
     frame::encode(encoding, &message)
@@ -103,6 +108,7 @@ impl Connection {
                 kind,
                 data,
             } => self.send_signal(id, raid, &kind, data),
+            ClientMessage::Player(request) => self.handle_player_request(request),
         }
     }
 
@@ -128,6 +134,7 @@ impl Connection {
         match done {
             CompletedRequest::MessageDue(frame) => return self.on_charged_message(&frame),
             CompletedRequest::TokenChecked(token) => self.apply_renewal(token),
+            CompletedRequest::Player(done) => self.on_player_request_completed(done),
             CompletedRequest::AuditRecorded(
                 ServiceCommand {
                     id,
@@ -310,12 +317,14 @@ impl Connection {
         &mut self,
         re: &str,
         id: Option<u64>,
-        raid: Option<RaidId>,
+        topic: Option<Topic>,
         error: &Error,
     ) {
-        match (re, raid) {
-            ("watch", Some(raid)) => self.refuse_watch(id, raid, error),
-            _ => self.reply_error(re, id, raid, error),
+        match (re, topic) {
+            ("watch", Some(Topic::Raid(raid))) => self.refuse_watch(id, raid, error),
+            (_, Some(Topic::Raid(raid))) => self.reply_error(re, id, Some(raid), error),
+            (_, Some(Topic::Me)) => self.reply_player_error(re, id, error),
+            (_, None) => self.reply_error(re, id, None, error),
         }
     }
 
@@ -336,8 +345,12 @@ impl Connection {
     }
 
     /// Answers a message without waiting for the events or replies of any raid.
-    fn reply(&mut self, message: &ServerMessage) {
-        let frame = frame::encode(self.subscriber.outbox.encoding, message);
+    pub(super) fn reply(&mut self, message: &ServerMessage) {
+        self.reply_frame(frame::encode(self.subscriber.outbox.encoding, message));
+    }
+
+    /// Sends a reply without waiting for the events or replies of any raid.
+    pub(super) fn reply_frame(&mut self, frame: Bytes) {
         self.subscriber.watches.expect_reply();
         self.subscriber.outbox.push_reply(OutboxReply::Frame {
             raid: None,

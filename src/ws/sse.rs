@@ -1,7 +1,8 @@
-//! A raid as Server-Sent Events: `GET /raids/{id}/stream`, for clients behind proxies that block
-//! WebSockets and for programs that only listen.
+//! A raid or the player's own stream as Server-Sent Events: `GET /raids/{id}/stream` and
+//! `GET /me/stream`, for clients behind proxies that block WebSockets and for programs that only
+//! listen.
 //!
-//! An event stream is a connection that watches one raid and takes no requests. It has the same
+//! An event stream is a connection that watches one raid or player and takes no requests. It has the same
 //! cursor into the raid's ring as a WebSocket, the same collapse into a snapshot, the same permits,
 //! limits and close causes. Its task passes one frame at a time to the response body, so events
 //! that the client has not taken stay in the ring.
@@ -16,13 +17,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
-use raidhall_protocol::{CloseCode, RaidId, Seq};
+use raidhall_protocol::client::Topic;
+use raidhall_protocol::{CloseCode, RaidId, Seq, ServerMessage};
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
 use tracing::{Instrument, debug, info_span};
 
 use super::ConnectionService;
 use super::connection_registry::TooManyOfPlayer;
+use super::player_watch::{self, PlayerWatch};
 use super::send_queue::SendQueue;
 use super::subscriber::{DisconnectCause, Subscriber};
 use crate::auth::Identity;
@@ -38,10 +41,29 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 /// How long the last frame of a stream waits for the client to take it.
 const FINAL_FRAME_TIMEOUT: Duration = Duration::from_secs(1);
 
-pub(super) async fn open_event_stream(
+pub(super) async fn open_raid_stream(
     State(service): State<ConnectionService>,
     address: ClientAddress,
     RaidPath(raid): RaidPath,
+    headers: HeaderMap,
+    query: Query,
+) -> Result<Response, ErrorResponse> {
+    open_event_stream(service, address, Topic::Raid(raid), headers, query).await
+}
+
+pub(super) async fn open_player_stream(
+    State(service): State<ConnectionService>,
+    address: ClientAddress,
+    headers: HeaderMap,
+    query: Query,
+) -> Result<Response, ErrorResponse> {
+    open_event_stream(service, address, Topic::Me, headers, query).await
+}
+
+async fn open_event_stream(
+    service: ConnectionService,
+    address: ClientAddress,
+    topic: Topic,
     headers: HeaderMap,
     query: Query,
 ) -> Result<Response, ErrorResponse> {
@@ -55,7 +77,10 @@ pub(super) async fn open_event_stream(
         (permit.await).map_err(|TooManyOfPlayer| super::connection_limit_error())?;
     let (sink, source) = mpsc::channel(1);
     let mut stream = SseConnection::new(service.clone(), identity, sink);
-    stream.begin_watch(raid, since).await?;
+    match topic {
+        Topic::Raid(raid) => stream.watch_raid(raid, since).await?,
+        Topic::Me => stream.watch_player(since).await?,
+    }
     let span = info_span!("stream", connection = stream.subscriber.outbox.id.0);
     let served = async move {
         stream.run().await;
@@ -122,7 +147,7 @@ impl SseConnection {
     }
 
     /// Begins to watch the raid, or returns why the session refuses.
-    async fn begin_watch(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
+    async fn watch_raid(&mut self, raid: RaidId, since: Option<Seq>) -> Result<(), Error> {
         let Subscriber {
             service,
             outbox,
@@ -135,6 +160,22 @@ impl SseConnection {
             .sessions
             .open_watch(Arc::clone(outbox), ticket, (&*identity).into(), since)
             .await
+    }
+
+    /// Begins to watch the player's own stream.
+    async fn watch_player(&mut self, since: Option<Seq>) -> Result<(), Error> {
+        let player = self.subscriber.identity.player.as_ref();
+        let player = player
+            .ok_or(Error::Forbidden("Only a player may do this"))?
+            .id;
+        let streams = self.subscriber.service.streams.clone();
+        let outbox = Arc::clone(&self.subscriber.outbox);
+        let (watch, answer) = PlayerWatch::open(streams, player, outbox, None, since).await?;
+        let answer = ServerMessage::Player(answer);
+        self.queue
+            .push(frame::encode(Encoding::EventStream, &answer));
+        self.subscriber.player_watch = Some(watch);
+        Ok(())
     }
 
     async fn run(&mut self) {
@@ -159,7 +200,7 @@ impl SseConnection {
     /// - a request from outside to close the connection,
     /// - the timer: heartbeat, write stall, token expiry, drain, or a snapshot request,
     /// - room in the response body, while frames wait to be sent,
-    /// - a replay page from the store,
+    /// - a replay page from the store, or a page of the player's stream,
     /// - the client's end of the response, or a wake-up of the outbox, while nothing waits to be
     ///   sent.
     async fn serve(&mut self) -> DisconnectCause {
@@ -173,7 +214,7 @@ impl SseConnection {
                 self.subscriber.queue_ready_frames(&mut self.queue);
             }
             let blocked = !self.queue.is_empty();
-            if !blocked && self.subscriber.watches.len() == 0 {
+            if !blocked && self.subscriber.watches_nothing() {
                 return DisconnectCause::Close(CloseCode::Normal);
             }
             let next = self.subscriber.next_deadline(&self.queue);
@@ -195,6 +236,9 @@ impl SseConnection {
                     if let Err(ending) = self.subscriber.on_replay_page(ticket, events, &mut self.queue) {
                         return ending;
                     }
+                }
+                events = player_watch::next_page(&mut self.subscriber.player_watch), if self.subscriber.is_reading_player_page() => {
+                    self.subscriber.on_player_page(events, &mut self.queue);
                 }
                 () = self.body_sender.closed(), if !blocked => return DisconnectCause::ClientGone,
                 () = self.subscriber.outbox.woken(), if !blocked => {}

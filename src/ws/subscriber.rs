@@ -1,16 +1,19 @@
 //! The subscriber: what a WebSocket and an event stream share. It has an identity, watches, and the
 //! deadlines and causes that end the connection.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use raidhall_protocol::player::PlayerEvent;
 use raidhall_protocol::server::ByeReason;
-use raidhall_protocol::{CloseCode, Event, ServerMessage};
+use raidhall_protocol::{CloseCode, Event, Seq, ServerMessage};
 use rand::Rng;
 use tokio::time::Instant;
 
 use super::ConnectionService;
 use super::close_code_for;
+use super::player_watch::PlayerWatch;
 use super::replay_reader::ReplayReader;
 use super::send_queue::SendQueue;
 use super::watches::{FetchRequest, Watches};
@@ -51,6 +54,8 @@ pub(super) struct Subscriber {
     pub(super) identity: Identity,
     pub(super) watches: Watches,
     pub(super) replay_reader: ReplayReader,
+    /// The watch of the player's own stream.
+    pub(super) player_watch: Option<PlayerWatch>,
     next_heartbeat_at: Instant,
     /// When the token and its grace period end.
     token_deadline: Instant,
@@ -70,6 +75,7 @@ impl Subscriber {
         let subscriber = Self {
             watches: Watches::new(Arc::clone(&outbox), options.watch_lag_limit()),
             replay_reader: ReplayReader::new(&service.store),
+            player_watch: None,
             next_heartbeat_at: Instant::now() + options.heartbeat_interval,
             token_deadline: token_deadline(&service, &identity),
             drain_at: None,
@@ -128,6 +134,9 @@ impl Subscriber {
                 }
             }
         }
+        if let Some(watch) = &mut self.player_watch {
+            watch.start_due_read();
+        }
     }
 
     /// Queues a page of a replay. **A promised replay is sent completely**, or the connection is
@@ -145,6 +154,38 @@ impl Subscriber {
         } else {
             Err(DisconnectCause::Close(CloseCode::SlowConsumer))
         }
+    }
+
+    pub(super) fn watches_nothing(&self) -> bool {
+        self.watches.len() == 0 && self.player_watch.is_none()
+    }
+
+    pub(super) fn is_reading_player_page(&self) -> bool {
+        self.player_watch
+            .as_ref()
+            .is_some_and(PlayerWatch::is_reading)
+    }
+
+    /// Queues a page of the player's stream.
+    pub(super) fn on_player_page(&mut self, events: Vec<PlayerEvent>, queue: &mut SendQueue) {
+        if let Some(watch) = &mut self.player_watch {
+            watch.queue_page(events, queue);
+        }
+    }
+
+    /// Returns the number of requests whose reply has not been queued for sending yet.
+    pub(super) fn unanswered_requests(&self) -> usize {
+        let held_acks = self.player_watch.as_ref().map_or(0, PlayerWatch::held_acks);
+        self.watches.unanswered_requests() + held_acks
+    }
+
+    /// Returns the newest known seq of everything that the client watches, for a heartbeat.
+    pub(super) fn heads(&self) -> BTreeMap<String, Seq> {
+        let mut heads = self.watches.heads();
+        if let Some(watch) = &self.player_watch {
+            heads.insert("me".to_owned(), watch.head());
+        }
+        heads
     }
 
     /// Returns the next moment at which [`Subscriber::on_timer`] or

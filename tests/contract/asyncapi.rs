@@ -95,18 +95,40 @@ fn message_variants(schemas: &mut Value, whole: &Value) -> Map<String, Value> {
         .expect("a map")
         .remove(&name)
         .expect("the message");
-    let variants = schema["oneOf"].as_array().expect("variants").clone();
-    variants
-        .into_iter()
-        .map(|variant| (json_text(&variant["properties"]["t"]["const"]), variant))
-        .collect()
+    list_variants(schemas, &schema)
+}
+
+/// Returns the variants of a message's schema by their `t`. Those about the player's stream have an
+/// enum of their own; their names end with `_me`.
+fn list_variants(schemas: &mut Value, schema: &Value) -> Map<String, Value> {
+    let variants = schema["oneOf"].as_array().or(schema["anyOf"].as_array());
+    let mut messages = Map::new();
+    for variant in variants.expect("variants") {
+        if variant["$ref"].is_string() {
+            let about_player = message_variants(schemas, variant);
+            messages.extend(
+                about_player
+                    .into_iter()
+                    .map(|(t, it)| (format!("{t}_me"), it)),
+            );
+        } else if variant["properties"]["t"].is_object() {
+            messages.insert(
+                json_text(&variant["properties"]["t"]["const"]),
+                variant.clone(),
+            );
+        } else {
+            messages.extend(list_variants(schemas, variant));
+        }
+    }
+    messages
 }
 
 fn json_text(value: &Value) -> String {
     value.as_str().expect("text").to_owned()
 }
 
-fn message(direction: &str, t: &str, payload: &Value) -> Value {
+fn message(direction: &str, name: &str, payload: &Value) -> Value {
+    let t = name.strip_suffix("_me").unwrap_or(name);
     let summary = payload
         .get("description")
         .cloned()
@@ -116,12 +138,12 @@ fn message(direction: &str, t: &str, payload: &Value) -> Value {
         "title": t,
         "summary": summary,
         "payload": payload,
-        "examples": message_examples(direction, t).iter().map(|(name, example)| json!({"name": name, "payload": example})).collect::<Vec<_>>(),
+        "examples": message_examples(direction, t, t != name).iter().map(|(name, example)| json!({"name": name, "payload": example})).collect::<Vec<_>>(),
     })
 }
 
-/// Returns the golden fixtures of a message, by name.
-fn message_examples(direction: &str, t: &str) -> Vec<(String, Value)> {
+/// Returns the golden fixtures of a message about a player's stream or about anything else, by name.
+fn message_examples(direction: &str, t: &str, about_player: bool) -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("protocol/fixtures")
         .join(direction);
@@ -141,7 +163,12 @@ fn message_examples(direction: &str, t: &str) -> Vec<(String, Value)> {
                 .to_owned();
             // Messages out of range are well-typed but refused by the rules, so they are not
             // used as examples.
-            if example["t"] == t && !name.contains("out_of_range") {
+            let names_player = example["player"].is_number() || example["player"].is_string();
+            let is_about_player = names_player && example.get("raid").is_none();
+            if example["t"] == t
+                && is_about_player == about_player
+                && !name.contains("out_of_range")
+            {
                 found.push((name, example));
             }
         }

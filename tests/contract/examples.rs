@@ -39,6 +39,14 @@ pub fn example_of(name: &str) -> Value {
             json!({"id": 7, "title": "Ship it", "host": "Ada", "status": "active", "member_count": 2,
             "max_members": 4, "late_join": true, "deadline": 1_767_312_060_000_i64})
         }
+        "PlayerStateAt" => json!({"seq": 44, "state": {"id": 5, "name": "Ada",
+            "settings": {"theme": {"value": "dark", "version": 3}},
+            "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
+                "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}}}),
+        "PlayerEvent" => {
+            json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": null, "type": "setting_set",
+            "data": {"key": "theme", "value": "dark", "version": 3}})
+        }
         "CommandResult" => json!({"seq": 124, "duplicate": false}),
         "Event" => event(),
         "FeedEvent" => {

@@ -421,6 +421,7 @@ const fn meaning(r#type: ErrorType) -> &'static str {
         ErrorType::TooManyTasks => "the raid has reached its maximum number of tasks",
         ErrorType::NotEnoughEnergy => "the player does not have enough energy",
         ErrorType::QuotaExceeded => "a limit of the player or the raid is reached",
+        ErrorType::Conflict => "what the request names has changed since the caller saw it",
         ErrorType::TooLarge => "the body exceeds the size limit",
         ErrorType::RateLimited => "a rate limit is exceeded",
         ErrorType::Overloaded => {

@@ -2,7 +2,7 @@
 //! lacks, or the reverse.
 
 use raidhall_protocol::ErrorType::{
-    Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded,
+    Conflict, Forbidden, NotEnoughEnergy, NotFound, NotLeader, NotMember, NotYours, Overloaded,
     QuotaExceeded, RaidClosed, RaidFull, TaskTaken, TooManyTasks, Unauthenticated, WrongStatus,
 };
 use raidhall_protocol::admin::{
@@ -11,13 +11,15 @@ use raidhall_protocol::admin::{
 };
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
 use raidhall_protocol::limits::{EXTERNAL_ID_CHARS_MAX, NAME_CHARS_MAX, REASON_CHARS_MAX};
+use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::rest::{
-    CommandResult, Contribution, InviteView, LedgerRow, NewRaid, Profile, RaidSummary, RaidView,
-    TokenPair,
+    CommandResult, Contribution, InviteView, LedgerRow, NewRaid, PlayerStateAt, Profile,
+    RaidSummary, RaidView, TokenPair,
 };
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::text::{NAME, TEXT, TEXT_OR_NONE};
 use raidhall_protocol::{Command, OpKey, PlayerId};
+use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::examples;
@@ -166,6 +168,7 @@ fn player_operations(schemas: &mut Schemas) -> Vec<Operation> {
     let new = |route, id, summary| {
         Operation::new(route, id, "Players", summary).allow_caller(AllowedCaller::Player)
     };
+    let command = command_with_op::<PlayerCommand>(schemas);
     vec![
         new("GET /me", "me", "Get your profile")
             .describe("Returns the calling player's id, name and totals over all raids.")
@@ -181,6 +184,50 @@ fn player_operations(schemas: &mut Schemas) -> Vec<Operation> {
             )
             .fails_with(&[NotFound])
             .returns::<Erased>(202, schemas),
+        new("GET /me/state", "myState", "Get your state")
+            .describe(
+                "Returns the calling player's state: everything that follows from the events of \
+                 their own stream up to `seq`. The events after it are those of `GET /me/events` \
+                 with `after` set to `seq`.",
+            )
+            .fails_with(&[NotFound])
+            .returns::<PlayerStateAt>(200, schemas),
+        new("GET /me/events", "myEvents", "List your events")
+            .describe(
+                "Lists the events of the calling player's own stream, oldest first. Pass the last \
+                 `seq` as `after` for the next page; a page with fewer than `limit` rows is the \
+                 last one.",
+            )
+            .query(
+                "after",
+                "Return only rows with a seq above this one; 0 by default.",
+                seq(),
+            )
+            .paged()
+            .returns_list::<PlayerEvent>(schemas),
+        new("POST /me/commands", "doForMe", "Send a command to your stream")
+            .describe(
+                "Sends a command to the calling player's own stream. Responds once its events \
+                 are stored. With an `op`, which `Idempotency-Key` can carry too, the command \
+                 takes effect at most once. Returns `conflict` if a setting does not have the \
+                 version `if_version`, and `forbidden` for commands of the host app's backend. A \
+                 player may send 2 commands per second. Only players may call this.",
+            )
+            .idempotent()
+            .body(
+                command,
+                json!({"op": "0190f3", "cmd": {"type": "set_setting", "key": "theme", "value": "dark"}}),
+            )
+            .fails_with(&[NotFound, Conflict])
+            .returns::<CommandResult>(200, schemas),
+        new("GET /me/stream", "streamMe", "Stream your events")
+            .describe(
+                "Streams the calling player's own stream as Server-Sent Events: a snapshot of \
+                 the state or the missed events, then live events. To resume, send \
+                 `Last-Event-ID` or `since`. Streams count as connections; if there are too \
+                 many, the response is `overloaded`.",
+            )
+            .streams(),
         new("GET /me/export", "exportMe", "Export your data")
             .describe(
                 "Downloads everything that is stored about the calling player as one JSON \
@@ -215,6 +262,44 @@ fn export(schemas: &mut Schemas) -> Value {
     object(&[("data", kept)])
 }
 
+impl Operation {
+    /// Makes the operation one that streams events and can be resumed.
+    fn streams(self) -> Self {
+        let text = || json!({"type": "string"});
+        let event = json!({
+            "type": "object",
+            "required": ["event", "data"],
+            "properties": {"event": text(), "data": text(), "id": text(), "retry": {"type": ["integer", "string"]}},
+            "description": "An event of the stream; `data` is the same message as on the WebSocket, as JSON on one line.",
+        });
+        self.query("since", "Newest seq that the client holds.", seq())
+            .query(
+                "lineage",
+                "`Raidhall-Lineage` of the stream that the seq comes from; if it is not the \
+                 current one, the seq is ignored.",
+                printable_text(),
+            )
+            .header(
+                "Last-Event-ID",
+                "Newest seq that the client holds; takes precedence over `since`.",
+                seq(),
+            )
+            .fails_with(&[NotFound, Overloaded])
+            .without_rate_limit()
+            .with_header("Raidhall-Lineage")
+            .returns_stream(event, examples::stream_event())
+    }
+}
+
+/// Returns the schema of the body of a command.
+fn command_with_op<C: JsonSchema>(schemas: &mut Schemas) -> Value {
+    json!({
+        "type": "object",
+        "required": ["cmd"],
+        "properties": {"op": schemas.request::<Option<OpKey>>(), "cmd": schemas.request::<C>()},
+    })
+}
+
 fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
     let new = |route, id, summary| {
         Operation::new(route, id, "Raids", summary).allow_caller(AllowedCaller::Player)
@@ -223,20 +308,9 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
     let leader =
         json!({"type": "object", "properties": {"leader": schemas.request::<Option<PlayerId>>()}});
     new_raid = json!({"allOf": [new_raid, leader]});
-    let command = json!({
-        "type": "object",
-        "required": ["cmd"],
-        "properties": {"op": schemas.request::<Option<OpKey>>(), "cmd": schemas.request::<Command>()},
-    });
+    let command = command_with_op::<Command>(schemas);
     let raid_status = status(schemas);
     let page = next_cursor();
-    let text = || json!({"type": "string"});
-    let event = json!({
-        "type": "object",
-        "required": ["event", "data"],
-        "properties": {"event": text(), "data": text(), "id": text(), "retry": {"type": ["integer", "string"]}},
-        "description": "An event of the stream; `data` is the same message as on the WebSocket, as JSON on one line.",
-    });
     vec![
         new("POST /raids", "createRaid", "Create a raid")
             .describe(
@@ -365,22 +439,7 @@ fn raid_operations(schemas: &mut Schemas) -> Vec<Operation> {
                  there are too many, the response is `overloaded`. Allowed to members, the host \
                  app's backend and operators.",
             )
-            .query("since", "Newest seq that the client holds.", seq())
-            .query(
-                "lineage",
-                "`Raidhall-Lineage` of the stream that the seq comes from; if it is not the \
-                 current one, the seq is ignored.",
-                printable_text(),
-            )
-            .header(
-                "Last-Event-ID",
-                "Newest seq that the client holds; takes precedence over `since`.",
-                seq(),
-            )
-            .fails_with(&[NotFound, Overloaded])
-            .without_rate_limit()
-            .with_header("Raidhall-Lineage")
-            .returns_stream(event, examples::stream_event()),
+            .streams(),
     ]
 }
 
@@ -389,6 +448,7 @@ fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
         Operation::new(route, id, "The host app's backend", summary)
             .allow_caller(AllowedCaller::HostAppBackend)
     };
+    let player_command = command_with_op::<PlayerCommand>(schemas);
     let external_id = json!({
         "type": "string",
         "minLength": 1,
@@ -431,6 +491,25 @@ fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .fails_with(&[NotFound])
         .returns::<Erased>(202, schemas),
+        new(
+            "POST /players/{id}/commands",
+            "doForPlayer",
+            "Send a command to a player's stream",
+        )
+        .describe(
+            "Sends a command of the host app's backend to a player's own stream: `notify`. \
+             Responds once its events are stored. It needs an `op`, which `Idempotency-Key` can \
+             carry too; a repeated command takes effect once. Requires the scope `service`.",
+        )
+        .idempotent()
+        .body(
+            player_command,
+            json!({"op": "sale-5", "cmd": {
+                "type": "notify", "kind": "sale", "title": "Sale", "body": "Frames for half", "url": "/shop",
+            }}),
+        )
+        .fails_with(&[NotFound])
+        .returns::<CommandResult>(200, schemas),
         new(
             "POST /raids/{id}/members",
             "addMember",

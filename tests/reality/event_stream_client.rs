@@ -29,7 +29,7 @@ pub struct EventStreamClient {
     pub received: Vec<StreamEvent>,
 }
 
-/// Requests a stream. `query` begins with `?`, and `last` is the id to resume after.
+/// Requests the stream of a raid. `query` begins with `?`, and `last` is the id to resume after.
 pub async fn request_stream(
     target: &Target,
     raid: RaidId,
@@ -37,9 +37,18 @@ pub async fn request_stream(
     last: Option<&str>,
     token: &str,
 ) -> Response {
+    request_path(target, &format!("raids/{raid}/stream{query}"), last, token).await
+}
+
+/// Requests the stream of the token's player.
+pub async fn request_player_stream(target: &Target, last: Option<&str>, token: &str) -> Response {
+    request_path(target, "me/stream", last, token).await
+}
+
+async fn request_path(target: &Target, path: &str, last: Option<&str>, token: &str) -> Response {
     let client = Client::builder().no_proxy().build().expect("a client");
     let mut request = client
-        .get(target.url(&format!("/api/v1/raids/{raid}/stream{query}")))
+        .get(target.url(&format!("/api/v1/{path}")))
         .bearer_auth(token);
     if let Some(last) = last {
         request = request.header("Last-Event-ID", last);

@@ -61,6 +61,7 @@ mod moderation;
 mod node_freeze;
 mod node_kill;
 mod node_stop;
+mod player_streams;
 mod proxies;
 mod raid_moderation;
 mod restore;

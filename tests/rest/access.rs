@@ -56,6 +56,26 @@ fn public_rules() -> Vec<AccessRule> {
         ),
         rule("GET /me", none(), [401, 200, 200, 200, 200, 403, 403, 403]),
         rule(
+            "GET /me/state",
+            none(),
+            [401, 200, 200, 200, 200, 403, 403, 403],
+        ),
+        rule(
+            "GET /me/events",
+            none(),
+            [401, 200, 200, 200, 200, 403, 403, 403],
+        ),
+        rule(
+            "GET /me/stream",
+            none(),
+            [401, 200, 200, 200, 200, 403, 403, 403],
+        ),
+        rule(
+            "POST /me/commands",
+            json!({"cmd": {"type": "set_setting", "key": "theme", "value": "dark"}}),
+            [401, 200, 200, 200, 200, 403, 403, 403],
+        ),
+        rule(
             "POST /raids",
             json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2}),
             [401, 201, 201, 201, 201, 403, 403, 403],
@@ -116,6 +136,11 @@ fn public_rules() -> Vec<AccessRule> {
             "DELETE /players/{player}",
             none(),
             [401, 403, 403, 403, 403, 403, 202, 202],
+        ),
+        rule(
+            "POST /players/{player}/commands",
+            json!({"op": "sale-5", "cmd": {"type": "notify", "kind": "sale", "title": "Sale", "body": "Now"}}),
+            ONLY_SERVICE,
         ),
         rule(
             "POST /raids/{raid}/members",

@@ -143,9 +143,23 @@ fn with_injected_fields(body: &Value) -> Value {
 }
 
 /// Returns the example, or for a command one example of each command type.
-fn example_variants(example: &Value) -> Vec<Value> {
+fn example_variants(path: &str, example: &Value) -> Vec<Value> {
     if example["cmd"].is_null() {
         return vec![example.clone()];
+    }
+    if path.contains("/me/") || path.contains("/players/") {
+        let notice = json!({"type": "notify", "kind": "sale", "title": "Sale", "body": "Now"});
+        let commands = if path.contains("/me/") {
+            vec![
+                json!({"type": "set_setting", "key": "theme", "value": "dark"}),
+                json!({"type": "set_name", "name": "Benedict"}),
+                json!({"type": "read_through", "seq": 0}),
+            ]
+        } else {
+            vec![notice]
+        };
+        let with_op = |cmd| json!({"op": "k1", "cmd": cmd});
+        return commands.into_iter().map(with_op).collect();
     }
     let commands = [
         json!({"type": "add_task", "title": "Mop", "xp": 10, "minutes": 5}),
@@ -179,7 +193,7 @@ async fn unknown_fields_change_nothing_in_any_request_body() {
             };
             assert_eq!(method, "post", "{path}: teach this test other methods");
             let tag = json_text(&operation["tags"][0]);
-            for example in example_variants(&body["content"]["application/json"]["example"]) {
+            for example in example_variants(path, &body["content"]["application/json"]["example"]) {
                 assert!(example.is_object(), "{path} has no example");
                 bodies += 1;
                 let plain = ExtraFieldsFixture::start().await;

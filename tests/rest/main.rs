@@ -21,6 +21,7 @@ mod limits;
 mod moderation;
 mod openapi_check;
 mod own_data;
+mod player_streams;
 mod raid_moderation;
 mod raids;
 mod rest_server;

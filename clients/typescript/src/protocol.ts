@@ -66,7 +66,7 @@ export type ClientMessage =
     /** Any value, at most 1 KiB as JSON unless the server is configured otherwise. */
     data: unknown,
   }
-  | { t: "beat" };
+  | { t: "beat" } | PlayerRequest;
 
 /** A command (`cmd`), tagged by `type`. */
 export type Command =
@@ -114,6 +114,8 @@ export type ServerMessage =
     limits: WelcomeLimits,
     /** Id of the database's history; if it has changed, discard the seqs that you hold. */
     lineage: string,
+    /** Parts of the protocol that this server has: `player` for the player's stream. */
+    features: Array<string>,
   }
   | {
     t: "watching",
@@ -303,7 +305,7 @@ export type ServerMessage =
     t: "beat",
     /** Current time of the server's clock. */
     now: UnixMillis,
-    /** Newest seq of each watched raid, by the raid's id. */
+    /** Newest seq of each watched raid, by the raid's id; of the player's stream under `me`. */
     heads: { [key in string]: Seq },
   }
   | {
@@ -325,6 +327,8 @@ export type ServerMessage =
     id: number | null,
     /** Raid of the message, if it could be read. */
     raid: RaidId | null,
+    /** Player of a message that names the player's stream; absent for others. */
+    player?: PlayerId,
     /** Error, with whether to retry. */
     error: ErrorBody,
   }
@@ -345,7 +349,7 @@ export type ServerMessage =
     reason: ByeReason,
     /** How long to wait before reconnecting, in milliseconds. */
     reconnect_after_ms: number,
-  };
+  } | PlayerMessage;
 
 /** A player's id and name. */
 export type PlayerRef = {
@@ -775,6 +779,298 @@ export type Rank = {
   rank: number,
 };
 
+/** The player whom the connection's token names. */
+export type Me = "me";
+
+/** A message from a client about its player's stream, tagged by `t`. */
+export type PlayerRequest =
+  | {
+    t: "watch",
+    /** Correlation number, echoed in the answer. */
+    id?: number,
+    /** The player: `me`. */
+    player: Me,
+    /** Newest seq that the client holds. */
+    since?: Seq,
+  }
+  | {
+    t: "unwatch",
+    /** Correlation number, echoed in the answer. */
+    id?: number,
+    /** The player: `me`. */
+    player: Me,
+  }
+  | {
+    t: "do",
+    /** Correlation number, echoed in the answer. */
+    id: number,
+    /** The player: `me`. */
+    player: Me,
+    /** Idempotency key: with it, the command takes effect at most once. */
+    op?: OpKey,
+    /** Command to be executed. */
+    cmd: PlayerCommand,
+  };
+
+/** A message from the server about the player's stream, tagged by `t`. */
+export type PlayerMessage =
+  | {
+    t: "watching",
+    /** Correlation number of the message that is answered; absent if it had none. */
+    id?: number,
+    /** Id of the player. */
+    player: PlayerId,
+    /** Newest seq of the stream. */
+    seq: Seq,
+    /** Always true: the missed events follow. */
+    recovered: boolean,
+  }
+  | {
+    t: "snapshot",
+    /** Correlation number of the message that is answered; absent if it had none. */
+    id?: number,
+    /** Id of the player. */
+    player: PlayerId,
+    /** Seq that the state is a function of. */
+    seq: Seq,
+    /** Always false: missed events are not sent. */
+    recovered: boolean,
+    /** State of the player at `seq`. */
+    state: PlayerState,
+  }
+  | {
+    t: "unwatched",
+    /** Correlation number of the message that is answered; absent if it had none. */
+    id?: number,
+    /** Id of the player. */
+    player: PlayerId,
+    /** Why the watch ended. */
+    reason: UnwatchReason,
+  }
+  | {
+    t: "event",
+    /** Id of the player. */
+    player: PlayerId,
+    /** Position of the event in the player's stream. */
+    seq: Seq,
+    /** When the event happened, by the database's clock; never before the previous event. */
+    at: UnixMillis,
+    /** The event of a raid that caused this one; null if none did. */
+    cause: RaidPlace | null,
+  } & (
+    | {
+      type: "setting_set",
+      data: {
+        /** Name of the setting. */
+        key: string,
+        /** Its value. */
+        value: unknown,
+        /** How often the setting has been set. */
+        version: number,
+      }
+    }
+    | {
+      type: "name_changed",
+      data: {
+        /** The new name. */
+        name: string,
+      }
+    }
+    | {
+      type: "notified",
+      data: {
+        /** Kind of the notification. */
+        kind: string,
+        /** Data of the notification, which depends on its kind. */
+        data: unknown,
+      }
+    }
+    | {
+      type: "read_through",
+      data: {
+        /** The seq of the newest notification that was read. */
+        seq: Seq,
+      }
+    }
+  )
+  | {
+    t: "ack",
+    /** Correlation number of the command. */
+    id: number,
+    /** Id of the player. */
+    player: PlayerId,
+    /** Seq of the last event that the command caused; the newest seq if it caused none. */
+    seq: Seq,
+    /** Whether the command's op had already taken effect. */
+    duplicate: boolean,
+  };
+
+/** A command to a player's stream, tagged by `type`. */
+export type PlayerCommand =
+  | {
+    type: "set_setting",
+    /** Name of the setting. */
+    key: string,
+    /** Value of the setting, which depends on the key. */
+    value: unknown,
+    /** The version that the setting must have, 0 if it was never set; absent: any. */
+    if_version?: number | null,
+  }
+  | {
+    type: "set_name",
+    /** The new name. */
+    name: string,
+  }
+  | {
+    type: "read_through",
+    /** The seq of the newest notification that was read, at most the stream's newest. */
+    seq: Seq,
+  }
+  | {
+    type: "notify",
+    /** Kind of the notification, for programs. */
+    kind: string,
+    /** Title of the notification. */
+    title: string,
+    /** Text of the notification. */
+    body: string,
+    /** Where the notification leads: an https URL, or a path of the app that begins with `/`. */
+    url?: string | null,
+  };
+
+/** A numbered event of one player's stream. */
+export type PlayerEvent =
+  | {
+    /** Position of the event in the player's stream. */
+    seq: Seq,
+    /** When the event happened, by the database's clock; never before the previous event. */
+    at: UnixMillis,
+    /** The event of a raid that caused this one; null if none did. */
+    cause: RaidPlace | null,
+  } & (
+    | {
+      type: "setting_set",
+      data: {
+        /** Name of the setting. */
+        key: string,
+        /** Its value. */
+        value: unknown,
+        /** How often the setting has been set. */
+        version: number,
+      }
+    }
+    | {
+      type: "name_changed",
+      data: {
+        /** The new name. */
+        name: string,
+      }
+    }
+    | {
+      type: "notified",
+      data: {
+        /** Kind of the notification. */
+        kind: string,
+        /** Data of the notification, which depends on its kind. */
+        data: unknown,
+      }
+    }
+    | {
+      type: "read_through",
+      data: {
+        /** The seq of the newest notification that was read. */
+        seq: Seq,
+      }
+    }
+  );
+
+/** The place of an event in a raid's history. */
+export type RaidPlace = {
+  /** Id of the raid. */
+  raid: RaidId,
+  /** Seq of the event. */
+  seq: Seq,
+};
+
+/** Data of a player event, tagged by `type`. */
+export type PlayerEventData =
+  | {
+    type: "setting_set",
+    data: {
+      /** Name of the setting. */
+      key: string,
+      /** Its value. */
+      value: unknown,
+      /** How often the setting has been set. */
+      version: number,
+    }
+  }
+  | {
+    type: "name_changed",
+    data: {
+      /** The new name. */
+      name: string,
+    }
+  }
+  | {
+    type: "notified",
+    data: {
+      /** Kind of the notification. */
+      kind: string,
+      /** Data of the notification, which depends on its kind. */
+      data: unknown,
+    }
+  }
+  | {
+    type: "read_through",
+    data: {
+      /** The seq of the newest notification that was read. */
+      seq: Seq,
+    }
+  };
+
+/** Everything about one player that their own devices show. */
+export type PlayerState = {
+  /** Id of the player. */
+  id: PlayerId,
+  /** Name of the player. */
+  name: string,
+  /** The settings that were set, by key. */
+  settings: { [key in string]: Setting },
+  /** The notifications of the player. */
+  inbox: Inbox,
+};
+
+/** One setting of a player. */
+export type Setting = {
+  /** Value of the setting, which depends on its key. */
+  value: unknown,
+  /** How often the setting has been set. */
+  version: number,
+};
+
+/** The notifications of a player. */
+export type Inbox = {
+  /** Number of notifications among `items` that were not read. */
+  unread: number,
+  /** The latest 50 notifications, oldest first. */
+  items: Array<InboxItem>,
+};
+
+/** A notification in a player's inbox. */
+export type InboxItem = {
+  /** The seq of the event that added it. */
+  seq: Seq,
+  /** When it was added. */
+  at: UnixMillis,
+  /** Kind of the notification. */
+  kind: string,
+  /** Data of the notification, which depends on its kind. */
+  data: unknown,
+  /** Whether it was read. */
+  read: boolean,
+};
+
 /** An error as sent to a client. REST adds `status` and `request_id`. */
 export type ErrorBody = {
   /** Type of the error, for programs. */
@@ -790,7 +1086,7 @@ export type ErrorBody = {
 };
 
 /** Type of an error, as far as a client can act on it. */
-export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "quota_exceeded" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
+export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "conflict" | "quota_exceeded" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
 
 /** A fault in one field of a request. */
 export type FieldFault = {
@@ -979,10 +1275,18 @@ export type InviteView = {
 
 /** Response to a command sent by REST. */
 export type CommandResult = {
-  /** Seq of the last event that the command caused; the raid's newest if it caused none. */
+  /** Seq of the last event that the command caused; the newest seq if it caused none. */
   seq: Seq,
   /** Whether the command's op had already taken effect. */
   duplicate: boolean,
+};
+
+/** Response to `GET /me/state`: a player's state at a seq of their stream. */
+export type PlayerStateAt = {
+  /** The newest seq of the player's stream. */
+  seq: Seq,
+  /** The player's state at `seq`. */
+  state: PlayerState,
 };
 
 /** A row of `GET /raids/{id}/contributions`: XP that a player earned. */
@@ -1036,6 +1340,7 @@ export const ERRORS: Record<ErrorType, { status: number, retry: boolean }> = {
   raid_closed: { status: 409, retry: false },
   too_many_tasks: { status: 409, retry: false },
   not_enough_energy: { status: 409, retry: false },
+  conflict: { status: 409, retry: false },
   quota_exceeded: { status: 409, retry: false },
   too_large: { status: 413, retry: false },
   rate_limited: { status: 429, retry: true },

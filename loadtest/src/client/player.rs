@@ -537,8 +537,9 @@ fn raid_of(message: &ServerMessage) -> Option<RaidId> {
         | ServerMessage::Ack { raid, .. }
         | ServerMessage::Signal { raid, .. } => Some(*raid),
         ServerMessage::Error { raid, .. } => *raid,
-        ServerMessage::Welcome { .. } | ServerMessage::Beat { .. } | ServerMessage::Bye { .. } => {
-            None
-        }
+        ServerMessage::Welcome { .. }
+        | ServerMessage::Beat { .. }
+        | ServerMessage::Bye { .. }
+        | ServerMessage::Player(_) => None,
     }
 }

@@ -45,6 +45,7 @@ fn a_wait_is_measured_from_the_first_send_across_retries() {
         re: "do".to_owned(),
         id: Some(1),
         raid: Some(raid()),
+        player: None,
         error,
     };
     let entries = vec![
@@ -71,6 +72,7 @@ fn a_command_with_a_lost_connection_is_counted_separately() {
         re: "do".to_owned(),
         id: Some(1),
         raid: Some(raid()),
+        player: None,
         error,
     };
     for refused in [false, true] {

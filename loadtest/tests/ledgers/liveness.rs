@@ -60,6 +60,7 @@ fn a_late_refusal_is_a_violation_like_a_late_ack() {
         re: "do".to_owned(),
         id: Some(2),
         raid: Some(raid()),
+        player: None,
         error: ErrorBody::new(ErrorType::NotYours, "no"),
     });
     let late = ViolationKind::AnsweredLate {
@@ -128,6 +129,7 @@ fn a_muted_client_whose_messages_are_refused_is_served() {
         re: "do".to_owned(),
         id: Some(9),
         raid: Some(raid()),
+        player: None,
         error: ErrorBody::new(ErrorType::Forbidden, "no"),
     });
     let end = case.ben.len() - 1;

@@ -11,6 +11,7 @@ fn error(re: &str, error: ErrorType) -> Observation {
         re: re.to_owned(),
         id: Some(1),
         raid: Some(raid()),
+        player: None,
         error: ErrorBody::new(error, "no"),
     })
 }

@@ -190,6 +190,7 @@ fn a_refused_watch_begins_an_absence() {
         re: "watch".to_owned(),
         id: None,
         raid: Some(raid()),
+        player: None,
         error: ErrorBody::new(ErrorType::RateLimited, "no"),
     });
     let away = vec![(50_000, refused), (58_010, online_entry(&both_players()))];
@@ -269,6 +270,7 @@ fn a_player_may_be_shown_offline_at_once_after_a_successful_leave() {
         re: "do".to_owned(),
         id: Some(9),
         raid: Some(raid()),
+        player: None,
         error,
     });
     assert_violation(

@@ -163,6 +163,7 @@ fn a_copy_by_rest_has_the_ack_of_its_op_and_may_follow_a_refusal() {
         re: "do".to_owned(),
         id: Some(1),
         raid: Some(raid()),
+        player: None,
         error: ErrorBody::new(ErrorType::TaskTaken, "taken"),
     });
     refused.assert_violation("server", |kind| {

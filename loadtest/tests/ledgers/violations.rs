@@ -246,6 +246,7 @@ fn a_refused_command_that_took_effect_is_a_violation() {
         re: "do".to_owned(),
         id: Some(3),
         raid: Some(raid()),
+        player: None,
         error,
     });
     case.assert_violation("server", |kind| {
@@ -268,6 +269,7 @@ fn a_copy_from_a_lost_connection_may_take_effect_after_a_refusal() {
         re: "do".to_owned(),
         id: Some(2),
         raid: Some(raid()),
+        player: None,
         error,
     });
     case.judge().assert_no_violations();
@@ -289,6 +291,7 @@ fn an_attempt_without_an_op_may_take_effect_though_its_repeat_was_refused() {
             re: "do".to_owned(),
             id: Some(3),
             raid: Some(raid()),
+            player: None,
             error: ErrorBody::new(error, "no"),
         })
     };
@@ -607,6 +610,7 @@ fn undocumented_messages_and_errors_are_a_violation() {
         re,
         id: None,
         raid: Some(raid()),
+        player: None,
         error,
     });
     case.assert_violation("ada", |kind| {

@@ -15,6 +15,7 @@ fn refused(re: &str, id: Option<u64>, error: ErrorType) -> Observation {
         re: re.to_owned(),
         id,
         raid: Some(raid()),
+        player: None,
         error: ErrorBody::new(error, "no"),
     })
 }

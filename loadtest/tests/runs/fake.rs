@@ -165,6 +165,7 @@ fn handle_message(
                 heartbeat_ms: 20_000,
                 limits,
                 lineage: "fake".to_owned(),
+                features: Vec::new(),
             }));
         }
         ClientMessage::Watch { raid, since, .. } => {
@@ -173,7 +174,7 @@ fn handle_message(
                 world.unwatch(raid, before);
             }
         }
-        ClientMessage::Unwatch { .. } | ClientMessage::Beat => {}
+        ClientMessage::Unwatch { .. } | ClientMessage::Beat | ClientMessage::Player(_) => {}
         ClientMessage::Do { id, raid, op, cmd } => {
             return world.handle_command(raid, me(), (id, op, &cmd), out);
         }

@@ -87,6 +87,7 @@ fn every_field_variant_and_value_has_a_sample() {
         "RaidSummary",
         "InviteView",
         "CommandResult",
+        "PlayerStateAt",
         "Contribution",
     ];
     for declaration in typescript::declarations() {
@@ -103,7 +104,15 @@ fn every_field_variant_and_value_has_a_sample() {
         if rest_only.contains(&name.as_str()) {
             continue;
         }
-        let samples = if ["ClientMessage", "Command"].contains(&name.as_str()) {
+        let samples = if [
+            "ClientMessage",
+            "Command",
+            "Me",
+            "PlayerRequest",
+            "PlayerCommand",
+        ]
+        .contains(&name.as_str())
+        {
             &client
         } else {
             &server

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use raidhall_protocol::client::Topic;
 use raidhall_protocol::decode::{DecodeError, InvalidMessage, decode};
 use raidhall_protocol::limits::DEPTH_MAX;
-use raidhall_protocol::{ClientMessage, Codec};
+use raidhall_protocol::{ClientMessage, Codec, RaidId};
 
 /// Returns the outcome of decoding a frame: `ok`, `undecodable`, or the faulty fields in order.
 fn outcome(codec: Codec, frame: &[u8]) -> String {
@@ -475,19 +476,20 @@ fn nested_values_are_read_to_the_depth_limit_and_skipped_below_it() {
 }
 
 #[test]
-fn an_error_echoes_the_readable_type_id_and_raid() {
+fn an_error_echoes_the_readable_type_id_and_topic() {
     let echo = |frame: &str| match decode(Codec::Json, frame.as_bytes()) {
-        Err(DecodeError::Invalid(m)) => (m.re, m.id, m.raid.map(u64::from)),
+        Err(DecodeError::Invalid(m)) => (m.re, m.id, m.topic),
         other => panic!("{frame}: {other:?}"),
     };
+    let seven = Some(Topic::Raid(RaidId::try_from(7_u64).expect("an id")));
     let echoed = |re: &str, id, raid| (re.to_owned(), id, raid);
     assert_eq!(
         echo(r#"{"t":"do","id":17,"raid":7}"#),
-        echoed("do", Some(17), Some(7))
+        echoed("do", Some(17), seven)
     );
     assert_eq!(
         echo(r#"{"t":"do","id":"x","raid":7}"#),
-        echoed("do", None, Some(7))
+        echoed("do", None, seven)
     );
     assert_eq!(
         echo(r#"{"t":"do","id":17,"raid":0}"#),
@@ -495,14 +497,38 @@ fn an_error_echoes_the_readable_type_id_and_raid() {
     );
     assert_eq!(
         echo(r#"{"t":"do","id":9007199254740992,"raid":7}"#),
-        echoed("do", None, Some(7))
+        echoed("do", None, seven)
     );
     assert_eq!(
         echo(r#"{"t":"dance","id":17,"raid":7}"#),
-        echoed("dance", Some(17), Some(7))
+        echoed("dance", Some(17), seven)
+    );
+    assert_eq!(
+        echo(r#"{"t":"do","id":17,"player":"me"}"#),
+        echoed("do", Some(17), Some(Topic::Me))
     );
     let long = echo(&format!(r#"{{"t":"{}"}}"#, "é".repeat(8_000)));
     assert_eq!(long, echoed(&"é".repeat(64), None, None));
+}
+
+#[test]
+fn a_request_names_either_a_raid_or_the_player() {
+    check_json(&[
+        (r#"{"t":"watch","player":"me"}"#, "ok"),
+        (r#"{"t":"watch","player":"me","raid":null}"#, "ok"),
+        (r#"{"t":"watch","player":"me","raid":7}"#, "raid"),
+        (r#"{"t":"watch","player":5}"#, "player"),
+        (r#"{"t":"unwatch","player":"you"}"#, "player"),
+        (r#"{"t":"watch"}"#, "raid"),
+        (
+            r#"{"t":"do","id":1,"player":"me","cmd":{"type":"start"}}"#,
+            "type",
+        ),
+        (
+            r#"{"t":"do","id":1,"raid":7,"cmd":{"type":"set_name","name":"Ada"}}"#,
+            "type",
+        ),
+    ]);
 }
 
 #[test]

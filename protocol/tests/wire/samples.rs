@@ -13,6 +13,8 @@ use raidhall_protocol::state::{
 use raidhall_protocol::{ClientMessage, Command, OpKey, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use serde_json::json;
 
+use crate::player_samples;
+
 const NOW: i64 = 1_767_225_600_000;
 
 /// Returns the messages that clients send, each with the name of its fixture.
@@ -108,6 +110,7 @@ pub(crate) fn client() -> Vec<(String, ClientMessage)> {
             },
         ));
     }
+    samples.extend(player_samples::client());
     samples
 }
 
@@ -355,6 +358,7 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
             (name, ServerMessage::Event { raid, event })
         });
     samples.extend(events);
+    samples.extend(player_samples::server());
     samples
 }
 
@@ -370,6 +374,7 @@ fn welcome(player: Option<PlayerRef>) -> ServerMessage {
             watches: 32,
         },
         lineage: "9f2c41d07be3".to_owned(),
+        features: vec!["player".to_owned()],
     }
 }
 
@@ -394,6 +399,7 @@ fn error(r#type: ErrorType) -> (String, ServerMessage) {
             re: "do".to_owned(),
             id,
             raid,
+            player: None,
             error: body,
         },
     )

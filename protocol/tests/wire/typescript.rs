@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use raidhall_protocol::close::CloseCode;
 use raidhall_protocol::error::{ErrorBody, ErrorType, FieldFault};
 use raidhall_protocol::event::{self, Event, EventData};
+use raidhall_protocol::player::{
+    self, PlayerCommand, PlayerEvent, PlayerEventData, PlayerMessage, PlayerRequest, PlayerState,
+};
 use raidhall_protocol::rest::{self, Data, Page};
 use raidhall_protocol::server::{self, ServerMessage};
 use raidhall_protocol::state::{self, RaidState};
@@ -67,6 +70,17 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<state::TaskStatus>(),
         declare::<state::ChatMessage>(),
         declare::<state::Rank>(),
+        declare::<player::message::Me>(),
+        declare::<PlayerRequest>(),
+        declare::<PlayerMessage>(),
+        declare::<PlayerCommand>(),
+        declare::<PlayerEvent>(),
+        declare::<player::event::RaidPlace>(),
+        declare::<PlayerEventData>(),
+        declare::<PlayerState>(),
+        declare::<player::state::Setting>(),
+        declare::<player::state::Inbox>(),
+        declare::<player::state::InboxItem>(),
         declare::<ErrorBody>(),
         declare::<ErrorType>(),
         declare::<FieldFault>(),
@@ -79,6 +93,7 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<rest::RaidSummary>(),
         declare::<rest::InviteView>(),
         declare::<rest::CommandResult>(),
+        declare::<rest::PlayerStateAt>(),
         declare::<rest::Contribution>(),
     ]
 }

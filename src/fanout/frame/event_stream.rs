@@ -3,6 +3,7 @@
 //! carries.
 
 use bytes::Bytes;
+use raidhall_protocol::player::PlayerMessage;
 use raidhall_protocol::{CloseCode, Seq, ServerMessage};
 
 /// A comment, which clients ignore; it keeps proxies from closing an idle stream.
@@ -37,6 +38,12 @@ impl EventHeader {
         let (name, id, retry) = match message {
             ServerMessage::Event { event, .. } => (event.data.kind(), Some(event.seq), None),
             ServerMessage::Snapshot { seq, .. } => (message.t(), Some(*seq), None),
+            ServerMessage::Player(PlayerMessage::Event { event, .. }) => {
+                (event.data.kind(), Some(event.seq), None)
+            }
+            ServerMessage::Player(PlayerMessage::Snapshot { seq, .. }) => {
+                (message.t(), Some(*seq), None)
+            }
             ServerMessage::Bye {
                 reconnect_after_ms, ..
             } => (message.t(), None, Some(*reconnect_after_ms)),

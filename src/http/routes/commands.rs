@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use raidhall_protocol::fields::Fields;
 use raidhall_protocol::rest::{CommandResult, Data};
 use raidhall_protocol::{Command, OpKey};
 
@@ -55,14 +56,23 @@ fn read_command(
     body: &JsonBody,
 ) -> Result<(Option<OpKey>, Command), ErrorResponse> {
     body.read(|fields| {
-        let header = key
-            .0
-            .map_err(|fault| fields.fault(&fault.field, fault.message))
-            .ok();
-        let op = fields.optional_op("op");
+        let op = read_op(key, fields);
         let command = fields.nested("cmd", Command::read);
-        Some((op?.or(header?), command?))
+        Some((op?, command?))
     })
+}
+
+/// Reads a command's idempotency key, which is the body's or else the header's.
+pub(in crate::http) fn read_op(
+    key: IdempotencyKey,
+    fields: &mut Fields<'_>,
+) -> Option<Option<OpKey>> {
+    let header = key
+        .0
+        .map_err(|fault| fields.fault(&fault.field, fault.message))
+        .ok();
+    let op = fields.optional_op("op");
+    Some(op?.or(header?))
 }
 
 #[cfg(test)]

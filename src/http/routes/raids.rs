@@ -124,21 +124,16 @@ async fn join(
     limit_headers: RateLimitHeaders,
     body: JsonBody,
 ) -> Result<RaidResponse, ErrorResponse> {
-    let player = caller.acting_player()?;
+    let caller_id = caller.acting_player()?.id;
     let code = body.read(|fields| fields.text("invite_code"))?;
     let guess = app
         .rate_limits
-        .charge_guess(Some(player.id), address, &limit_headers)
+        .charge_guess(Some(caller_id), address, &limit_headers)
         .await?;
     let raid = find_invited_raid(&app, &code, guess).await?;
+    let player = app.unbanned_player(caller_id).await?;
     app.sessions
-        .execute(
-            raid,
-            raid::RaidCommand::Join {
-                player: player.clone(),
-            },
-            None,
-        )
+        .execute(raid, raid::RaidCommand::Join { player }, None)
         .await?;
     raid_view(&app, raid, &caller).await
 }
@@ -273,7 +268,9 @@ async fn resolve_leader(
 ) -> Result<PlayerRef, ErrorResponse> {
     let named = body.0.get("leader").is_some_and(|leader| !leader.is_null());
     if !named {
-        return Ok(caller.authenticated.acting_player()?.clone());
+        return app
+            .unbanned_player(caller.authenticated.acting_player()?.id)
+            .await;
     }
     if caller.authenticated.0.scope != Scope::Service {
         return Err(Error::Forbidden("Only the host app's backend may name a leader").into());

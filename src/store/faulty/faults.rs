@@ -81,6 +81,10 @@ pub enum Call {
     Endpoints,
     ReplayDeliveries,
     ResumeEndpoint,
+    LoadStream,
+    AppendToStream,
+    StreamEvents,
+    StreamHeads,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.

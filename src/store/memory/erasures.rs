@@ -37,6 +37,7 @@ impl Erasures for MemoryStore {
             banned: true,
         });
         tables.families.retain(|_, family| family.player != player);
+        tables.streams.remove(&player);
         tables.record_audit(entry);
         Ok(true)
     }

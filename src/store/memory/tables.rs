@@ -12,6 +12,7 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
+use super::streams::StoredStream;
 use super::webhooks::WebhookTables;
 use crate::store::effects::{self, Leadership, RaidCreation};
 use crate::store::*;
@@ -43,6 +44,7 @@ pub(super) struct Tables {
     /// All present and former members.
     ever_joined: BTreeSet<(PlayerId, RaidId)>,
     pub(super) players: BTreeMap<PlayerId, Profile>,
+    pub(super) streams: BTreeMap<PlayerId, StoredStream>,
     pub(super) families: HashMap<FamilyId, TokenFamily>,
 }
 
@@ -89,6 +91,7 @@ impl Tables {
             members: BTreeMap::new(),
             ever_joined: BTreeSet::new(),
             players: BTreeMap::new(),
+            streams: BTreeMap::new(),
             families: HashMap::new(),
         }
     }
@@ -533,6 +536,7 @@ impl Tables {
         };
         let unused: BTreeSet<_> = batch.iter().filter(is_unused).copied().collect();
         self.players.retain(|id, _| !unused.contains(id));
+        self.streams.retain(|id, _| !unused.contains(id));
         self.families
             .retain(|_, family| !unused.contains(&family.player));
         DeletedGuests {

@@ -196,6 +196,6 @@ async fn save_snapshot(
 }
 
 /// Converts a number that is only compared with; a larger one becomes SQLite's largest integer.
-fn clamped(number: u64) -> i64 {
+pub(super) fn clamped(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -291,6 +291,7 @@ impl FakeWorld {
                     re,
                     id: Some(id),
                     raid: Some(raid_id),
+                    player: None,
                     error,
                 };
                 let _ = out.send(Arc::new(error));

@@ -1,0 +1,114 @@
+//! Commands to a player's stream.
+//!
+//! Only the types are checked here. The stream's rules decide which values are allowed, so that the
+//! WebSocket and REST give the same answer.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use ts_rs::TS;
+
+use crate::fields::Fields;
+use crate::ids::Seq;
+use crate::limits::{
+    NAME_CHARS_MAX, NOTICE_BODY_CHARS_MAX, NOTICE_KIND_CHARS_MAX, NOTICE_TITLE_CHARS_MAX,
+    NOTICE_URL_CHARS_MAX, SETTING_KEY_CHARS_MAX,
+};
+use crate::text::{NAME, TEXT};
+
+/// A command to a player's stream, tagged by `type`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PlayerCommand {
+    /// Sets one of the player's settings.
+    SetSetting {
+        /// Name of the setting.
+        #[schemars(length(min = 1, max = SETTING_KEY_CHARS_MAX))]
+        key: String,
+        /// Value of the setting, which depends on the key.
+        #[ts(type = "unknown")]
+        value: Value,
+        /// The version that the setting must have, 0 if it was never set; absent: any.
+        #[ts(optional = nullable)]
+        if_version: Option<u64>,
+    },
+    /// Changes the player's name, for raids that they join from then on.
+    SetName {
+        /// The new name.
+        #[schemars(length(min = 1, max = NAME_CHARS_MAX), regex(pattern = NAME))]
+        name: String,
+    },
+    /// Marks the notifications up to a seq as read.
+    ReadThrough {
+        /// The seq of the newest notification that was read, at most the stream's newest.
+        seq: Seq,
+    },
+    /// Adds a notification to the player's inbox; only the host app's backend may send it.
+    Notify {
+        /// Kind of the notification, for programs.
+        #[schemars(length(min = 1, max = NOTICE_KIND_CHARS_MAX), regex(pattern = "^[a-z_]*$"))]
+        kind: String,
+        /// Title of the notification.
+        #[schemars(length(min = 1, max = NOTICE_TITLE_CHARS_MAX), regex(pattern = NAME))]
+        title: String,
+        /// Text of the notification.
+        #[schemars(length(min = 1, max = NOTICE_BODY_CHARS_MAX), regex(pattern = TEXT))]
+        body: String,
+        /// Where the notification leads: an https URL, or a path of the app that begins with `/`.
+        #[ts(optional = nullable)]
+        #[schemars(length(max = NOTICE_URL_CHARS_MAX))]
+        url: Option<String>,
+    },
+}
+
+impl PlayerCommand {
+    /// Returns the name of the command's type on the wire.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::SetSetting { .. } => "set_setting",
+            Self::SetName { .. } => "set_name",
+            Self::ReadThrough { .. } => "read_through",
+            Self::Notify { .. } => "notify",
+        }
+    }
+
+    /// Reads a command from the fields of `cmd`. Returns `None` after recording faults in `fields`.
+    pub fn read(fields: &mut Fields<'_>) -> Option<PlayerCommand> {
+        let kind = fields.text("type")?;
+        let command = match kind.as_str() {
+            "set_setting" => {
+                let key = fields.text("key");
+                let value = fields.any("value").clone();
+                let if_version = fields.optional_natural("if_version");
+                Self::SetSetting {
+                    key: key?,
+                    value,
+                    if_version: if_version?,
+                }
+            }
+            "set_name" => Self::SetName {
+                name: fields.text("name")?,
+            },
+            "read_through" => Self::ReadThrough {
+                seq: Seq(fields.natural("seq")?),
+            },
+            "notify" => {
+                let kind = fields.text("kind");
+                let title = fields.text("title");
+                let body = fields.text("body");
+                let url = fields.optional_text("url");
+                Self::Notify {
+                    kind: kind?,
+                    title: title?,
+                    body: body?,
+                    url: url?,
+                }
+            }
+            _ => {
+                fields.fault("type", "is not a command");
+                return None;
+            }
+        };
+        Some(command)
+    }
+}

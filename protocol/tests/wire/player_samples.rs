@@ -1,0 +1,204 @@
+//! Samples of messages about a player's stream.
+
+use std::collections::BTreeMap;
+
+use raidhall_protocol::error::{ErrorBody, ErrorType};
+use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::player::message::Me;
+use raidhall_protocol::player::state::{Inbox, InboxItem, Setting};
+use raidhall_protocol::player::{
+    PlayerCommand, PlayerEvent, PlayerEventData, PlayerMessage, PlayerRequest, PlayerState,
+};
+use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::{ClientMessage, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis};
+use serde_json::json;
+
+const AT: UnixMillis = UnixMillis(1_767_225_601_000);
+
+fn player() -> PlayerId {
+    PlayerId::try_from(5_u64).expect("an id")
+}
+
+fn setting(if_version: Option<u64>) -> PlayerCommand {
+    PlayerCommand::SetSetting {
+        key: "theme".to_owned(),
+        value: json!("dark"),
+        if_version,
+    }
+}
+
+fn notify(url: Option<&str>) -> PlayerCommand {
+    PlayerCommand::Notify {
+        kind: "sale".to_owned(),
+        title: "Sale".to_owned(),
+        body: "Frames for half".to_owned(),
+        url: url.map(str::to_owned),
+    }
+}
+
+/// Returns the requests of clients, each with the name of its fixture.
+pub(crate) fn client() -> Vec<(String, ClientMessage)> {
+    let player = Me::Me;
+    let watch = |id, since| PlayerRequest::Watch { id, player, since };
+    let unwatch = |id| PlayerRequest::Unwatch { id, player };
+    let execute = |cmd| PlayerRequest::Do {
+        id: 9,
+        player,
+        op: OpKey::try_from("0190f3".to_owned()).ok(),
+        cmd,
+    };
+    let without_op = PlayerRequest::Do {
+        id: 9,
+        player,
+        op: None,
+        cmd: setting(None),
+    };
+    let rename = PlayerCommand::SetName {
+        name: "Countess".to_owned(),
+    };
+    let samples = [
+        ("watch_me", watch(None, None)),
+        ("watch_me_since", watch(Some(3), Some(Seq(41)))),
+        ("unwatch_me", unwatch(None)),
+        ("unwatch_me_with_id", unwatch(Some(4))),
+        ("do_me_without_op", without_op),
+        ("do_me_set_setting", execute(setting(Some(2)))),
+        ("do_me_set_name", execute(rename)),
+        (
+            "do_me_read_through",
+            execute(PlayerCommand::ReadThrough { seq: Seq(44) }),
+        ),
+        ("do_me_notify", execute(notify(Some("/shop")))),
+        ("do_me_notify_without_url", execute(notify(None))),
+    ];
+    let named = |(name, request): (&str, _)| (name.to_owned(), ClientMessage::Player(request));
+    samples.map(named).into()
+}
+
+/// Returns the messages of the server, each with the name of its fixture.
+pub(crate) fn server() -> Vec<(String, ServerMessage)> {
+    let player = player();
+    let snapshot = |id, state| PlayerMessage::Snapshot {
+        id,
+        player,
+        seq: Seq(44),
+        recovered: false,
+        state: Box::new(state),
+    };
+    let watching = |id| PlayerMessage::Watching {
+        id,
+        player,
+        seq: Seq(44),
+        recovered: true,
+    };
+    let unwatched = |id| PlayerMessage::Unwatched {
+        id,
+        player,
+        reason: UnwatchReason::Asked,
+    };
+    let ack = |duplicate| PlayerMessage::Ack {
+        id: 9,
+        player,
+        seq: Seq(46),
+        duplicate,
+    };
+    let mut samples = vec![
+        ("player_snapshot".to_owned(), snapshot(None, empty_state())),
+        (
+            "player_snapshot_with_id".to_owned(),
+            snapshot(Some(3), full_state()),
+        ),
+        ("player_watching".to_owned(), watching(None)),
+        ("player_watching_with_id".to_owned(), watching(Some(3))),
+        ("player_unwatched".to_owned(), unwatched(None)),
+        ("player_unwatched_with_id".to_owned(), unwatched(Some(4))),
+        ("player_ack".to_owned(), ack(false)),
+        ("player_ack_duplicate".to_owned(), ack(true)),
+    ];
+    samples.extend(events().into_iter().map(|(name, cause, data)| {
+        let event = PlayerEvent {
+            seq: Seq(45),
+            at: AT,
+            cause,
+            data,
+        };
+        let name = format!("player_event_{name}");
+        (name, PlayerMessage::Event { player, event })
+    }));
+    let mut all: Vec<_> = samples
+        .into_iter()
+        .map(|(name, message)| (name, ServerMessage::Player(message)))
+        .collect();
+    let refused = ServerMessage::Error {
+        re: "do".to_owned(),
+        id: Some(9),
+        raid: None,
+        player: Some(player),
+        error: ErrorBody::new(ErrorType::Conflict, "error"),
+    };
+    all.push(("player_error".to_owned(), refused));
+    all
+}
+
+/// Returns every event type: the fixture's name, the cause, and the data.
+fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
+    let cause = RaidPlace {
+        raid: RaidId::try_from(7_u64).expect("an id"),
+        seq: Seq(124),
+    };
+    let set = PlayerEventData::SettingSet {
+        key: "app.deck".to_owned(),
+        value: json!({"cards": [1, null]}),
+        version: 3,
+    };
+    let named = PlayerEventData::NameChanged {
+        name: "Countess".to_owned(),
+    };
+    let notified = PlayerEventData::Notified {
+        kind: "sale".to_owned(),
+        data: json!({"title": "Sale", "body": "Frames for half", "url": null}),
+    };
+    vec![
+        ("setting_set", None, set),
+        ("name_changed", None, named),
+        ("notified", Some(cause), notified),
+        (
+            "read_through",
+            None,
+            PlayerEventData::ReadThrough { seq: Seq(44) },
+        ),
+    ]
+}
+
+fn empty_state() -> PlayerState {
+    PlayerState {
+        id: player(),
+        name: "Ada".to_owned(),
+        settings: BTreeMap::new(),
+        inbox: Inbox::default(),
+    }
+}
+
+fn full_state() -> PlayerState {
+    let item = |seq, read| InboxItem {
+        seq: Seq(seq),
+        at: AT,
+        kind: "sale".to_owned(),
+        data: json!({"title": "Sale", "body": "Frames for half", "url": "/shop"}),
+        read,
+    };
+    let setting = |value, version| Setting { value, version };
+    let settings = [
+        ("theme", setting(json!("dark"), 2)),
+        ("zone", setting(json!("Asia/Tashkent"), 3)),
+    ];
+    let named = |(key, setting): (&str, _)| (key.to_owned(), setting);
+    PlayerState {
+        settings: settings.map(named).into(),
+        inbox: Inbox {
+            unread: 1,
+            items: vec![item(12, true), item(44, false)],
+        },
+        ..empty_state()
+    }
+}

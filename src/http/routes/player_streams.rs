@@ -1,0 +1,98 @@
+//! `/me/state`, `/me/events`, `/me/commands` and `/players/{id}/commands`: players' streams.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use raidhall_protocol::OpKey;
+use raidhall_protocol::fields::Fields;
+use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
+use raidhall_protocol::rest::{CommandResult, Data, PlayerStateAt};
+use serde_json::json;
+
+use crate::http::AppState;
+use crate::http::error_response::ErrorResponse;
+use crate::http::extract::{
+    Authenticated, HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RowCharge,
+};
+use crate::http::routes::commands::{command_result, read_op};
+use crate::player::Author;
+
+pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
+    Router::new()
+        .route("/api/v1/me/state", get(read_state))
+        .route("/api/v1/me/events", get(list_events))
+        .route("/api/v1/me/commands", post(execute_command))
+        .route("/api/v1/players/{id}/commands", post(execute_for_service))
+}
+
+async fn read_state(
+    State(app): State<Arc<AppState>>,
+    caller: Authenticated,
+) -> Result<Json<Data<PlayerStateAt>>, ErrorResponse> {
+    let fold = app.streams.read(caller.player()?.id).await?;
+    let data = PlayerStateAt {
+        seq: fold.seq,
+        state: fold.state,
+    };
+    Ok(Json(Data { data }))
+}
+
+async fn list_events(
+    State(app): State<Arc<AppState>>,
+    caller: Authenticated,
+    charge: RowCharge,
+    mut query: Query,
+) -> Result<Json<Data<Vec<PlayerEvent>>>, ErrorResponse> {
+    let after = query.after();
+    let limit = query.limit();
+    query.finish()?;
+    let player = caller.player()?.id;
+    charge.apply(&app, &caller, limit).await?;
+    let data = app.streams.events(player, after, limit).await?;
+    Ok(Json(Data { data }))
+}
+
+async fn execute_command(
+    State(app): State<Arc<AppState>>,
+    caller: Authenticated,
+    key: IdempotencyKey,
+    body: JsonBody,
+) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
+    let (op, command) = read_command(key, &body)?;
+    let player = caller.signed_in_player()?.id;
+    let op = caller.op_hash(op);
+    let executed = app.streams.execute(player, Author::Player, &command, op);
+    Ok(command_result(executed.await?))
+}
+
+async fn execute_for_service(
+    State(app): State<Arc<AppState>>,
+    HostAppBackend(caller): HostAppBackend,
+    PlayerPath(player): PlayerPath,
+    key: IdempotencyKey,
+    body: JsonBody,
+) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
+    let (op, command) = read_command(key, &body)?;
+    let op = op.ok_or_else(|| ErrorResponse::invalid_field("op", "is required"))?;
+    // The texts are left out, because an erasure cannot remove them from the audit log.
+    let details = json!({"type": command.kind()});
+    caller
+        .record(&*app.store, "command", format!("player {player}"), details)
+        .await?;
+    let op = caller.authenticated.op_hash(Some(op));
+    let executed = app.streams.execute(player, Author::Service, &command, op);
+    Ok(command_result(executed.await?))
+}
+
+fn read_command(
+    key: IdempotencyKey,
+    body: &JsonBody,
+) -> Result<(Option<OpKey>, PlayerCommand), ErrorResponse> {
+    body.read(|fields: &mut Fields<'_>| {
+        let op = read_op(key, fields);
+        let command = fields.nested("cmd", PlayerCommand::read);
+        Some((op?, command?))
+    })
+}

@@ -1,0 +1,200 @@
+//! What follows from a command to a player's stream.
+
+use std::time::Duration;
+
+use raidhall_protocol::limits::{
+    APP_SETTINGS_MAX, NAME_CHARS_MAX, NOTICE_BODY_CHARS_MAX, NOTICE_BYTES_MAX,
+    NOTICE_KIND_CHARS_MAX, NOTICE_TITLE_CHARS_MAX, NOTICE_URL_CHARS_MAX, SETTINGS_BYTES_MAX,
+};
+use raidhall_protocol::player::{PlayerCommand, PlayerEventData};
+use raidhall_protocol::{Seq, UnixMillis};
+use serde_json::{Value, json};
+
+use super::fold::PlayerFold;
+use super::settings::{check_key, check_value, is_app_setting, is_day_setting, json_bytes};
+use crate::error::Error;
+use crate::raid::Values;
+
+const DAY_MS: i64 = 86_400_000;
+/// How often a player may change their name in one day.
+const NAME_CHANGES_MAX: usize = 3;
+/// How often a player may change what decides their day, in [`DAY_CHANGES_PERIOD_MS`].
+const DAY_CHANGES_MAX: usize = 2;
+const DAY_CHANGES_PERIOD_MS: i64 = 7 * DAY_MS;
+
+/// Who sends a command to a player's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// The player, from one of their devices.
+    Player,
+    /// The host app's backend.
+    Service,
+}
+
+/// Decides a command. Returns the data of the events that it causes; none if it changes nothing.
+pub fn decide(
+    fold: &PlayerFold,
+    author: Author,
+    command: &PlayerCommand,
+    now: UnixMillis,
+) -> Result<Vec<PlayerEventData>, Error> {
+    match (author, command) {
+        (
+            Author::Player,
+            PlayerCommand::SetSetting {
+                key,
+                value,
+                if_version,
+            },
+        ) => set_setting(fold, key, value.clone(), *if_version, now),
+        (Author::Player, PlayerCommand::SetName { name }) => set_name(fold, name, now),
+        (Author::Player, PlayerCommand::ReadThrough { seq }) => read_through(fold, *seq),
+        (
+            Author::Service,
+            PlayerCommand::Notify {
+                kind,
+                title,
+                body,
+                url,
+            },
+        ) => notify(kind, title, body, url.as_deref()),
+        (Author::Player, _) => Err(Error::Forbidden("Only the host app's backend may do this")),
+        (Author::Service, _) => Err(Error::Forbidden("Only the player may do this")),
+    }
+}
+
+fn set_setting(
+    fold: &PlayerFold,
+    key: &str,
+    value: Value,
+    if_version: Option<u64>,
+    now: UnixMillis,
+) -> Result<Vec<PlayerEventData>, Error> {
+    let settings = &fold.state.settings;
+    let present = settings.get(key);
+    let version = present.map_or(0, |setting| setting.version);
+    let mut values = Values::default();
+    let mut stored = Value::Null;
+    match check_key(key).and_then(|()| {
+        let app_settings = settings.keys().filter(|key| is_app_setting(key)).count();
+        if is_app_setting(key) && present.is_none() && app_settings >= APP_SETTINGS_MAX {
+            Err("must not be another one: there are 64 settings of the app")
+        } else {
+            Ok(())
+        }
+    }) {
+        Err(fault) => values.fault("key", fault),
+        Ok(()) => match check_value(key, value) {
+            Err(fault) => values.fault("value", fault),
+            Ok(value) => {
+                let others = settings.iter().filter(|(other, _)| *other != key);
+                let bytes = |(key, value): (&str, &Value)| key.len() + json_bytes(value);
+                let others = others.map(|(key, setting)| bytes((key, &setting.value)));
+                if others.sum::<usize>() + bytes((key, &value)) > SETTINGS_BYTES_MAX {
+                    values.fault(
+                        "value",
+                        "must leave all settings within 16384 bytes of JSON",
+                    );
+                }
+                stored = value;
+            }
+        },
+    }
+    values.finish()?;
+    if if_version.is_some_and(|expected| expected != version) {
+        return Err(Error::Conflict("The setting has another version"));
+    }
+    if present.is_some_and(|setting| setting.value == stored) {
+        return Ok(Vec::new());
+    }
+    if is_day_setting(key) {
+        let wait = fold
+            .day_changes
+            .wait(DAY_CHANGES_MAX, DAY_CHANGES_PERIOD_MS, now);
+        check_wait(wait)?;
+    }
+    Ok(vec![PlayerEventData::SettingSet {
+        key: key.to_owned(),
+        value: stored,
+        version: version + 1,
+    }])
+}
+
+fn set_name(fold: &PlayerFold, name: &str, now: UnixMillis) -> Result<Vec<PlayerEventData>, Error> {
+    let mut values = Values::default();
+    let name = values.name("name", name, NAME_CHARS_MAX);
+    values.finish()?;
+    if name == fold.state.name {
+        return Ok(Vec::new());
+    }
+    check_wait(fold.name_changes.wait(NAME_CHANGES_MAX, DAY_MS, now))?;
+    Ok(vec![PlayerEventData::NameChanged { name }])
+}
+
+fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<PlayerEventData>, Error> {
+    let mut values = Values::default();
+    if seq > fold.seq {
+        values.fault("seq", "must not be above the newest seq");
+    }
+    values.finish()?;
+    let mut items = fold.state.inbox.items.iter();
+    let reads = items.any(|item| !item.read && item.seq <= seq);
+    Ok(reads
+        .then_some(PlayerEventData::ReadThrough { seq })
+        .into_iter()
+        .collect())
+}
+
+fn notify(
+    kind: &str,
+    title: &str,
+    body: &str,
+    url: Option<&str>,
+) -> Result<Vec<PlayerEventData>, Error> {
+    let mut values = Values::default();
+    let is_kind = |c: char| c.is_ascii_lowercase() || c == '_';
+    if !(1..=NOTICE_KIND_CHARS_MAX).contains(&kind.len()) || !kind.chars().all(is_kind) {
+        values.fault("kind", "must be 1 to 32 characters of a-z _");
+    }
+    let title = values.name("title", title, NOTICE_TITLE_CHARS_MAX);
+    let body = values.text("body", body, NOTICE_BODY_CHARS_MAX);
+    if let Some(url) = url
+        && !is_link(url)
+    {
+        values.fault(
+            "url",
+            "must be an https URL or a path of the app that begins with /, of at most 500 characters",
+        );
+    }
+    let data = json!({"title": title, "body": body, "url": url});
+    if json_bytes(&data) > NOTICE_BYTES_MAX {
+        values.fault(
+            "body",
+            "must leave the notification within 2048 bytes of JSON",
+        );
+    }
+    values.finish()?;
+    Ok(vec![PlayerEventData::Notified {
+        kind: kind.to_owned(),
+        data,
+    }])
+}
+
+/// Returns whether a text is an https URL or a path of the app. A path with two slashes would name
+/// another host.
+fn is_link(url: &str) -> bool {
+    let is_plain = !url
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace() || c == '\\');
+    let is_path = url.starts_with('/') && !url.starts_with("//");
+    let host = url.strip_prefix("https://").unwrap_or("");
+    let has_host = !host.is_empty() && !host.starts_with(['/', '?', '#']);
+    url.len() <= NOTICE_URL_CHARS_MAX && is_plain && (is_path || has_host)
+}
+
+fn check_wait(wait_ms: i64) -> Result<(), Error> {
+    match u64::try_from(wait_ms) {
+        Ok(wait) if wait > 0 => Err(Error::RateLimited(Duration::from_millis(wait))),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,114 @@
+//! The players' streams: the numbered events of each player, and the states that are derived from
+//! them.
+//!
+//! No instance owns a stream. Its order comes from the player's row: **an append names the seq that
+//! it was decided at, and takes effect only if the stream still ends there.**
+
+use async_trait::async_trait;
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::{PlayerId, Seq};
+use serde_json::Value;
+
+use super::{OpHash, Result};
+
+/// Number of events after which an append saves the state again.
+pub const STATE_INTERVAL: u64 = 64;
+
+/// The stored form of a player's stream, from which its state is rebuilt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedStream {
+    /// The player's name outside of the stream, which is that of an empty stream.
+    pub name: String,
+    /// The newest seq; zero if the stream is empty.
+    pub last_seq: Seq,
+    /// The newest saved state, in the rules' stored form, and its seq. Only an empty stream has
+    /// none.
+    pub saved_state: Option<(Seq, Vec<u8>)>,
+    /// Every event after the saved state, in order.
+    pub tail: Vec<PlayerEvent>,
+    /// The seq of the event that carries the op that was asked for, if one does.
+    pub op_seq: Option<Seq>,
+}
+
+/// Events to be appended to a player's stream, written or refused as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamAppend {
+    /// The player whose stream it is.
+    pub player: PlayerId,
+    /// The seq that the stream must end at.
+    pub after: Seq,
+    /// Events with contiguous seqs that begin after `after`, at least one.
+    pub events: Vec<PlayerEvent>,
+    /// The op key that the last event carries.
+    pub op: Option<OpHash>,
+    /// The state after the last event, in the rules' stored form. The first append of a stream must
+    /// save it.
+    pub state: Option<Vec<u8>>,
+}
+
+impl StreamAppend {
+    /// Returns the seq of the last event.
+    pub fn last_seq(&self) -> Seq {
+        self.events.last().map_or(self.after, |event| event.seq)
+    }
+
+    /// Returns the player's name after the append, if the append changes it.
+    pub(super) fn new_name(&self) -> Option<&str> {
+        self.events
+            .iter()
+            .rev()
+            .find_map(|event| match &event.data {
+                PlayerEventData::NameChanged { name } => Some(name.as_str()),
+                _ => None,
+            })
+    }
+}
+
+/// Outcome of an append to a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamOutcome {
+    /// The events are in the stream.
+    Appended,
+    /// The stream ends elsewhere; nothing was written.
+    Moved,
+    /// There is no such player, or they were erased; nothing was written.
+    Gone,
+}
+
+/// The players' streams of the store.
+#[async_trait]
+pub trait PlayerStreams: Send + Sync + 'static {
+    /// Loads a player's stream, and searches all of it for an op key. `None` if there is no such
+    /// player, or they were erased.
+    async fn load_stream(
+        &self,
+        player: PlayerId,
+        op: Option<OpHash>,
+    ) -> Result<Option<LoadedStream>>;
+
+    /// Appends events to a player's stream. A change of the name also changes the player's row.
+    async fn append_to_stream(&self, append: &StreamAppend) -> Result<StreamOutcome>;
+
+    /// Returns events of a player's stream with a seq above `after`, oldest first, at most `limit`.
+    async fn stream_events(
+        &self,
+        player: PlayerId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<PlayerEvent>>;
+
+    /// Returns the newest seqs of streams that are not empty, in any order.
+    async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;
+}
+
+/// Encodes an event's data as JSON, without its type.
+pub(super) fn untagged_data(data: &PlayerEventData) -> serde_json::Result<Value> {
+    let mut tagged = serde_json::to_value(data)?;
+    Ok(tagged["data"].take())
+}
+
+/// Reads an event's data from its type and JSON.
+pub(super) fn parse_data(kind: &str, data: &str) -> serde_json::Result<PlayerEventData> {
+    // The kind is a name that needs no escaping in JSON.
+    serde_json::from_str(&format!(r#"{{"type":"{kind}","data":{data}}}"#))
+}

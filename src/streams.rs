@@ -1,0 +1,281 @@
+//! Players' streams as an instance serves them.
+//!
+//! A command is decided on what the store has, and appended only if the stream still ends there.
+//! Every answer comes after the commit that it reports.
+
+mod followed;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerEventData};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use self::followed::FollowedStreams;
+pub use self::followed::StreamFollower;
+use crate::clock::Clock;
+use crate::cluster::client::ClusterClient;
+use crate::error::Error;
+use crate::fanout::outbox::Outbox;
+use crate::limits::rate::Rate;
+use crate::limits::rate_limiter::RateLimiter;
+use crate::player::{Author, FoldError, PlayerFold, decide};
+use crate::raid::Ack;
+use crate::store::streams::STATE_INTERVAL;
+use crate::store::{LoadedStream, OpHash, Store, StoreError, StreamAppend, StreamOutcome};
+use crate::telemetry::{CommandOutcome, Label, metrics};
+
+/// Commands of one player per second at one instance; twice as many in a burst.
+const COMMANDS_PER_SECOND: u32 = 2;
+/// The period whose allowance a player may use in one burst.
+const BURST_SECS: u32 = 2;
+/// How often a command is decided again because the stream has moved on meanwhile.
+const ATTEMPTS: u32 = 5;
+/// Events in one read of a whole stream.
+const PAGE_EVENTS: u32 = 256;
+
+const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
+
+/// Executes commands to players' streams, and reads them. Cheap to clone.
+#[derive(Clone)]
+pub struct Streams(Arc<StreamsInner>);
+
+struct StreamsInner {
+    store: Arc<dyn Store>,
+    clock: Arc<Clock>,
+    cluster: ClusterClient,
+    command_limiter: RateLimiter<PlayerId>,
+    followed: FollowedStreams,
+}
+
+impl Streams {
+    /// Creates the service.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, cluster: ClusterClient) -> Streams {
+        let rate = Rate::new(
+            COMMANDS_PER_SECOND * BURST_SECS,
+            Duration::from_secs(BURST_SECS.into()),
+        );
+        Streams(Arc::new(StreamsInner {
+            store,
+            clock,
+            cluster,
+            command_limiter: RateLimiter::from_rate(rate),
+            followed: FollowedStreams::default(),
+        }))
+    }
+
+    /// Returns the player's state and its seq.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::NotFound`] if there is no such player, or they were erased.
+    pub async fn read(&self, player: PlayerId) -> Result<PlayerFold, Error> {
+        self.load(player, None).await.map(|(fold, _)| fold)
+    }
+
+    /// Returns events of the player's stream with a seq above `after`, oldest first, at most
+    /// `limit`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does.
+    pub async fn events(
+        &self,
+        player: PlayerId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<PlayerEvent>, Error> {
+        let events = self.0.store.stream_events(player, after, limit).await;
+        events.map_err(report)
+    }
+
+    /// Executes a command. It is charged to the player's allowance, unless the host app's backend
+    /// sends it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the command is refused, or if the store fails. Then it may have taken effect; an op
+    /// makes the retry safe.
+    pub async fn execute(
+        &self,
+        player: PlayerId,
+        author: Author,
+        command: &PlayerCommand,
+        op: Option<OpHash>,
+    ) -> Result<Ack, Error> {
+        let started = Instant::now();
+        let result = self.try_execute(player, author, command, op).await;
+        let outcome = CommandOutcome::of(&result).as_str();
+        metrics()
+            .client_commands
+            .increment([command.kind(), outcome]);
+        metrics().command_seconds.record(started.elapsed());
+        result
+    }
+
+    async fn try_execute(
+        &self,
+        player: PlayerId,
+        author: Author,
+        command: &PlayerCommand,
+        op: Option<OpHash>,
+    ) -> Result<Ack, Error> {
+        if author == Author::Player {
+            let charged = self.0.command_limiter.charge(&player);
+            charged.map_err(|exceeded| Error::RateLimited(exceeded.retry_after))?;
+        }
+        for _ in 0..ATTEMPTS {
+            let (fold, op_seq) = self.load(player, op).await?;
+            if let Some(seq) = op_seq {
+                return Ok(Ack {
+                    seq,
+                    duplicate: true,
+                });
+            }
+            // An event is never earlier than the one before it.
+            let now = self.0.clock.now().max(fold.at);
+            let decided = decide(&fold, author, command, now)?;
+            if decided.is_empty() {
+                return Ok(Ack {
+                    seq: fold.seq,
+                    duplicate: false,
+                });
+            }
+            let append = build_append(player, fold, decided, now, op);
+            match self.0.store.append_to_stream(&append).await {
+                Ok(StreamOutcome::Appended) => {
+                    self.advance(player, append.last_seq());
+                    self.0
+                        .cluster
+                        .announce_stream_head(player, append.last_seq());
+                    return Ok(Ack {
+                        seq: append.last_seq(),
+                        duplicate: false,
+                    });
+                }
+                Ok(StreamOutcome::Moved) => {}
+                Ok(StreamOutcome::Gone) => return Err(PLAYER_NOT_FOUND),
+                Err(error) => return Err(report(error)),
+            }
+        }
+        Err(Error::Unavailable)
+    }
+
+    /// Follows a player's stream for a connection, which is woken when the stream has moved on. Read
+    /// the stream after that, so that no event is missed.
+    pub async fn follow(&self, player: PlayerId, outbox: Arc<Outbox>) -> StreamFollower {
+        let follower = StreamFollower::new(self.clone(), player, outbox);
+        self.0.cluster.follow_stream(player).await;
+        follower
+    }
+
+    /// Takes note that a player's stream has events up to a seq, and wakes those who follow it.
+    pub fn advance(&self, player: PlayerId, head: Seq) {
+        self.0.followed.advance(player, head);
+    }
+
+    /// Returns the players whose streams are followed.
+    pub fn followed_players(&self) -> Vec<PlayerId> {
+        self.0.followed.players()
+    }
+
+    /// Loads and folds a stream. Also returns the seq of the event that carries the op, if one does.
+    async fn load(
+        &self,
+        player: PlayerId,
+        op: Option<OpHash>,
+    ) -> Result<(PlayerFold, Option<Seq>), Error> {
+        let loaded = self.0.store.load_stream(player, op).await;
+        let LoadedStream {
+            name,
+            saved_state,
+            mut tail,
+            op_seq,
+            ..
+        } = loaded.map_err(report)?.ok_or(PLAYER_NOT_FOUND)?;
+        let mut fold = PlayerFold::new(player, name);
+        if let Some((seq, bytes)) = saved_state {
+            match PlayerFold::decode(&bytes) {
+                Ok(saved) => fold = saved,
+                Err(FoldError::Newer(version)) => {
+                    warn!(%player, version, "the player's state was written by a newer release");
+                    return Err(Error::Unavailable);
+                }
+                Err(error) => {
+                    warn!(%player, %seq, %error, "the player's state is damaged; folding their whole stream");
+                    tail = self.read_whole(player).await?;
+                }
+            }
+        }
+        for event in &tail {
+            if event.seq != fold.seq.next() {
+                error!(%player, seq = %event.seq, after = %fold.seq, "the player's stream has a gap");
+                return Err(Error::Internal);
+            }
+            fold.apply(event);
+        }
+        Ok((fold, op_seq))
+    }
+
+    async fn read_whole(&self, player: PlayerId) -> Result<Vec<PlayerEvent>, Error> {
+        let mut events: Vec<PlayerEvent> = Vec::new();
+        loop {
+            let after = events.last().map_or(Seq::ZERO, |event| event.seq);
+            let page = self.events(player, after, PAGE_EVENTS).await?;
+            if page.is_empty() {
+                return Ok(events);
+            }
+            events.extend(page);
+        }
+    }
+}
+
+/// Numbers the decided events after those of the fold.
+fn build_append(
+    player: PlayerId,
+    mut fold: PlayerFold,
+    decided: Vec<PlayerEventData>,
+    now: UnixMillis,
+    op: Option<OpHash>,
+) -> StreamAppend {
+    let after = fold.seq;
+    let number_and_fold = |data| {
+        let event = PlayerEvent {
+            seq: fold.seq.next(),
+            at: now,
+            cause: None,
+            data,
+        };
+        fold.apply(&event);
+        event
+    };
+    let events: Vec<_> = decided.into_iter().map(number_and_fold).collect();
+    let is_state_due =
+        after == Seq::ZERO || after.0 / STATE_INTERVAL != fold.seq.0 / STATE_INTERVAL;
+    StreamAppend {
+        player,
+        after,
+        events,
+        op,
+        state: is_state_due.then(|| fold.encode()),
+    }
+}
+
+/// Logs a failure of the store, and returns what the caller is told.
+fn report(error: StoreError) -> Error {
+    match error {
+        StoreError::Refused { .. } => {
+            error!(?error, "a player's stream: the store refuses");
+            Error::Internal
+        }
+        StoreError::Unavailable { .. } | StoreError::NewerVersion { .. } => {
+            warn!(?error, "a player's stream: store unavailable");
+            Error::Unavailable
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
