@@ -11,6 +11,7 @@ pub mod leases;
 pub mod led_raids;
 pub mod moderation;
 pub mod reads;
+pub mod streams;
 pub mod text;
 pub mod webhooks;
 
@@ -136,6 +137,7 @@ macro_rules! conformance_suite {
             accounts: a_player_starts_with_nothing;
             accounts: an_unknown_player_is_none;
             accounts: exactly_the_unused_guests_are_deleted_in_batches;
+            accounts: the_stream_of_a_deleted_guest_is_deleted;
             accounts: an_account_export_lists_the_renewable_sign_ins;
             accounts: raids_ever_joined_include_current_and_left_ones_in_pages;
             accounts: a_refresh_token_is_replaced;
@@ -157,6 +159,7 @@ macro_rules! conformance_suite {
             audit: instances_are_listed_while_their_lease_lives;
             erasures: a_closed_account_loses_its_name_identity_and_sign_ins;
             erasures: an_erasure_is_due_until_ended_and_taken_by_one_instance_at_a_time;
+            erasures: an_erasure_deletes_the_players_stream;
             erasures: rewritten_events_are_read_everywhere_at_their_old_seq;
             webhooks: an_endpoint_has_one_live_owner_and_starts_at_the_feed_end;
             webhooks: a_failed_delivery_is_retried_when_due_and_finally_abandoned;
@@ -166,6 +169,16 @@ macro_rules! conformance_suite {
             identities: an_identity_is_linked_unless_either_side_is_taken;
             identities: one_of_two_concurrent_links_of_an_identity_succeeds;
             identities: a_proof_is_accepted_once_until_it_expires;
+            streams: a_players_stream_is_empty_at_first;
+            streams: a_stream_is_loaded_as_its_saved_state_and_later_events;
+            streams: events_of_a_stream_come_in_pages;
+            streams: an_op_is_found_in_the_whole_stream;
+            streams: an_append_at_another_seq_writes_nothing;
+            streams: a_repeated_op_refuses_an_append_to_a_stream;
+            streams: a_change_of_name_renames_the_player;
+            streams: a_missing_or_erased_player_has_no_stream;
+            streams: heads_of_streams_leave_empty_ones_out;
+            streams: every_kind_of_player_event_survives_a_round_trip;
             text: hostile_text_survives_a_round_trip_through_the_store;
             text: the_largest_ids_fit;
         }

@@ -1,5 +1,6 @@
 //! Players' streams in the in-memory store.
 
+use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::player::PlayerEvent;
 use raidhall_protocol::rest::Profile;
@@ -25,6 +26,12 @@ impl StoredStream {
         let events = self.events.iter().map(|(event, _)| event);
         events.filter(move |event| event.seq > after)
     }
+
+    /// Returns the seq of the event that carries an op.
+    fn op_seq(&self, op: OpHash) -> Option<Seq> {
+        let mut events = self.events.iter();
+        events.find_map(|(event, carried)| (*carried == Some(op)).then_some(event.seq))
+    }
 }
 
 #[async_trait]
@@ -41,9 +48,6 @@ impl PlayerStreams for MemoryStore {
         let empty = StoredStream::default();
         let stream = tables.streams.get(&player).unwrap_or(&empty);
         let saved = stream.saved_state.as_ref();
-        let carries_op = |(event, carried): &(PlayerEvent, Option<OpHash>)| {
-            (op.is_some() && *carried == op).then_some(event.seq)
-        };
         Ok(Some(LoadedStream {
             name: profile.name.clone(),
             last_seq: stream.last_seq(),
@@ -52,7 +56,7 @@ impl PlayerStreams for MemoryStore {
                 .events_after(saved.map_or(Seq::ZERO, |(seq, _)| *seq))
                 .cloned()
                 .collect(),
-            op_seq: stream.events.iter().find_map(carries_op),
+            op_seq: op.and_then(|op| stream.op_seq(op)),
         }))
     }
 
@@ -61,13 +65,21 @@ impl PlayerStreams for MemoryStore {
         if tables.unerased(append.player).is_none() {
             return Ok(StreamOutcome::Gone);
         }
-        let stream = tables.streams.entry(append.player).or_default();
-        if stream.last_seq() != append.after {
+        let present = tables.streams.get(&append.player);
+        if present.map_or(Seq::ZERO, StoredStream::last_seq) != append.after {
             return Ok(StreamOutcome::Moved);
+        }
+        let op_seq = present.zip(append.op).and_then(|(it, op)| it.op_seq(op));
+        if op_seq.is_some() {
+            return Err(StoreError::Refused {
+                operation: "append to a player's stream",
+                source: anyhow!("the op is in the stream already"),
+            });
         }
         let last = append.last_seq();
         let with_op =
             |event: &PlayerEvent| (event.clone(), append.op.filter(|_| event.seq == last));
+        let stream = tables.streams.entry(append.player).or_default();
         stream.events.extend(append.events.iter().map(with_op));
         if let Some(state) = &append.state {
             stream.saved_state = Some((last, state.clone()));

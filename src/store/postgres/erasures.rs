@@ -21,6 +21,10 @@ const BEGIN_ERASURE: &str = "
         RETURNING id
     ), signed_out AS (
         DELETE FROM refresh_families WHERE player = $1 AND EXISTS (SELECT FROM closed)
+    ), stream AS (
+        DELETE FROM player_streams WHERE player = $1 AND EXISTS (SELECT FROM closed)
+    ), stream_events AS (
+        DELETE FROM player_events WHERE player = $1 AND EXISTS (SELECT FROM closed)
     ), banned AS (
         INSERT INTO bans (player, reason, by, at)
         SELECT id, 'erased', $3, $8 FROM closed
@@ -56,7 +60,15 @@ const REWRITE_EVENTS: &str = "
     )
     SELECT 1";
 
-const END_ERASURE: &str = "UPDATE players SET erase_due = NULL WHERE id = $1";
+/// Deletes the stream again: a beginning of an erasure that waited for an append does not see the rows
+/// that the append has written.
+const END_ERASURE: &str = "
+    WITH stream AS (
+        DELETE FROM player_streams WHERE player = $1
+    ), stream_events AS (
+        DELETE FROM player_events WHERE player = $1
+    )
+    UPDATE players SET erase_due = NULL WHERE id = $1";
 
 #[derive(serde::Serialize)]
 struct RewrittenEvent {

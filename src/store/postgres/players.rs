@@ -92,6 +92,19 @@ const DELETE_UNUSED_GUESTS: &str = "
     )
     SELECT (SELECT max(id) FROM batch) AS last, (SELECT count(*) FROM gone) AS deleted";
 
+/// Deletes the streams of deleted guests. It is a statement of its own, because the deletion does not
+/// see rows of an append that it waited for. An instance that dies before it leaves the streams to the
+/// next deletion.
+const DELETE_ORPHANED_STREAMS: &str = "
+    WITH orphaned AS MATERIALIZED (
+        SELECT s.player FROM player_streams s
+        LEFT JOIN LATERAL (SELECT true AS found FROM players p WHERE p.id = s.player LIMIT 1) kept ON true
+        WHERE s.player > $1 AND s.player <= $2 AND kept.found IS NULL
+    ), deleted AS (
+        DELETE FROM player_streams WHERE player = ANY (ARRAY(SELECT player FROM orphaned))
+    )
+    DELETE FROM player_events WHERE player = ANY (ARRAY(SELECT player FROM orphaned))";
+
 /// Deletes a few rows at a time, so that no backlog makes a statement exceed its time limit.
 pub(super) const DELETE_EXPIRED_FAMILIES: &str = "
     WITH gone AS (
@@ -121,8 +134,10 @@ impl Accounts for PostgresStore {
         unused_since: UnixMillis,
         now: UnixMillis,
     ) -> Result<DeletedGuests> {
+        const OPERATION: &str = "delete unused guests";
+        let after = after.map_or(0, i64::from);
         let statement = sqlx::query(DELETE_UNUSED_GUESTS)
-            .bind(after.map_or(0, i64::from))
+            .bind(after)
             .bind(i64::from(limit))
             .bind(unused_since.0)
             .bind(now.0);
@@ -133,9 +148,17 @@ impl Accounts for PostgresStore {
                 count: number(row, "deleted")?,
             })
         };
-        self.general_pool
-            .fetch_one("delete unused guests", statement, deleted)
-            .await
+        let deleted = self
+            .general_pool
+            .fetch_one(OPERATION, statement, deleted)
+            .await?;
+        if let Some(last) = deleted.last {
+            let statement = sqlx::query(DELETE_ORPHANED_STREAMS)
+                .bind(after)
+                .bind(i64::from(last));
+            self.general_pool.fetch_rows(OPERATION, statement).await?;
+        }
+        Ok(deleted)
     }
 
     async fn player(&self, player: PlayerId) -> Result<Option<Profile>> {

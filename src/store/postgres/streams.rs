@@ -17,7 +17,7 @@ use crate::store::{
 
 /// The stream's own row, then the events after its saved state. It is one statement, so that both
 /// are consistent.
-const LOAD: &str = "
+const LOAD_STREAM: &str = "
     WITH stream AS MATERIALIZED (
         SELECT p.name, coalesce(s.last_seq, 0) AS last_seq, s.state, s.state_seq
         FROM players p LEFT JOIN player_streams s ON s.player = p.id
@@ -54,7 +54,7 @@ const APPEND: &str = "
     ), appended AS (
         SELECT player FROM begun UNION ALL SELECT player FROM continued
     ), renamed AS (
-        UPDATE players p SET name = $5 FROM appended a WHERE p.id = a.player AND $5 IS NOT NULL
+        UPDATE players p SET name = $5::text FROM appended a WHERE p.id = a.player AND $5::text IS NOT NULL
     ), written AS (
         INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data)
         SELECT a.player, e.seq, e.at, e.kind, e.version, CASE WHEN e.seq = $3 THEN $6::bytea END,
@@ -64,18 +64,19 @@ const APPEND: &str = "
     )
     SELECT EXISTS (SELECT FROM player) AS found, EXISTS (SELECT FROM appended) AS appended";
 
-const EVENTS: &str = "
+const STREAM_EVENTS: &str = "
     SELECT seq, at, kind, version, cause_raid, cause_seq, data::text AS data
     FROM player_events
     WHERE player = $1 AND seq > $2
     ORDER BY seq
     LIMIT $3";
 
-const HEADS: &str = "SELECT player, last_seq FROM player_streams WHERE player = ANY ($1::bigint[])";
+const STREAM_HEADS: &str =
+    "SELECT player, last_seq FROM player_streams WHERE player = ANY ($1::bigint[])";
 
 /// An event as a row of `player_events`, without the op key.
 #[derive(Serialize)]
-struct EventColumns {
+struct PlayerEventColumns {
     seq: u64,
     at: UnixMillis,
     kind: &'static str,
@@ -93,7 +94,7 @@ impl PlayerStreams for PostgresStore {
         op: Option<OpHash>,
     ) -> Result<Option<LoadedStream>> {
         const OPERATION: &str = "load a player's stream";
-        let statement = sqlx::query(LOAD)
+        let statement = sqlx::query(LOAD_STREAM)
             .bind(i64::from(player))
             .bind(op.map(|op| op.0.to_vec()));
         let rows = self.general_pool.fetch_rows(OPERATION, statement).await?;
@@ -133,7 +134,7 @@ impl PlayerStreams for PostgresStore {
         after: Seq,
         limit: u32,
     ) -> Result<Vec<PlayerEvent>> {
-        let statement = sqlx::query(EVENTS)
+        let statement = sqlx::query(STREAM_EVENTS)
             .bind(i64::from(player))
             .bind(clamped(after.0))
             .bind(i64::from(limit));
@@ -144,7 +145,7 @@ impl PlayerStreams for PostgresStore {
 
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {
         let ids: Vec<i64> = players.iter().map(|player| i64::from(*player)).collect();
-        let statement = sqlx::query(HEADS).bind(ids);
+        let statement = sqlx::query(STREAM_HEADS).bind(ids);
         self.session_pool
             .fetch_all("read the heads of streams", statement, |row| {
                 Ok((player(row, "player")?, seq(row, "last_seq")?))
@@ -153,8 +154,8 @@ impl PlayerStreams for PostgresStore {
     }
 }
 
-fn event_columns(event: &PlayerEvent) -> serde_json::Result<EventColumns> {
-    Ok(EventColumns {
+fn event_columns(event: &PlayerEvent) -> serde_json::Result<PlayerEventColumns> {
+    Ok(PlayerEventColumns {
         seq: event.seq.0,
         at: event.at,
         kind: event.data.kind(),

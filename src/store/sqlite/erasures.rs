@@ -15,6 +15,7 @@ use super::leases::millis;
 use super::moderation::insert_player_notice;
 use super::players::player_id;
 use super::statements::statements;
+use super::streams::delete_streams;
 use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
 statements! {
@@ -95,10 +96,10 @@ impl Erasures for SqliteStore {
         let end = self.writer.write("end an erasure", move |transaction| {
             Box::pin(async move {
                 let failed = failed("end an erasure");
-                let end = sqlx::query(END_ERASURE)
-                    .bind(i64::from(player))
-                    .execute(&mut *transaction);
-                end.await.map(drop).map_err(failed)
+                let id = i64::from(player);
+                let end = sqlx::query(END_ERASURE).bind(id);
+                end.execute(&mut *transaction).await.map_err(&failed)?;
+                delete_streams(transaction, &[id]).await.map_err(&failed)
             })
         });
         end.await?;
@@ -130,6 +131,7 @@ async fn begin_erasure(
     }
     let sign_out = sqlx::query(SIGN_OUT).bind(id).execute(&mut *transaction);
     sign_out.await.map_err(&failed)?;
+    delete_streams(transaction, &[id]).await.map_err(&failed)?;
     let ban = sqlx::query(BAN)
         .bind(id)
         .bind(&entry.actor)

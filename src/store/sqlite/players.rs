@@ -13,6 +13,7 @@ use super::commit::json_array;
 use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::statements::{now, statements};
+use super::streams::delete_streams;
 use crate::store::{
     Account, Accounts, DeletedGuests, FamilyId, Result, RotationOutcome, RotationRequest,
     SIGN_INS_MAX, SignIn, TokenHash,
@@ -316,6 +317,9 @@ async fn delete_unused_guests(
         families.execute(&mut *transaction).await.map_err(&failed)?;
         let players = sqlx::query(DELETE_PLAYERS).bind(&ids);
         players.execute(&mut *transaction).await.map_err(&failed)?;
+        delete_streams(transaction, &unused)
+            .await
+            .map_err(&failed)?;
     }
     Ok(DeletedGuests {
         last: Some(player_id(last)?),

@@ -37,6 +37,10 @@ statements! {
         "SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, ",
         "    value ->> 6, value ->> 7 FROM json_each(?2)";
     RENAME = "UPDATE players SET name = ?2 WHERE id = ?1";
+    DELETE_EVENTS =
+        "DELETE FROM player_events WHERE player IN (SELECT value FROM json_each(?1))";
+    DELETE_STREAMS =
+        "DELETE FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
     HEADS =
         "SELECT player, last_seq FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
 }
@@ -164,6 +168,18 @@ async fn append_to_stream(
         rename.execute(&mut *transaction).await.map_err(&failed)?;
     }
     Ok(StreamOutcome::Appended)
+}
+
+/// Deletes the streams of players.
+pub(super) async fn delete_streams(
+    transaction: &mut SqliteConnection,
+    players: &[i64],
+) -> sqlx::Result<()> {
+    let ids = json_array(players.iter().map(i64::to_string));
+    let events = sqlx::query(DELETE_EVENTS).bind(&ids);
+    events.execute(&mut *transaction).await?;
+    let streams = sqlx::query(DELETE_STREAMS).bind(&ids);
+    streams.execute(&mut *transaction).await.map(drop)
 }
 
 /// Returns an event's row for `INSERT_EVENTS`.

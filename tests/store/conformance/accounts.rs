@@ -6,6 +6,7 @@ use raidhall::store::{FamilyId, LinkOutcome, RotationOutcome, RotationRequest, T
 use raidhall_protocol::server::PlayerRef;
 use uuid::Uuid;
 
+use super::streams::{append, assert_no_stream, notified, stream_append, stream_events};
 use super::*;
 use crate::history::{History, joined, left, player, raid, raid_created};
 
@@ -367,4 +368,19 @@ pub async fn exactly_the_unused_guests_are_deleted_in_batches(store: &dyn Store)
             "player {player}"
         );
     }
+}
+
+pub async fn the_stream_of_a_deleted_guest_is_deleted(store: &dyn Store) {
+    const LATER: UnixMillis = UnixMillis(4_000_000_000_000);
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    for player in [ada, ben] {
+        append(store, &stream_append(player, 0, [notified("a")])).await;
+    }
+    let linked = store.link_identity(ben, "app:1").await;
+    assert_eq!(linked.expect("link"), LinkOutcome::Linked);
+    let deleted = store.delete_unused_guests(None, 10, LATER, LATER).await;
+    assert_eq!(deleted.expect("a batch").count, 1);
+    assert_no_stream(store, ada).await;
+    assert_eq!(stream_events(store, ben).await.len(), 1);
 }

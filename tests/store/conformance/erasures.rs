@@ -9,11 +9,20 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::accounts::rotate;
+use super::streams::{append, assert_no_stream, notified, stream_append, stream_events};
 use super::*;
 use crate::history::{contributed, joined, player, raid, raid_created, said};
 use crate::wait::wait_for;
 
 const NAME: &str = "[erased]";
+
+/// Begins the erasure of a player.
+pub async fn erase(store: &dyn Store, player: PlayerId) {
+    let begun = store
+        .begin_erasure(player, NAME, &audit_entry("erase"))
+        .await;
+    assert!(begun.expect("begin the erasure"));
+}
 
 fn audit_entry(action: &'static str) -> NewAuditEntry {
     let actor = "5".into();
@@ -205,6 +214,19 @@ async fn take_erasure(store: &dyn Store, now: UnixMillis, again: Duration) -> Er
         .await
         .expect("take erasure")
         .expect("one is due")
+}
+
+pub async fn an_erasure_deletes_the_players_stream(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    for player in [ada, ben] {
+        append(store, &stream_append(player, 0, [notified("a")])).await;
+    }
+    erase(store, ada).await;
+    assert_no_stream(store, ada).await;
+    store.end_erasure(ada).await.expect("end");
+    assert_no_stream(store, ada).await;
+    assert_eq!(stream_events(store, ben).await.len(), 1);
 }
 
 pub async fn rewritten_events_are_read_everywhere_at_their_old_seq(store: &dyn Store) {

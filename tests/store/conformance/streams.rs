@@ -1,0 +1,271 @@
+//! Checks of players' streams.
+
+use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamOutcome};
+use raidhall_protocol::Seq;
+use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use serde_json::json;
+
+use super::erasures::erase;
+use super::*;
+use crate::history::{op, player};
+
+/// Returns an append of events of these kinds after a seq, which saves the state.
+pub fn stream_append<const N: usize>(
+    player: PlayerId,
+    after: u64,
+    data: [PlayerEventData; N],
+) -> StreamAppend {
+    let numbered = (after + 1..).zip(data);
+    let event = |(seq, data): (u64, PlayerEventData)| PlayerEvent {
+        seq: Seq(seq),
+        at: NOW.plus(seq.cast_signed()),
+        cause: None,
+        data,
+    };
+    StreamAppend {
+        player,
+        after: Seq(after),
+        events: numbered.map(event).collect(),
+        op: None,
+        state: Some(format!("state {}", after + N as u64).into_bytes()),
+    }
+}
+
+pub fn notified(kind: &str) -> PlayerEventData {
+    PlayerEventData::Notified {
+        kind: kind.to_owned(),
+        data: json!({"title": "Hello", "n": [1, 2.5, null]}),
+    }
+}
+
+fn renamed(name: &str) -> PlayerEventData {
+    PlayerEventData::NameChanged {
+        name: name.to_owned(),
+    }
+}
+
+pub async fn append(store: &dyn Store, append: &StreamAppend) {
+    let outcome = store.append_to_stream(append).await.expect("append");
+    assert_eq!(outcome, StreamOutcome::Appended);
+}
+
+async fn load(store: &dyn Store, player: PlayerId, op: Option<OpHash>) -> LoadedStream {
+    let loaded = store.load_stream(player, op).await.expect("load");
+    loaded.expect("a stream")
+}
+
+pub async fn stream_events(store: &dyn Store, player: PlayerId) -> Vec<PlayerEvent> {
+    let events = store.stream_events(player, Seq::ZERO, 1_000).await;
+    events.expect("events")
+}
+
+/// Asserts that neither events nor a head of a player's stream are stored.
+pub async fn assert_no_stream(store: &dyn Store, player: PlayerId) {
+    assert_eq!(stream_events(store, player).await, []);
+    let heads = store.stream_heads(&[player]).await.expect("heads");
+    assert_eq!(heads, []);
+}
+
+pub async fn a_players_stream_is_empty_at_first(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let empty = LoadedStream {
+        name: "Ada".into(),
+        last_seq: Seq::ZERO,
+        saved_state: None,
+        tail: Vec::new(),
+        op_seq: None,
+    };
+    assert_eq!(load(store, ada, Some(op("1"))).await, empty);
+    assert_no_stream(store, ada).await;
+}
+
+pub async fn a_stream_is_loaded_as_its_saved_state_and_later_events(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let first = stream_append(ada, 0, [notified("a"), notified("b")]);
+    append(store, &first).await;
+    let saved = Some((Seq(2), b"state 2".to_vec()));
+    let loaded = load(store, ada, None).await;
+    assert_eq!((loaded.last_seq, &loaded.saved_state), (Seq(2), &saved));
+    assert_eq!(loaded.tail, []);
+
+    let mut second = stream_append(ada, 2, [notified("c"), notified("d")]);
+    second.state = None;
+    append(store, &second).await;
+    let loaded = load(store, ada, None).await;
+    assert_eq!((loaded.last_seq, loaded.saved_state), (Seq(4), saved));
+    assert_eq!(loaded.tail, second.events);
+
+    append(store, &stream_append(ada, 4, [notified("e")])).await;
+    let loaded = load(store, ada, None).await;
+    let saved = Some((Seq(5), b"state 5".to_vec()));
+    assert_eq!((loaded.last_seq, loaded.saved_state), (Seq(5), saved));
+    assert_eq!(loaded.tail, []);
+}
+
+pub async fn events_of_a_stream_come_in_pages(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    let first = stream_append(ada, 0, ["a", "b", "c"].map(notified));
+    let second = stream_append(ada, 3, ["d", "e"].map(notified));
+    append(store, &first).await;
+    append(store, &second).await;
+    append(store, &stream_append(ben, 0, [notified("x")])).await;
+    let all = [first.events, second.events].concat();
+    let page = async |after, limit| {
+        let page = store.stream_events(ada, Seq(after), limit).await;
+        page.expect("events")
+    };
+    assert_eq!(page(0, 2).await, all[..2]);
+    assert_eq!(page(2, 2).await, all[2..4]);
+    assert_eq!(page(4, 2).await, all[4..]);
+    assert_eq!(page(5, 2).await, []);
+    assert_eq!(page(u64::MAX, 2).await, []);
+    assert_eq!(page(0, 100).await, all);
+}
+
+pub async fn an_op_is_found_in_the_whole_stream(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    for (after, name) in [(0, "1"), (2, "2"), (4, "3")] {
+        let mut with_op = stream_append(ada, after, [notified("a"), notified("b")]);
+        with_op.op = Some(op(name));
+        with_op.state = with_op.state.filter(|_| after < 4);
+        append(store, &with_op).await;
+    }
+    append(store, &stream_append(ben, 0, [notified("a")])).await;
+    let found = async |player, name| load(store, player, Some(op(name))).await.op_seq;
+    assert_eq!(found(ada, "1").await, Some(Seq(2)), "before the state");
+    assert_eq!(found(ada, "2").await, Some(Seq(4)), "at the state");
+    assert_eq!(found(ada, "3").await, Some(Seq(6)), "after the state");
+    assert_eq!(found(ada, "4").await, None);
+    assert_eq!(found(ben, "1").await, None, "of another player");
+    assert_eq!(load(store, ada, None).await.op_seq, None);
+}
+
+pub async fn an_append_at_another_seq_writes_nothing(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let moved = async |append: &StreamAppend| {
+        let outcome = store.append_to_stream(append).await.expect("append");
+        assert_eq!(outcome, StreamOutcome::Moved);
+    };
+    moved(&stream_append(ada, 1, [renamed("Eve")])).await;
+    assert_no_stream(store, ada).await;
+
+    let mut first = stream_append(ada, 0, [notified("a"), notified("b")]);
+    first.op = Some(op("1"));
+    append(store, &first).await;
+    let stored = load(store, ada, None).await;
+    moved(&first).await;
+    for after in [0, 1, 3] {
+        let mut other = stream_append(ada, after, [notified("c"), renamed("Eve")]);
+        other.op = Some(op("2"));
+        moved(&other).await;
+    }
+    assert_eq!(load(store, ada, None).await, stored);
+    assert_eq!(load(store, ada, Some(op("2"))).await.op_seq, None);
+    assert_eq!(stream_events(store, ada).await, first.events);
+}
+
+pub async fn a_repeated_op_refuses_an_append_to_a_stream(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    let with_op = |player, after, data| StreamAppend {
+        op: Some(op("1")),
+        ..stream_append(player, after, [data])
+    };
+    append(store, &with_op(ada, 0, notified("a"))).await;
+    append(store, &with_op(ben, 0, notified("a"))).await;
+    let repeated = with_op(ada, 1, renamed("Eve"));
+    let refused = store.append_to_stream(&repeated).await;
+    let is_refused = matches!(refused, Err(StoreError::Refused { .. }));
+    assert!(is_refused, "{refused:?}");
+    let loaded = load(store, ada, None).await;
+    assert_eq!((loaded.name.as_str(), loaded.last_seq), ("Ada", Seq(1)));
+}
+
+pub async fn a_change_of_name_renames_the_player(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    let changes = [renamed("Bea"), notified("a"), renamed("Cyd"), notified("b")];
+    append(store, &stream_append(ada, 0, changes)).await;
+    append(store, &stream_append(ada, 4, [notified("c")])).await;
+    let name = async |player| {
+        let profile = store.player(player).await.expect("read").expect("a player");
+        profile.name
+    };
+    assert_eq!(name(ada).await, "Cyd");
+    assert_eq!(load(store, ada, None).await.name, "Cyd");
+    append(store, &stream_append(ada, 5, [renamed("Dot")])).await;
+    assert_eq!(name(ada).await, "Dot");
+    assert_eq!(name(ben).await, "Ben");
+}
+
+pub async fn a_missing_or_erased_player_has_no_stream(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    append(store, &stream_append(ada, 0, [notified("a")])).await;
+    erase(store, ada).await;
+    for absent in [ada, player(12_345)] {
+        let loaded = store.load_stream(absent, None).await.expect("load");
+        assert_eq!(loaded, None);
+        for after in [0, 1] {
+            let append = stream_append(absent, after, [renamed("Eve")]);
+            let outcome = store.append_to_stream(&append).await.expect("append");
+            assert_eq!(outcome, StreamOutcome::Gone);
+        }
+        assert_no_stream(store, absent).await;
+    }
+}
+
+pub async fn heads_of_streams_leave_empty_ones_out(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let ben = create_player(store, "Ben").await;
+    let cyd = create_player(store, "Cyd").await;
+    append(store, &stream_append(ada, 0, ["a", "b"].map(notified))).await;
+    append(store, &stream_append(cyd, 0, [notified("a")])).await;
+    let heads = async |players: &[PlayerId]| {
+        let mut heads = store.stream_heads(players).await.expect("heads");
+        heads.sort_unstable();
+        heads
+    };
+    let all = heads(&[cyd, ben, player(12_345), ada]).await;
+    assert_eq!(all, [(ada, Seq(2)), (cyd, Seq(1))]);
+    assert_eq!(heads(&[ben]).await, []);
+    assert_eq!(heads(&[]).await, []);
+}
+
+pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store) {
+    let ada = create_player(store, "Ada").await;
+    let setting = |value| PlayerEventData::SettingSet {
+        key: "app.deck".to_owned(),
+        value,
+        version: 7,
+    };
+    let mut all = stream_append(
+        ada,
+        0,
+        [
+            setting(json!({"b": [1, -2, 0.5, 1e-7, true, null, ""], "a": {"\"": "\\ \n ☂"}})),
+            setting(json!("text")),
+            setting(json!(null)),
+            setting(json!(u64::MAX)),
+            renamed("Zoë \"quote\" \\ 🔥"),
+            notified("sale"),
+            PlayerEventData::ReadThrough { seq: Seq(6) },
+        ],
+    );
+    all.events[5].cause = Some(RaidPlace {
+        raid: crate::history::raid(7),
+        seq: Seq(124),
+    });
+    append(store, &all).await;
+    assert_eq!(stream_events(store, ada).await, all.events);
+    let mut more = all.clone();
+    more.after = Seq(7);
+    more.state = None;
+    for event in &mut more.events {
+        event.seq = Seq(event.seq.0 + 7);
+    }
+    append(store, &more).await;
+    assert_eq!(load(store, ada, None).await.tail, more.events);
+}
