@@ -2,10 +2,12 @@
 
 use jiff::tz::TimeZoneDatabase;
 use raidhall_protocol::limits::{SETTING_BYTES_MAX, SETTING_KEY_CHARS_MAX};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// Maximum characters of a language tag (RFC 5646 recommends room for 35).
 const LANGUAGE_CHARS_MAX: usize = 35;
+
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
 
 /// Returns whether a setting decides when the player's day begins.
 pub(super) fn is_day_setting(key: &str) -> bool {
@@ -42,6 +44,7 @@ fn is_fixed(key: &str) -> bool {
 
 /// Checks a value for a valid key, and returns it as it is stored, or else what it must be.
 pub(super) fn check_value(key: &str, value: Value) -> Result<Value, &'static str> {
+    let value = storable(value).ok_or("must not contain the character U+0000")?;
     if json_bytes(&value) > SETTING_BYTES_MAX {
         return Err("must be at most 1024 bytes of JSON");
     }
@@ -65,6 +68,35 @@ pub(super) fn check_value(key: &str, value: Value) -> Result<Value, &'static str
     }
 }
 
+/// Returns a value as every store returns it: Postgres writes whole numbers without an exponent or sign
+/// of zero, and some MessagePack encoders write every number as a float. Returns `None` for a text that Postgres cannot store.
+fn storable(value: Value) -> Option<Value> {
+    let text = |text: String| (!text.contains('\0')).then_some(text);
+    Some(match value {
+        Value::String(string) => text(string)?.into(),
+        Value::Number(number) => whole_number(&number).unwrap_or(number).into(),
+        Value::Array(items) => items.into_iter().map(storable).collect::<Option<_>>()?,
+        Value::Object(entries) => {
+            let entry = |(key, value)| Some((text(key)?, storable(value)?));
+            Value::Object(entries.into_iter().map(entry).collect::<Option<_>>()?)
+        }
+        Value::Null | Value::Bool(_) => value,
+    })
+}
+
+/// Returns a float without a fraction as an integer, if it is in the range of integers.
+fn whole_number(number: &Number) -> Option<Number> {
+    let float = number.as_f64().filter(|_| number.is_f64())?;
+    let is_whole = float.fract() == 0.0;
+    if is_whole && (-TWO_TO_63..0.0).contains(&float) {
+        Some(Number::from(float as i64))
+    } else if is_whole && (0.0..2.0 * TWO_TO_63).contains(&float) {
+        Some(Number::from(float as u64))
+    } else {
+        None
+    }
+}
+
 /// Returns the length of a value as JSON.
 pub(super) fn json_bytes(value: &Value) -> usize {
     value.to_string().len()
@@ -77,12 +109,8 @@ fn canonical_zone(value: &Value) -> Option<Value> {
 }
 
 fn check_hour(value: Value, max: i64) -> Option<Value> {
-    // Some MessagePack encoders write every number as a float.
-    let from_float = |number: f64| (number.fract() == 0.0).then_some(number as i64);
-    let hour = value
-        .as_i64()
-        .or_else(|| value.as_f64().and_then(from_float))?;
-    (0..=max).contains(&hour).then(|| Value::from(hour))
+    let is_hour = |hour| (0..=max).contains(&hour);
+    value.as_i64().is_some_and(is_hour).then_some(value)
 }
 
 fn is_language_tag(value: &Value) -> bool {

@@ -146,6 +146,19 @@ fn values_are_stored_in_one_spelling() {
 }
 
 #[test]
+fn a_setting_is_stored_as_every_database_returns_it() {
+    let mut fold = new_fold();
+    let value = json!([1e16, -0.0, 1e19, 1e20, 0.5, {"n": -4.0}]);
+    assert_eq!(execute(&mut fold, set("app.deck", value)), Ok(1));
+    let stored = json!([10_000_000_000_000_000_i64, 0, 10_000_000_000_000_000_000_u64, 1e20, 0.5, {"n": -4}]);
+    assert_eq!(fold.state.settings["app.deck"].value, stored);
+    for value in [json!("a\0b"), json!([{"a\0": 1}])] {
+        let refused = execute(&mut fold, set("app.deck", value));
+        assert_eq!(faulty_fields(refused), ["value"]);
+    }
+}
+
+#[test]
 fn an_app_has_64_settings_and_all_have_16_kib() {
     let mut fold = new_fold();
     for n in 0..64 {
