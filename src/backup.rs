@@ -3,7 +3,7 @@
 //! A file can move between stores, from SQLite to Postgres and back. [`export`] reads a consistent
 //! view of a database that may be in use. [`import()`] fills an empty database in one transaction,
 //! and **accepts only what it has verified by folding the events**. Neither holds more than one
-//! raid's state and one page of rows in memory. The format is described in `docs/BACKUP.md`.
+//! raid's or player's state and one page of rows in memory. The format is described in `docs/BACKUP.md`.
 
 mod blocks;
 mod checks;
@@ -12,6 +12,7 @@ mod exporter;
 pub mod format;
 mod importer;
 mod reader;
+mod stream_verify;
 mod verify;
 
 use std::io;

@@ -43,6 +43,8 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
     let done = exported.map_err(|error| backup_error(config, error))?;
     let backup::ExportCounts {
         players,
+        streams,
+        player_events,
         raids,
         events,
         sign_ins,
@@ -51,7 +53,7 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
     } = done;
     info!(
         players,
-        raids, events, sign_ins, bans, audit_entries, "exported"
+        streams, player_events, raids, events, sign_ins, bans, audit_entries, "exported"
     );
     Ok(())
 }
@@ -84,6 +86,8 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
     }
     let backup::format::FooterLine {
         players,
+        streams,
+        player_events,
         raids,
         events,
         sign_ins,
@@ -91,6 +95,8 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
     } = imported.footer;
     info!(
         players,
+        streams,
+        player_events,
         raids,
         events,
         sign_ins,

@@ -8,7 +8,7 @@ use raidhall_protocol::limits::{
 };
 use raidhall_protocol::state::{Rank, Task, TaskStatus};
 use raidhall_protocol::{Event, EventData, PlayerId, RaidState, TaskId};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::checks::{Checked, count, id, number, optional, text, time};
 use crate::raid::{ENERGY_MAX, State};
@@ -16,13 +16,13 @@ use crate::raid::{ENERGY_MAX, State};
 /// Maximum characters of an invite code.
 const INVITE_CODE_CHARS_MAX: usize = 16;
 
-/// Checks that stored data has nothing besides the fields of its event, since it is kept as it is.
-pub(super) fn check_stored_form(stored: &Value, data: &EventData) -> Checked {
-    let read = json!(data);
+/// Checks that stored data has nothing besides the fields of its event, as it was read, since it is kept
+/// as it is.
+pub(super) fn check_stored_form(stored: &Value, kind: &str, read: &Value) -> Checked {
     let is_read = |(field, value): (&String, &Value)| read["data"].get(field) == Some(value);
     let unread = (stored.as_object().into_iter().flatten()).find(|entry| !is_read(*entry));
     match unread {
-        Some((field, _)) => Err(format!("{field}: is not a field of {}", data.kind())),
+        Some((field, _)) => Err(format!("{field}: is not a field of {kind}")),
         None => Ok(()),
     }
 }

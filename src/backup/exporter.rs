@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::blocks::BlockWriter;
 use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
 use super::{BackupError, PAGE_ROWS};
-use crate::store::backup::{BackupSource, RaidLine};
+use crate::store::backup::{BackupSource, RaidLine, StreamLine};
 
 /// Options of an export.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ pub struct Options {
 #[allow(missing_docs, reason = "named as what they count")]
 pub struct ExportCounts {
     pub players: u64,
+    pub streams: u64,
+    pub player_events: u64,
     pub raids: u64,
     pub events: u64,
     pub sign_ins: u64,
@@ -69,6 +71,7 @@ struct Exporter<'s, W> {
 impl<W: Write + Send> Exporter<'_, W> {
     async fn write_players(&mut self) -> Result<(), BackupError> {
         let mut after = 0;
+        let mut next_stream = self.source.next_stream(0).await?;
         loop {
             let page = self.source.players(after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
@@ -76,8 +79,31 @@ impl<W: Write + Send> Exporter<'_, W> {
             };
             after = last.id;
             for player in page {
+                let id = player.id;
                 self.write_line(&BackupLine::Player(player))?;
                 self.counts.players += 1;
+                if let Some(stream) = next_stream.take_if(|stream| stream.player == id) {
+                    self.write_stream(stream).await?;
+                    next_stream = self.source.next_stream(id).await?;
+                }
+            }
+        }
+    }
+
+    async fn write_stream(&mut self, stream: StreamLine) -> Result<(), BackupError> {
+        let player = stream.player;
+        self.write_line(&BackupLine::Stream(stream))?;
+        self.counts.streams += 1;
+        let mut after = 0;
+        loop {
+            let page = self.source.player_events(player, after, PAGE_ROWS).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.seq;
+            for event in page {
+                self.write_line(&BackupLine::PlayerEvent(event))?;
+                self.counts.player_events += 1;
             }
         }
     }
@@ -168,6 +194,8 @@ impl<W: Write + Send> Exporter<'_, W> {
         self.write_line(&BackupLine::Ids(ids))?;
         let ExportCounts {
             players,
+            streams,
+            player_events,
             raids,
             events,
             sign_ins,
@@ -176,6 +204,8 @@ impl<W: Write + Send> Exporter<'_, W> {
         } = self.counts;
         let counted = FooterLine {
             players,
+            streams,
+            player_events,
             raids,
             events,
             sign_ins,

@@ -1,4 +1,4 @@
-//! The lines of a backup, version 1. The format has types of its own, like the stored state,
+//! The lines of a backup, version 2; version 1 has no streams of players. The format has types of its own, like the stored state,
 //! because users keep such files.
 //!
 //! Each line is a map with one key, which names its kind. Bytes are hexadecimal text, times are
@@ -8,17 +8,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::backup::{
-    AuditLine, BanLine, EventLine, IdsLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    AuditLine, BanLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine, SignInLine,
+    SnapshotLine, StreamLine,
 };
 
 /// Version of the format that this build writes, and the newest that it reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Name of the format, at the beginning of each file.
 pub const FORMAT: &str = "raidhall-backup";
 
-/// One line of a backup. Lines come in this order: the header, players by id, raids by id (each
-/// followed by its snapshot and its events by seq), sign-ins by id, bans by player, audit entries
+/// One line of a backup. Lines come in this order: the header, players by id (each followed
+/// by its stream and the stream's events by seq), raids by id (each followed by its snapshot and its events
+/// by seq), sign-ins by id, bans by player, audit entries
 /// in their order, ids, the footer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +28,8 @@ pub const FORMAT: &str = "raidhall-backup";
 pub enum BackupLine {
     Header(HeaderLine),
     Player(PlayerLine),
+    Stream(StreamLine),
+    PlayerEvent(PlayerEventLine),
     Raid(RaidLine),
     Snapshot(SnapshotLine),
     Event(EventLine),
@@ -61,6 +65,10 @@ pub struct HeaderLine {
 pub struct FooterLine {
     /// Number of players in the file; the fields up to `deeds` count the other kinds of lines.
     pub players: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub streams: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub player_events: u64,
     pub raids: u64,
     pub events: u64,
     pub sign_ins: u64,
@@ -70,6 +78,11 @@ pub struct FooterLine {
     pub blocks: u64,
     /// SHA-256 of all bytes of the file before this block, in hexadecimal.
     pub sha256: String,
+}
+
+/// Returns whether a count can be left out, as in version 1, which does not have it.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Encodes bytes as the format does, in lower-case hexadecimal.

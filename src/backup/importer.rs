@@ -6,11 +6,13 @@ use std::io::Read;
 use super::checks::{check_header, check_line};
 use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
 use super::reader::LineReader;
+use super::stream_verify::StreamVerifier;
 use super::verify::{RaidVerifier, with_earnings};
 use super::{BackupError, PAGE_ROWS};
 use crate::store::StoreError;
 use crate::store::backup::{
-    AuditLine, BackupTarget, BanLine, EventLine, IdsLine, PlayerLine, SignInLine,
+    AuditLine, BackupTarget, BanLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, SignInLine,
+    StreamLine,
 };
 
 /// What an import read.
@@ -105,10 +107,18 @@ fn check_version(header: HeaderLine) -> Result<HeaderLine, BackupError> {
 fn name_line(entry: &BackupLine, location: &str) -> String {
     match entry {
         BackupLine::Player(player) => format!("player {}", player.id),
+        BackupLine::Stream(stream) => name_stream(stream.player),
+        BackupLine::PlayerEvent(event) => {
+            format!("{}: event {}", name_stream(event.player), event.seq)
+        }
         BackupLine::Raid(raid) => format!("raid {}", raid.id),
         BackupLine::Event(event) => format!("raid {}: event {}", event.raid, event.seq),
         _ => location.to_owned(),
     }
+}
+
+fn name_stream(player: i64) -> String {
+    format!("stream of player {player}")
 }
 
 /// The sections of a file, in their order.
@@ -128,7 +138,9 @@ impl Section {
     fn from_line(entry: &BackupLine) -> Section {
         match entry {
             BackupLine::Header(_) => Section::Header,
-            BackupLine::Player(_) => Section::Players,
+            BackupLine::Player(_) | BackupLine::Stream(_) | BackupLine::PlayerEvent(_) => {
+                Section::Players
+            }
             BackupLine::Raid(_) | BackupLine::Snapshot(_) | BackupLine::Event(_) => Section::Raids,
             BackupLine::SignIn(_) => Section::SignIns,
             BackupLine::Ban(_) => Section::Bans,
@@ -139,11 +151,15 @@ impl Section {
     }
 }
 
-/// State of an import: the current raid, rows that are not written yet, and counts.
+/// State of an import: the current player, stream or raid, rows that are not written yet, and counts.
 struct Importer {
     target: Box<dyn BackupTarget>,
     section: Section,
     players: Vec<PlayerLine>,
+    /// The last player, until their stream begins.
+    player: Option<PlayerLine>,
+    stream: Option<StreamVerifier>,
+    player_events: Vec<PlayerEventLine>,
     raid: Option<RaidVerifier>,
     events: Vec<EventLine>,
     sign_ins: Vec<SignInLine>,
@@ -161,6 +177,9 @@ impl Importer {
             target,
             section: Section::Header,
             players: Vec::new(),
+            player: None,
+            stream: None,
+            player_events: Vec::new(),
             raid: None,
             events: Vec::new(),
             sign_ins: Vec::new(),
@@ -176,13 +195,17 @@ impl Importer {
     async fn add_line(&mut self, entry: BackupLine, place: &str) -> Result<(), BackupError> {
         match entry {
             BackupLine::Player(player) => {
+                self.finish_stream().await?;
                 self.reserve_ids(IdsLine {
                     players: player.id,
                     raids: 0,
                 });
+                self.player = Some(player.clone());
                 self.players.push(player);
                 self.counts.players += 1;
             }
+            BackupLine::Stream(stream) => self.begin_stream(stream)?,
+            BackupLine::PlayerEvent(event) => self.add_player_event(event, place)?,
             BackupLine::Raid(raid) => {
                 self.finish_raid().await?;
                 self.reserve_ids(IdsLine {
@@ -220,6 +243,7 @@ impl Importer {
         }
         let waiting = [
             self.players.len(),
+            self.player_events.len(),
             self.events.len(),
             self.sign_ins.len(),
             self.bans.len(),
@@ -235,6 +259,37 @@ impl Importer {
     fn reserve_ids(&mut self, ids: IdsLine) {
         self.ids.players = self.ids.players.max(ids.players);
         self.ids.raids = self.ids.raids.max(ids.raids);
+    }
+
+    fn begin_stream(&mut self, stream: StreamLine) -> Result<(), BackupError> {
+        let place = name_stream(stream.player);
+        let out_of_place = || BackupError::invalid(&place, "a stream does not follow its player");
+        let player = self.player.take().ok_or_else(out_of_place)?;
+        let verifier = StreamVerifier::new(stream, &player);
+        self.stream = Some(verifier.map_err(|why| BackupError::invalid(place, why))?);
+        self.counts.streams += 1;
+        Ok(())
+    }
+
+    fn add_player_event(&mut self, event: PlayerEventLine, place: &str) -> Result<(), BackupError> {
+        let stream = self.stream.as_mut();
+        let stream = stream.ok_or_else(|| BackupError::invalid(place, "a line without its stream"));
+        stream?
+            .apply_event(&event)
+            .map_err(|why| BackupError::invalid(name_stream(event.player), why))?;
+        self.player_events.push(event);
+        self.counts.player_events += 1;
+        Ok(())
+    }
+
+    async fn finish_stream(&mut self) -> Result<(), BackupError> {
+        let Some(verifier) = self.stream.take() else {
+            return Ok(());
+        };
+        let place = name_stream(verifier.player());
+        let verified = verifier.finish();
+        let verified = verified.map_err(|why| BackupError::invalid(place, why))?;
+        Ok(self.target.add_stream(&verified).await?)
     }
 
     async fn add_event(&mut self, event: EventLine, place: &str) -> Result<(), BackupError> {
@@ -258,8 +313,9 @@ impl Importer {
             .ok_or_else(|| BackupError::invalid(place, "a line without its raid"))
     }
 
-    /// Verifies the current raid and writes the rows that wait.
+    /// Verifies the current stream or raid and writes the rows that wait.
     async fn flush(&mut self) -> Result<(), BackupError> {
+        self.finish_stream().await?;
         self.finish_raid().await?;
         self.flush_rows().await
     }
@@ -288,6 +344,11 @@ impl Importer {
         if !self.players.is_empty() {
             self.target
                 .add_players(&std::mem::take(&mut self.players))
+                .await?;
+        }
+        if !self.player_events.is_empty() {
+            self.target
+                .add_player_events(&std::mem::take(&mut self.player_events))
                 .await?;
         }
         if let Some(verifier) = &self.raid

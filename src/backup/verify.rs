@@ -69,7 +69,7 @@ impl RaidVerifier {
                 "the ledger goes on with event {found} instead of {next}"
             ));
         }
-        check_stored_form(&line.data, &event.data)
+        check_stored_form(&line.data, event.data.kind(), &json!(event.data))
             .and_then(|()| check_data(&event, &self.state))
             .map_err(|why| format!("event {found}: {why}"))?;
         let apply = AssertUnwindSafe(|| raid::apply(&mut self.state, &event));

@@ -52,6 +52,35 @@ pub struct PlayerLine {
     pub erased_at: Option<i64>,
 }
 
+/// A row of `player_streams`. Its line follows the player's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as the columns")]
+pub struct StreamLine {
+    pub player: i64,
+    pub last_seq: i64,
+    /// The state in the rules' versioned encoding, as hexadecimal text.
+    pub state: String,
+    pub state_seq: i64,
+}
+
+/// A row of `player_events`: one event of a player's stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as the columns")]
+pub struct PlayerEventLine {
+    pub player: i64,
+    pub seq: i64,
+    pub at: i64,
+    pub kind: String,
+    pub version: i32,
+    pub op_key: Option<String>,
+    pub cause_raid: Option<i64>,
+    pub cause_seq: Option<i64>,
+    /// The event's data as on the wire, with keys in alphabetical order.
+    pub data: Value,
+}
+
 /// A row of `raids`, without the owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -178,6 +207,19 @@ pub trait BackupSource: Send {
     /// Returns players with ids above `after`, in the order of their ids, at most `limit`.
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>>;
 
+    /// Returns the stream of the first player with an id above `after` who has one. Those that an
+    /// erasure or a deletion has yet to delete are left out.
+    async fn next_stream(&mut self, after: i64) -> Result<Option<StreamLine>>;
+
+    /// Returns events of a player's stream with a seq above `after`, in the order of their seqs, at
+    /// most `limit`.
+    async fn player_events(
+        &mut self,
+        player: i64,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<PlayerEventLine>>;
+
     /// Returns raids with ids above `after`, in the order of their ids, at most `limit`.
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>>;
 
@@ -204,6 +246,11 @@ pub trait BackupSource: Send {
 #[async_trait]
 pub trait BackupTarget: Send {
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()>;
+
+    /// Adds the row of a player's stream.
+    async fn add_stream(&mut self, row: &StreamLine) -> Result<()>;
+
+    async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()>;
 
     /// Adds a raid without an owner.
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()>;

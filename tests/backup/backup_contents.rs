@@ -8,7 +8,7 @@ use raidhall::backup::{BackupError, ImportReport, import};
 use raidhall::store::Result;
 use raidhall::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
-    PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
 };
 use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 
@@ -18,6 +18,8 @@ pub struct BackupContents {
     pub lineage: String,
     pub ids: IdsLine,
     pub players: Vec<PlayerLine>,
+    pub streams: Vec<StreamLine>,
+    pub player_events: Vec<PlayerEventLine>,
     pub raids: Vec<RaidLine>,
     pub snapshots: Vec<SnapshotLine>,
     pub events: Vec<EventLine>,
@@ -78,6 +80,24 @@ impl BackupSource for BackupContents {
         Ok(take_page(&self.players, |player| player.id > after, limit))
     }
 
+    async fn next_stream(&mut self, after: i64) -> Result<Option<StreamLine>> {
+        let mut streams = self.streams.iter();
+        Ok(streams.find(|stream| stream.player > after).cloned())
+    }
+
+    async fn player_events(
+        &mut self,
+        player: i64,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<PlayerEventLine>> {
+        Ok(take_page(
+            &self.player_events,
+            |event| event.player == player && event.seq > after,
+            limit,
+        ))
+    }
+
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
         Ok(take_page(&self.raids, |raid| raid.id > after, limit))
     }
@@ -132,6 +152,16 @@ impl BackupSource for BackupContents {
 impl BackupTarget for ContentsTarget {
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.contents.players.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn add_stream(&mut self, row: &StreamLine) -> Result<()> {
+        self.contents.streams.push(row.clone());
+        Ok(())
+    }
+
+    async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()> {
+        self.contents.player_events.extend_from_slice(rows);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::backup_database::BackupDatabase;
 
 /// Every column, with the reason why it is not lost: it is in the file, it derives from what is, or
 /// it matters only for the moment.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 18] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
@@ -16,6 +16,9 @@ const COLUMNS: [&str; 16] = [
     "instances: draining generation id lease_ms lease_until release ws_url",
     // Due erasures derive from `erased_at`.
     "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
+    // Without the streams of erased players.
+    "player_streams: last_seq player state state_seq",
+    "player_events: at cause_raid cause_seq data kind op_key player seq version",
     // Without its owner. The leader follows from the ledger; a restored raid needs no slot.
     "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq leader \
      leader_slot owner status target_tasks target_xp time_limit_secs title",
@@ -43,6 +46,7 @@ fn is_ours(table: &str) -> bool {
     !table.starts_with("_sqlx")
         && !table.starts_with("sqlite_")
         && !table.starts_with("raid_events_")
+        && !table.starts_with("player_events_")
 }
 
 fn assert_known(found: Vec<(String, String)>) {

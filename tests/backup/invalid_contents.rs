@@ -1,7 +1,7 @@
 //! Undamaged files with contradictory content: refused in spite of right checksums.
 
 use raidhall::backup::BackupError;
-use raidhall::store::backup::EventLine;
+use raidhall::store::backup::{EventLine, PlayerEventLine};
 use serde_json::json;
 
 use crate::backup_contents::BackupContents;
@@ -157,6 +157,88 @@ async fn a_snapshot_that_contradicts_the_ledger_is_not_imported() {
         .await
         .expect("a good file");
     assert_eq!(again.snapshots.len(), kept - 1);
+}
+
+/// Returns the only event of a player's stream with this seq.
+fn player_event(contents: &mut BackupContents, player: i64, seq: i64) -> &mut PlayerEventLine {
+    let mut events = contents.player_events.iter_mut();
+    let event = events.find(|event| (event.player, event.seq) == (player, seq));
+    event.expect("an event")
+}
+
+#[tokio::test]
+async fn a_stream_with_a_gap_or_without_its_end_is_refused() {
+    let third = |contents: &mut BackupContents| {
+        let is_third = |event: &PlayerEventLine| (event.player, event.seq) == (2, 3);
+        contents.player_events.retain(|event| !is_third(event));
+    };
+    assert_import_refused(
+        third,
+        "stream of player 2: goes on with event 4 instead of 3",
+    )
+    .await;
+    let last = |contents: &mut BackupContents| {
+        let last = contents.streams[1].last_seq;
+        let is_last = |event: &PlayerEventLine| (event.player, event.seq) == (2, last);
+        contents.player_events.retain(|event| !is_last(event));
+        contents.streams[1].state_seq = contents.streams[1].state_seq.min(last - 1);
+    };
+    assert_import_refused(last, "stream of player 2: ").await;
+    let head = |contents: &mut BackupContents| contents.streams[1].last_seq += 1;
+    assert_import_refused(head, "stream of player 2: last_seq is").await;
+}
+
+#[tokio::test]
+async fn a_saved_state_that_contradicts_the_stream_is_refused() {
+    let stale = |contents: &mut BackupContents| contents.streams[0].state_seq -= 1;
+    assert_import_refused(stale, "stream of player 1: state is not").await;
+    let other = |contents: &mut BackupContents| {
+        contents.streams[1].state = contents.streams[0].state.clone();
+    };
+    assert_import_refused(other, "stream of player 2: state is not").await;
+    let damaged = |contents: &mut BackupContents| contents.streams[1].state = "0001c0".into();
+    assert_import_refused(damaged, "stream of player 2: state: ").await;
+    let newer = |contents: &mut BackupContents| {
+        contents.streams[1].state.replace_range(..4, "ffff");
+    };
+    assert_import_refused(newer, "newer than this release").await;
+}
+
+#[tokio::test]
+async fn a_name_that_contradicts_the_stream_is_refused() {
+    assert_import_refused(
+        |contents| contents.players[0].name.push('!'),
+        "stream of player 1: name is",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_of_an_erased_player_is_refused() {
+    assert_import_refused(
+        |contents| contents.players[1].erased_at = Some(5),
+        "stream of player 2: an erased player has no stream",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_stream_with_a_repeated_op_is_refused() {
+    let repeat = |contents: &mut BackupContents| {
+        for seq in [1, 2] {
+            player_event(contents, 1, seq).op_key = Some("ab".repeat(16));
+        }
+    };
+    assert_import_refused(repeat, "the database refuses a line").await;
+}
+
+#[tokio::test]
+async fn an_import_with_a_player_event_of_a_newer_release_is_refused() {
+    assert_import_refused(
+        |contents| player_event(contents, 1, 2).version = 99,
+        "stream of player 1: event 2: version 99 is newer",
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //! each is refused.
 
 use raidhall::backup::BackupError;
-use raidhall::store::backup::{AuditLine, BanLine, EventLine};
+use raidhall::store::backup::{AuditLine, BanLine, EventLine, PlayerEventLine};
 use serde_json::{Value, json};
 
 use crate::backup_contents::BackupContents;
@@ -268,6 +268,77 @@ fn event_cases() -> Vec<(&'static str, Alter)> {
     ]
 }
 
+/// A case that sets a field in the data of player 1's first event of a kind.
+fn player_event_case(
+    kind: &'static str,
+    field: &'static str,
+    value: impl Into<Value>,
+) -> (&'static str, Alter) {
+    let value = value.into();
+    case(field, move |contents| {
+        let is_kind = |event: &&mut PlayerEventLine| event.player == 1 && event.kind == kind;
+        let event = contents.player_events.iter_mut().find(is_kind);
+        let event = event.unwrap_or_else(|| panic!("no {kind} in the sample"));
+        event.data[field] = value.clone();
+    })
+}
+
+fn stream_cases() -> Vec<(&'static str, Alter)> {
+    let long = || "x".repeat(100_000);
+    let huge = 1_u64 << 60;
+    vec![
+        case("stream of player 1: last_seq: ", |c| {
+            c.streams[0].last_seq = i64::MAX
+        }),
+        case("stream of player 1: state_seq: ", |c| {
+            c.streams[0].state_seq = 0
+        }),
+        case("stream of player 1: state_seq: ", |c| {
+            c.streams[0].state_seq = c.streams[0].last_seq + 1
+        }),
+        case("stream of player 1: state: ", |c| {
+            c.streams[0].state = "xyz".into()
+        }),
+        case("stream of player 1: event 1: at: ", |c| {
+            c.player_events[0].at = FAR_TIME
+        }),
+        case("stream of player 1: event 1: version: ", |c| {
+            c.player_events[0].version = 0
+        }),
+        case("stream of player 1: event 1: op_key: ", |c| {
+            c.player_events[0].op_key = Some("ab".into())
+        }),
+        case("stream of player 1: event 1: cause_raid: ", |c| {
+            c.player_events[0].cause_raid = Some(i64::MAX)
+        }),
+        case("stream of player 1: event 1: cause_seq: ", |c| {
+            c.player_events[0].cause_seq = Some(-1)
+        }),
+        case(
+            "stream of player 1: event 1: cause_raid, cause_seq: ",
+            |c| {
+                c.player_events[0].cause_raid = None;
+                c.player_events[0].cause_seq = Some(1);
+            },
+        ),
+        case("stream of player 1: event 1: unknown variant", |c| {
+            c.player_events[0].kind = "xp_earnt".into()
+        }),
+        case("stream of player 1: event 1: more: ", |c| {
+            c.player_events[0].data["more"] = json!(1)
+        }),
+        player_event_case("setting_set", "key", long()),
+        player_event_case("setting_set", "value", long()),
+        player_event_case("setting_set", "version", huge),
+        player_event_case("name_changed", "name", long()),
+        player_event_case("name_changed", "name", "a\u{1b}b"),
+        player_event_case("notified", "kind", long()),
+        player_event_case("notified", "data", json!({"title": long()})),
+        player_event_case("notified", "data", json!({"title": "a\u{1b}b"})),
+        player_event_case("read_through", "seq", huge),
+    ]
+}
+
 fn rank(name: &str) -> Value {
     json!({"player": 1, "name": name, "xp": 0, "tasks": 0, "rank": 1})
 }
@@ -276,7 +347,8 @@ fn rank(name: &str) -> Value {
 async fn a_field_out_of_its_bounds_is_refused_by_name() {
     let sample = sample_contents().await;
     assert_eq!(import_error(&mut sample.clone()).await, None);
-    for (number, (expected, alter)) in line_cases().into_iter().chain(event_cases()).enumerate() {
+    let cases = [line_cases(), event_cases(), stream_cases()];
+    for (number, (expected, alter)) in cases.into_iter().flatten().enumerate() {
         let mut contents = sample.clone();
         alter(&mut contents);
         let error = import_error(&mut contents).await;
@@ -313,7 +385,7 @@ async fn two_raids_with_one_invite_code_are_refused() {
 #[tokio::test]
 async fn names_that_only_new_input_refuses_are_imported() {
     let mut contents = sample_contents().await;
-    contents.players[0].name = "\u{200b}".into();
+    contents.players[5].name = "\u{200b}".into(); // who has no stream
     contents.raids[0].title = "\u{202e}evil".into();
     for event in &mut contents.events {
         match event.kind.as_str() {

@@ -21,6 +21,7 @@ mod history;
 mod backup_contents;
 mod backup_database;
 mod raid_generator;
+mod stream_generator;
 
 mod coverage;
 mod damage;

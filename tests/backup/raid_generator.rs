@@ -16,6 +16,8 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
+use crate::stream_generator::fill_stream;
+
 const LEASE_TTL: Duration = Duration::from_secs(3_600);
 
 /// The present time, for calls that take one.
@@ -23,8 +25,8 @@ pub const NOW: UnixMillis = UnixMillis(1_767_225_600_000);
 const START_TIME: UnixMillis = UnixMillis(1_700_000_000_000);
 const DAY_MS: i64 = 86_400_000;
 
-/// Fills a store with raids of several months, with `acts` attempted commands in each. Returns the
-/// players.
+/// Fills a store with raids of several months, with `acts` attempted commands in each, and with streams
+/// of the first four players. Returns the players.
 pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> Vec<PlayerRef> {
     let id = InstanceId(Uuid::now_v7());
     let instance = InstanceRecord {
@@ -59,6 +61,9 @@ pub async fn fill_store(store: &dyn Store, raids: u32, acts: u32, seed: u64) -> 
             .await;
     }
     store.deregister(id).await.expect("deregister");
+    for (player, share) in players.iter().zip([8, 1, 1, 1]) {
+        fill_stream(store, player, share * acts / 4 + 2, &mut chance).await;
+    }
     players
 }
 

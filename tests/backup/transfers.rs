@@ -9,7 +9,9 @@ use raidhall::raid::{State, apply, stored};
 use raidhall::store::backup::{OpenTargetError, SnapshotLine};
 use raidhall::store::{CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, Store};
 use raidhall_protocol::event::LeaderReason;
-use raidhall_protocol::{Event, EventData, PlayerId, RaidId, UnixMillis};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -17,6 +19,7 @@ use crate::backup_contents::BackupContents;
 use crate::backup_database::{BackupDatabase, export_to_file};
 use crate::history::{History, failed, instance, joined, op, raid};
 use crate::raid_generator::{NOW, fill_store};
+use crate::stream_generator::fill_stream;
 
 /// Returns a file's contents without the lineage, in which files may differ.
 async fn comparable_contents(file: &[u8]) -> BackupContents {
@@ -26,8 +29,8 @@ async fn comparable_contents(file: &[u8]) -> BackupContents {
     contents
 }
 
-/// Returns the lines between the header and the footer.
-fn lines_after_header(file: &[u8]) -> String {
+/// Returns a file's text.
+fn unpack(file: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = file;
     while !rest.is_empty() {
@@ -35,9 +38,15 @@ fn lines_after_header(file: &[u8]) -> String {
         std::io::Read::read_to_string(&mut member, &mut text).expect("gzip");
         rest = member.into_inner();
     }
+    text
+}
+
+/// Returns the lines between the header and the footer.
+fn lines_after_header(file: &[u8]) -> String {
+    let text = unpack(file);
     let lines: Vec<_> = text.lines().collect();
     assert!(
-        lines[0].starts_with(r#"{"header":{"format":"raidhall-backup","version":1,"#),
+        lines[0].starts_with(r#"{"header":{"format":"raidhall-backup","version":2,"#),
         "{}",
         lines[0]
     );
@@ -51,6 +60,8 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     let second = BackupDatabase::postgres().await;
     let third = BackupDatabase::sqlite();
     let players = fill_store(first.store().await.as_ref(), 40, 80, 1).await;
+    let mut rng = StdRng::seed_from_u64(1);
+    fill_stream(first.store().await.as_ref(), &players[5], 900, &mut rng).await;
     for (round, player) in (0..).zip(&players) {
         let entry = NewAuditEntry {
             at: NOW,
@@ -91,6 +102,9 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         "{counted:?}"
     );
     assert!(counted.events > 700, "{counted:?}");
+    // One of five players with a stream is erased.
+    assert_eq!(counted.streams, 4, "{counted:?}");
+    assert!(counted.player_events > 500, "{counted:?}");
     second.import(&file).await.expect("into Postgres");
     let (through, _) = second.export().await;
     assert_eq!(lines_after_header(&file), lines_after_header(&through));
@@ -143,6 +157,16 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         }
         assert!(listed.iter().all(|one| *one == listed[0]), "{listed:?}");
     }
+    for stream in &contents.streams {
+        let player = PlayerId::try_from(stream.player).expect("an id");
+        let mut loads = Vec::new();
+        for store in &stores {
+            let loaded = store.load_stream(player, None).await.expect("load");
+            let events = store.stream_events(player, Seq::ZERO, 1_000).await;
+            loads.push((loaded.expect("a stream"), events.expect("events")));
+        }
+        assert!(loads.iter().all(|one| *one == loads[0]));
+    }
     for raid in &contents.raids {
         let raid = RaidId::try_from(raid.id).expect("an id");
         let mut loads = Vec::new();
@@ -162,6 +186,18 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         }
         assert!(loads.iter().all(|one| *one == loads[0]));
     }
+}
+
+/// A reader encodes the footer again to compare it, so a footer of version 1 must stay as it is.
+#[tokio::test]
+async fn a_footer_without_streams_is_that_of_version_1() {
+    let origin = BackupDatabase::sqlite();
+    drop(origin.store().await);
+    let text = unpack(&origin.export().await.0);
+    let footer = text.lines().last().expect("a footer");
+    let counts =
+        r#"{"footer":{"players":0,"raids":0,"events":0,"sign_ins":0,"bans":0,"deeds":0,"blocks":"#;
+    assert!(footer.starts_with(counts), "{footer}");
 }
 
 async fn assert_new_rows_get_new_ids(database: BackupDatabase) {

@@ -21,7 +21,7 @@ use super::{
 use crate::store::Result;
 use crate::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
-    OpenTargetError, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
 };
 
 const READ: &str = "read the database for a backup";
@@ -38,6 +38,19 @@ const PLAYERS: &str = "
     SELECT row_to_json(r)::text FROM (
         SELECT id, name, xp, tasks, raids_won, created_at, external_id, erased_at FROM players
         WHERE id > $1 ORDER BY id LIMIT $2
+    ) r";
+
+const NEXT_STREAM: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT s.player, s.last_seq, encode(s.state, 'hex') AS state, s.state_seq
+        FROM player_streams s JOIN players p ON p.id = s.player AND p.erased_at IS NULL
+        WHERE s.player > $1 ORDER BY s.player LIMIT 1
+    ) r";
+
+const PLAYER_EVENTS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT player, seq, at, kind, version, encode(op_key, 'hex') AS op_key, cause_raid, cause_seq, data
+        FROM player_events WHERE player = $1 AND seq > $2 ORDER BY seq LIMIT $3
     ) r";
 
 const RAIDS: &str = "
@@ -88,6 +101,18 @@ const ADD_PLAYERS: &str = "
     SELECT id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erased_at
     FROM jsonb_to_recordset($1::jsonb) AS r (id bigint, name text, xp bigint, tasks bigint, raids_won bigint,
         created_at bigint, external_id text, erased_at bigint) WHERE $2 IS NOT NULL";
+
+const ADD_STREAM: &str = "
+    INSERT INTO player_streams (player, last_seq, state, state_seq)
+    SELECT player, last_seq, decode(state, 'hex'), state_seq
+    FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, last_seq bigint, state text, state_seq bigint)
+    WHERE $2 IS NOT NULL";
+
+const ADD_PLAYER_EVENTS: &str = "
+    INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data)
+    SELECT player, seq, at, kind, version, decode(op_key, 'hex'), cause_raid, cause_seq, data
+    FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, seq bigint, at bigint, kind text, version smallint,
+        op_key text, cause_raid bigint, cause_seq bigint, data jsonb) WHERE $2 IS NOT NULL";
 
 const ADD_RAIDS: &str = "
     INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at,
@@ -311,6 +336,22 @@ impl BackupSource for PostgresSource {
         .await
     }
 
+    async fn next_stream(&mut self, after: i64) -> Result<Option<StreamLine>> {
+        let query = sqlx::query_scalar(NEXT_STREAM).bind(after);
+        Ok(self.fetch_rows(query).await?.pop())
+    }
+
+    async fn player_events(
+        &mut self,
+        player: i64,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<PlayerEventLine>> {
+        let query = sqlx::query_scalar(PLAYER_EVENTS).bind(player);
+        let query = query.bind(after).bind(i64::from(limit));
+        self.fetch_rows(query).await
+    }
+
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
         self.fetch_rows(sqlx::query_scalar(RAIDS).bind(after).bind(i64::from(limit)))
             .await
@@ -398,6 +439,14 @@ impl PostgresTarget {
 impl BackupTarget for PostgresTarget {
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.insert_rows(ADD_PLAYERS, &rows, 0).await
+    }
+
+    async fn add_stream(&mut self, row: &StreamLine) -> Result<()> {
+        self.insert_rows(ADD_STREAM, &[row], 0).await
+    }
+
+    async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()> {
+        self.insert_rows(ADD_PLAYER_EVENTS, &rows, 0).await
     }
 
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {

@@ -17,7 +17,7 @@ use super::statements::statements;
 use super::{LOCK_RETRY_INTERVAL, SqliteStore};
 use crate::store::backup::{
     AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
-    OpenTargetError, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
 };
 use crate::store::{Result, StoreError};
 
@@ -29,6 +29,16 @@ statements! {
         "SELECT json_object('id', id, 'name', name, 'xp', xp, 'tasks', tasks, 'raids_won', raids_won, ",
         "    'created_at', created_at, 'external_id', external_id, 'erased_at', erased_at) ",
         "FROM players WHERE id > ?1 ORDER BY id LIMIT ?2";
+    NEXT_STREAM =
+        "SELECT json_object('player', s.player, 'last_seq', s.last_seq, 'state', lower(hex(s.state)), ",
+        "    'state_seq', s.state_seq) ",
+        "FROM player_streams s JOIN players p ON p.id = s.player AND p.erased_at IS NULL ",
+        "WHERE s.player > ?1 ORDER BY s.player LIMIT 1";
+    PLAYER_EVENTS =
+        "SELECT json_object('player', player, 'seq', seq, 'at', at, 'kind', kind, 'version', version, ",
+        "    'op_key', nullif(lower(hex(op_key)), ''), 'cause_raid', cause_raid, 'cause_seq', cause_seq, ",
+        "    'data', json(data)) ",
+        "FROM player_events WHERE player = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     RAIDS =
         "SELECT json_object('id', id, 'born', born, 'title', title, 'invite_code', invite_code, ",
         "    'create_key', nullif(lower(hex(create_key)), ''), 'target_xp', target_xp, 'target_tasks', target_tasks, ",
@@ -62,6 +72,15 @@ statements! {
         "INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erase_due) ",
         "SELECT value ->> 'id', value ->> 'name', value ->> 'xp', value ->> 'tasks', value ->> 'raids_won', ",
         "    value ->> 'created_at', value ->> 'external_id', value ->> 'erased_at', value ->> 'erased_at' ",
+        "FROM json_each(?1)";
+    ADD_STREAM =
+        "INSERT INTO player_streams (player, last_seq, state, state_seq) ",
+        "SELECT value ->> 'player', value ->> 'last_seq', unhex(value ->> 'state'), value ->> 'state_seq' ",
+        "FROM json_each(?1)";
+    ADD_PLAYER_EVENTS =
+        "INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data) ",
+        "SELECT value ->> 'player', value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'version', ",
+        "    unhex(value ->> 'op_key'), value ->> 'cause_raid', value ->> 'cause_seq', value -> 'data' ",
         "FROM json_each(?1)";
     ADD_RAIDS =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
@@ -204,6 +223,21 @@ impl BackupSource for SqliteSource {
             .await
     }
 
+    async fn next_stream(&mut self, after: i64) -> Result<Option<StreamLine>> {
+        let query = sqlx::query_scalar(NEXT_STREAM).bind(after);
+        Ok(self.fetch_rows(query).await?.pop())
+    }
+
+    async fn player_events(
+        &mut self,
+        player: i64,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<PlayerEventLine>> {
+        let query = sqlx::query_scalar(PLAYER_EVENTS).bind(player);
+        self.fetch_rows(query.bind(after).bind(limit)).await
+    }
+
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
         self.fetch_rows(sqlx::query_scalar(RAIDS).bind(after).bind(limit))
             .await
@@ -311,6 +345,14 @@ impl SqliteTarget {
 impl BackupTarget for SqliteTarget {
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.insert_rows(ADD_PLAYERS, &rows, 0).await
+    }
+
+    async fn add_stream(&mut self, row: &StreamLine) -> Result<()> {
+        self.insert_rows(ADD_STREAM, &[row], 0).await
+    }
+
+    async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()> {
+        self.insert_rows(ADD_PLAYER_EVENTS, &rows, 0).await
     }
 
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {

@@ -1,0 +1,141 @@
+//! Verification of a player's stream in a backup by folding its events.
+
+use raidhall_protocol::limits::{
+    NAME_CHARS_MAX, NOTICE_BYTES_MAX, NOTICE_KIND_CHARS_MAX, SETTING_BYTES_MAX,
+    SETTING_KEY_CHARS_MAX,
+};
+use raidhall_protocol::player::event::{PLAYER_EVENT_VERSION, RaidPlace};
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
+use serde_json::json;
+
+use super::checks::{Checked, check_strings, count, json_bytes, text};
+use super::event_checks::check_stored_form;
+use super::format::{hex, unhex};
+use crate::player::PlayerFold;
+use crate::store::backup::{PlayerEventLine, PlayerLine, StreamLine};
+
+/// Fold of one player's events, as far as they have been read.
+pub(super) struct StreamVerifier {
+    row: StreamLine,
+    /// The player's name, which is the one after the last event.
+    name: String,
+    fold: PlayerFold,
+    saved_state: PlayerFold,
+}
+
+impl StreamVerifier {
+    pub(super) fn new(row: StreamLine, player: &PlayerLine) -> Result<StreamVerifier, String> {
+        if row.player != player.id {
+            return Err("a stream does not follow its player".into());
+        }
+        if player.erased_at.is_some() {
+            return Err("an erased player has no stream".into());
+        }
+        let state = unhex(&row.state).ok_or("state: must be in hexadecimal")?;
+        let saved_state = PlayerFold::decode(&state).map_err(|error| format!("state: {error}"))?;
+        // The name before the first change is in no event.
+        let first_name = saved_state.state.name.clone();
+        text("state: name", &first_name, 1..=NAME_CHARS_MAX)?;
+        let id = PlayerId::try_from(row.player).map_err(|error| error.to_string())?;
+        Ok(StreamVerifier {
+            row,
+            name: player.name.clone(),
+            fold: PlayerFold::new(id, first_name),
+            saved_state,
+        })
+    }
+
+    /// Returns the id of the stream's player.
+    pub(super) fn player(&self) -> i64 {
+        self.row.player
+    }
+
+    /// Applies the next event. At its seq the saved state must equal the folded one.
+    pub(super) fn apply_event(&mut self, line: &PlayerEventLine) -> Result<(), String> {
+        if line.player != self.row.player {
+            return Err(format!("an event of player {}", line.player));
+        }
+        let event = decode_event(line).map_err(|why| format!("event {}: {why}", line.seq))?;
+        let next = self.fold.seq.next();
+        if event.seq != next {
+            let found = event.seq;
+            return Err(format!("goes on with event {found} instead of {next}"));
+        }
+        check_stored_form(&line.data, event.data.kind(), &json!(event.data))
+            .and_then(|()| check_data(&event))
+            .map_err(|why| format!("event {next}: {why}"))?;
+        self.fold.apply(&event);
+        if line.seq == self.row.state_seq {
+            if self.fold != self.saved_state {
+                return Err(format!("state is not that of the events up to {next}"));
+            }
+            self.row.state = hex(&self.fold.encode());
+        }
+        Ok(())
+    }
+
+    /// Compares the row with the folded state. Returns it with the state in the present stored form.
+    pub(super) fn finish(self) -> Result<StreamLine, String> {
+        let StreamVerifier {
+            row, name, fold, ..
+        } = self;
+        if row.last_seq.cast_unsigned() != fold.seq.0 {
+            return Err(format!(
+                "last_seq is {}, and by the events {}",
+                row.last_seq, fold.seq
+            ));
+        }
+        if name != fold.state.name {
+            let by_events = fold.state.name;
+            return Err(format!("name is {name:?}, and by the events {by_events:?}"));
+        }
+        Ok(row)
+    }
+}
+
+fn decode_event(line: &PlayerEventLine) -> Result<PlayerEvent, String> {
+    if line.version > i32::from(PLAYER_EVENT_VERSION) {
+        let version = line.version;
+        return Err(format!("version {version} is newer than this release"));
+    }
+    let data = json!({ "type": line.kind, "data": line.data });
+    let data = serde_json::from_value(data).map_err(|error| error.to_string())?;
+    let seq = |seq: i64| u64::try_from(seq).map(Seq).map_err(|e| e.to_string());
+    let cause = match (line.cause_raid, line.cause_seq) {
+        (None, None) => None,
+        (Some(raid), Some(cause)) => Some(RaidPlace {
+            raid: RaidId::try_from(raid).map_err(|error| error.to_string())?,
+            seq: seq(cause)?,
+        }),
+        _ => return Err("cause_raid, cause_seq: one is missing".into()),
+    };
+    Ok(PlayerEvent {
+        seq: seq(line.seq)?,
+        at: UnixMillis(line.at),
+        cause,
+        data,
+    })
+}
+
+fn check_data(event: &PlayerEvent) -> Checked {
+    match &event.data {
+        PlayerEventData::SettingSet {
+            key,
+            value,
+            version,
+        } => {
+            text("key", key, 1..=SETTING_KEY_CHARS_MAX)?;
+            json_bytes("value", value, SETTING_BYTES_MAX)?;
+            count("version", *version)
+        }
+        PlayerEventData::NameChanged { name } => text("name", name, 1..=NAME_CHARS_MAX),
+        PlayerEventData::Notified { kind, data } => {
+            text("kind", kind, 1..=NOTICE_KIND_CHARS_MAX)?;
+            json_bytes("data", data, NOTICE_BYTES_MAX)?;
+            check_strings("data", data)
+        }
+        PlayerEventData::ReadThrough { seq } if *seq < event.seq => Ok(()),
+        PlayerEventData::ReadThrough { .. } => Err("seq: is not before the event".into()),
+    }
+}
