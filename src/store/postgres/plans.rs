@@ -9,7 +9,7 @@
 )]
 mod database;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -49,6 +49,10 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
             FROM {numbers}, generate_series(1, 2) AS seq;
         INSERT INTO raid_members SELECT n + k, n, true FROM {numbers}, generate_series(1, 2) AS k;
         INSERT INTO players (name, created_at) SELECT 'player', n FROM {numbers};
+        INSERT INTO player_streams SELECT n, 2, '', 2 FROM {numbers};
+        INSERT INTO player_events (player, seq, at, kind, version, op_key, data)
+            SELECT n, seq, n, 'notified', 1, sha256(seq::text::bytea), '{{}}'
+            FROM {numbers}, generate_series(1, 2) AS seq;
         INSERT INTO raid_snapshots SELECT n, 1, '' FROM {numbers};
         INSERT INTO refresh_families
             SELECT md5(n::text)::uuid, n, '', NULL, now(), now() + n * interval '1 second' FROM {numbers};
@@ -141,7 +145,7 @@ async fn commits_stay_durable_when_the_server_changes_its_default() {
 }
 
 #[tokio::test]
-async fn reads_of_the_ledger_open_one_partition() {
+async fn reads_of_events_open_one_partition() {
     let database = PostgresDatabase::create().await;
     let mut session = open_store(&database)
         .await
@@ -150,6 +154,7 @@ async fn reads_of_the_ledger_open_one_partition() {
         .await;
     session.execute(fill_tables(0, 1_000)).await.expect("fill");
     let raid = "77";
+    let player = "78";
     let keys = "ARRAY[sha256('1'), sha256('2')]";
     let statements = statements();
     for (name, arguments) in [
@@ -157,6 +162,8 @@ async fn reads_of_the_ledger_open_one_partition() {
         ("CONTRIBUTIONS", vec![raid, "0", "10"]),
         ("FIND_OPS", vec![raid, keys]),
         ("LOAD", vec![raid, "65536"]),
+        ("STREAM_EVENTS", vec![player, "0", "10"]),
+        ("LOAD_STREAM", vec![player, "sha256('1')"]),
     ] {
         let plan = explain(
             &mut session,
@@ -165,10 +172,10 @@ async fn reads_of_the_ledger_open_one_partition() {
             &arguments,
         )
         .await;
-        let opened: Vec<_> = (nodes(&plan).into_iter())
+        let opened: BTreeSet<_> = (nodes(&plan).into_iter())
             .filter(|node| node["Actual Loops"] != 0)
             .filter_map(|node| node["Relation Name"].as_str())
-            .filter(|relation| relation.starts_with("raid_events"))
+            .filter(|relation| relation.contains("_events"))
             .collect();
         assert_eq!(opened.len(), 1, "{name} opens {opened:?}:\n{plan:#}");
     }
@@ -196,7 +203,8 @@ fn statements() -> BTreeMap<String, String> {
                 .iter()
                 .any(|verb| sql.trim().starts_with(verb))
             {
-                found.insert(name.to_owned(), sql.to_owned());
+                let other = found.insert(name.to_owned(), sql.to_owned());
+                assert_eq!(other, None, "two statements are named {name}");
             }
         }
         for call in ["sqlx::query(", "sqlx::query_as(", ".sweep("] {
