@@ -231,8 +231,8 @@ fn player_operations(schemas: &mut Schemas) -> Vec<Operation> {
         new("GET /me/export", "exportMe", "Export your data")
             .describe(
                 "Downloads everything that is stored about the calling player as one JSON \
-                 document: profile, sign-ins and, for each raid, the events that the player \
-                 caused or is named in. The document has no size limit. If the download breaks \
+                 document: profile, sign-ins, the events of the player's stream and, for each \
+                 raid, the events that the player caused or is named in. The document has no size limit. If the download breaks \
                  off, it is not valid JSON: request it again.",
             )
             .fails_with(&[NotFound])
@@ -253,10 +253,12 @@ fn export(schemas: &mut Schemas) -> Value {
         ("renewed_at", json!({"type": "integer"})),
         ("expires_at", json!({"type": "integer"})),
     ]);
+    let own_event = schemas.response::<PlayerEvent>();
     let kept = object(&[
         ("player", schemas.response::<Profile>()),
         ("external_id", json!({"type": ["string", "null"]})),
         ("sign_ins", json!({"type": "array", "items": sign_in})),
+        ("stream", json!({"type": "array", "items": own_event})),
         ("raids", json!({"type": "array", "items": raid})),
     ]);
     object(&[("data", kept)])

@@ -4,6 +4,9 @@ use axum::body::Body;
 use axum::http::Request;
 use raidhall::auth::Scope;
 use raidhall::store::faulty::Call;
+use raidhall::store::{PlayerStreams, StreamAppend, StreamOutcome};
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::{Seq, UnixMillis};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -120,6 +123,37 @@ async fn an_export_holds_what_a_player_did_and_what_names_them() {
         "{whole}"
     );
     assert!(!whole.contains(&json_text(&ada["refresh_token"])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_export_holds_all_events_of_the_players_stream() {
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
+    let player = ada["player"]["id"].as_u64().expect("an id");
+    let empty = server.get("/me/export", &token).await.expect_data(200);
+    assert_eq!(empty["stream"], json!([]));
+    let notified = |seq| PlayerEvent {
+        seq: Seq(seq),
+        at: UnixMillis(5),
+        cause: None,
+        data: PlayerEventData::Notified {
+            kind: "sale".into(),
+            data: json!({"n": seq}),
+        },
+    };
+    let events: Vec<_> = (1..=401).map(notified).collect();
+    let append = StreamAppend {
+        player: player.try_into().expect("a player"),
+        after: Seq::ZERO,
+        events: events.clone(),
+        op: None,
+        state: Some(Vec::new()),
+    };
+    let appended = server.store.append_to_stream(&append).await;
+    assert_eq!(appended.expect("append"), StreamOutcome::Appended);
+    let whole = server.get("/me/export", &token).await.expect_data(200);
+    assert_eq!(whole["stream"], json!(events));
 }
 
 #[tokio::test(start_paused = true)]

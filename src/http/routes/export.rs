@@ -1,7 +1,7 @@
 //! `/me/export`: all data about the caller, as one streamed download.
 //!
-//! Raids and their events are read page by page, so that a slow client, or a player with ten
-//! thousand raids, costs the memory of one page. Of a raid's events the download contains those
+//! The player's stream, raids and their events are read page by page, so that a slow client, or a player
+//! with ten thousand raids, costs the memory of one page. Of a raid's events the download contains those
 //! that the caller caused or that name the caller; the actions of other players are their own data.
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::limits::keyed_limit::{KeyedLimit, Permit};
 use crate::store::{self, Account};
 
-/// The number of raids, or of events of a raid, in one page.
+/// The number of raids, or of events of a raid or of the player's stream, in one page.
 const PAGE_ROWS: u32 = 200;
 
 /// The retry delay in the refusal of a second download at the same time.
@@ -91,6 +91,8 @@ struct Download {
 /// The part of the document that is written next.
 enum ExportStep {
     Account(Account),
+    /// Events of the player's stream after a seq.
+    Stream(Seq),
     Raids,
     Events(RaidExport),
     Done,
@@ -112,14 +114,28 @@ impl Download {
         let _permit = permits.acquire().await.ok();
         let text = match std::mem::replace(&mut self.next_step, ExportStep::Done) {
             ExportStep::Account(account) => {
-                self.next_step = ExportStep::Raids;
+                self.next_step = ExportStep::Stream(Seq::ZERO);
                 document_head(&account)
             }
+            ExportStep::Stream(after) => self.write_stream(after).await?,
             ExportStep::Raids => self.begin_next_raid().await?,
             ExportStep::Events(own) => self.write_events(own).await?,
             ExportStep::Done => return Ok(None),
         };
         Ok(Some((text.into(), self)))
+    }
+
+    async fn write_stream(&mut self, after: Seq) -> store::Result<String> {
+        let store = &self.app.store;
+        let page = store.stream_events(self.player, after, PAGE_ROWS).await?;
+        let Some(last) = page.last() else {
+            self.next_step = ExportStep::Raids;
+            return Ok(r#"],"raids":["#.to_owned());
+        };
+        self.next_step = ExportStep::Stream(last.seq);
+        let events: Vec<_> = page.iter().map(|event| json!(event).to_string()).collect();
+        let comma = if after == Seq::ZERO { "" } else { "," };
+        Ok(comma.to_owned() + &events.join(","))
     }
 
     async fn begin_next_raid(&mut self) -> store::Result<String> {
@@ -210,7 +226,7 @@ fn document_head(
     let external_id = json!(external_id);
     let sign_ins = json!(sign_ins);
     format!(
-        r#"{{"data":{{"player":{player},"external_id":{external_id},"sign_ins":{sign_ins},"raids":["#
+        r#"{{"data":{{"player":{player},"external_id":{external_id},"sign_ins":{sign_ins},"stream":["#
     )
 }
 
