@@ -7,6 +7,7 @@ mod gates;
 mod leases;
 mod raids;
 mod scheduler;
+mod streams;
 
 use raidhall::store::{ClaimOutcome, Epoch, InstanceId, InstanceRecord, LoadedRaid, Store};
 use raidhall_protocol::{Event, RaidId, Seq};

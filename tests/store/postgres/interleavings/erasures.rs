@@ -24,11 +24,11 @@ fn audit_entry(action: &'static str) -> NewAuditEntry {
     }
 }
 
-async fn create_ada(run: &OrderRun<'_>) -> PlayerId {
+pub(super) async fn create_ada(run: &OrderRun<'_>) -> PlayerId {
     run.store().create_player("Ada").await.expect("create").id
 }
 
-fn erase(run: &mut OrderRun<'_>, player: PlayerId) -> SessionCall<()> {
+pub(super) fn erase(run: &mut OrderRun<'_>, player: PlayerId) -> SessionCall<()> {
     run.call("begin erasure", move |store| async move {
         let begun = store
             .begin_erasure(player, NAME, &audit_entry("erase"))
