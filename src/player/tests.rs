@@ -158,6 +158,16 @@ fn a_setting_is_stored_as_every_database_returns_it() {
     }
 }
 
+/// The live state and the one that is folded from stored events are the same.
+#[test]
+fn a_float_is_read_from_json_as_it_was_written() {
+    for n in 1..10_000 {
+        let value = json!(f64::from(n) / 7.0);
+        let read: Value = serde_json::from_str(&value.to_string()).expect("JSON");
+        assert_eq!(read, value);
+    }
+}
+
 #[test]
 fn an_app_has_64_settings_and_all_have_16_kib() {
     let mut fold = new_fold();
