@@ -196,3 +196,33 @@ impl<R: BufRead> BufRead for HashingReader<R> {
         self.inner.consume(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::super::blocks::BlockWriter;
+    use super::*;
+
+    const HEADER: &str = r#"{"header":{"format":"raidhall-backup","version":1,"release":"0.2.1","made_at":5,"database":"sqlite","lineage":"9f2c","sign_ins":true}}"#;
+    const COUNTS: &str = r#""players":0,"raids":0,"events":0,"sign_ins":0,"bans":0,"deeds":0"#;
+
+    /// The footer is encoded again to be compared, and version 1 counts no streams in it.
+    #[test]
+    fn a_file_of_version_1_is_read() {
+        let raw = |line: String| RawValue::from_string(line).expect("JSON");
+        let mut out = BlockWriter::new(Vec::new());
+        out.write_line(&raw(HEADER.to_owned())).expect("write");
+        let footer = |blocks, sha256| {
+            raw(format!(
+                r#"{{"footer":{{{COUNTS},"blocks":{blocks},"sha256":"{sha256}"}}}}"#
+            ))
+        };
+        let file = out.finish(footer).expect("write");
+        let mut lines = LineReader::new(&file[..]);
+        let header = lines.next_line().expect("a header");
+        assert!(matches!(header, BackupLine::Header(_)), "{header:?}");
+        let footer = lines.next_line().expect("a footer");
+        assert!(matches!(footer, BackupLine::Footer(_)), "{footer:?}");
+    }
+}
