@@ -51,7 +51,7 @@ struct StreamsInner {
 }
 
 impl Streams {
-    /// Creates the service.
+    /// Creates the service of one instance.
     pub fn new(store: Arc<dyn Store>, clock: Arc<Clock>, cluster: ClusterClient) -> Streams {
         let rate = Rate::new(
             COMMANDS_PER_SECOND * BURST_SECS,

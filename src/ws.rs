@@ -159,7 +159,7 @@ impl Options {
 pub struct ConnectionDependencies {
     /// The live raids of this instance.
     pub sessions: Registry,
-    /// The players' streams.
+    /// The players' streams of events.
     pub streams: Streams,
     /// The store of players, for tokens and the audit log.
     pub store: Arc<dyn Store>,

@@ -85,7 +85,7 @@ pub enum ClientMessage {
 /// What a message concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
-    /// One raid.
+    /// The raid with this id.
     Raid(RaidId),
     /// The stream of the client's own player.
     Me,

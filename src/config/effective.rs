@@ -8,7 +8,7 @@ use figment::error::{Actual, Kind};
 use figment::value::Value;
 
 use super::fault::{ConfigError, ConfigErrors, ValueSource};
-use super::settings::{DEFAULTS, SectionError, Setting, Settings};
+use super::settings::{DEFAULTS, SectionError, Settings, SourcedValue};
 use super::{Config, environment, production, ranges, relations};
 use crate::redact::{REDACTED, redact_http_url, redact_url};
 
@@ -50,7 +50,7 @@ impl EffectiveConfig {
 }
 
 fn check_ranges(settings: &mut Settings, faults: &mut ConfigErrors) {
-    let fault = |(key, setting): (&str, &Setting)| {
+    let fault = |(key, setting): (&str, &SourcedValue)| {
         let message = ranges::range_error(key, &setting.value)?;
         Some(ConfigError {
             key: key.to_owned(),
@@ -122,7 +122,7 @@ fn check_constraints(config: &Config, settings: &Settings, faults: &mut ConfigEr
     }
 }
 
-fn describe_setting((key, setting): &(&str, &Setting)) -> String {
+fn describe_setting((key, setting): &(&str, &SourcedValue)) -> String {
     format!(
         "{key} = {} ({})",
         format_redacted(key, &setting.value),

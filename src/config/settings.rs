@@ -16,7 +16,7 @@ pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// The value of a key, and its source.
 #[derive(Clone)]
-pub(super) struct Setting {
+pub(super) struct SourcedValue {
     pub(super) value: Value,
     pub(super) source: ValueSource,
 }
@@ -33,7 +33,7 @@ pub(super) struct SectionError {
 #[derive(Clone)]
 pub(super) struct Settings {
     defaults: BTreeMap<String, Value>,
-    current: BTreeMap<String, Setting>,
+    current: BTreeMap<String, SourcedValue>,
 }
 
 impl Settings {
@@ -51,7 +51,7 @@ impl Settings {
         let setting = |(key, value): (&String, &Value)| {
             (
                 key.clone(),
-                Setting {
+                SourcedValue {
                     value: value.clone(),
                     source: ValueSource::Default,
                 },
@@ -106,7 +106,7 @@ impl Settings {
         faults: &mut ConfigErrors,
     ) {
         match self.current.get_mut(key) {
-            Some(setting) => *setting = Setting { value, source },
+            Some(setting) => *setting = SourcedValue { value, source },
             None => faults.push(key, source, self.unknown_key_message(key)),
         }
     }
@@ -116,7 +116,7 @@ impl Settings {
         let value = self.defaults[key].clone();
         self.current.insert(
             key.to_owned(),
-            Setting {
+            SourcedValue {
                 value,
                 source: ValueSource::Default,
             },
@@ -131,7 +131,7 @@ impl Settings {
     }
 
     /// Returns the setting in effect for `key`.
-    pub(super) fn get(&self, key: &str) -> Option<&Setting> {
+    pub(super) fn get(&self, key: &str) -> Option<&SourcedValue> {
         self.current.get(key)
     }
 
@@ -140,7 +140,7 @@ impl Settings {
     }
 
     /// Returns every key and its setting, in alphabetical order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &Setting)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &SourcedValue)> {
         self.current
             .iter()
             .map(|(key, setting)| (key.as_str(), setting))

@@ -25,7 +25,7 @@ const EXPORT_PAGES_MAX: usize = 2;
 pub struct AppState {
     /// The live raids of this instance.
     pub sessions: Registry,
-    /// The players' streams.
+    /// The players' streams of events.
     pub streams: Streams,
     /// The store of players and raids.
     pub store: Arc<dyn Store>,

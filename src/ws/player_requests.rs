@@ -21,7 +21,10 @@ const PLAYERS_ONLY: Error = Error::Forbidden("This token names no player");
 /// The outcome of a request about the player's stream.
 pub(super) enum CompletedPlayerRequest {
     /// A watch was opened, or could not be.
-    Opened(Option<u64>, Result<(PlayerWatch, PlayerMessage), Error>),
+    Opened(
+        Option<u64>,
+        Box<Result<(PlayerWatch, PlayerMessage), Error>>,
+    ),
     /// A command was executed, or could not be.
     Executed(u64, Result<Ack, Error>),
 }
@@ -47,13 +50,13 @@ impl Connection {
     /// Acts on the outcome of a pending request about the player's stream.
     pub(super) fn on_player_request_completed(&mut self, done: CompletedPlayerRequest) {
         match done {
-            CompletedPlayerRequest::Opened(_, Ok((watch, answer))) => {
-                self.reply_player(answer);
-                self.subscriber.player_watch = Some(watch);
-            }
-            CompletedPlayerRequest::Opened(id, Err(error)) => {
-                self.reply_player_error("watch", id, &error);
-            }
+            CompletedPlayerRequest::Opened(id, opened) => match *opened {
+                Ok((watch, answer)) => {
+                    self.reply_player(answer);
+                    self.subscriber.player_watch = Some(watch);
+                }
+                Err(error) => self.reply_player_error("watch", id, &error),
+            },
             CompletedPlayerRequest::Executed(id, Ok(ack)) => self.acknowledge(id, ack),
             CompletedPlayerRequest::Executed(id, Err(error)) => {
                 self.reply_player_error("do", Some(id), &error);
@@ -67,7 +70,7 @@ impl Connection {
         let outbox = Arc::clone(&self.subscriber.outbox);
         self.pending_request = Some(Box::pin(async move {
             let opened = PlayerWatch::open(streams, player, outbox, id, since).await;
-            CompletedRequest::Player(CompletedPlayerRequest::Opened(id, opened))
+            CompletedRequest::Player(CompletedPlayerRequest::Opened(id, Box::new(opened)))
         }));
     }
 

@@ -779,7 +779,7 @@ export type Rank = {
   rank: number,
 };
 
-/** The player whom the connection's token names. */
+/** The player that the connection's token names. */
 export type Me = "me";
 
 /** A message from a client about its player's stream, tagged by `t`. */
@@ -788,7 +788,7 @@ export type PlayerRequest =
     t: "watch",
     /** Correlation number, echoed in the answer. */
     id?: number,
-    /** The player: `me`. */
+    /** The token's player: `me`. */
     player: Me,
     /** Newest seq that the client holds. */
     since?: Seq,
@@ -797,14 +797,14 @@ export type PlayerRequest =
     t: "unwatch",
     /** Correlation number, echoed in the answer. */
     id?: number,
-    /** The player: `me`. */
+    /** The token's player: `me`. */
     player: Me,
   }
   | {
     t: "do",
     /** Correlation number, echoed in the answer. */
     id: number,
-    /** The player: `me`. */
+    /** The token's player: `me`. */
     player: Me,
     /** Idempotency key: with it, the command takes effect at most once. */
     op?: OpKey,
@@ -863,7 +863,7 @@ export type PlayerMessage =
       data: {
         /** Name of the setting. */
         key: string,
-        /** Its value. */
+        /** Value of the setting. */
         value: unknown,
         /** How often the setting has been set. */
         version: number,
@@ -872,7 +872,7 @@ export type PlayerMessage =
     | {
       type: "name_changed",
       data: {
-        /** The new name. */
+        /** The player's new name. */
         name: string,
       }
     }
@@ -918,7 +918,7 @@ export type PlayerCommand =
   }
   | {
     type: "set_name",
-    /** The new name. */
+    /** The player's new name. */
     name: string,
   }
   | {
@@ -953,7 +953,7 @@ export type PlayerEvent =
       data: {
         /** Name of the setting. */
         key: string,
-        /** Its value. */
+        /** Value of the setting. */
         value: unknown,
         /** How often the setting has been set. */
         version: number,
@@ -962,7 +962,7 @@ export type PlayerEvent =
     | {
       type: "name_changed",
       data: {
-        /** The new name. */
+        /** The player's new name. */
         name: string,
       }
     }
@@ -999,7 +999,7 @@ export type PlayerEventData =
     data: {
       /** Name of the setting. */
       key: string,
-      /** Its value. */
+      /** Value of the setting. */
       value: unknown,
       /** How often the setting has been set. */
       version: number,
@@ -1008,7 +1008,7 @@ export type PlayerEventData =
   | {
     type: "name_changed",
     data: {
-      /** The new name. */
+      /** The player's new name. */
       name: string,
     }
   }

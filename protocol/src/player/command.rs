@@ -34,7 +34,7 @@ pub enum PlayerCommand {
     },
     /// Changes the player's name, for raids that they join from then on.
     SetName {
-        /// The new name.
+        /// The player's new name.
         #[schemars(length(min = 1, max = NAME_CHARS_MAX), regex(pattern = NAME))]
         name: String,
     },

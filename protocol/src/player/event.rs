@@ -43,7 +43,7 @@ pub enum PlayerEventData {
     SettingSet {
         /// Name of the setting.
         key: String,
-        /// Its value.
+        /// Value of the setting.
         #[ts(type = "unknown")]
         value: Value,
         /// How often the setting has been set.
@@ -51,7 +51,7 @@ pub enum PlayerEventData {
     },
     /// The player's name was changed.
     NameChanged {
-        /// The new name.
+        /// The player's new name.
         name: String,
     },
     /// The player was notified.

@@ -9,10 +9,10 @@ use super::{PlayerCommand, PlayerEvent, PlayerState};
 use crate::ids::{OpKey, PlayerId, Seq};
 use crate::server::UnwatchReason;
 
-/// The player whom the connection's token names.
+/// The player that the connection's token names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub enum Me {
-    /// The only player of whom a client can speak.
+    /// The only player that a client can name.
     #[serde(rename = "me")]
     Me,
 }
@@ -27,7 +27,7 @@ pub enum PlayerRequest {
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// The player: `me`.
+        /// The token's player: `me`.
         player: Me,
         /// Newest seq that the client holds.
         #[ts(optional)]
@@ -40,14 +40,14 @@ pub enum PlayerRequest {
         #[ts(optional)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<u64>,
-        /// The player: `me`.
+        /// The token's player: `me`.
         player: Me,
     },
     /// Sends a command to the stream.
     Do {
         /// Correlation number, echoed in the answer.
         id: u64,
-        /// The player: `me`.
+        /// The token's player: `me`.
         player: Me,
         /// Idempotency key: with it, the command takes effect at most once.
         #[ts(optional)]
