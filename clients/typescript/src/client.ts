@@ -1,5 +1,5 @@
-// The client: a connection, the raids that are watched on it, and the commands that wait for
-// answers.
+// The client: a connection, the raids and the player's stream that are watched on it, and the
+// commands that wait for answers.
 import type { Clock } from './clock.js';
 import { backoff, systemClock } from './clock.js';
 import type { Codec } from './codec.js';
@@ -9,12 +9,13 @@ import { Connection } from './connection.js';
 import { RaidhallError } from './errors.js';
 import type { Fetch } from './fetch.js';
 import { notifyAll } from './listeners.js';
-import type { Storage, Waiting } from './outbox.js';
+import type { AnyWaiting, Storage, Waiting, WaitingPlayerCommand } from './outbox.js';
 import { newOp } from './outbox.js';
+import { PlayerStream } from './player.js';
 import { SOCKET_PATH } from './protocol.js';
-import type { ClientMessage, Command, PlayerRef, RaidId, ServerMessage } from './protocol.js';
-import type { Ack } from './raid.js';
+import type { ClientMessage, PlayerEvent, PlayerRef, RaidEvent, RaidId, ServerMessage } from './protocol.js';
 import { Raid } from './raid.js';
+import type { Ack, WatchedStream } from './stream.js';
 
 export interface Options {
   /** URL of the server: `https://…`, `http://…`, `wss://…` or `ws://…`, with the path before `/api`
@@ -49,14 +50,20 @@ const COMMAND_AGE_MAX_MS = 86_400_000;
 /** How often a command is sent that the server answers with `internal`, so that a fault which one
  * command causes does not block those after it. */
 const INTERNAL_MAX = 5;
+/** The longest wait after which a command is sent again. A longer one is the refusal of a daily
+ * allowance, and would block the commands after it. */
+const RETRY_MAX_MS = 60_000;
 
 /** The result of a command from an earlier run of the page, or from another tab. */
-export interface Settled extends Waiting {
-  readonly result: Ack | RaidhallError;
-}
+export type Settled = AnyWaiting & { readonly result: Ack | RaidhallError };
+
+/** A raid or the player's stream. */
+type AnyStream = WatchedStream<any, any, any, any, any>;
 
 interface Pending {
-  readonly waiting: Waiting;
+  readonly waiting: AnyWaiting;
+  /** The stream that the command is sent to. */
+  readonly stream: AnyStream;
   /** Settles the promise of the command, or reports the result of one from an earlier run. */
   readonly settle: (result: Ack | RaidhallError) => void;
   /** Rejects the promise of the command, if this run has one, although its result is unknown. */
@@ -71,6 +78,8 @@ interface Pending {
 export const connect = (options: Options): Client => new Client(options);
 
 export class Client {
+  /** The player's own stream: name, settings and notifications, the same on all devices. */
+  readonly me: PlayerStream;
   private readonly clock: Clock;
   private readonly codec: Codec;
   private readonly commandAgeMax: number;
@@ -88,6 +97,8 @@ export class Client {
    * kept. */
   private ready = false;
   private connectedPlayer: PlayerRef | null = null;
+  /** Whether the server has players' streams; true until it is known. */
+  private hasPlayerStreams = true;
   private readonly stopWakeUp: () => void;
   private stopInheriting: (() => void) | undefined;
 
@@ -108,10 +119,16 @@ export class Client {
       {
         up: welcome => this.up(welcome),
         message: message => this.receive(message),
-        down: () => this.raids.forEach(raid => raid.down()),
+        down: () => this.streams().forEach(stream => stream.down()),
         status: () => this.statusChanged(),
       },
     );
+    this.me = new PlayerStream({
+      clock: this.clock,
+      send: message => this.connection.send(message) === 'sent',
+      execute: cmd => this.execute({ player: 'me', cmd }),
+      isSupported: () => this.hasPlayerStreams,
+    });
     this.stopWakeUp = wakeUp(() => this.connection.wake(), () => this.connection.networkLost());
     void this.begin();
   }
@@ -149,7 +166,7 @@ export class Client {
       raid = new Raid(id, {
         clock,
         send: message => this.connection.send(message) === 'sent',
-        execute: (of, command) => this.execute(of, command),
+        execute: cmd => this.execute({ raid: id, cmd }),
         player: () => this.connectedPlayer?.id ?? null,
       });
       this.raids.set(id, raid);
@@ -187,18 +204,18 @@ export class Client {
   }
 
   /** Sends the commands of a tab that was closed or has stopped. */
-  private inherit(commands: readonly Waiting[]): void {
+  private inherit(commands: readonly AnyWaiting[]): void {
     const ids = this.restore(commands);
     this.waitingChanged();
     ids.forEach(id => this.transmit(id));
   }
 
   /** Adds commands whose promises this run does not have. Returns their correlation numbers. */
-  private restore(commands: readonly Waiting[]): number[] {
+  private restore(commands: readonly AnyWaiting[]): number[] {
     const known = new Set([...this.pending.values()].map(({ waiting }) => waiting.op));
     return commands.filter(({ op }) => !known.has(op)).map(waiting => {
       const settle = (result: Ack | RaidhallError) => this.reportSettled({ ...waiting, result });
-      this.raid(waiting.raid).given(waiting);
+      this.streamOf(waiting).given(waiting);
       return this.add(waiting, settle, () => {});
     });
   }
@@ -251,32 +268,32 @@ export class Client {
   private abandonAll(error: RaidhallError): void {
     const unanswered = [...this.pending.values()];
     this.pending.clear();
-    for (const { waiting, abandon, cancelRetry, cancelExpiry } of unanswered) {
+    for (const { waiting, stream, abandon, cancelRetry, cancelExpiry } of unanswered) {
       cancelRetry?.();
       cancelExpiry?.();
-      this.raids.get(waiting.raid)?.settled(waiting.op, null);
+      stream.settled(waiting.op, null);
       abandon(error);
     }
   }
 
-  private execute(raid: RaidId, cmd: Command): Promise<Ack> {
+  private execute(command: Pick<Waiting, 'raid' | 'cmd'> | Pick<WaitingPlayerCommand, 'player' | 'cmd'>): Promise<Ack> {
     return new Promise((resolve, reject) => {
       const ended = this.ended();
       if (ended) return reject(ended);
-      const waiting: Waiting = { op: newOp(), raid, cmd, at: this.now() };
+      const waiting: AnyWaiting = { op: newOp(), ...command, at: this.now() };
       const settle = (result: Ack | RaidhallError) => (result instanceof RaidhallError ? reject(result) : resolve(result));
       const id = this.add(waiting, settle, reject);
       this.pending.get(id)!.cancelExpiry = this.clock.after(this.commandAgeMax, () => this.expire(id));
       this.options.storage?.put(waiting);
-      this.raid(raid).given(waiting);
+      this.streamOf(waiting).given(waiting);
       this.waitingChanged();
       this.transmit(id);
     });
   }
 
-  private add(waiting: Waiting, settle: Pending['settle'], abandon: Pending['abandon']): number {
+  private add(waiting: AnyWaiting, settle: Pending['settle'], abandon: Pending['abandon']): number {
     const id = ++this.ids;
-    this.pending.set(id, { waiting, settle, abandon, tries: 0, internalErrors: 0, cancelRetry: null, cancelExpiry: null });
+    this.pending.set(id, { waiting, stream: this.streamOf(waiting), settle, abandon, tries: 0, internalErrors: 0, cancelRetry: null, cancelExpiry: null });
     return id;
   }
 
@@ -287,7 +304,10 @@ export class Client {
 
   private transmit(id: number): void {
     const pending = this.pending.get(id);
-    if (!pending || !this.ready || this.firstOf(pending.waiting.raid) !== id) return;
+    if (!pending || !this.ready || this.firstOf(pending.stream) !== id) return;
+    if (pending.stream === this.me && !this.hasPlayerStreams) {
+      return this.settle(id, new RaidhallError('unsupported', "The server is of a release without players' streams"));
+    }
     // A command of this run has a timer. The age of another one is known once the server's time is.
     const isInherited = pending.cancelExpiry === null;
     if (isInherited && this.lineage !== null && this.now() - pending.waiting.at > this.commandAgeMax) return this.expire(id);
@@ -298,19 +318,19 @@ export class Client {
     if (sent === 'sent') pending.cancelRetry = this.clock.after(ANSWER_MS, () => this.transmit(id));
   }
 
-  /** Returns the command that may be sent in a raid. Commands are sent one at a time, so that none
+  /** Returns the command that may be sent to a stream. Commands are sent one at a time, so that none
    * overtakes one that has to be retried. */
-  private firstOf(raid: RaidId): number | undefined {
-    for (const [id, { waiting }] of this.pending) if (waiting.raid === raid) return id;
+  private firstOf(stream: AnyStream): number | undefined {
+    for (const [id, pending] of this.pending) if (pending.stream === stream) return id;
     return undefined;
   }
 
   private transmitAll(): void {
-    new Set([...this.pending.values()].map(({ waiting }) => waiting.raid)).forEach(raid => this.transmitFirst(raid));
+    this.streams().forEach(stream => this.transmitFirst(stream));
   }
 
-  private transmitFirst(raid: RaidId): void {
-    const first = this.firstOf(raid);
+  private transmitFirst(stream: AnyStream): void {
+    const first = this.firstOf(stream);
     if (first !== undefined) this.transmit(first);
   }
 
@@ -323,15 +343,15 @@ export class Client {
   private settle(id: number, result: Ack | RaidhallError): void {
     const pending = this.pending.get(id);
     if (!pending) return;
-    const { waiting } = pending;
+    const { waiting, stream } = pending;
     pending.cancelRetry?.();
     pending.cancelExpiry?.();
     this.pending.delete(id);
     this.options.storage?.drop(waiting.op);
-    this.raids.get(waiting.raid)?.settled(waiting.op, result instanceof RaidhallError ? null : result.seq);
+    stream.settled(waiting.op, result instanceof RaidhallError ? null : result.seq);
     this.waitingChanged();
     pending.settle(result);
-    this.transmitFirst(waiting.raid);
+    this.transmitFirst(stream);
   }
 
   private waitingChanged(): void {
@@ -343,27 +363,42 @@ export class Client {
     this.lineage = welcome.lineage;
     this.connectedPlayer = welcome.player;
     this.clockAhead = welcome.now - this.clock.now();
-    this.raids.forEach(raid => raid.up(sameHistory));
+    this.hasPlayerStreams = welcome.features?.includes('player') ?? false; // older servers send no features
+    this.streams().forEach(stream => stream.up(sameHistory));
     this.transmitAll();
+  }
+
+  private streams(): AnyStream[] {
+    return [...this.raids.values(), this.me];
+  }
+
+  private streamOf(waiting: AnyWaiting): AnyStream {
+    return 'raid' in waiting ? this.raid(waiting.raid) : this.me;
   }
 
   private receive(message: ServerMessage): void {
     switch (message.t) {
       case 'watching':
-        return this.raids.get(message.raid)?.watching(message);
+        return 'raid' in message ? this.raids.get(message.raid)?.watching(message) : this.me.watching(message);
       case 'snapshot':
-        return this.raids.get(message.raid)?.snapshot(message);
+        return 'raid' in message ? this.raids.get(message.raid)?.snapshot(message) : this.me.snapshot(message);
       case 'unwatched':
-        return this.raids.get(message.raid)?.unwatched(message);
-      case 'event':
-        return this.raids.get(message.raid)?.event(message);
+        return ('raid' in message ? this.raids.get(message.raid) : this.me)?.unwatched(message.reason);
+      case 'event': {
+        if ('raid' in message) {
+          const { t: _, raid, ...event } = message;
+          return this.raids.get(raid)?.event(event as RaidEvent);
+        }
+        const { t: _, player: __, ...event } = message;
+        return this.me.event(event as PlayerEvent);
+      }
       case 'presence':
         return this.raids.get(message.raid)?.presence(message);
       case 'signal':
         return this.raids.get(message.raid)?.signalled(message);
       case 'beat':
         this.clockAhead = message.now - this.clock.now();
-        for (const [raid, head] of Object.entries(message.heads)) this.raids.get(Number(raid))?.head(head as number);
+        for (const [name, head] of Object.entries(message.heads)) (name === 'me' ? this.me : this.raids.get(Number(name)))?.head(head as number);
         return;
       case 'ack': {
         const { id, seq, duplicate } = message;
@@ -375,19 +410,20 @@ export class Client {
   }
 
   private failed({ re, id, raid, error }: Extract<ServerMessage, { t: 'error' }>): void {
-    if (re === 'watch' && raid != null) return this.raids.get(raid)?.refused(error);
+    if (re === 'watch') return (raid == null ? this.me : this.raids.get(raid))?.refused(error);
     if (re === 'signal' && raid != null) return this.raids.get(raid)?.signalRefused(error);
     const pending = re === 'do' && id != null ? this.pending.get(id) : undefined;
     if (!pending || id == null) return;
     const isFault = error.type === 'internal' && ++pending.internalErrors >= INTERNAL_MAX;
-    if (!error.retry || isFault) return this.settle(id, RaidhallError.of(error));
+    const isTooLong = (error.retry_after_ms ?? 0) > RETRY_MAX_MS;
+    if (!error.retry || isFault || isTooLong) return this.settle(id, RaidhallError.of(error));
     pending.cancelRetry?.();
     const wait = Math.max(error.retry_after_ms ?? 0, backoff(pending.tries++, this.clock.random()));
     pending.cancelRetry = this.clock.after(wait, () => this.transmit(id));
   }
 }
 
-const message = (id: number, { raid, op, cmd }: Waiting): ClientMessage => ({ t: 'do', id, raid, op, cmd });
+const message = (id: number, { at: _, ...command }: AnyWaiting): ClientMessage => ({ t: 'do', id, ...command });
 
 function fixed(token: string | undefined): GetToken {
   if (token === undefined) throw new TypeError('connect needs a token, or getToken');

@@ -3,8 +3,9 @@ import type { StopReason } from './connection.js';
 import type { ErrorBody, ErrorType, FieldFault } from './protocol.js';
 
 /** Type of an error: the server's, or `network` (the server did not respond), `expired` (the command
- * is too old), `stopped` (the client has given up to connect) or `closed` (the client was closed). */
-export type RaidhallErrorType = ErrorType | 'network' | 'expired' | 'stopped' | 'closed';
+ * is too old), `stopped` (the client has given up to connect), `closed` (the client was closed) or `unsupported`
+ * (the server's release does not know the request). */
+export type RaidhallErrorType = ErrorType | 'network' | 'expired' | 'stopped' | 'closed' | 'unsupported';
 
 interface Details extends Partial<Omit<ErrorBody, 'type' | 'message'>> {
   readonly reason?: StopReason;

@@ -1,8 +1,8 @@
-// Folds events into a raid's state. Events carry results, so there are no game rules here: a
+// Folds events into the state of a raid or of a player. Events carry results, so there are no game rules here: a
 // snapshot with the events after it is the server's state. States are immutable: parts that an
 // event leaves unchanged are shared with the previous state.
 import { MESSAGES_SHOWN } from './protocol.js';
-import type { Member, RaidEvent, RaidState, Task, TaskId } from './protocol.js';
+import type { Inbox, InboxItem, Member, PlayerEvent, PlayerState, RaidEvent, RaidState, Task, TaskId } from './protocol.js';
 
 /** Returns the state after an event. Returns null if this release does not know the event or it
  * contradicts the state; then only a snapshot helps. */
@@ -96,6 +96,35 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
       return null;
   }
 }
+
+/** Returns the state of a player after an event of their stream. Returns null if this release does
+ * not know the event; then only a snapshot helps. */
+export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState | null {
+  switch (event.type) {
+    case 'setting_set': {
+      const { key, value, version } = event.data;
+      return { ...state, settings: { ...state.settings, [key]: { value, version } } };
+    }
+    case 'name_changed':
+      return { ...state, name: event.data.name };
+    case 'notified': {
+      const { kind, data } = event.data;
+      const items = [...state.inbox.items, { seq: event.seq, at: event.at, kind, data, read: false }];
+      return { ...state, inbox: inboxOf(items.slice(-NOTIFICATIONS_SHOWN)) };
+    }
+    case 'read_through': {
+      const { seq } = event.data;
+      return { ...state, inbox: inboxOf(state.inbox.items.map(item => (item.seq <= seq ? { ...item, read: true } : item))) };
+    }
+    default:
+      return null;
+  }
+}
+
+/** Number of notifications that a player's state holds. */
+const NOTIFICATIONS_SHOWN = 50;
+
+const inboxOf = (items: InboxItem[]): Inbox => ({ unread: items.filter(({ read }) => !read).length, items });
 
 const REOPENED = { status: 'open', assignee: null, claimed_at: null } as const;
 

@@ -7,19 +7,22 @@ export type { GetToken, Status, StopReason } from './connection.js';
 export { RaidhallError } from './errors.js';
 export type { RaidhallErrorType } from './errors.js';
 export type { Fetch, FetchInit, FetchResponse } from './fetch.js';
-export { fold } from './fold.js';
+export { fold, foldPlayer } from './fold.js';
 export { keptIn, newOp } from './outbox.js';
 export { LIMITS } from './protocol.js';
-export type { Storage, Waiting, WebLocks, WebStorage } from './outbox.js';
+export type { AnyWaiting, Storage, Waiting, WaitingPlayerCommand, WebLocks, WebStorage } from './outbox.js';
+export { PlayerStream } from './player.js';
+export type { WatchedPlayer } from './player.js';
 export { Raid } from './raid.js';
-export type { Ack, Signal, WatchedRaid } from './raid.js';
+export type { Signal, WatchedRaid } from './raid.js';
 export { Rest } from './rest.js';
 export type { RestOptions } from './rest.js';
 export { Session, sessionIn } from './session.js';
 export type { Keeping, Kept } from './session.js';
 export { storeOf } from './store.js';
 export type { Store } from './store.js';
+export type { Ack } from './stream.js';
 export type {
-  ChatMessage, Command, CommandResult, Contribution, ErrorType, FieldFault, InviteView, Member, NewRaid, OpKey, Page, PlayerId, PlayerRef,
-  Profile, RaidEvent, RaidId, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Task, TaskId, TaskStatus, TokenPair, UnwatchReason,
+  ChatMessage, Command, CommandResult, Contribution, ErrorType, FieldFault, Inbox, InboxItem, InviteView, Member, NewRaid, OpKey, Page, PlayerCommand, PlayerEvent, PlayerId,
+  PlayerRef, PlayerState, Profile, RaidEvent, RaidId, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting, Task, TaskId, TaskStatus, TokenPair, UnwatchReason,
 } from './protocol.js';

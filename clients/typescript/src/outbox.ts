@@ -1,9 +1,9 @@
 // Commands that have not been answered. Each command has an idempotency key (`op`) from its
 // creation until its answer, so it takes effect once, no matter how often it is sent, on which
 // connection, and from which run of the page.
-import type { Command, OpKey, RaidId } from './protocol.js';
+import type { Command, Me, OpKey, PlayerCommand, RaidId } from './protocol.js';
 
-/** A command that waits for its answer. */
+/** A command to a raid that waits for its answer. */
 export interface Waiting {
   readonly op: OpKey;
   readonly raid: RaidId;
@@ -12,18 +12,28 @@ export interface Waiting {
   readonly at: number;
 }
 
+/** A command to the player's stream that waits for its answer. */
+export interface WaitingPlayerCommand extends Omit<Waiting, 'raid' | 'cmd'> {
+  readonly player: Me;
+  readonly cmd: PlayerCommand;
+}
+
+/** A command that waits for its answer: it has a `raid` or a `player`. */
+export type AnyWaiting = Waiting | WaitingPlayerCommand;
+
 /** A store of waiting commands between two runs of the page, for instance in `localStorage`. Each
- * player needs a storage of their own. */
+ * player needs a storage of their own. It should keep commands to the player's stream apart from
+ * those to raids if an earlier release, which does not know the former, may read it too. */
 export interface Storage {
   /** Returns the stored commands in the order in which they were put in, except those of other tabs
    * that are still open, if the storage knows them. */
-  load(): readonly Waiting[] | Promise<readonly Waiting[]>;
-  put(waiting: Waiting): void;
+  load(): readonly AnyWaiting[] | Promise<readonly AnyWaiting[]>;
+  put(waiting: AnyWaiting): void;
   drop(op: OpKey): void;
   /** Calls `listener` with the commands that another tab left unanswered when it was closed or
    * stopped; they belong to this storage from then on. Returns a function that ends this and leaves
    * the commands of this storage to other tabs. */
-  onInherited?(listener: (commands: readonly Waiting[]) => void): () => void;
+  onInherited?(listener: (commands: readonly AnyWaiting[]) => void): () => void;
 }
 
 /** The part of `localStorage` that the client uses. */
@@ -41,7 +51,8 @@ export interface WebLocks {
 }
 
 /** Returns a storage in `localStorage`, or an object with its methods. Each command is one entry,
- * and all keys begin with `key`. The tabs of one player may share it: each command is sent by the
+ * and all keys begin with `key`: those of commands to raids with `key/`, those of commands to the
+ * player's stream with `key.me/`. The tabs of one player may share it: each command is sent by the
  * tab that it was given in, and by one of the others once that is closed. Without Web Locks (pages
  * over plain HTTP) a tab also sends the commands that it finds when it is opened; each still takes
  * effect once. */
@@ -57,9 +68,11 @@ function webLocks(): WebLocks | undefined {
 interface Entry {
   readonly run: string;
   readonly turn: number;
-  readonly waiting: Waiting;
+  readonly waiting: AnyWaiting;
 }
 
+/** Commands to raids and to the player's stream. **The latter have a key of their own**, so that a
+ * tab with an older release, which does not know them, does not send them. */
 class Outbox implements Storage {
   protected readonly run = newOp();
   private puts = 0;
@@ -69,13 +82,14 @@ class Outbox implements Storage {
     protected readonly key: string,
   ) {}
 
-  load(): readonly Waiting[] | Promise<readonly Waiting[]> {
+  load(): readonly AnyWaiting[] | Promise<readonly AnyWaiting[]> {
     return this.entries().map(({ waiting }) => waiting);
   }
 
-  put(waiting: Waiting): void {
+  put(waiting: AnyWaiting): void {
     try {
-      this.storage.setItem(`${this.key}/${waiting.op}`, JSON.stringify({ run: this.run, turn: this.puts++, waiting }));
+      const name = 'player' in waiting ? this.playerName(waiting.op) : this.raidName(waiting.op);
+      this.storage.setItem(name, JSON.stringify({ run: this.run, turn: this.puts++, waiting }));
     } catch {
       // The storage is full or forbidden, so the command is lost with the page.
     }
@@ -83,7 +97,8 @@ class Outbox implements Storage {
 
   drop(op: OpKey): void {
     try {
-      this.storage.removeItem(`${this.key}/${op}`);
+      this.storage.removeItem(this.raidName(op));
+      this.storage.removeItem(this.playerName(op));
     } catch {
       // A later run sends the command again; it still takes effect once.
     }
@@ -93,10 +108,23 @@ class Outbox implements Storage {
   protected entries(): Entry[] {
     const names = Array.from({ length: this.storage.length }, (_, index) => this.storage.key(index));
     return names
-      .filter(name => name?.startsWith(`${this.key}/`))
+      .filter(name => this.isName(name))
       .map(name => entryOf(this.storage.getItem(name!)))
       .filter(entry => entry !== null)
       .sort((one, other) => one.waiting.at - other.waiting.at || one.turn - other.turn);
+  }
+
+  /** Returns whether an item of the storage is a command. */
+  protected isName(name: string | null): boolean {
+    return name !== null && (name.startsWith(this.raidName('')) || name.startsWith(this.playerName('')));
+  }
+
+  private raidName(op: OpKey): string {
+    return `${this.key}/${op}`;
+  }
+
+  private playerName(op: OpKey): string {
+    return `${this.key}.me/${op}`;
   }
 }
 
@@ -104,8 +132,8 @@ class Outbox implements Storage {
 function entryOf(text: string | null): Entry | null {
   try {
     const { run = '', turn, waiting } = JSON.parse(text ?? '') as Partial<Entry>;
-    const { op, raid, cmd, at } = Object(waiting) as Partial<Waiting>;
-    const isCommand = typeof op === 'string' && typeof raid === 'number' && typeof cmd?.type === 'string' && typeof at === 'number';
+    const { op, raid, player, cmd, at } = Object(waiting) as { readonly [field in keyof Waiting | keyof WaitingPlayerCommand]?: unknown };
+    const isCommand = typeof op === 'string' && (typeof raid === 'number' || player === 'me') && typeof Object(cmd).type === 'string' && typeof at === 'number';
     return isCommand && typeof run === 'string' && typeof turn === 'number' ? { run, turn, waiting: waiting! } : null;
   } catch {
     return null;
@@ -117,14 +145,14 @@ function entryOf(text: string | null): Entry | null {
  * this has ended, and is the only one to take over its commands. */
 class SharedOutbox extends Outbox {
   private readonly followed = new Set<string>();
-  private listener: ((commands: readonly Waiting[]) => void) | null = null;
+  private listener: ((commands: readonly AnyWaiting[]) => void) | null = null;
   private ended = new AbortController();
 
   constructor(storage: WebStorage, key: string, private readonly locks: WebLocks) {
     super(storage, key);
   }
 
-  override async load(): Promise<readonly Waiting[]> {
+  override async load(): Promise<readonly AnyWaiting[]> {
     const runs = new Set(this.entries().map(({ run }) => run));
     runs.delete(this.run);
     try {
@@ -135,14 +163,14 @@ class SharedOutbox extends Outbox {
     return this.of(this.run);
   }
 
-  onInherited(listener: (commands: readonly Waiting[]) => void): () => void {
+  onInherited(listener: (commands: readonly AnyWaiting[]) => void): () => void {
     const ended = (this.ended = new AbortController());
     const { signal } = ended;
     this.listener = listener;
     void this.lock(this.run, { signal }, () => new Promise<void>(resolve => signal.addEventListener('abort', () => resolve()))).catch(() => {});
     for (const { run } of this.entries()) this.follow(run);
     const stored = ({ key, newValue }: { key: string | null; newValue: string | null }): void => {
-      const entry = key?.startsWith(`${this.key}/`) ? entryOf(newValue) : null;
+      const entry = this.isName(key) ? entryOf(newValue) : null;
       if (entry) this.follow(entry.run);
     };
     const page = globalThis as { addEventListener?(type: string, listener: unknown): void; removeEventListener?(type: string, listener: unknown): void };
@@ -167,13 +195,13 @@ class SharedOutbox extends Outbox {
     }).catch(() => {});
   }
 
-  private inherit(run: string): readonly Waiting[] {
+  private inherit(run: string): readonly AnyWaiting[] {
     const commands = this.of(run);
     commands.forEach(waiting => this.put(waiting));
     return commands;
   }
 
-  private of(run: string): Waiting[] {
+  private of(run: string): AnyWaiting[] {
     return this.entries().filter(entry => entry.run === run).map(({ waiting }) => waiting);
   }
 

@@ -2,61 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cause } from '../src/cause.js';
 import { backoff } from '../src/clock.js';
-import { connect } from '../src/client.js';
-import type { Client } from '../src/client.js';
-import type { GetToken, Socket } from '../src/connection.js';
 import { RaidhallError } from '../src/errors.js';
-import type { Fetch, FetchInit } from '../src/fetch.js';
+import type { FetchInit } from '../src/fetch.js';
 import { keptIn } from '../src/outbox.js';
-import type { Storage } from '../src/outbox.js';
-import type { ClientMessage, ServerMessage } from '../src/protocol.js';
-import { StoredItems, VirtualClock, codec } from './simulation.js';
-
-/** The server's end of a connection, controlled by the test. */
-class Peer {
-  readonly clock = new VirtualClock(() => 1);
-  readonly sockets: (Socket & { readyState: number; received: ClientMessage[]; closed: boolean })[] = [];
-  readonly client: Client;
-
-  constructor(getToken: GetToken = () => 'a token', options: { storage?: Storage; fetch?: Fetch; commandAgeMaxMs?: number } = {}) {
-    const { sockets } = this;
-    const WebSocket = class {
-      constructor() {
-        const socket: Peer['sockets'][number] = {
-          binaryType: '', readyState: 1, received: [], closed: false, onopen: null, onmessage: null, onclose: null, onerror: null,
-          send: frame => socket.received.push(JSON.parse(frame as string) as ClientMessage),
-          close: () => (socket.closed = true),
-        };
-        sockets.push(socket);
-        return socket;
-      }
-    };
-    this.client = connect({ url: 'https://server/sub/', getToken, WebSocket, codec, clock: this.clock, ...options });
-  }
-
-  get socket(): Peer['sockets'][number] {
-    return this.sockets.at(-1)!;
-  }
-
-  get state(): string {
-    return this.client.getStatus().state;
-  }
-
-  say(message: object): void {
-    this.socket.onmessage?.({ data: JSON.stringify(message as ServerMessage) });
-  }
-
-  async welcome(): Promise<void> {
-    await this.clock.pass(0);
-    this.socket.onopen?.();
-    const limits = { message_bytes: 200, commands_per_second: 20, watches: 32 };
-    this.say({ t: 'welcome', player: { id: 5, name: 'Ada' }, session: 's', now: this.clock.now() + 500, heartbeat_ms: 1_000, limits, lineage: 'one' });
-  }
-
-  lose(code: number): void {
-    this.socket.onclose?.({ code });
-  }
-}
+import { Peer } from './peer.js';
+import { StoredItems } from './simulation.js';
 
 /** Returns the time until the next attempt; null if there is none. */
 async function wait(peer: Peer): Promise<number | null> {

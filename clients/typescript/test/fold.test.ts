@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { fold } from '../src/fold.js';
-import type { RaidEvent, RaidState, ServerMessage } from '../src/protocol.js';
+import { fold, foldPlayer } from '../src/fold.js';
+import type { PlayerEvent, PlayerState, RaidEvent, RaidState, ServerMessage } from '../src/protocol.js';
 
 const fixtures = new URL('../../../../protocol/fixtures/server/', import.meta.url);
 const read = (name: string): ServerMessage => JSON.parse(readFileSync(new URL(name, fixtures), 'utf8')) as ServerMessage;
@@ -17,7 +17,7 @@ function frozen<T>(value: T): T {
 
 const active = (): RaidState => {
   const snapshot = read('snapshot_active.json');
-  assert.ok(snapshot.t === 'snapshot');
+  assert.ok(snapshot.t === 'snapshot' && 'raid' in snapshot);
   return frozen(snapshot.state);
 };
 
@@ -25,7 +25,7 @@ test('every event type is folded without changing the previous state', () => {
   const names = readdirSync(fixtures).filter(name => /^event_.*\.json$/.test(name));
   assert.ok(names.length > 20);
   for (const name of names) {
-    const { t: _, raid: __, ...event } = read(name) as Extract<ServerMessage, { t: 'event' }>;
+    const { t: _, raid: __, ...event } = read(name) as Extract<ServerMessage, { t: 'event'; raid: number }>;
     const state = active(); // frozen: a change would throw
     const next = fold(state, event as RaidEvent);
     if (event.type === 'raid_created') assert.equal(next, null, name);
@@ -100,4 +100,48 @@ test('an event that is unknown or contradicts the state folds to null', () => {
     { type: 'task_claimed', data: { task: 1, player: 99, energy: 1 } },
     { by: null, type: 'said', data: { text: 'x' } },
   ]) assert.equal(fold(active(), event(rest)), null);
+});
+
+const player = (name: string): PlayerState => {
+  const snapshot = read(name);
+  assert.ok(snapshot.t === 'snapshot' && 'player' in snapshot);
+  return frozen(snapshot.state);
+};
+
+const playerEvent = (name: string): PlayerEvent => {
+  const { t: _, player: __, ...event } = read(name) as Extract<ServerMessage, { t: 'event'; player: number }>;
+  return event as PlayerEvent;
+};
+
+test('every event type of the player\'s stream is folded without changing the previous state', () => {
+  const names = readdirSync(fixtures).filter(name => /^player_event_.*\.json$/.test(name));
+  assert.ok(names.length >= 4);
+  for (const name of names) assert.ok(foldPlayer(player('player_snapshot_with_id.json'), playerEvent(name)), name);
+  const [setting, renamed, notified, readThrough] = ['setting_set', 'name_changed', 'notified', 'read_through'].map(type => playerEvent(`player_event_${type}.json`));
+  const folded = [setting, renamed, notified].reduce((state, event) => foldPlayer(state, event!)!, player('player_snapshot_with_id.json'));
+  assert.deepEqual([folded.name, folded.settings['app.deck']], ['Countess', { value: { cards: [1, null] }, version: 3 }]);
+  assert.deepEqual([folded.inbox.items.map(({ seq, read }) => [seq, read]), folded.inbox.unread], [[[12, true], [44, false], [45, false]], 2]);
+  const read44 = foldPlayer(folded, readThrough!);
+  assert.deepEqual([read44?.inbox.items.map(({ read }) => read), read44?.inbox.unread], [[true, true, false], 1]);
+});
+
+test('the folded history of a player equals the server\'s snapshot', () => {
+  const notified = { type: 'notified', data: { kind: 'sale', data: { body: 'Frames for half', title: 'Sale', url: '/shop' } } };
+  const history = [
+    { seq: 10, type: 'setting_set', data: { key: 'theme', value: 'light', version: 1 } },
+    { seq: 11, type: 'setting_set', data: { key: 'theme', value: 'dark', version: 2 } },
+    { seq: 12, ...notified },
+    { seq: 13, type: 'read_through', data: { seq: 12 } },
+    { seq: 14, type: 'setting_set', data: { key: 'zone', value: 'Asia/Tashkent', version: 3 } },
+    { seq: 44, ...notified },
+  ].map(event => ({ at: 1_767_225_601_000, cause: null, ...event }) as PlayerEvent);
+  const folded = history.reduce((state, event) => foldPlayer(state, event)!, player('player_snapshot.json'));
+  assert.deepEqual(folded, player('player_snapshot_with_id.json'));
+});
+
+test('a player\'s state keeps the latest fifty notifications, and an unknown event folds to null', () => {
+  let state = player('player_snapshot.json');
+  for (let seq = 1; seq <= 60; seq++) state = foldPlayer(state, { seq, at, cause: null, type: 'notified', data: { kind: 'sale', data: seq } })!;
+  assert.deepEqual([state.inbox.items.length, state.inbox.items[0]?.seq, state.inbox.unread], [50, 11, 50]);
+  assert.equal(foldPlayer(state, { seq: 61, at, cause: null, type: 'of_a_later_release', data: {} } as unknown as PlayerEvent), null);
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { createElement } from 'react';
 import { renderToString } from 'react-dom/server';
 import { connect } from '../src/client.js';
-import { useConnection, useRaid } from '../src/react.js';
+import { useConnection, useMe, useRaid } from '../src/react.js';
 import { RAID, SimulatedServer, VirtualClock, chance, codec } from './simulation.js';
 
 test('a component renders the current raid and connection', async () => {
@@ -11,6 +11,8 @@ test('a component renders the current raid and connection', async () => {
   const client = connect({ url: 'http://server', token: 'a token', WebSocket: server.WebSocket, codec, clock: server.clock });
   const Shown = () => {
     const { state, live, raid } = useRaid(client, RAID);
+    const { me, state: player } = useMe(client);
+    assert.deepEqual([me, player], [client.me, null]);
     const { status, waiting } = useConnection(client);
     return createElement('p', null, `${raid.id} ${state?.title ?? 'nothing'} ${live} ${status.state} ${waiting}`);
   };

@@ -7,7 +7,7 @@ import type { Client } from '../src/client.js';
 import { RaidhallError } from '../src/errors.js';
 import { keptIn } from '../src/outbox.js';
 import type { Storage } from '../src/outbox.js';
-import type { Ack } from '../src/raid.js';
+import type { Ack } from '../src/stream.js';
 import { CALM, HeldLocks, RAID, SimulatedServer, StoredItems, VirtualClock, chance, codec } from './simulation.js';
 
 const RUNS = Number(process.env['RUNS'] ?? 150);

@@ -142,6 +142,28 @@ test('two clients have the server\'s state after it is killed and restarted', as
   [ada, ben].forEach(({ client }) => client.close());
 });
 
+test('two devices of a player have the same settings, also after the server is killed', async () => {
+  if (!server.url) await server.start();
+  const { client: phone, session } = await player('Eve', msgpack);
+  const laptop = connect({ url: server.url, getToken: session.getToken, WebSocket, codec: json, name: 'test' });
+  const devices = [phone, laptop];
+  devices.forEach(({ me }) => me.subscribe(() => {}));
+  await until('both watch', () => devices.every(({ me }) => me.getView().live));
+  await phone.me.setSetting('theme', 'dark', { ifVersion: 0 });
+  await assert.rejects(laptop.me.setSetting('theme', 'light', { ifVersion: 0 }), { type: 'conflict', retry: false });
+  await server.kill();
+  await until('both notice the loss', () => devices.every(({ me }) => !me.getView().live));
+  const offline = laptop.me.setName('Countess');
+  await server.start();
+  devices.forEach(client => client.retryNow());
+  await offline;
+  for (const value of [1, 2, 3, 4, 5, 6]) await phone.me.setSetting('app.n', value); // more than a burst
+  await until('both have all events', () => devices.every(({ me }) => me.getView().seq === 8));
+  const settings = { theme: { value: 'dark', version: 1 }, 'app.n': { value: 6, version: 6 } };
+  for (const { me } of devices) assert.deepEqual(me.getView().state, { id: session.player.id, name: 'Countess', settings, inbox: { unread: 0, items: [] } });
+  devices.forEach(client => client.close());
+});
+
 test('an erased player is disconnected and their chat messages are replaced', async () => {
   if (!server.url) await server.start();
   const [cal, dot] = [await player('Cal', msgpack), await player('Dot', msgpack)];

@@ -149,9 +149,10 @@ export class SimulatedServer {
       case 'hello':
         return link.say({
           t: 'welcome', player: { id: 5, name: 'Ada' }, session: 's', now: this.clock.now(), heartbeat_ms: this.heartbeat, lineage: this.lineage,
-          limits: { message_bytes: 16_384, commands_per_second: 20, watches: 32 },
+          limits: { message_bytes: 16_384, commands_per_second: 20, watches: 32 }, features: [],
         });
       case 'watch': {
+        if ('player' in message) return;
         link.watches = true;
         const { since } = message;
         if (since !== undefined && since <= this.seq && this.seq - since <= REPLAY_MAX && !this.happens(0.1)) {
@@ -166,7 +167,7 @@ export class SimulatedServer {
         link.watches = false;
         return link.say({ t: 'unwatched', raid: RAID, reason: 'asked' });
       case 'do':
-        return this.execute(link, message);
+        return 'raid' in message ? this.execute(link, message) : undefined;
       case 'signal':
       case 'beat':
     }
@@ -176,7 +177,7 @@ export class SimulatedServer {
     link.say({ t: 'snapshot', raid: RAID, seq: this.seq, recovered: false, online: [5], state: this.state });
   }
 
-  private execute(link: Link, { id, op = '', cmd }: Extract<ClientMessage, { t: 'do' }>): void {
+  private execute(link: Link, { id, op = '', cmd }: Extract<ClientMessage, { t: 'do'; raid: number }>): void {
     const refuse = (type: ErrorType, retry: boolean) =>
       link.say({ t: 'error', re: 'do', id, raid: RAID, error: { type, message: type, retry, retry_after_ms: retry ? 200 : null, fields: null } });
     const known = this.taken.findIndex(taken => taken.op === op);

@@ -253,6 +253,7 @@ export const en = {
     raid_closed: 'This raid isn’t accepting new players.',
     too_many_tasks: 'This raid has reached the limit of 500 tasks.',
     not_enough_energy: 'Not enough energy (claiming costs 10). You regain 1 per minute.',
+    conflict: 'Another device has changed this. Try again.',
     quota_exceeded: 'You’ve reached a limit. Finish something first, or try again tomorrow.',
     too_large: 'That’s too long.',
     rate_limited: 'You’re going too fast. Wait a moment.',
@@ -263,6 +264,7 @@ export const en = {
     stopped: 'Not confirmed: you’ve been disconnected.',
     expired: 'Not confirmed: it waited for more than a day.',
     network: 'Can’t reach the server.',
+    unsupported: 'This server can’t do that yet.',
   },
   checkFields: (fields: readonly string[]) => `Check ${fields.length === 1 ? 'this field' : 'these fields'}: ${fields.join(', ')}.`,
   fieldNames: {
