@@ -125,7 +125,7 @@ test('connection and countdown stay in view in a header of one row', async t => 
     if (language === 'ru') {
       await page.getByRole('button', { name: 'Menu' }).click();
       await page.getByRole('button', { name: 'Русский' }).click();
-      await sees(page, '.connection', 'ждёт отправки');
+      await sees(page, '.connection', '2 действия ждут отправки'); // the language is one of them
     }
     assert.ok(await page.locator('.connection [role=status]').evaluate(text => text.scrollHeight <= text.clientHeight), `the text of ${language} is cut`);
   }
@@ -189,6 +189,27 @@ test('language, theme and sound settings survive a reload', async t => {
   assert.notEqual(await ground(), light);
   await page.getByRole('button', { name: 'Theme: dark' }).waitFor();
   await page.getByRole('button', { name: 'Sound is off' }).waitFor();
+});
+
+test('settings follow the player to another device, also those changed offline', async t => {
+  const server = await Server.start(t);
+  const laptop = await open(t, server);
+  await signIn(laptop, 'Ada');
+  await laptop.getByRole('button', { name: 'Theme: system' }).click();
+  const session = await laptop.evaluate(() => localStorage.getItem('raidhall.session'));
+  const tablet = await open(t, server);
+  await tablet.evaluate(session => localStorage.setItem('raidhall.session', session), session);
+  await tablet.reload();
+  await tablet.getByRole('button', { name: 'Theme: dark' }).waitFor();
+  await tablet.getByRole('button', { name: 'Sound is on' }).click();
+  await laptop.getByRole('button', { name: 'Sound is off' }).waitFor();
+  await laptop.context().setOffline(true);
+  await sees(laptop, '.connection', 'Reconnecting');
+  await laptop.getByRole('button', { name: 'Theme: dark' }).click();
+  await laptop.getByRole('button', { name: 'Theme: light' }).waitFor();
+  await laptop.context().setOffline(false);
+  await tablet.getByRole('button', { name: 'Theme: light' }).waitFor();
+  await laptop.getByRole('button', { name: 'Theme: light' }).waitFor();
 });
 
 test('an unknown address shows that there is no such page', async t => {

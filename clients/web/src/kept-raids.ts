@@ -27,7 +27,8 @@ export interface KeptValue<T> {
 
 const prefixOf = (kind: keyof Kinds, player: PlayerId): string => `${PREFIX}${player}.${kind}.`;
 
-/** Returns what the keys of a player's waiting commands begin with, before a slash. */
+/** Returns what the keys of a player's waiting commands begin with, before a slash, or `.me` and a
+ * slash for those to the player's stream. */
 export const commandsKey = (player: PlayerId): string => `${COMMANDS}${player}`;
 
 const keys = (prefix = PREFIX): string[] => Array.from({ length: kept.length }, (_, index) => kept.key(index) ?? '').filter(key => key.startsWith(prefix));
@@ -76,7 +77,7 @@ export const forget = (kind: keyof Kinds, player: PlayerId, raid: RaidId): void 
  * client of another player must have been closed before: it could keep commands again.
  */
 export function forgetOthers(player: PlayerId | null): void {
-  const own = player === null ? [] : [`${PREFIX}${player}.`, `${commandsKey(player)}/`];
+  const own = player === null ? [] : [`${PREFIX}${player}.`, `${commandsKey(player)}/`, `${commandsKey(player)}.me/`];
   const all = [...keys(PREFIX), ...keys(COMMANDS)];
   all.filter(key => !own.some(prefix => key.startsWith(prefix))).forEach(key => kept.removeItem(key));
 }

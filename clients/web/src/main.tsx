@@ -8,12 +8,14 @@ import { createRoot } from 'react-dom/client';
 import { resume } from './account';
 import { App } from './app';
 import { listenForTouch } from './effects/sound';
+import { followPlayer } from './player-settings';
 import { putLobbyBeforeInvite } from './route';
 import { apply } from './settings';
 
 apply();
 putLobbyBeforeInvite();
 resume();
+followPlayer();
 listenForTouch();
 createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictMode>);
 // Not in development, where a cached file would hide changes.

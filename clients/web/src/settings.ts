@@ -1,4 +1,4 @@
-// The player's settings in this browser (language, theme, sound), kept in local storage.
+// The settings of the app in this browser (language, theme, sound), kept in local storage.
 import { en } from './i18n/en';
 import type { Words } from './i18n/en';
 import { ru } from './i18n/ru';
@@ -19,19 +19,24 @@ const languages = { en, ru };
 const initial = (): Settings => {
   const usual: Settings = { language: navigator.language.startsWith('ru') ? 'ru' : 'en', theme: 'system', sound: true };
   try {
-    const old = JSON.parse(kept.getItem(KEY) ?? '{}') as Partial<Settings>;
-    return {
-      language: old.language === 'en' || old.language === 'ru' ? old.language : usual.language,
-      theme: old.theme === 'light' || old.theme === 'dark' ? old.theme : usual.theme,
-      sound: typeof old.sound === 'boolean' ? old.sound : usual.sound,
-    };
+    return { ...usual, ...knownIn(JSON.parse(kept.getItem(KEY) ?? '{}') as object) };
   } catch {
     return usual;
   }
 };
 
+/** Returns the settings among values by key, without values that this release does not know. */
+export function knownIn({ language, theme, sound }: { readonly [key in keyof Settings]?: unknown }): Partial<Settings> {
+  return {
+    ...((language === 'en' || language === 'ru') && { language }),
+    ...((theme === 'system' || theme === 'light' || theme === 'dark') && { theme }),
+    ...(typeof sound === 'boolean' && { sound }),
+  };
+}
+
 export const settings = value(initial());
 
+/** Sets settings in this browser. */
 export function set(change: Partial<Settings>): void {
   settings.set({ ...settings.get(), ...change });
   apply();

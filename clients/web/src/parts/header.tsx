@@ -2,8 +2,9 @@
 import { useState } from 'react';
 import { signOut, useAccount } from '../account';
 import { complain } from '../notices';
+import { change } from '../player-settings';
 import { goToLobby } from '../route';
-import { set, useSettings, useWords } from '../settings';
+import { useSettings, useWords } from '../settings';
 import type { Theme } from '../settings';
 import { value } from '../value';
 import { ConnectionState } from './connection';
@@ -31,11 +32,11 @@ export function Header() {
       <div className="slot" ref={headerSlot.set} />
       <button type="button" className="quiet icon menu" popoverTarget="tools" aria-label={words.menu} title={words.menu}>☰</button>
       <div className="tools" id="tools" popover="auto">
-        <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => set({ language: language === 'en' ? 'ru' : 'en' })}>
+        <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => change('language', language === 'en' ? 'ru' : 'en')}>
           {words.languageCode.toUpperCase()} <span className="unseen">{words.language}</span>
         </button>
-        <button type="button" className="quiet icon" aria-label={words.theme[theme]} title={words.theme[theme]} onClick={() => set({ theme: NEXT[theme] })}>{FACES[theme]}</button>
-        <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => set({ sound: !sound })}>{sound ? '♪' : '♪̸'}</button>
+        <button type="button" className="quiet icon" aria-label={words.theme[theme]} title={words.theme[theme]} onClick={() => change('theme', NEXT[theme])}>{FACES[theme]}</button>
+        <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => change('sound', !sound)}>{sound ? '♪' : '♪̸'}</button>
         {account && (
           <>
             <span className="me" title={account.player.name}><bdi>{account.player.name}</bdi></span>
