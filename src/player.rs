@@ -1,7 +1,7 @@
 //! The rules of a player's stream as a pure state machine: no I/O, no clock, no randomness.
 //!
-//! [`decide()`] turns a command into the data of events, or a refusal, and changes nothing;
-//! [`PlayerFold::apply`] folds an event into the state.
+//! [`check()`] refuses a command for its sender or its values; [`decide()`] turns it into the data of
+//! events, or a refusal, and changes nothing; [`PlayerFold::apply`] folds an event into the state.
 
 mod decide;
 mod fold;
@@ -9,5 +9,5 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Author, decide};
+pub use decide::{Author, check, decide};
 pub use fold::{FoldError, PlayerFold};

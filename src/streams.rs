@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::fanout::outbox::Outbox;
 use crate::limits::rate::Rate;
 use crate::limits::rate_limiter::RateLimiter;
-use crate::player::{Author, FoldError, PlayerFold, decide};
+use crate::player::{Author, FoldError, PlayerFold, check, decide};
 use crate::raid::Ack;
 use crate::store::streams::STATE_INTERVAL;
 use crate::store::{LoadedStream, OpHash, Store, StoreError, StreamAppend, StreamOutcome};
@@ -126,6 +126,8 @@ impl Streams {
             let charged = self.0.command_limiter.charge(&player);
             charged.map_err(|exceeded| Error::RateLimited(exceeded.retry_after))?;
         }
+        // Before the op is looked up: bad values are refused under any op.
+        let command = check(author, command)?;
         for _ in 0..ATTEMPTS {
             let (fold, op_seq) = self.load(player, op).await?;
             if let Some(seq) = op_seq {
@@ -136,7 +138,7 @@ impl Streams {
             }
             // An event is never earlier than the one before it.
             let now = self.0.clock.now().max(fold.at);
-            let decided = decide(&fold, author, command, now)?;
+            let decided = decide(&fold, &command, now)?;
             if decided.is_empty() {
                 return Ok(Ack {
                     seq: fold.seq,

@@ -170,11 +170,14 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Reads a required idempotency key.
+    pub fn op(&mut self, field: &str) -> Option<OpKey> {
+        self.required(field, read_op)
+    }
+
     /// Reads an idempotency key that may be absent.
     pub fn optional_op(&mut self, field: &str) -> Option<Option<OpKey>> {
-        self.optional(field, |value| {
-            OpKey::try_from(read_text(value)?).map_err(|error| error.to_string())
-        })
+        self.optional(field, read_op)
     }
 
     /// Returns any value of plain data; null when absent.
@@ -199,6 +202,10 @@ impl<'a> Fields<'a> {
         self.faults.append(&mut inner.faults);
         value
     }
+}
+
+fn read_op(value: &Value) -> Result<OpKey, String> {
+    OpKey::try_from(read_text(value)?).map_err(|error| error.to_string())
 }
 
 fn read_text(value: &Value) -> Result<String, String> {

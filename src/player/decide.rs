@@ -31,13 +31,9 @@ pub enum Author {
     Service,
 }
 
-/// Decides a command. Returns the data of the events that it causes; none if it changes nothing.
-pub fn decide(
-    fold: &PlayerFold,
-    author: Author,
-    command: &PlayerCommand,
-    now: UnixMillis,
-) -> Result<Vec<PlayerEventData>, Error> {
+/// Checks everything about a command that does not depend on the state: who sends it, and its values.
+/// Returns it with its values as they are stored.
+pub fn check(author: Author, command: &PlayerCommand) -> Result<PlayerCommand, Error> {
     match (author, command) {
         (
             Author::Player,
@@ -46,9 +42,21 @@ pub fn decide(
                 value,
                 if_version,
             },
-        ) => set_setting(fold, key, value.clone(), *if_version, now),
-        (Author::Player, PlayerCommand::SetName { name }) => set_name(fold, name, now),
-        (Author::Player, PlayerCommand::ReadThrough { seq }) => read_through(fold, *seq),
+        ) => {
+            let value = check_setting(key, value.clone())?;
+            Ok(PlayerCommand::SetSetting {
+                key: key.clone(),
+                value,
+                if_version: *if_version,
+            })
+        }
+        (Author::Player, PlayerCommand::SetName { name }) => {
+            let mut values = Values::default();
+            let name = values.name("name", name, NAME_CHARS_MAX);
+            values.finish()?;
+            Ok(PlayerCommand::SetName { name })
+        }
+        (Author::Player, PlayerCommand::ReadThrough { .. }) => Ok(command.clone()),
         (
             Author::Service,
             PlayerCommand::Notify {
@@ -57,56 +65,88 @@ pub fn decide(
                 body,
                 url,
             },
-        ) => notify(kind, title, body, url.as_deref()),
+        ) => check_notice(kind, title, body, url.clone()),
         (Author::Player, _) => Err(Error::Forbidden("Only the host app's backend may do this")),
         (Author::Service, _) => Err(Error::Forbidden("Only the player may do this")),
     }
 }
 
+/// Decides a command that [`check`] returned. Returns the data of the events that it causes; none if
+/// it changes nothing.
+pub fn decide(
+    fold: &PlayerFold,
+    command: &PlayerCommand,
+    now: UnixMillis,
+) -> Result<Vec<PlayerEventData>, Error> {
+    match command {
+        PlayerCommand::SetSetting {
+            key,
+            value,
+            if_version,
+        } => set_setting(fold, key, value, *if_version, now),
+        PlayerCommand::SetName { name } => set_name(fold, name, now),
+        PlayerCommand::ReadThrough { seq } => read_through(fold, *seq),
+        PlayerCommand::Notify {
+            kind,
+            title,
+            body,
+            url,
+        } => Ok(vec![PlayerEventData::Notified {
+            kind: kind.clone(),
+            data: notice_data(title, body, url.as_deref()),
+        }]),
+    }
+}
+
+/// Returns a setting's value as it is stored.
+fn check_setting(key: &str, value: Value) -> Result<Value, Error> {
+    let mut values = Values::default();
+    let checked = match check_key(key) {
+        Err(fault) => Err(("key", fault)),
+        Ok(()) => check_value(key, value).map_err(|fault| ("value", fault)),
+    };
+    let stored = checked.unwrap_or_else(|(field, fault)| {
+        values.fault(field, fault);
+        Value::Null
+    });
+    values.finish()?;
+    Ok(stored)
+}
+
 fn set_setting(
     fold: &PlayerFold,
     key: &str,
-    value: Value,
+    value: &Value,
     if_version: Option<u64>,
     now: UnixMillis,
 ) -> Result<Vec<PlayerEventData>, Error> {
     let settings = &fold.state.settings;
     let present = settings.get(key);
     let version = present.map_or(0, |setting| setting.version);
-    let mut values = Values::default();
-    let mut stored = Value::Null;
-    match check_key(key).and_then(|()| {
-        let app_settings = settings.keys().filter(|key| is_app_setting(key)).count();
-        if is_app_setting(key) && present.is_none() && app_settings >= APP_SETTINGS_MAX {
-            Err("must not be another one: there are 64 settings of the app")
-        } else {
-            Ok(())
-        }
-    }) {
-        Err(fault) => values.fault("key", fault),
-        Ok(()) => match check_value(key, value) {
-            Err(fault) => values.fault("value", fault),
-            Ok(value) => {
-                let others = settings.iter().filter(|(other, _)| *other != key);
-                let bytes = |(key, value): (&str, &Value)| key.len() + json_bytes(value);
-                let others = others.map(|(key, setting)| bytes((key, &setting.value)));
-                if others.sum::<usize>() + bytes((key, &value)) > SETTINGS_BYTES_MAX {
-                    values.fault(
-                        "value",
-                        "must leave all settings within 16384 bytes of JSON",
-                    );
-                }
-                stored = value;
-            }
-        },
-    }
-    values.finish()?;
     if if_version.is_some_and(|expected| expected != version) {
         return Err(Error::Conflict("The setting has another version"));
     }
-    if present.is_some_and(|setting| setting.value == stored) {
+    if present.is_some_and(|setting| setting.value == *value) {
         return Ok(Vec::new());
     }
+    let mut values = Values::default();
+    let app_settings = settings.keys().filter(|key| is_app_setting(key)).count();
+    if is_app_setting(key) && present.is_none() && app_settings >= APP_SETTINGS_MAX {
+        values.fault(
+            "key",
+            "must not be another one: there are 64 settings of the app",
+        );
+    }
+    let bytes = |key: &str, value: &Value| key.len() + json_bytes(value);
+    let others = settings.iter().filter(|(other, _)| *other != key);
+    let others = others.map(|(key, setting)| bytes(key, &setting.value));
+    if others.sum::<usize>() + bytes(key, value) > SETTINGS_BYTES_MAX {
+        values.fault(
+            "value",
+            "must leave all settings within 16384 bytes of JSON",
+        );
+    }
+    values.finish()?;
     if is_day_setting(key) {
         let wait = fold
             .day_changes
@@ -115,20 +155,19 @@ fn set_setting(
     }
     Ok(vec![PlayerEventData::SettingSet {
         key: key.to_owned(),
-        value: stored,
+        value: value.clone(),
         version: version + 1,
     }])
 }
 
 fn set_name(fold: &PlayerFold, name: &str, now: UnixMillis) -> Result<Vec<PlayerEventData>, Error> {
-    let mut values = Values::default();
-    let name = values.name("name", name, NAME_CHARS_MAX);
-    values.finish()?;
     if name == fold.state.name {
         return Ok(Vec::new());
     }
     check_wait(fold.name_changes.wait(NAME_CHANGES_MAX, DAY_MS, now))?;
-    Ok(vec![PlayerEventData::NameChanged { name }])
+    Ok(vec![PlayerEventData::NameChanged {
+        name: name.to_owned(),
+    }])
 }
 
 fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<PlayerEventData>, Error> {
@@ -145,12 +184,12 @@ fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<PlayerEventData>, Err
         .collect())
 }
 
-fn notify(
+fn check_notice(
     kind: &str,
     title: &str,
     body: &str,
-    url: Option<&str>,
-) -> Result<Vec<PlayerEventData>, Error> {
+    url: Option<String>,
+) -> Result<PlayerCommand, Error> {
     let mut values = Values::default();
     let is_kind = |c: char| c.is_ascii_lowercase() || c == '_';
     if !(1..=NOTICE_KIND_CHARS_MAX).contains(&kind.len()) || !kind.chars().all(is_kind) {
@@ -158,26 +197,30 @@ fn notify(
     }
     let title = values.name("title", title, NOTICE_TITLE_CHARS_MAX);
     let body = values.text("body", body, NOTICE_BODY_CHARS_MAX);
-    if let Some(url) = url
-        && !is_link(url)
-    {
+    if url.as_deref().is_some_and(|url| !is_link(url)) {
         values.fault(
             "url",
             "must be an https URL or a path of the app that begins with /, of at most 500 characters",
         );
     }
-    let data = json!({"title": title, "body": body, "url": url});
-    if json_bytes(&data) > NOTICE_BYTES_MAX {
+    if json_bytes(&notice_data(&title, &body, url.as_deref())) > NOTICE_BYTES_MAX {
         values.fault(
             "body",
             "must leave the notification within 2048 bytes of JSON",
         );
     }
     values.finish()?;
-    Ok(vec![PlayerEventData::Notified {
+    Ok(PlayerCommand::Notify {
         kind: kind.to_owned(),
-        data,
-    }])
+        title,
+        body,
+        url,
+    })
+}
+
+/// Returns the data of a notification of the host app.
+fn notice_data(title: &str, body: &str, url: Option<&str>) -> Value {
+    json!({"title": title, "body": body, "url": url})
 }
 
 /// Returns whether a text is an https URL or a path of the app. A path with two slashes would name

@@ -8,7 +8,7 @@ use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::{Value, json};
 
-use super::{Author, PlayerFold, decide};
+use super::{Author, PlayerFold, check, decide};
 use crate::error::Error;
 use crate::raid::Refusal;
 
@@ -35,7 +35,8 @@ fn execute_by(
     now: UnixMillis,
     value: Value,
 ) -> Result<usize, Error> {
-    let events = decide(fold, author, &command(value), now)?;
+    let command = check(author, &command(value))?;
+    let events = decide(fold, &command, now)?;
     for data in &events {
         fold.apply(&PlayerEvent {
             seq: fold.seq.next(),

@@ -1,6 +1,6 @@
 //! Random streams of players, by the rules from a seed.
 
-use raidhall::player::{Author, PlayerFold, decide};
+use raidhall::player::{Author, PlayerFold, check, decide};
 use raidhall::store::{OpHash, Store, StreamAppend, StreamOutcome};
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
@@ -19,7 +19,10 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
     for act in 0..acts {
         now = now.plus(rng.random_range(0..100_000_000));
         let (author, command) = random_command(rng, fold.seq);
-        let data = decide(&fold, author, &command, now).unwrap_or_default();
+        let checked = check(author, &command);
+        let data = checked
+            .and_then(|command| decide(&fold, &command, now))
+            .unwrap_or_default();
         let after = fold.seq;
         let mut events = Vec::new();
         for data in data {

@@ -450,7 +450,11 @@ fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
         Operation::new(route, id, "The host app's backend", summary)
             .allow_caller(AllowedCaller::HostAppBackend)
     };
-    let player_command = command_with_op::<PlayerCommand>(schemas);
+    let player_command = json!({
+        "type": "object",
+        "required": ["op", "cmd"],
+        "properties": {"op": schemas.request::<OpKey>(), "cmd": schemas.request::<PlayerCommand>()},
+    });
     let external_id = json!({
         "type": "string",
         "minLength": 1,
@@ -500,10 +504,9 @@ fn backend_operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .describe(
             "Sends a command of the host app's backend to a player's own stream: `notify`. \
-             Responds once its events are stored. It needs an `op`, which `Idempotency-Key` can \
-             carry too; a repeated command takes effect once. Requires the scope `service`.",
+             Responds once its events are stored. A command that is repeated under its `op` takes \
+             effect once. Requires the scope `service`.",
         )
-        .idempotent()
         .body(
             player_command,
             json!({"op": "sale-5", "cmd": {

@@ -117,6 +117,16 @@ async fn bad_commands_are_refused_with_typed_errors() {
     refused.expect_error("forbidden");
     let refused = server.post(&path, &service, json!({"cmd": notice()})).await;
     assert_eq!(refused.invalid_fields(), ["op"]);
+    let used = json!({"op": "k1", "cmd": set("theme", "dark")});
+    let sent = server.post("/me/commands", &token, used).await;
+    sent.expect_data(200);
+    let bad = json!({"op": "k1", "cmd": set("theme", "pink")});
+    let refused = server.post("/me/commands", &token, bad).await;
+    assert_eq!(
+        refused.invalid_fields(),
+        ["value"],
+        "though the op was used"
+    );
     let theme = json!({"op": "k", "cmd": set("theme", "dark")});
     let refused = server.post(&path, &service, theme).await;
     refused.expect_error("forbidden");

@@ -5,8 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use raidhall_protocol::OpKey;
-use raidhall_protocol::fields::Fields;
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::rest::{CommandResult, Data, PlayerStateAt};
 use serde_json::json;
@@ -60,7 +58,11 @@ async fn execute_command(
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
-    let (op, command) = read_command(key, &body)?;
+    let (op, command) = body.read(|fields| {
+        let op = read_op(key, fields);
+        let command = fields.nested("cmd", PlayerCommand::read);
+        Some((op?, command?))
+    })?;
     let player = caller.signed_in_player()?.id;
     let op = caller.op_hash(op);
     let executed = app.streams.execute(player, Author::Player, &command, op);
@@ -71,11 +73,13 @@ async fn execute_for_service(
     State(app): State<Arc<AppState>>,
     HostAppBackend(caller): HostAppBackend,
     PlayerPath(player): PlayerPath,
-    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
-    let (op, command) = read_command(key, &body)?;
-    let op = op.ok_or_else(|| ErrorResponse::invalid_field("op", "is required"))?;
+    let (op, command) = body.read(|fields| {
+        let op = fields.op("op");
+        let command = fields.nested("cmd", PlayerCommand::read);
+        Some((op?, command?))
+    })?;
     // The texts are left out, because an erasure cannot remove them from the audit log.
     let details = json!({"type": command.kind()});
     caller
@@ -84,15 +88,4 @@ async fn execute_for_service(
     let op = caller.authenticated.op_hash(Some(op));
     let executed = app.streams.execute(player, Author::Service, &command, op);
     Ok(command_result(executed.await?))
-}
-
-fn read_command(
-    key: IdempotencyKey,
-    body: &JsonBody,
-) -> Result<(Option<OpKey>, PlayerCommand), ErrorResponse> {
-    body.read(|fields: &mut Fields<'_>| {
-        let op = read_op(key, fields);
-        let command = fields.nested("cmd", PlayerCommand::read);
-        Some((op?, command?))
-    })
 }
