@@ -232,7 +232,7 @@ fn is_link(url: &str) -> bool {
     let is_path = url.starts_with('/') && !url.starts_with("//");
     let host = url.strip_prefix("https://").unwrap_or("");
     let has_host = !host.is_empty() && !host.starts_with(['/', '?', '#']);
-    url.len() <= NOTICE_URL_CHARS_MAX && is_plain && (is_path || has_host)
+    url.chars().count() <= NOTICE_URL_CHARS_MAX && is_plain && (is_path || has_host)
 }
 
 fn check_wait(wait_ms: i64) -> Result<(), Error> {

@@ -16,6 +16,13 @@ use crate::limits::{
 };
 use crate::text::{NAME, TEXT};
 
+/// Pattern of the keys of settings.
+const SETTING_KEY: &str = r"^(zone|day_start_hour|language|theme|sound|haptics|profile|boards|(app|notify)\.[A-Za-z0-9_.-]+)$";
+
+/// Pattern of the URL of a notification: a path of the app, or an https URL. A path that begins with
+/// two slashes would name another host.
+const NOTICE_URL: &str = r"^(/([^/\\\s\x00-\x1f\x7f-\x9f][^\\\s\x00-\x1f\x7f-\x9f]*)?|https://[^/?#\\\s\x00-\x1f\x7f-\x9f][^\\\s\x00-\x1f\x7f-\x9f]*)$";
+
 /// A command to a player's stream, tagged by `type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -23,7 +30,7 @@ pub enum PlayerCommand {
     /// Sets one of the player's settings.
     SetSetting {
         /// Name of the setting.
-        #[schemars(length(min = 1, max = SETTING_KEY_CHARS_MAX))]
+        #[schemars(length(min = 1, max = SETTING_KEY_CHARS_MAX), regex(pattern = SETTING_KEY))]
         key: String,
         /// Value of the setting, which depends on the key.
         #[ts(type = "unknown")]
@@ -56,7 +63,7 @@ pub enum PlayerCommand {
         body: String,
         /// Where the notification leads: an https URL, or a path of the app that begins with `/`.
         #[ts(optional = nullable)]
-        #[schemars(length(max = NOTICE_URL_CHARS_MAX))]
+        #[schemars(length(max = NOTICE_URL_CHARS_MAX), regex(pattern = NOTICE_URL))]
         url: Option<String>,
     },
 }
