@@ -11,14 +11,12 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use raidhall_protocol::{RaidId, Seq};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use super::follower::Follower;
 use super::load::{self, LoadError};
 use super::mailbox::Mailbox;
-use super::message::SessionMessage;
 use super::op_cache::OpCache;
 use super::owner::{IncarnationEnd, Owner, OwnerStart};
 use super::presence::Presence;
@@ -97,11 +95,11 @@ impl Actor {
         sessions: Registry,
         raid: RaidId,
         audience: Arc<Audience>,
-        receiver: mpsc::Receiver<SessionMessage>,
+        mailbox: Mailbox,
         origin: Origin,
     ) -> Self {
         let carried = CarriedState {
-            mailbox: Mailbox::new(receiver),
+            mailbox,
             presence: Presence::default(),
             remote_watchers: RemoteWatchers::default(),
             subscription: None,

@@ -10,7 +10,8 @@ use dashmap::{DashMap, DashSet};
 use parking_lot::Mutex;
 use raidhall_protocol::{PlayerId, RaidId, Seq};
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, info_span, warn};
@@ -18,7 +19,7 @@ use tracing::{Instrument, info_span, warn};
 use super::access::AccessQueue;
 use super::actor::{Actor, Origin};
 use super::command_metrics::measure_reply;
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, MailboxSender};
 use super::message::{ExecuteRequest, ReceivedReport, SessionMessage, SignalRequest, WatchRequest};
 use super::{COMMAND_WAIT_MAX, Caller, Dependencies, Options, Reply, create, load};
 use crate::clock::Clock;
@@ -107,7 +108,7 @@ impl RegistryInner {
 
 /// Handle to a session: its mailbox, its audience, and the players whose access was checked.
 pub(super) struct SessionHandle {
-    mailbox: mpsc::Sender<SessionMessage>,
+    mailbox: MailboxSender,
     audience: Arc<Audience>,
     admitted: BTreeSet<PlayerId>,
 }
@@ -484,10 +485,10 @@ impl Registry {
         session.admitted.extend(message.requesting_player());
         let message = match session.mailbox.try_send(message) {
             Ok(()) => return,
-            Err(mpsc::error::TrySendError::Full(message)) => {
-                return message.fail(Error::Overloaded);
-            }
-            Err(mpsc::error::TrySendError::Closed(message)) => message,
+            Err(error) => match *error {
+                TrySendError::Full(message) => return message.fail(Error::Overloaded),
+                TrySendError::Closed(message) => message,
+            },
         };
         *session = self.start_session(raid, Origin::Stored);
         if let Err(error) = session.mailbox.try_send(message) {
@@ -496,13 +497,13 @@ impl Registry {
     }
 
     fn start_session(&self, raid: RaidId, origin: Origin) -> SessionHandle {
-        let (mailbox, receiver) = mpsc::channel(self.options.mailbox_messages_max);
+        let (sender, mailbox) = Mailbox::new(self.options.mailbox_messages_max);
         let audience = Arc::new(Audience::new(raid, self.options.ring()));
-        let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), receiver, origin);
+        let actor = Actor::new(self.clone(), raid, Arc::clone(&audience), mailbox, origin);
         self.tasks
             .spawn(actor.run().instrument(info_span!("session", %raid)));
         SessionHandle {
-            mailbox,
+            mailbox: sender,
             audience,
             admitted: BTreeSet::new(),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::cluster::message::WatcherReport;
 use crate::store::Ownership;
 
 #[tokio::test(start_paused = true)]
@@ -71,6 +72,35 @@ async fn a_follower_whose_last_report_was_lost_is_asked_for_another() {
         ),
         (0, 0)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_with_a_full_mailbox_still_takes_watcher_reports() {
+    let cluster = TestCluster::start_with(
+        2,
+        Options {
+            mailbox_messages_max: 2,
+            ..options()
+        },
+    )
+    .await;
+    let raid = cluster.node(0).create_raid(&[2]).await;
+    let (owner_watcher, _) = watch(cluster.node(0), raid, 1, None).await;
+    sleep(Duration::from_millis(150)).await;
+    owner_watcher.take_presence();
+    let mut answers = ["a", "b", "c"].map(|text| cluster.node(0).submit(raid, text, None));
+    assert_eq!(answers[2].try_answer(), Some(Err(Error::Overloaded)));
+    let report = WatcherReport {
+        watched: true,
+        players: vec![player(2)],
+        ..WatcherReport::default()
+    };
+    let sender = cluster.node(1).record().id;
+    let owner = &cluster.node(0).sessions;
+    owner.receive_watcher_report(raid, sender, 99, Seq(3), report);
+    let messages = presence_within(&owner_watcher, Duration::from_secs(1)).await;
+    let shows_player = |message: &ServerMessage| matches!(message, ServerMessage::Presence { online, .. } if online.contains(&player(2)));
+    assert!(messages.iter().any(shows_player), "{messages:?}");
 }
 
 #[tokio::test(start_paused = true)]
