@@ -161,10 +161,18 @@ impl Instance {
             tasks.stop_background.clone(),
         );
         let streams = Streams::new(Arc::clone(&store), Arc::clone(&clock), cluster.clone());
+        let head_poller = HeadPoller {
+            store: Arc::clone(&store),
+            cluster: cluster.clone(),
+            streams: streams.clone(),
+            poll_requested: Arc::default(),
+        };
+        let poll_requested = Arc::clone(&head_poller.poll_requested);
+        tasks.spawn("head poller", head_poller.run());
         if let Some(input) = bus_input {
             spawn_cluster_tasks(
                 input,
-                &store,
+                poll_requested,
                 &cluster,
                 (&sessions, &streams),
                 &held_lease,
@@ -408,28 +416,20 @@ fn connect_cluster(
 
 fn spawn_cluster_tasks(
     input: BusInputReceiver,
-    store: &Arc<dyn Store>,
+    poll_requested: Arc<Notify>,
     cluster: &ClusterClient,
     (sessions, streams): (&Registry, &Streams),
     lease: &HeldLease,
     readiness: &Readiness,
     tasks: &InstanceTasks,
 ) {
-    let poll_requested = Arc::<Notify>::default();
     let dispatcher = InboxDispatcher::new(
         cluster.clone(),
         sessions.clone(),
         streams.clone(),
-        Arc::clone(&poll_requested),
+        poll_requested,
     );
     tasks.spawn("inbox dispatcher", dispatcher.run(input));
-    let head_poller = HeadPoller {
-        store: Arc::clone(store),
-        cluster: cluster.clone(),
-        streams: streams.clone(),
-        poll_requested,
-    };
-    tasks.spawn("head poller", head_poller.run());
     let own_lease = Arc::clone(&lease.lease);
     let membership = lease.membership.clone();
     tasks.spawn("membership", membership.run(move || own_lease.is_valid()));

@@ -1,6 +1,8 @@
 //! The poll that makes a lost message harmless: it reads the heads of followed raids and players'
 //! streams from the store.
 //!
+//! Without a bus, it finds events of a player's stream whose commit lost its reply.
+//!
 //! It is one indexed read every five seconds, every second while the bus is unhealthy, and at once
 //! when the bus reports that messages of any raid may have been missed.
 

@@ -153,6 +153,21 @@ async fn a_failing_store_gives_a_retryable_error_and_an_op_a_safe_retry() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_whose_commit_lost_its_reply_reaches_the_devices() {
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
+    server.store.faults().stall_answers(Call::AppendToStream, 1);
+    let command = json!({"cmd": set("theme", "dark")});
+    let (stream, _) = tokio::join!(
+        server.get("/me/stream", &token),
+        server.post("/me/commands", &token, command),
+    );
+    let text = json_text(&stream.body);
+    assert!(text.contains("event: setting_set\nid: 1\n"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_erased_player_has_no_stream() {
     let server = RestServer::start().await;
     let ada = server.sign_in_guest("Ada").await;
