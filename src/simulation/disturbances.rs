@@ -26,31 +26,41 @@ pub(super) struct Disturbance {
     pub(super) period: Period,
     /// Whether a player who is connected may be shown offline; otherwise changes only come late.
     pub(super) hides_players: bool,
-    /// The instance that crashes. What no other one has been told of presence is lost with it.
-    crashed: Option<usize>,
+    /// Whether an instance that begins to follow a raid meanwhile may reach none that knows who is
+    /// online: the owner crashed, or a bus is cut.
+    silences_owners: bool,
 }
 
 impl Disturbance {
-    /// Returns whether a client of this raid may have been shown a player offline at this moment who
+    /// Returns whether this client of a raid may have been shown a player offline at this moment who
     /// was connected, or away for less than the grace.
-    pub(super) fn may_hide_players(&self, at: Moment, logs: &[ClientLog]) -> bool {
-        let since_crash = Period {
+    pub(super) fn may_hide_players(&self, client: &str, at: Moment, logs: &[ClientLog]) -> bool {
+        let since_fault = Period {
             from: self.period.from,
             to: at,
         };
-        let is_presence_lost = |crashed| {
-            !logs
-                .iter()
-                .any(|log| watches_elsewhere(log, crashed, since_crash))
-        };
-        self.period.contains(at)
-            && (self.hides_players || self.crashed.is_some_and(is_presence_lost))
+        let viewer = logs.iter().find(|log| log.client == client);
+        let home = viewer.and_then(|log| find_server(log, at));
+        let has_followed = logs
+            .iter()
+            .any(|log| watches_throughout(log, home, since_fault));
+        self.period.contains(at) && (self.hides_players || (self.silences_owners && !has_followed))
     }
 }
 
-/// Returns whether a client watched at another instance all the time.
-fn watches_elsewhere(log: &ClientLog, instance: usize, period: Period) -> bool {
-    let mut is_elsewhere = false;
+/// Returns the instance that a client was connected to last.
+fn find_server(log: &ClientLog, at: Moment) -> Option<usize> {
+    let earlier = log.entries().iter().rev().filter(|entry| entry.at <= at);
+    let mut servers = earlier.filter_map(|entry| match entry.observation {
+        Observation::Connected { server, .. } => Some(server),
+        _ => None,
+    });
+    servers.next()
+}
+
+/// Returns whether a client watched at this instance all the time.
+fn watches_throughout(log: &ClientLog, instance: Option<usize>, period: Period) -> bool {
+    let mut is_there = false;
     let mut watches = false;
     for entry in log.entries() {
         let is_begun = period.from < entry.at;
@@ -58,11 +68,11 @@ fn watches_elsewhere(log: &ClientLog, instance: usize, period: Period) -> bool {
             break;
         }
         match &entry.observation {
-            Observation::Connected { server, .. } => is_elsewhere = *server != instance,
+            Observation::Connected { server, .. } => is_there = Some(*server) == instance,
             Observation::Disconnected { .. } => watches = false,
             Observation::Received(message) => match &**message {
                 ServerMessage::Watching { .. } | ServerMessage::Snapshot { .. } => {
-                    watches = is_elsewhere
+                    watches = is_there;
                 }
                 ServerMessage::Unwatched { .. } => watches = false,
                 ServerMessage::Error { re, .. } if re == "watch" => watches = false,
@@ -117,7 +127,7 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
                 to: began.plus(plan.play_time() + TAKEOVER),
             },
             hides_players: true,
-            crashed: None,
+            silences_owners: false,
         });
     }
     for planned in &plan.faults {
@@ -140,10 +150,7 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
         disturbances.push(Disturbance {
             period: find_period(plan, planned, began, recovery),
             hides_players: !keeps_players || plan.instances == 1,
-            crashed: match planned.fault {
-                Fault::Crash { instance } => Some(instance),
-                _ => None,
-            },
+            silences_owners: matches!(planned.fault, Fault::Crash { .. } | Fault::BusCut { .. }),
         });
     }
     let periods: Vec<_> = disturbances.iter().map(|it| it.period).collect();
@@ -159,7 +166,7 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
                 to: Moment::MAX,
             },
             hides_players: false,
-            crashed: None,
+            silences_owners: false,
         });
     }
     disturbances

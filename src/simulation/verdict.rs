@@ -117,7 +117,7 @@ fn judge_groups(game: &Game) -> Outcome {
                 let at = Moment(at_ms * 1_000);
                 !disturbances
                     .iter()
-                    .any(|it| it.may_hide_players(at, ledgers))
+                    .any(|it| it.may_hide_players(&violation.client, at, ledgers))
             }
             _ => true,
         };
