@@ -21,6 +21,7 @@ pub mod net;
 pub mod option_value;
 pub mod player;
 pub mod private_file;
+pub mod progression;
 pub mod raid;
 pub mod random;
 pub mod redact;

@@ -3,11 +3,13 @@
 //! [`check()`] refuses a command for its sender or its values; [`decide()`] turns it into the data of
 //! events, or a refusal, and changes nothing; [`PlayerFold::apply`] folds an event into the state.
 
+mod day;
 mod decide;
 mod fold;
 mod settings;
 #[cfg(test)]
 mod tests;
 
+pub use day::DaySettings;
 pub use decide::{Author, check, decide};
-pub use fold::{FoldError, PlayerFold};
+pub use fold::{AllowanceDay, FoldError, PlayerFold};

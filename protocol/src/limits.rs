@@ -60,6 +60,8 @@ pub const SETTING_BYTES_MAX: usize = 1_024;
 pub const SETTINGS_BYTES_MAX: usize = 16_384;
 /// Maximum number of a player's settings whose keys begin with `app.`.
 pub const APP_SETTINGS_MAX: usize = 64;
+/// Number of raids that a player's state holds.
+pub const PLAYER_RAIDS_SHOWN: usize = 200;
 /// Number of notifications that a player's state holds.
 pub const INBOX_ITEMS_SHOWN: usize = 50;
 /// Maximum characters of a notification's kind.

@@ -120,6 +120,38 @@ fn decode_event(line: &PlayerEventLine) -> Result<PlayerEvent, String> {
 
 fn check_data(event: &PlayerEvent) -> Checked {
     match &event.data {
+        PlayerEventData::XpEarned {
+            amount,
+            counted,
+            earned_xp,
+            xp,
+            tasks,
+            allowance,
+        } => {
+            let used = allowance.map_or(0, |allowance| allowance.used);
+            let counts = [
+                ("amount", amount),
+                ("counted", counted),
+                ("earned_xp", earned_xp),
+                ("xp", xp),
+                ("tasks", tasks),
+                ("allowance", &used),
+            ];
+            counts
+                .into_iter()
+                .try_for_each(|(name, number)| count(name, *number))
+        }
+        PlayerEventData::RaidEnded {
+            xp,
+            raids_played,
+            raids_won,
+            ..
+        } => {
+            count("xp", *xp)?;
+            count("raids_played", *raids_played)?;
+            count("raids_won", *raids_won)
+        }
+        PlayerEventData::RaidJoined { .. } | PlayerEventData::RaidLeft { .. } => Ok(()),
         PlayerEventData::SettingSet {
             key,
             value,

@@ -1,11 +1,14 @@
 //! The fold of a player's events: what devices see, and what only the rules need.
 
-use raidhall_protocol::limits::INBOX_ITEMS_SHOWN;
-use raidhall_protocol::player::state::{Inbox, InboxItem, Setting};
+use raidhall_protocol::limits::{INBOX_ITEMS_SHOWN, PLAYER_RAIDS_SHOWN};
+use raidhall_protocol::player::event::Allowance;
+use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use raidhall_protocol::state::Role;
+use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use super::day::DaySettings;
 use super::settings::is_day_setting;
 
 /// Version of the stored form that this build writes.
@@ -24,6 +27,21 @@ pub struct PlayerFold {
     pub(super) name_changes: RecentTimes,
     /// When the settings that decide the player's day were changed, the latest times.
     pub(super) day_changes: RecentTimes,
+    /// The player's latest day with XP that an allowance limits.
+    pub allowance_day: Option<AllowanceDay>,
+}
+
+/// A player's day, and the XP that was counted in its allowances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowanceDay {
+    /// When the player completed the first task of this day.
+    pub since: UnixMillis,
+    /// What decided the day then.
+    pub settings: DaySettings,
+    /// XP counted in ranked raids.
+    pub ranked_used: u64,
+    /// XP counted in all other raids.
+    pub casual_used: u64,
 }
 
 /// The latest times of something that has a limit.
@@ -48,6 +66,12 @@ impl PlayerFold {
             state: PlayerState {
                 id,
                 name,
+                xp: 0,
+                earned_xp: 0,
+                tasks: 0,
+                raids_won: 0,
+                raids_played: 0,
+                raids: Vec::new(),
                 settings: Default::default(),
                 inbox: Inbox::default(),
             },
@@ -55,6 +79,7 @@ impl PlayerFold {
             at: UnixMillis(0),
             name_changes: RecentTimes::default(),
             day_changes: RecentTimes::default(),
+            allowance_day: None,
         }
     }
 
@@ -65,6 +90,32 @@ impl PlayerFold {
         self.seq = *seq;
         self.at = *at;
         match data {
+            PlayerEventData::XpEarned {
+                earned_xp,
+                xp,
+                tasks,
+                allowance,
+                ..
+            } => {
+                self.state.earned_xp = *earned_xp;
+                self.state.xp = *xp;
+                self.state.tasks = *tasks;
+                if let Some(allowance) = allowance {
+                    self.use_allowance(*allowance);
+                }
+            }
+            PlayerEventData::RaidJoined { raid, role } => self.set_role(*raid, *role),
+            PlayerEventData::RaidLeft { raid, .. } => self.remove_raid(*raid),
+            PlayerEventData::RaidEnded {
+                raid,
+                raids_played,
+                raids_won,
+                ..
+            } => {
+                self.state.raids_played = *raids_played;
+                self.state.raids_won = *raids_won;
+                self.remove_raid(*raid);
+            }
             PlayerEventData::SettingSet {
                 key,
                 value,
@@ -105,6 +156,51 @@ impl PlayerFold {
                 count_unread(&mut self.state.inbox);
             }
         }
+    }
+
+    /// Returns what decides the player's day from now on.
+    pub fn day_settings(&self) -> DaySettings {
+        DaySettings::from_settings(&self.state.settings)
+    }
+
+    fn use_allowance(&mut self, used: Allowance) {
+        let settings = self.day_settings();
+        let day = self
+            .allowance_day
+            .take_if(|day| day.since == used.since)
+            .unwrap_or(AllowanceDay {
+                since: used.since,
+                settings,
+                ranked_used: 0,
+                casual_used: 0,
+            });
+        self.allowance_day = Some(if used.ranked {
+            AllowanceDay {
+                ranked_used: used.used,
+                ..day
+            }
+        } else {
+            AllowanceDay {
+                casual_used: used.used,
+                ..day
+            }
+        });
+    }
+
+    fn set_role(&mut self, raid: RaidId, role: Role) {
+        let raids = &mut self.state.raids;
+        if let Some(joined) = raids.iter_mut().find(|joined| joined.raid == raid) {
+            joined.role = role;
+            return;
+        }
+        raids.push(PlayerRaid { raid, role });
+        if raids.len() > PLAYER_RAIDS_SHOWN {
+            raids.remove(0);
+        }
+    }
+
+    fn remove_raid(&mut self, raid: RaidId) {
+        self.state.raids.retain(|joined| joined.raid != raid);
     }
 
     /// Encodes the fold: a version in two bytes, then MessagePack. Equal folds give equal bytes.

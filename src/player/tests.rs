@@ -1,5 +1,8 @@
 //! Tests of the rules of a player's stream.
 
+mod day;
+mod fold;
+
 use std::time::Duration;
 
 use raidhall_protocol::player::event::RaidPlace;

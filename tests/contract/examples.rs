@@ -39,13 +39,17 @@ pub fn example_of(name: &str) -> Value {
             json!({"id": 7, "title": "Ship it", "host": "Ada", "status": "active", "member_count": 2,
             "max_members": 4, "late_join": true, "deadline": 1_767_312_060_000_i64})
         }
-        "PlayerStateAt" => json!({"seq": 44, "state": {"id": 5, "name": "Ada",
+        "PlayerStateAt" => {
+            json!({"seq": 44, "state": {"id": 5, "name": "Ada", "xp": 720, "earned_xp": 900,
+            "tasks": 31, "raids_won": 3, "raids_played": 5, "raids": [{"raid": 7, "role": "leader"}],
             "settings": {"theme": {"value": "dark", "version": 3}},
             "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
-                "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}}}),
+                "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}}})
+        }
         "PlayerEvent" => {
-            json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": null, "type": "setting_set",
-            "data": {"key": "theme", "value": "dark", "version": 3}})
+            json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": {"raid": 7, "seq": 124}, "type": "xp_earned",
+            "data": {"amount": 40, "counted": 20, "earned_xp": 900, "xp": 720, "tasks": 31,
+                "allowance": {"ranked": false, "used": 300, "since": 1_767_225_600_000_i64}}})
         }
         "CommandResult" => json!({"seq": 124, "duplicate": false}),
         "Event" => event(),

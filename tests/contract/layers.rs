@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["error", "http_client"],
     &["limits", "player"],
     &["telemetry"],
-    &["clock", "net"],
+    &["clock", "net", "progression"],
     &["store"],
     &["auth", "backup", "webhooks"],
     &["cluster"],

@@ -24,7 +24,10 @@ async fn a_state_is_a_function_of_the_events() {
     let empty = server.get("/me/state", &token).await.expect_data(200);
     let id = &ada["player"]["id"];
     let inbox = json!({"unread": 0, "items": []});
-    let state = json!({"id": id, "name": "Ada", "settings": {}, "inbox": inbox});
+    let state = json!({
+        "id": id, "name": "Ada", "xp": 0, "earned_xp": 0, "tasks": 0, "raids_won": 0,
+        "raids_played": 0, "raids": [], "settings": {}, "inbox": inbox,
+    });
     assert_eq!(empty, json!({"seq": 0, "state": state}));
 
     let command = json!({"op": "k1", "cmd": set("theme", "dark")});

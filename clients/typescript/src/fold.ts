@@ -1,8 +1,8 @@
 // Folds events into the state of a raid or of a player. Events carry results, so there are no game rules here: a
 // snapshot with the events after it is the server's state. States are immutable: parts that an
 // event leaves unchanged are shared with the previous state.
-import { MESSAGES_SHOWN } from './protocol.js';
-import type { Inbox, InboxItem, Member, PlayerEvent, PlayerState, RaidEvent, RaidState, Task, TaskId } from './protocol.js';
+import { INBOX_ITEMS_SHOWN, MESSAGES_SHOWN, PLAYER_RAIDS_SHOWN } from './protocol.js';
+import type { Inbox, InboxItem, Member, PlayerEvent, PlayerRaid, PlayerState, RaidEvent, RaidId, RaidState, Task, TaskId } from './protocol.js';
 
 /** Returns the state after an event. Returns null if this release does not know the event or it
  * contradicts the state; then only a snapshot helps. */
@@ -101,6 +101,18 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
  * not know the event; then only a snapshot helps. */
 export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState | null {
   switch (event.type) {
+    case 'xp_earned': {
+      const { xp, earned_xp, tasks } = event.data;
+      return { ...state, xp, earned_xp, tasks };
+    }
+    case 'raid_joined':
+      return { ...state, raids: withRaid(state.raids, event.data) };
+    case 'raid_left':
+      return { ...state, raids: withoutRaid(state.raids, event.data.raid) };
+    case 'raid_ended': {
+      const { raid, raids_played, raids_won } = event.data;
+      return { ...state, raids_played, raids_won, raids: withoutRaid(state.raids, raid) };
+    }
     case 'setting_set': {
       const { key, value, version } = event.data;
       return { ...state, settings: { ...state.settings, [key]: { value, version } } };
@@ -110,7 +122,7 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
     case 'notified': {
       const { kind, data } = event.data;
       const items = [...state.inbox.items, { seq: event.seq, at: event.at, kind, data, read: false }];
-      return { ...state, inbox: inboxOf(items.slice(-NOTIFICATIONS_SHOWN)) };
+      return { ...state, inbox: inboxOf(items.slice(-INBOX_ITEMS_SHOWN)) };
     }
     case 'read_through': {
       const { seq } = event.data;
@@ -121,8 +133,13 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
   }
 }
 
-/** Number of notifications that a player's state holds. */
-const NOTIFICATIONS_SHOWN = 50;
+/** Returns the raids after the player joined one or got another role in it; a raid keeps its place. */
+function withRaid(raids: PlayerRaid[], { raid, role }: PlayerRaid): PlayerRaid[] {
+  if (raids.some(joined => joined.raid === raid)) return raids.map(joined => (joined.raid === raid ? { raid, role } : joined));
+  return [...raids, { raid, role }].slice(-PLAYER_RAIDS_SHOWN);
+}
+
+const withoutRaid = (raids: PlayerRaid[], raid: RaidId): PlayerRaid[] => raids.filter(joined => joined.raid !== raid);
 
 const inboxOf = (items: InboxItem[]): Inbox => ({ unread: items.filter(({ read }) => !read).length, items });
 

@@ -1,4 +1,4 @@
-// The player's own stream: name, settings and notifications, the same on each of their devices.
+// The player's own stream: name, settings, notifications, XP and raids, the same on each of their devices.
 import { foldPlayer } from './fold.js';
 import type { WaitingPlayerCommand } from './outbox.js';
 import type { ErrorBody, PlayerCommand, PlayerEvent, PlayerState, Seq, UnwatchReason } from './protocol.js';

@@ -859,6 +859,58 @@ export type PlayerMessage =
     cause: RaidPlace | null,
   } & (
     | {
+      type: "xp_earned",
+      data: {
+        /** XP that the player earned in the raid. */
+        amount: number,
+        /** How much of it counts: what lies beyond a day's allowance stays in the raid. */
+        counted: number,
+        /** All XP that the player has earned. */
+        earned_xp: number,
+        /** All XP of the player that counts. */
+        xp: number,
+        /** How many tasks and contributions the player has completed. */
+        tasks: number,
+        /** The day's allowance that was used; null for a contribution, which counts in full. */
+        allowance: Allowance | null,
+      }
+    }
+    | {
+      type: "raid_joined",
+      data: {
+        /** Id of the raid. */
+        raid: RaidId,
+        /** Role of the player from then on. */
+        role: Role,
+      }
+    }
+    | {
+      type: "raid_left",
+      data: {
+        /** Id of the raid. */
+        raid: RaidId,
+        /** Why the player left. */
+        reason: LeaveReason,
+      }
+    }
+    | {
+      type: "raid_ended",
+      data: {
+        /** Id of the raid. */
+        raid: RaidId,
+        /** How the raid ended. */
+        outcome: RaidOutcome,
+        /** Place of the player in the final ranking; null if the raid failed. */
+        rank: number | null,
+        /** XP that the player earned in the raid. */
+        xp: number,
+        /** How many raids the player was a member of when they ended. */
+        raids_played: number,
+        /** How many of them were completed. */
+        raids_won: number,
+      }
+    }
+    | {
       type: "setting_set",
       data: {
         /** Name of the setting. */
@@ -949,6 +1001,58 @@ export type PlayerEvent =
     cause: RaidPlace | null,
   } & (
     | {
+      type: "xp_earned",
+      data: {
+        /** XP that the player earned in the raid. */
+        amount: number,
+        /** How much of it counts: what lies beyond a day's allowance stays in the raid. */
+        counted: number,
+        /** All XP that the player has earned. */
+        earned_xp: number,
+        /** All XP of the player that counts. */
+        xp: number,
+        /** How many tasks and contributions the player has completed. */
+        tasks: number,
+        /** The day's allowance that was used; null for a contribution, which counts in full. */
+        allowance: Allowance | null,
+      }
+    }
+    | {
+      type: "raid_joined",
+      data: {
+        /** Id of the raid. */
+        raid: RaidId,
+        /** Role of the player from then on. */
+        role: Role,
+      }
+    }
+    | {
+      type: "raid_left",
+      data: {
+        /** Id of the raid. */
+        raid: RaidId,
+        /** Why the player left. */
+        reason: LeaveReason,
+      }
+    }
+    | {
+      type: "raid_ended",
+      data: {
+        /** Id of the raid. */
+        raid: RaidId,
+        /** How the raid ended. */
+        outcome: RaidOutcome,
+        /** Place of the player in the final ranking; null if the raid failed. */
+        rank: number | null,
+        /** XP that the player earned in the raid. */
+        xp: number,
+        /** How many raids the player was a member of when they ended. */
+        raids_played: number,
+        /** How many of them were completed. */
+        raids_won: number,
+      }
+    }
+    | {
       type: "setting_set",
       data: {
         /** Name of the setting. */
@@ -995,6 +1099,58 @@ export type RaidPlace = {
 /** Data of a player event, tagged by `type`. */
 export type PlayerEventData =
   | {
+    type: "xp_earned",
+    data: {
+      /** XP that the player earned in the raid. */
+      amount: number,
+      /** How much of it counts: what lies beyond a day's allowance stays in the raid. */
+      counted: number,
+      /** All XP that the player has earned. */
+      earned_xp: number,
+      /** All XP of the player that counts. */
+      xp: number,
+      /** How many tasks and contributions the player has completed. */
+      tasks: number,
+      /** The day's allowance that was used; null for a contribution, which counts in full. */
+      allowance: Allowance | null,
+    }
+  }
+  | {
+    type: "raid_joined",
+    data: {
+      /** Id of the raid. */
+      raid: RaidId,
+      /** Role of the player from then on. */
+      role: Role,
+    }
+  }
+  | {
+    type: "raid_left",
+    data: {
+      /** Id of the raid. */
+      raid: RaidId,
+      /** Why the player left. */
+      reason: LeaveReason,
+    }
+  }
+  | {
+    type: "raid_ended",
+    data: {
+      /** Id of the raid. */
+      raid: RaidId,
+      /** How the raid ended. */
+      outcome: RaidOutcome,
+      /** Place of the player in the final ranking; null if the raid failed. */
+      rank: number | null,
+      /** XP that the player earned in the raid. */
+      xp: number,
+      /** How many raids the player was a member of when they ended. */
+      raids_played: number,
+      /** How many of them were completed. */
+      raids_won: number,
+    }
+  }
+  | {
     type: "setting_set",
     data: {
       /** Name of the setting. */
@@ -1029,16 +1185,49 @@ export type PlayerEventData =
     }
   };
 
+/** What a player has used of the XP of tasks that counts in one day, in ranked raids or in all others. */
+export type Allowance = {
+  /** Whether it is the allowance of ranked raids. */
+  ranked: boolean,
+  /** XP that was counted in it so far. */
+  used: number,
+  /** When the player completed the first task of this day. */
+  since: UnixMillis,
+};
+
+/** How a raid ended. */
+export type RaidOutcome = "completed" | "failed";
+
 /** Everything about one player that their own devices show. */
 export type PlayerState = {
   /** Id of the player. */
   id: PlayerId,
   /** Name of the player. */
   name: string,
+  /** All XP of the player that counts. */
+  xp: number,
+  /** All XP that the player has earned, in raids and beyond what counts in a day. */
+  earned_xp: number,
+  /** How many tasks and contributions the player has completed. */
+  tasks: number,
+  /** How many raids were completed while the player was a member. */
+  raids_won: number,
+  /** How many raids ended while the player was a member. */
+  raids_played: number,
+  /** The raids that the player is a member of and that have not ended, the latest 200 by joining. */
+  raids: Array<PlayerRaid>,
   /** The settings that were set, by key. */
   settings: { [key in string]: Setting },
   /** The notifications of the player. */
   inbox: Inbox,
+};
+
+/** A raid that a player is a member of. */
+export type PlayerRaid = {
+  /** Id of the raid. */
+  raid: RaidId,
+  /** Role of the player. */
+  role: Role,
 };
 
 /** One setting of a player. */
@@ -1357,6 +1546,10 @@ export const SUBPROTOCOL_MSGPACK = "raidhall.v1.msgpack";
 export const SUBPROTOCOL_JSON = "raidhall.v1.json";
 /** Number of chat messages that a raid's state holds. */
 export const MESSAGES_SHOWN = 50;
+/** Number of raids that a player's state holds. */
+export const PLAYER_RAIDS_SHOWN = 200;
+/** Number of notifications that a player's state holds. */
+export const INBOX_ITEMS_SHOWN = 50;
 
 /** Maximum characters of each text, and minimum and maximum of each number. */
 export const LIMITS = {

@@ -115,7 +115,7 @@ const playerEvent = (name: string): PlayerEvent => {
 
 test('every event type of the player\'s stream is folded without changing the previous state', () => {
   const names = readdirSync(fixtures).filter(name => /^player_event_.*\.json$/.test(name));
-  assert.ok(names.length >= 4);
+  assert.ok(names.length >= 13);
   for (const name of names) assert.ok(foldPlayer(player('player_snapshot_with_id.json'), playerEvent(name)), name);
   const [setting, renamed, notified, readThrough] = ['setting_set', 'name_changed', 'notified', 'read_through'].map(type => playerEvent(`player_event_${type}.json`));
   const folded = [setting, renamed, notified].reduce((state, event) => foldPlayer(state, event!)!, player('player_snapshot_with_id.json'));
@@ -125,18 +125,32 @@ test('every event type of the player\'s stream is folded without changing the pr
   assert.deepEqual([read44?.inbox.items.map(({ read }) => read), read44?.inbox.unread], [[true, true, false], 1]);
 });
 
-test('the folded history of a player equals the server\'s snapshot', () => {
-  const notified = { type: 'notified', data: { kind: 'sale', data: { body: 'Frames for half', title: 'Sale', url: '/shop' } } };
-  const history = [
-    { seq: 10, type: 'setting_set', data: { key: 'theme', value: 'light', version: 1 } },
-    { seq: 11, type: 'setting_set', data: { key: 'theme', value: 'dark', version: 2 } },
-    { seq: 12, ...notified },
-    { seq: 13, type: 'read_through', data: { seq: 12 } },
-    { seq: 14, type: 'setting_set', data: { key: 'zone', value: 'Asia/Tashkent', version: 3 } },
-    { seq: 44, ...notified },
-  ].map(event => ({ at: 1_767_225_601_000, cause: null, ...event }) as PlayerEvent);
-  const folded = history.reduce((state, event) => foldPlayer(state, event)!, player('player_snapshot.json'));
-  assert.deepEqual(folded, player('player_snapshot_with_id.json'));
+test('a player\'s history folds to the state that the server folds it to', () => {
+  const history = JSON.parse(readFileSync(new URL('../player_history.json', fixtures), 'utf8')) as { before: PlayerState; events: PlayerEvent[]; after: PlayerState };
+  const folded = history.events.reduce((state, event) => frozen(foldPlayer(state, event)!), frozen(history.before));
+  assert.deepEqual(folded, history.after);
+});
+
+const playerEventOf = (rest: object): PlayerEvent => ({ seq: 61, at, cause: { raid: 7, seq: 3 }, ...rest }) as unknown as PlayerEvent;
+const roleIn = (raid: number, role: string): PlayerEvent => playerEventOf({ type: 'raid_joined', data: { raid, role } });
+const leftRaid = (raid: number): PlayerEvent => playerEventOf({ type: 'raid_left', data: { raid, reason: 'kicked' } });
+
+test('a raid keeps its place when the role in it changes', () => {
+  const state = [roleIn(7, 'leader'), roleIn(8, 'member'), roleIn(7, 'member')].reduce((folded, event) => foldPlayer(folded, event)!, player('player_snapshot.json'));
+  assert.deepEqual(state.raids, [{ raid: 7, role: 'member' }, { raid: 8, role: 'member' }]);
+  const again = [leftRaid(7), roleIn(7, 'member')].reduce((folded, event) => foldPlayer(folded, event)!, state);
+  assert.deepEqual(again.raids.map(({ raid }) => raid), [8, 7]);
+});
+
+test('a player\'s state keeps the latest 200 raids, and ends those it does not show', () => {
+  let state = player('player_snapshot.json');
+  for (let raid = 1; raid <= 201; raid++) state = foldPlayer(state, roleIn(raid, 'member'))!;
+  assert.deepEqual([state.raids.length, state.raids[0]?.raid, state.raids[199]?.raid], [200, 2, 201]);
+  const full = foldPlayer(state, roleIn(2, 'leader'))!;
+  assert.deepEqual([full.raids.length, full.raids[0]], [200, { raid: 2, role: 'leader' }]);
+  assert.deepEqual(foldPlayer(full, leftRaid(1)), full);
+  const ended = playerEventOf({ type: 'raid_ended', data: { raid: 1, outcome: 'failed', rank: null, xp: 0, raids_played: 1, raids_won: 0 } });
+  assert.deepEqual(foldPlayer(full, ended), { ...full, raids_played: 1 });
 });
 
 test('a player\'s state keeps the latest fifty notifications, and an unknown event folds to null', () => {

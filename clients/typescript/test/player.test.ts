@@ -6,7 +6,8 @@ import type { ClientMessage } from '../src/protocol.js';
 import { Peer } from './peer.js';
 import { StoredItems } from './simulation.js';
 
-const state = { id: 5, name: 'Ada', settings: {}, inbox: { unread: 0, items: [] } };
+const totals = { xp: 0, earned_xp: 0, tasks: 0, raids_won: 0, raids_played: 0 };
+const state = { id: 5, name: 'Ada', ...totals, raids: [], settings: {}, inbox: { unread: 0, items: [] } };
 const snapshot = (seq: number) => ({ t: 'snapshot', player: 5, seq, recovered: false, state });
 const watching = (seq: number) => ({ t: 'watching', player: 5, seq, recovered: true });
 const renamed = (seq: number) => ({ t: 'event', player: 5, seq, at: 1, cause: null, type: 'name_changed', data: { name: `Ada ${seq}` } });
@@ -88,6 +89,21 @@ test('unknown events lead to a watch without since, at most once a second', asyn
   peer.say(snapshot(44));
   peer.say(renamed(45));
   assert.deepEqual([me.getView().seq, me.getView().state?.name], [45, 'Ada 45']);
+  peer.client.close();
+});
+
+test('what a raid caused is shown, and its listeners get the cause', async () => {
+  const { peer } = await watched(41);
+  const { me } = peer.client;
+  const causes: unknown[] = [];
+  me.onEvent(({ type, cause }) => causes.push([type, cause]));
+  const cause = (seq: number) => ({ raid: 7, seq });
+  const allowance = { ranked: false, used: 40, since: 1 };
+  peer.say({ ...renamed(42), cause: cause(2), type: 'raid_joined', data: { raid: 7, role: 'leader' } });
+  peer.say({ ...renamed(43), cause: cause(9), type: 'xp_earned', data: { amount: 40, counted: 40, earned_xp: 40, xp: 40, tasks: 1, allowance } });
+  peer.say({ ...renamed(43), cause: cause(9), type: 'xp_earned', data: { amount: 40, counted: 40, earned_xp: 80, xp: 80, tasks: 2, allowance } });
+  assert.deepEqual(me.getView().state, { ...state, xp: 40, earned_xp: 40, tasks: 1, raids: [{ raid: 7, role: 'leader' }] });
+  assert.deepEqual(causes, [['raid_joined', cause(2)], ['xp_earned', cause(9)]]);
   peer.client.close();
 });
 

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
+use crate::event::LeaveReason;
 use crate::ids::{RaidId, Seq, UnixMillis};
+use crate::state::Role;
 
 /// Newest version of the data of player events that this build knows. The store keeps
 /// [`PlayerEventData::version`] with each event.
@@ -39,6 +41,50 @@ pub struct RaidPlace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(tag = "type", content = "data", rename_all = "snake_case")]
 pub enum PlayerEventData {
+    /// The player earned XP in a raid.
+    XpEarned {
+        /// XP that the player earned in the raid.
+        amount: u64,
+        /// How much of it counts: what lies beyond a day's allowance stays in the raid.
+        counted: u64,
+        /// All XP that the player has earned.
+        earned_xp: u64,
+        /// All XP of the player that counts.
+        xp: u64,
+        /// How many tasks and contributions the player has completed.
+        tasks: u64,
+        /// The day's allowance that was used; null for a contribution, which counts in full.
+        allowance: Option<Allowance>,
+    },
+    /// The player joined a raid, or their role in it changed.
+    RaidJoined {
+        /// Id of the raid.
+        raid: RaidId,
+        /// Role of the player from then on.
+        role: Role,
+    },
+    /// The player left a raid, or was removed from it.
+    RaidLeft {
+        /// Id of the raid.
+        raid: RaidId,
+        /// Why the player left.
+        reason: LeaveReason,
+    },
+    /// A raid that the player was a member of ended.
+    RaidEnded {
+        /// Id of the raid.
+        raid: RaidId,
+        /// How the raid ended.
+        outcome: RaidOutcome,
+        /// Place of the player in the final ranking; null if the raid failed.
+        rank: Option<u32>,
+        /// XP that the player earned in the raid.
+        xp: u64,
+        /// How many raids the player was a member of when they ended.
+        raids_played: u64,
+        /// How many of them were completed.
+        raids_won: u64,
+    },
     /// A setting was set.
     SettingSet {
         /// Name of the setting.
@@ -73,6 +119,10 @@ impl PlayerEventData {
     /// Returns the name of the event's type on the wire and in the store.
     pub const fn kind(&self) -> &'static str {
         match self {
+            Self::XpEarned { .. } => "xp_earned",
+            Self::RaidJoined { .. } => "raid_joined",
+            Self::RaidLeft { .. } => "raid_left",
+            Self::RaidEnded { .. } => "raid_ended",
             Self::SettingSet { .. } => "setting_set",
             Self::NameChanged { .. } => "name_changed",
             Self::Notified { .. } => "notified",
@@ -85,4 +135,25 @@ impl PlayerEventData {
     pub const fn version(&self) -> u16 {
         1
     }
+}
+
+/// What a player has used of the XP of tasks that counts in one day, in ranked raids or in all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Allowance {
+    /// Whether it is the allowance of ranked raids.
+    pub ranked: bool,
+    /// XP that was counted in it so far.
+    pub used: u64,
+    /// When the player completed the first task of this day.
+    pub since: UnixMillis,
+}
+
+/// How a raid ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RaidOutcome {
+    /// Both goals were reached.
+    Completed,
+    /// The raid was lost.
+    Failed,
 }

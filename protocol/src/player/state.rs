@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
-use crate::ids::{PlayerId, Seq, UnixMillis};
+use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
+use crate::state::Role;
 
 /// Everything about one player that their own devices show.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
@@ -16,10 +17,31 @@ pub struct PlayerState {
     pub id: PlayerId,
     /// Name of the player.
     pub name: String,
+    /// All XP of the player that counts.
+    pub xp: u64,
+    /// All XP that the player has earned, in raids and beyond what counts in a day.
+    pub earned_xp: u64,
+    /// How many tasks and contributions the player has completed.
+    pub tasks: u64,
+    /// How many raids were completed while the player was a member.
+    pub raids_won: u64,
+    /// How many raids ended while the player was a member.
+    pub raids_played: u64,
+    /// The raids that the player is a member of and that have not ended, the latest 200 by joining.
+    pub raids: Vec<PlayerRaid>,
     /// The settings that were set, by key.
     pub settings: BTreeMap<String, Setting>,
     /// The notifications of the player.
     pub inbox: Inbox,
+}
+
+/// A raid that a player is a member of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct PlayerRaid {
+    /// Id of the raid.
+    pub raid: RaidId,
+    /// Role of the player.
+    pub role: Role,
 }
 
 /// One setting of a player.

@@ -8,7 +8,7 @@ use raidhall_protocol::{Codec, Event, EventData, ServerMessage};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::{check_kept, kept, samples, typescript, updating};
+use crate::{check_kept, kept, player_history, samples, typescript, updating};
 
 #[test]
 fn client_messages_encode_to_the_fixture_bytes() {
@@ -22,6 +22,15 @@ fn server_messages_encode_to_the_fixture_bytes() {
     check_fixtures("server", &samples::server(), |codec, bytes| {
         codec.decode(bytes).expect("a message")
     });
+}
+
+/// The folds of the server and of the clients have tests that read this file.
+#[test]
+fn a_players_history_is_the_fixture() {
+    let history = player_history::history();
+    let mut json = serde_json::to_string_pretty(&history).expect("JSON");
+    json.push('\n');
+    check_kept(&kept("fixtures/player_history.json"), json.as_bytes());
 }
 
 #[track_caller]

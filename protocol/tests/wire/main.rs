@@ -3,6 +3,7 @@
 mod golden;
 mod hostile;
 mod layout;
+mod player_history;
 mod player_samples;
 mod round_trip;
 mod samples;

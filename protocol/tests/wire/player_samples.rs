@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 
 use raidhall_protocol::error::{ErrorBody, ErrorType};
-use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::player::event::{Allowance, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::message::Me;
-use raidhall_protocol::player::state::{Inbox, InboxItem, Setting};
+use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
 use raidhall_protocol::player::{
     PlayerCommand, PlayerEvent, PlayerEventData, PlayerMessage, PlayerRequest, PlayerState,
 };
 use raidhall_protocol::server::UnwatchReason;
+use raidhall_protocol::state::Role;
 use raidhall_protocol::{ClientMessage, OpKey, PlayerId, RaidId, Seq, ServerMessage, UnixMillis};
-use serde_json::json;
+use serde_json::{Value, json};
 
-const AT: UnixMillis = UnixMillis(1_767_225_601_000);
+pub(crate) const AT: UnixMillis = UnixMillis(1_767_225_601_000);
 
 fn player() -> PlayerId {
     PlayerId::try_from(5_u64).expect("an id")
@@ -142,10 +144,7 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
 
 /// Returns every event type: the fixture's name, the cause, and the data.
 fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
-    let cause = RaidPlace {
-        raid: RaidId::try_from(7_u64).expect("an id"),
-        seq: Seq(124),
-    };
+    let cause = Some(place(7, 124));
     let set = PlayerEventData::SettingSet {
         key: "app.deck".to_owned(),
         value: json!({"cards": [1, null]}),
@@ -158,10 +157,53 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
         kind: "sale".to_owned(),
         data: json!({"title": "Sale", "body": "Frames for half", "url": null}),
     };
+    let joined = |role| PlayerEventData::RaidJoined {
+        raid: raid(7),
+        role,
+    };
+    let left = |reason| PlayerEventData::RaidLeft {
+        raid: raid(7),
+        reason,
+    };
+    let ended = |outcome, rank, raids_won| PlayerEventData::RaidEnded {
+        raid: raid(7),
+        outcome,
+        rank,
+        xp: 400,
+        raids_played: 5,
+        raids_won,
+    };
+    let casual = Allowance {
+        ranked: false,
+        used: 300,
+        since: AT.plus(-3_600_000),
+    };
+    let ranked = Allowance {
+        ranked: true,
+        used: 1_040,
+        since: AT,
+    };
     vec![
+        ("xp_earned", cause, earned(40, 10, Some(casual))),
+        ("xp_earned_ranked", cause, earned(40, 40, Some(ranked))),
+        ("xp_earned_contributed", cause, earned(25, 25, None)),
+        ("raid_joined", cause, joined(Role::Leader)),
+        ("raid_joined_member", cause, joined(Role::Member)),
+        ("raid_left", cause, left(LeaveReason::Left)),
+        ("raid_left_kicked", cause, left(LeaveReason::Kicked)),
+        (
+            "raid_ended",
+            cause,
+            ended(RaidOutcome::Completed, Some(1), 4),
+        ),
+        (
+            "raid_ended_failed",
+            cause,
+            ended(RaidOutcome::Failed, None, 3),
+        ),
         ("setting_set", None, set),
         ("name_changed", None, named),
-        ("notified", Some(cause), notified),
+        ("notified", cause, notified),
         (
             "read_through",
             None,
@@ -170,35 +212,91 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
     ]
 }
 
-fn empty_state() -> PlayerState {
+/// Returns XP that a player earned who had earned 860 XP, of which 700 count.
+fn earned(amount: u64, counted: u64, allowance: Option<Allowance>) -> PlayerEventData {
+    PlayerEventData::XpEarned {
+        amount,
+        counted,
+        earned_xp: 860 + amount,
+        xp: 700 + counted,
+        tasks: 31,
+        allowance,
+    }
+}
+
+pub(crate) fn place(raid_id: u64, seq: u64) -> RaidPlace {
+    RaidPlace {
+        raid: raid(raid_id),
+        seq: Seq(seq),
+    }
+}
+
+pub(crate) fn raid(id: u64) -> RaidId {
+    RaidId::try_from(id).expect("an id")
+}
+
+pub(crate) fn empty_state() -> PlayerState {
     PlayerState {
         id: player(),
         name: "Ada".to_owned(),
+        xp: 0,
+        earned_xp: 0,
+        tasks: 0,
+        raids_won: 0,
+        raids_played: 0,
+        raids: Vec::new(),
         settings: BTreeMap::new(),
         inbox: Inbox::default(),
     }
 }
 
 fn full_state() -> PlayerState {
-    let item = |seq, read| InboxItem {
-        seq: Seq(seq),
-        at: AT,
-        kind: "sale".to_owned(),
-        data: json!({"title": "Sale", "body": "Frames for half", "url": "/shop"}),
-        read,
-    };
-    let setting = |value, version| Setting { value, version };
     let settings = [
-        ("theme", setting(json!("dark"), 2)),
-        ("zone", setting(json!("Asia/Tashkent"), 3)),
+        ("theme", setting_at(json!("dark"), 2)),
+        ("zone", setting_at(json!("Asia/Tashkent"), 3)),
     ];
-    let named = |(key, setting): (&str, _)| (key.to_owned(), setting);
     PlayerState {
-        settings: settings.map(named).into(),
+        xp: 720,
+        earned_xp: 900,
+        tasks: 31,
+        raids_won: 3,
+        raids_played: 5,
+        raids: vec![joined(7, Role::Leader), joined(9, Role::Member)],
+        settings: by_key(settings),
         inbox: Inbox {
             unread: 1,
-            items: vec![item(12, true), item(44, false)],
+            items: vec![sale(12, true), sale(44, false)],
         },
         ..empty_state()
     }
+}
+
+pub(crate) fn joined(raid_id: u64, role: Role) -> PlayerRaid {
+    PlayerRaid {
+        raid: raid(raid_id),
+        role,
+    }
+}
+
+pub(crate) fn setting_at(value: Value, version: u64) -> Setting {
+    Setting { value, version }
+}
+
+pub(crate) fn by_key<const N: usize>(settings: [(&str, Setting); N]) -> BTreeMap<String, Setting> {
+    let named = |(key, setting): (&str, _)| (key.to_owned(), setting);
+    settings.map(named).into()
+}
+
+pub(crate) fn sale(seq: u64, read: bool) -> InboxItem {
+    InboxItem {
+        seq: Seq(seq),
+        at: AT,
+        kind: "sale".to_owned(),
+        data: sale_data(),
+        read,
+    }
+}
+
+pub(crate) fn sale_data() -> Value {
+    json!({"title": "Sale", "body": "Frames for half", "url": "/shop"})
 }

@@ -77,7 +77,10 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<PlayerEvent>(),
         declare::<player::event::RaidPlace>(),
         declare::<PlayerEventData>(),
+        declare::<player::event::Allowance>(),
+        declare::<player::event::RaidOutcome>(),
         declare::<PlayerState>(),
+        declare::<player::state::PlayerRaid>(),
         declare::<player::state::Setting>(),
         declare::<player::state::Inbox>(),
         declare::<player::state::InboxItem>(),
@@ -147,15 +150,27 @@ fn write_constants(out: &mut String) -> std::fmt::Result {
         "export const SUBPROTOCOL_JSON = {:?};",
         limits::SUBPROTOCOL_JSON
     )?;
-    writeln!(
-        out,
-        "/** Number of chat messages that a raid's state holds. */"
-    )?;
-    writeln!(
-        out,
-        "export const MESSAGES_SHOWN = {};\n",
-        limits::MESSAGES_SHOWN
-    )?;
+    for (name, what, number) in [
+        (
+            "MESSAGES_SHOWN",
+            "chat messages that a raid's state holds",
+            limits::MESSAGES_SHOWN,
+        ),
+        (
+            "PLAYER_RAIDS_SHOWN",
+            "raids that a player's state holds",
+            limits::PLAYER_RAIDS_SHOWN,
+        ),
+        (
+            "INBOX_ITEMS_SHOWN",
+            "notifications that a player's state holds",
+            limits::INBOX_ITEMS_SHOWN,
+        ),
+    ] {
+        writeln!(out, "/** Number of {what}. */")?;
+        writeln!(out, "export const {name} = {number};")?;
+    }
+    out.push('\n');
     writeln!(
         out,
         "/** Maximum characters of each text, and minimum and maximum of each number. */"

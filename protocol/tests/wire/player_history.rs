@@ -1,0 +1,141 @@
+//! A player's whole stream, with which folds of player events are tested.
+
+use raidhall_protocol::Seq;
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::player::event::{Allowance, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::state::Inbox;
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
+use raidhall_protocol::state::Role;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::player_samples::{
+    AT, by_key, empty_state, joined, place, raid, sale, sale_data, setting_at,
+};
+
+/// A whole stream, and the states before and after it. Every fold of player events has to agree.
+#[derive(Serialize)]
+pub(crate) struct PlayerHistory {
+    before: PlayerState,
+    events: Vec<PlayerEvent>,
+    after: PlayerState,
+}
+
+/// Returns a stream with every event type.
+pub(crate) fn history() -> PlayerHistory {
+    let set = |key: &str, value, version| PlayerEventData::SettingSet {
+        key: key.to_owned(),
+        value: json!(value),
+        version,
+    };
+    let notified = PlayerEventData::Notified {
+        kind: "sale".to_owned(),
+        data: sale_data(),
+    };
+    let read = PlayerEventData::ReadThrough { seq: Seq(3) };
+    let renamed = PlayerEventData::NameChanged {
+        name: "Countess".to_owned(),
+    };
+    let own = [
+        set("theme", "light", 1),
+        set("theme", "dark", 2),
+        notified.clone(),
+        notified,
+        read,
+        set("zone", "Asia/Tashkent", 1),
+        renamed,
+    ];
+    let mut events: Vec<_> = own.into_iter().map(|data| (None, data)).collect();
+    events.extend(raid_history());
+    let numbered = |(seq, (cause, data))| PlayerEvent {
+        seq: Seq(seq),
+        at: AT,
+        cause,
+        data,
+    };
+    let settings = [
+        ("theme", setting_at(json!("dark"), 2)),
+        ("zone", setting_at(json!("Asia/Tashkent"), 1)),
+    ];
+    PlayerHistory {
+        before: empty_state(),
+        events: (1..).zip(events).map(numbered).collect(),
+        after: PlayerState {
+            name: "Countess".to_owned(),
+            xp: 365,
+            earned_xp: 415,
+            tasks: 4,
+            raids_won: 1,
+            raids_played: 2,
+            raids: vec![joined(7, Role::Member), joined(8, Role::Member)],
+            settings: by_key(settings),
+            inbox: Inbox {
+                unread: 1,
+                items: vec![sale(3, true), sale(4, false)],
+            },
+            ..empty_state()
+        },
+    }
+}
+
+/// Returns the part of the history that raids cause: the player leads raid 7 until another member is
+/// promoted, leaves and joins raid 8, wins raid 9 and loses raid 10.
+fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
+    let join = |raid_id, seq, role| {
+        let raid = raid(raid_id);
+        let data = PlayerEventData::RaidJoined { raid, role };
+        (Some(place(raid_id, seq)), data)
+    };
+    let leave = |raid_id, seq| {
+        let data = PlayerEventData::RaidLeft {
+            raid: raid(raid_id),
+            reason: LeaveReason::Left,
+        };
+        (Some(place(raid_id, seq)), data)
+    };
+    let end = |raid_id, seq, outcome, rank, xp, raids_played| {
+        let data = PlayerEventData::RaidEnded {
+            raid: raid(raid_id),
+            outcome,
+            rank,
+            xp,
+            raids_played,
+            raids_won: 1,
+        };
+        (Some(place(raid_id, seq)), data)
+    };
+    let earn = |raid_id, seq, [amount, counted, earned_xp, xp, tasks]: [u64; 5], allowance| {
+        let data = PlayerEventData::XpEarned {
+            amount,
+            counted,
+            earned_xp,
+            xp,
+            tasks,
+            allowance,
+        };
+        (Some(place(raid_id, seq)), data)
+    };
+    let allowance = |ranked, used| {
+        let since = AT;
+        Some(Allowance {
+            ranked,
+            used,
+            since,
+        })
+    };
+    vec![
+        join(7, 2, Role::Leader),
+        join(8, 5, Role::Member),
+        join(9, 4, Role::Member),
+        join(10, 3, Role::Member),
+        earn(7, 20, [250, 250, 250, 250, 1], allowance(false, 250)),
+        earn(8, 21, [100, 50, 350, 300, 2], allowance(false, 300)),
+        earn(9, 22, [40, 40, 390, 340, 3], allowance(true, 40)),
+        earn(10, 23, [25, 25, 415, 365, 4], None),
+        join(7, 30, Role::Member),
+        leave(8, 31),
+        end(9, 32, RaidOutcome::Completed, Some(2), 40, 1),
+        end(10, 33, RaidOutcome::Failed, None, 25, 2),
+        join(8, 40, Role::Member),
+    ]
+}
