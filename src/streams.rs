@@ -3,28 +3,31 @@
 //! A command is decided on what the store has, and appended only if the stream still ends there.
 //! Every answer comes after the commit that it reports.
 
+mod append;
 mod followed;
+mod load;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerEventData};
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
+use raidhall_protocol::{PlayerId, Seq};
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+pub use self::append::AppendBuilder;
 use self::followed::FollowedStreams;
 pub use self::followed::StreamFollower;
+pub use self::load::{StreamFault, fold_stream};
 use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
 use crate::error::Error;
 use crate::fanout::outbox::Outbox;
 use crate::limits::rate::Rate;
 use crate::limits::rate_limiter::RateLimiter;
-use crate::player::{Author, FoldError, PlayerFold, check, decide};
+use crate::player::{Author, PlayerFold, check, decide};
 use crate::raid::Ack;
-use crate::store::streams::STATE_INTERVAL;
-use crate::store::{LoadedStream, OpHash, Store, StoreError, StreamAppend, StreamOutcome};
+use crate::store::{OpHash, Store, StoreError, StreamOutcome};
 use crate::telemetry::{CommandOutcome, Label, metrics};
 
 /// Commands of one player per second at one instance; twice as many in a burst.
@@ -33,8 +36,6 @@ const COMMANDS_PER_SECOND: u32 = 2;
 const BURST_SECS: u32 = 2;
 /// How often a command is decided again because the stream has moved on meanwhile.
 const ATTEMPTS: u32 = 5;
-/// Events in one read of a whole stream.
-const PAGE_EVENTS: u32 = 256;
 
 const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
 
@@ -136,7 +137,6 @@ impl Streams {
                     duplicate: true,
                 });
             }
-            // An event is never earlier than the one before it.
             let now = self.0.clock.now().max(fold.at);
             let decided = decide(&fold, &command, now)?;
             if decided.is_empty() {
@@ -145,13 +145,12 @@ impl Streams {
                     duplicate: false,
                 });
             }
-            let append = build_append(player, fold, decided, now, op);
+            let mut append = AppendBuilder::new(fold);
+            append.add(decided, now, None, op);
+            let (append, _) = append.build();
             match self.0.store.append_to_stream(&append).await {
                 Ok(StreamOutcome::Appended) => {
-                    self.advance(player, append.last_seq());
-                    self.0
-                        .cluster
-                        .announce_stream_head(player, append.last_seq());
+                    self.announce(player, append.last_seq());
                     return Ok(Ack {
                         seq: append.last_seq(),
                         duplicate: false,
@@ -173,6 +172,12 @@ impl Streams {
         follower
     }
 
+    /// Wakes those who follow a player's stream, at all instances.
+    pub fn announce(&self, player: PlayerId, head: Seq) {
+        self.advance(player, head);
+        self.0.cluster.announce_stream_head(player, head);
+    }
+
     /// Takes note that a player's stream has events up to a seq, and wakes those who follow it.
     pub fn advance(&self, player: PlayerId, head: Seq) {
         self.0.followed.advance(player, head);
@@ -189,79 +194,15 @@ impl Streams {
         player: PlayerId,
         op: Option<OpHash>,
     ) -> Result<(PlayerFold, Option<Seq>), Error> {
-        let loaded = self.0.store.load_stream(player, op).await;
-        let LoadedStream {
-            name,
-            saved_state,
-            mut tail,
-            op_seq,
-            ..
-        } = loaded.map_err(report)?.ok_or(PLAYER_NOT_FOUND)?;
-        let mut fold = PlayerFold::new(player, name);
-        if let Some((seq, bytes)) = saved_state {
-            match PlayerFold::decode(&bytes) {
-                Ok(saved) => fold = saved,
-                Err(FoldError::Newer(version)) => {
-                    warn!(%player, version, "the player's state was written by a newer release");
-                    return Err(Error::Unavailable);
-                }
-                Err(error) => {
-                    warn!(%player, %seq, %error, "the player's state is damaged; folding their whole stream");
-                    tail = self.read_whole(player).await?;
-                }
-            }
+        let store = &*self.0.store;
+        let loaded = store.load_stream(player, op).await.map_err(report)?;
+        let loaded = loaded.ok_or(PLAYER_NOT_FOUND)?;
+        let op_seq = loaded.op_seq;
+        match fold_stream(store, player, loaded).await {
+            Ok(fold) => Ok((fold, op_seq)),
+            Err(StreamFault::Store(error)) => Err(report(error)),
+            Err(StreamFault::Gap { .. }) => Err(Error::Internal),
         }
-        for event in &tail {
-            if event.seq != fold.seq.next() {
-                error!(%player, seq = %event.seq, after = %fold.seq, "the player's stream has a gap");
-                return Err(Error::Internal);
-            }
-            fold.apply(event);
-        }
-        Ok((fold, op_seq))
-    }
-
-    async fn read_whole(&self, player: PlayerId) -> Result<Vec<PlayerEvent>, Error> {
-        let mut events: Vec<PlayerEvent> = Vec::new();
-        loop {
-            let after = events.last().map_or(Seq::ZERO, |event| event.seq);
-            let page = self.events(player, after, PAGE_EVENTS).await?;
-            if page.is_empty() {
-                return Ok(events);
-            }
-            events.extend(page);
-        }
-    }
-}
-
-/// Numbers the decided events after those of the fold.
-fn build_append(
-    player: PlayerId,
-    mut fold: PlayerFold,
-    decided: Vec<PlayerEventData>,
-    now: UnixMillis,
-    op: Option<OpHash>,
-) -> StreamAppend {
-    let after = fold.seq;
-    let number_and_fold = |data| {
-        let event = PlayerEvent {
-            seq: fold.seq.next(),
-            at: now,
-            cause: None,
-            data,
-        };
-        fold.apply(&event);
-        event
-    };
-    let events: Vec<_> = decided.into_iter().map(number_and_fold).collect();
-    let is_state_due =
-        after == Seq::ZERO || after.0 / STATE_INTERVAL != fold.seq.0 / STATE_INTERVAL;
-    StreamAppend {
-        player,
-        after,
-        events,
-        op,
-        state: is_state_due.then(|| fold.encode()),
     }
 }
 

@@ -279,6 +279,18 @@ faulty! {
 }
 
 faulty! {
+    Projection {
+        AcquireProjector => acquire_projector(instance: InstanceId) -> Result<Option<FeedCursor>>;
+        ReleaseProjector => release_projector(instance: InstanceId) -> Result<()>;
+        LoadStreams => load_streams(players: &[PlayerId]) -> Result<Vec<(PlayerId, LoadedStream)>>;
+        FindStreamOps => find_stream_ops(ops: &[(PlayerId, OpHash)]) -> Result<Vec<(PlayerId, OpHash)>>;
+        CommitProjection => commit_projection(instance: InstanceId, page: &ProjectedPage) -> Result<ProjectionOutcome>;
+        FailedCauses => failed_causes(after: Option<PlayerId>, limit: u32) -> Result<Vec<FailedCause>>;
+        CountFailedCauses => count_failed_causes() -> Result<u64>;
+    }
+}
+
+faulty! {
     WebhookDeliveries {
         AcquireEndpoint => acquire_endpoint(name: &str, instance: InstanceId) -> Result<Option<EndpointProgress>>;
         ReleaseEndpoint => release_endpoint(name: &str, instance: InstanceId) -> Result<()>;

@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use raidhall_protocol::RaidId;
 use serde::Deserialize;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
@@ -65,6 +65,7 @@ pub enum JournalOutcome {
 #[derive(Clone)]
 pub struct Journal {
     queues: Arc<[mpsc::Sender<PendingAppend>]>,
+    committed: Arc<Notify>,
 }
 
 struct PendingAppend {
@@ -76,6 +77,7 @@ struct PendingAppend {
 pub struct JournalWriter {
     store: Arc<dyn Store>,
     options: Options,
+    committed: Arc<Notify>,
     queue: mpsc::Receiver<PendingAppend>,
     /// An append that did not fit the previous batch.
     deferred: Option<PendingAppend>,
@@ -84,12 +86,14 @@ pub struct JournalWriter {
 impl Journal {
     /// Creates a journal and the writers that serve it.
     pub fn new(store: &Arc<dyn Store>, options: &Options) -> (Journal, Vec<JournalWriter>) {
+        let committed = Arc::<Notify>::default();
         let (queues, writers) = (0..options.writers.max(1))
             .map(|_| {
                 let (sender, queue) = mpsc::channel(options.queue_max);
                 let writer = JournalWriter {
                     store: Arc::clone(store),
                     options: options.clone(),
+                    committed: Arc::clone(&committed),
                     queue,
                     deferred: None,
                 };
@@ -99,9 +103,15 @@ impl Journal {
         (
             Journal {
                 queues: queues.into(),
+                committed,
             },
             writers,
         )
+    }
+
+    /// Returns the notice that events were committed, for one task that waits for them.
+    pub fn committed(&self) -> Arc<Notify> {
+        Arc::clone(&self.committed)
     }
 
     /// Queues an append after the raid's earlier ones, and waits while the queue is full. The
@@ -241,6 +251,7 @@ impl JournalWriter {
                     metrics()
                         .commit_seconds
                         .record(started.elapsed().as_secs_f64());
+                    self.committed.notify_one();
                     units = report_known(units, &appends, &outcomes);
                     if units.is_empty() {
                         return units;

@@ -1,6 +1,7 @@
 //! The ledger: the events of all raids, and the snapshots that are derived from them.
 
 use async_trait::async_trait;
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, OpKey, RaidId, Seq, UnixMillis};
@@ -23,8 +24,8 @@ impl Month {
     }
 }
 
-/// An idempotency key as the ledger stores it: the first 16 bytes of SHA-256 over the token's
-/// subject and the op, each prefixed by its length.
+/// An idempotency key as the ledger stores it: the first 16 bytes of SHA-256, over the token's subject
+/// and the op, each prefixed by its length, or over the raid's event that causes a player's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpHash(pub [u8; 16]);
 
@@ -36,6 +37,20 @@ impl OpHash {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
+        OpHash::from_sha256(hash)
+    }
+
+    /// Hashes an event of a raid. It stands where the length of the token's subject would, and no
+    /// subject is as long.
+    pub fn from_cause(cause: RaidPlace) -> OpHash {
+        let mut hash = Sha256::new();
+        for number in [u64::MAX, cause.raid.get(), cause.seq.0] {
+            hash.update(number.to_be_bytes());
+        }
+        OpHash::from_sha256(hash)
+    }
+
+    fn from_sha256(hash: Sha256) -> OpHash {
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finalize()[..16]);
         OpHash(key)

@@ -4,6 +4,7 @@
 mod erasures;
 mod moderation;
 mod players;
+mod projection;
 mod streams;
 mod tables;
 mod webhooks;

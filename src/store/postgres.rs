@@ -22,6 +22,8 @@ mod partitions;
 #[cfg(test)]
 mod plans;
 mod players;
+mod projection;
+mod stream_append;
 mod streams;
 mod webhooks;
 

@@ -18,6 +18,7 @@ mod lock;
 mod moderation;
 mod ownership;
 mod players;
+mod projection;
 mod schema;
 mod statements;
 mod streams;

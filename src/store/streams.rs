@@ -30,6 +30,15 @@ pub struct LoadedStream {
     pub op_seq: Option<Seq>,
 }
 
+/// An event of a player's stream, and the op key of the command or cause that ends with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamEntry {
+    /// The event as clients see it.
+    pub event: PlayerEvent,
+    /// Set on the last event of a command that carried an op, and of a raid's event.
+    pub op: Option<OpHash>,
+}
+
 /// Events to be appended to a player's stream, written or refused as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamAppend {
@@ -38,9 +47,7 @@ pub struct StreamAppend {
     /// The seq that the stream must end at.
     pub after: Seq,
     /// Events with contiguous seqs that begin after `after`, at least one.
-    pub events: Vec<PlayerEvent>,
-    /// The op key that the last event carries.
-    pub op: Option<OpHash>,
+    pub events: Vec<StreamEntry>,
     /// The state after the last event, in the rules' stored form. The first append of a stream must
     /// save it.
     pub state: Option<Vec<u8>>,
@@ -49,7 +56,8 @@ pub struct StreamAppend {
 impl StreamAppend {
     /// Returns the seq of the last event.
     pub fn last_seq(&self) -> Seq {
-        self.events.last().map_or(self.after, |event| event.seq)
+        let last = self.events.last();
+        last.map_or(self.after, |recorded| recorded.event.seq)
     }
 
     /// Returns the player's name after the append, if the append changes it.
@@ -57,7 +65,7 @@ impl StreamAppend {
         self.events
             .iter()
             .rev()
-            .find_map(|event| match &event.data {
+            .find_map(|recorded| match &recorded.event.data {
                 PlayerEventData::NameChanged { name } => Some(name.as_str()),
                 _ => None,
             })

@@ -18,7 +18,9 @@ use crate::player::Author;
 use crate::raid::Ack;
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
-use crate::store::{Accounts, InstanceId, OpHash, PlayerStreams, StreamAppend, StreamOutcome};
+use crate::store::{
+    Accounts, InstanceId, OpHash, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome,
+};
 
 struct TestStreams {
     streams: Streams,
@@ -121,13 +123,15 @@ async fn a_damaged_state_is_folded_from_the_whole_stream() {
     let append = StreamAppend {
         player: test.player,
         after: Seq(70),
-        events: vec![PlayerEvent {
-            seq: Seq(71),
-            at: test.store.now(),
-            cause: None,
-            data: PlayerEventData::ReadThrough { seq: Seq(0) },
+        events: vec![StreamEntry {
+            event: PlayerEvent {
+                seq: Seq(71),
+                at: test.store.now(),
+                cause: None,
+                data: PlayerEventData::ReadThrough { seq: Seq(0) },
+            },
+            op: None,
         }],
-        op: None,
         state: Some(vec![0, 1, 0xc1]),
     };
     let appended = test.store.append_to_stream(&append).await;

@@ -8,7 +8,7 @@ use crate::backup_database::BackupDatabase;
 
 /// Every column, with the reason why it is not lost: it is in the file, it derives from what is, or
 /// it matters only for the moment.
-const COLUMNS: [&str; 18] = [
+const COLUMNS: [&str; 20] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
@@ -38,6 +38,9 @@ const COLUMNS: [&str; 18] = [
     // For the moment: an import creates a new lineage, and endpoints begin at the end of its feed.
     "webhook_endpoints: lineage name owner paused place_commit place_raid place_seq",
     "webhook_deliveries: attempts endpoint error first_failed_at id next_at raid_id seq",
+    // An imported projector begins at the feed's start; causes whose op keys are in the streams take no effect again.
+    "projector: id owner place_commit place_raid place_seq",
+    "projector_faults: error failed_at player raid_id seq",
     // Without revoked token families.
     "refresh_families: current expires_at id player previous revoked rotated_at",
 ];

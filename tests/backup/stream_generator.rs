@@ -1,7 +1,7 @@
 //! Random streams of players, by the rules from a seed.
 
 use raidhall::player::{Author, PlayerFold, check, decide};
-use raidhall::store::{OpHash, Store, StreamAppend, StreamOutcome};
+use raidhall::store::{OpHash, Store, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::server::PlayerRef;
@@ -37,7 +37,8 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
                 data,
             };
             fold.apply(&event);
-            events.push(event);
+            let op = rng.random_bool(0.5).then(|| OpHash(rng.random()));
+            events.push(StreamEntry { event, op });
         }
         if events.is_empty() {
             continue;
@@ -47,7 +48,6 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
             player: player.id,
             after,
             events,
-            op: rng.random_bool(0.5).then(|| OpHash(rng.random())),
             state: saves_state.then(|| fold.encode()),
         };
         let outcome = store.append_to_stream(&append).await.expect("append");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use raidhall::backup::BackupError;
 use raidhall::backup::format::hex;
 use raidhall::raid::{State, apply, stored};
-use raidhall::store::backup::{OpenTargetError, SnapshotLine};
-use raidhall::store::{CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, Store};
+use raidhall::store::backup::{OpenTargetError, PlayerEventLine, SnapshotLine};
+use raidhall::store::{CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, OpHash, Store};
 use raidhall_protocol::event::LeaderReason;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use rand::SeedableRng;
@@ -46,6 +46,13 @@ fn lines_after_header(file: &[u8]) -> String {
     );
     assert!(lines[lines.len() - 1].starts_with(r#"{"footer":{"#));
     lines[1..lines.len() - 1].join("\n")
+}
+
+/// Returns an event's op key.
+fn op_hash(event: &PlayerEventLine) -> Option<OpHash> {
+    let key = event.op_key.as_deref()?;
+    let key = u128::from_str_radix(key, 16).expect("hex digits");
+    Some(OpHash(key.to_be_bytes()))
 }
 
 #[tokio::test]
@@ -160,6 +167,17 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
             loads.push((loaded.expect("a stream"), events.expect("events")));
         }
         assert!(loads.iter().all(|one| *one == loads[0]));
+    }
+    let events = contents.player_events.iter();
+    let with_op: Vec<_> = events.filter(|event| event.op_key.is_some()).collect();
+    assert!(with_op.len() > 100, "{}", with_op.len());
+    for event in with_op {
+        let player = PlayerId::try_from(event.player).expect("an id");
+        for store in &stores {
+            let loaded = store.load_stream(player, op_hash(event)).await;
+            let loaded = loaded.expect("load").expect("a stream");
+            assert_eq!(loaded.op_seq.map(|seq| seq.0), event.seq.try_into().ok());
+        }
     }
     for raid in &contents.raids {
         let raid = RaidId::try_from(raid.id).expect("an id");

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::Request;
 use raidhall::auth::Scope;
 use raidhall::store::faulty::Call;
-use raidhall::store::{PlayerStreams, StreamAppend, StreamOutcome};
+use raidhall::store::{PlayerStreams, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{Seq, UnixMillis};
 use serde_json::{Value, json};
@@ -143,11 +143,11 @@ async fn an_export_holds_all_events_of_the_players_stream() {
         },
     };
     let events: Vec<_> = (1..=401).map(notified).collect();
+    let without_op = |event| StreamEntry { event, op: None };
     let append = StreamAppend {
         player: player.try_into().expect("a player"),
         after: Seq::ZERO,
-        events: events.clone(),
-        op: None,
+        events: events.iter().cloned().map(without_op).collect(),
         state: Some(Vec::new()),
     };
     let appended = server.store.append_to_stream(&append).await;

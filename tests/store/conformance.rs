@@ -10,6 +10,7 @@ pub mod identities;
 pub mod leases;
 pub mod led_raids;
 pub mod moderation;
+pub mod projection;
 pub mod reads;
 pub mod streams;
 pub mod text;
@@ -179,6 +180,19 @@ macro_rules! conformance_suite {
             streams: a_missing_or_erased_player_has_no_stream;
             streams: heads_of_streams_leave_empty_ones_out;
             streams: every_kind_of_player_event_survives_a_round_trip;
+            projection: the_projector_is_one_live_instance_at_a_time;
+            projection: a_page_is_written_whole_and_moves_the_place;
+            projection: a_page_without_appends_moves_the_place;
+            projection: a_moved_stream_holds_the_place_until_it_is_computed_again;
+            projection: a_page_of_another_place_or_owner_writes_nothing;
+            projection: an_erased_or_missing_player_is_left_out_of_a_page;
+            projection: a_refused_page_writes_nothing_at_all;
+            projection: failed_causes_keep_their_first_time_until_settled;
+            projection: failed_causes_come_in_pages_of_whole_players;
+            projection: an_erasure_deletes_the_players_failed_causes;
+            projection: the_failed_causes_of_a_deleted_guest_are_deleted;
+            projection: ops_are_found_in_the_streams_of_their_players;
+            projection: several_streams_are_loaded_as_each_alone;
             text: hostile_text_survives_a_round_trip_through_the_store;
             text: the_largest_ids_fit;
         }

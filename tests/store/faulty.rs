@@ -86,7 +86,7 @@ mod checks {
             assert!(is_unavailable(store.commit(&batch).await));
             assert_eq!(last_seq(&store).await, Seq(2));
         }
-        faults.drop_replies(1);
+        faults.drop_replies(Call::Commit, 1);
         assert!(is_unavailable(store.commit(&batch).await));
         assert_eq!(last_seq(&store).await, Seq(3));
         assert_eq!(commit(&store, &batch[0]).await, CommitOutcome::Committed);
@@ -206,7 +206,7 @@ mod checks {
         for writer in writers {
             tokio::spawn(writer.run());
         }
-        store.faults().drop_replies(2);
+        store.faults().drop_replies(Call::Commit, 2);
         let outcome = journal.append(append).await.await.expect("a writer");
         assert_eq!(outcome, JournalOutcome::Committed);
         assert_eq!(

@@ -166,7 +166,7 @@ async fn an_op_evicted_from_memory_is_found_in_the_ledger() {
 async fn a_commit_with_a_lost_reply_takes_effect_once() {
     let instance = TestInstance::start(options()).await;
     let raid = instance.create_raid(&[]).await;
-    instance.store.faults().drop_replies(1);
+    instance.store.faults().drop_replies(Call::Commit, 1);
     assert_eq!(instance.say(raid, "once", None).await, ack_at(4));
     assert_eq!(instance.say(raid, "twice", None).await, ack_at(5));
     assert_eq!(assert_contiguous_ledger(&instance, raid).await, 5);

@@ -85,6 +85,13 @@ pub enum Call {
     AppendToStream,
     StreamEvents,
     StreamHeads,
+    AcquireProjector,
+    ReleaseProjector,
+    LoadStreams,
+    FindStreamOps,
+    CommitProjection,
+    FailedCauses,
+    CountFailedCauses,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.
@@ -117,6 +124,7 @@ struct FaultPlan {
     calls: HashMap<Call, u64>,
     failing: HashMap<Call, u64>,
     newer: HashMap<Call, u64>,
+    refusing: HashMap<Call, u64>,
     stalling: HashMap<Call, u64>,
     stalling_answers: HashMap<Call, u64>,
     /// Calls that have been sent and hang, whether or not their callers still wait. Each takes
@@ -126,7 +134,7 @@ struct FaultPlan {
     is_old_release: bool,
     latency: Duration,
     random: Option<RandomFaults>,
-    replies_to_drop: u64,
+    replies_to_drop: HashMap<Call, u64>,
     refused_raids: HashSet<RaidId>,
     refusals: Option<(StdRng, f64)>,
 }
@@ -154,6 +162,11 @@ impl InjectedFaults {
     /// Makes the next `times` calls of this method meet an event that a newer release wrote.
     pub fn make_newer(&self, call: Call, times: u64) {
         self.plan.lock().newer.insert(call, times);
+    }
+
+    /// Makes the store refuse the next `times` calls of this method.
+    pub fn refuse_calls(&self, call: Call, times: u64) {
+        self.plan.lock().refusing.insert(call, times);
     }
 
     /// Cuts the connection or restores it. While it is cut, every call fails as unavailable, before
@@ -192,10 +205,10 @@ impl InjectedFaults {
         });
     }
 
-    /// Makes the next `times` commits take effect and report to their callers that the store is
-    /// unavailable.
-    pub fn drop_replies(&self, times: u64) {
-        self.plan.lock().replies_to_drop = times;
+    /// Makes the next `times` calls of this method take effect and report to their callers that the
+    /// store is unavailable.
+    pub fn drop_replies(&self, call: Call, times: u64) {
+        self.plan.lock().replies_to_drop.insert(call, times);
     }
 
     /// Makes the next `times` calls of this method hang until [`InjectedFaults::apply_stalled`] or
@@ -271,6 +284,11 @@ impl InjectedFaults {
                 || plan.newer.get_mut(&call).is_some_and(consume_one)
             {
                 Err(StoreError::NewerVersion { version: u16::MAX })
+            } else if plan.refusing.get_mut(&call).is_some_and(consume_one) {
+                Err(StoreError::Refused {
+                    operation: "a call that a test refuses",
+                    source: anyhow!("{call:?}"),
+                })
             } else {
                 Ok(())
             };
@@ -295,7 +313,9 @@ impl InjectedFaults {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        if is_lost || self.plan.lock().is_unreachable {
+        let mut plan = self.plan.lock();
+        let is_dropped = plan.replies_to_drop.get_mut(&call).is_some_and(consume_one);
+        if is_lost || is_dropped || plan.is_unreachable {
             Err(unavailable(call))
         } else {
             Ok(())
@@ -308,7 +328,7 @@ impl InjectedFaults {
         batch: &[Append],
         effect: impl Future<Output = Result<Vec<CommitOutcome>>> + Send + 'static,
     ) -> Result<Vec<CommitOutcome>> {
-        let lost = {
+        {
             let mut plan = self.plan.lock();
             let is_drawn =
                 (plan.refusals.as_mut()).is_some_and(|(rng, share)| rng.random_bool(*share));
@@ -319,14 +339,8 @@ impl InjectedFaults {
                     source: anyhow!("refused on demand"),
                 });
             }
-            consume_one(&mut plan.replies_to_drop)
-        };
-        let outcomes = self.take_effect(Call::Commit, effect).await;
-        if lost {
-            Err(unavailable(Call::Commit))
-        } else {
-            outcomes
         }
+        self.take_effect(Call::Commit, effect).await
     }
 
     /// Lets a call take effect and answers it, each now or once its stall ends.

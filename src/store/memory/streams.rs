@@ -13,24 +13,24 @@ use crate::store::*;
 /// The stream of one player.
 #[derive(Default)]
 pub(super) struct StoredStream {
-    events: Vec<(PlayerEvent, Option<OpHash>)>,
+    events: Vec<StreamEntry>,
     saved_state: Option<(Seq, Vec<u8>)>,
 }
 
 impl StoredStream {
-    fn last_seq(&self) -> Seq {
+    pub(super) fn last_seq(&self) -> Seq {
         Seq(self.events.len() as u64)
     }
 
     fn events_after(&self, after: Seq) -> impl Iterator<Item = &PlayerEvent> {
-        let events = self.events.iter().map(|(event, _)| event);
+        let events = self.events.iter().map(|recorded| &recorded.event);
         events.filter(move |event| event.seq > after)
     }
 
     /// Returns the seq of the event that carries an op.
-    fn op_seq(&self, op: OpHash) -> Option<Seq> {
-        let mut events = self.events.iter();
-        events.find_map(|(event, carried)| (*carried == Some(op)).then_some(event.seq))
+    pub(super) fn op_seq(&self, op: OpHash) -> Option<Seq> {
+        let carrying = self.events.iter().find(|it| it.op == Some(op));
+        carrying.map(|it| it.event.seq)
     }
 }
 
@@ -42,54 +42,16 @@ impl PlayerStreams for MemoryStore {
         op: Option<OpHash>,
     ) -> Result<Option<LoadedStream>> {
         let tables = self.0.lock();
-        let Some(profile) = tables.unerased(player) else {
-            return Ok(None);
-        };
-        let empty = StoredStream::default();
-        let stream = tables.streams.get(&player).unwrap_or(&empty);
-        let saved = stream.saved_state.as_ref();
-        Ok(Some(LoadedStream {
-            name: profile.name.clone(),
-            last_seq: stream.last_seq(),
-            saved_state: stream.saved_state.clone(),
-            tail: stream
-                .events_after(saved.map_or(Seq::ZERO, |(seq, _)| *seq))
-                .cloned()
-                .collect(),
-            op_seq: op.and_then(|op| stream.op_seq(op)),
+        let loaded = tables.load_stream(player);
+        Ok(loaded.map(|loaded| {
+            let stream = tables.streams.get(&player);
+            let op_seq = stream.zip(op).and_then(|(it, op)| it.op_seq(op));
+            LoadedStream { op_seq, ..loaded }
         }))
     }
 
     async fn append_to_stream(&self, append: &StreamAppend) -> Result<StreamOutcome> {
-        let mut tables = self.0.lock();
-        if tables.unerased(append.player).is_none() {
-            return Ok(StreamOutcome::Gone);
-        }
-        let present = tables.streams.get(&append.player);
-        if present.map_or(Seq::ZERO, StoredStream::last_seq) != append.after {
-            return Ok(StreamOutcome::Moved);
-        }
-        let op_seq = present.zip(append.op).and_then(|(it, op)| it.op_seq(op));
-        if op_seq.is_some() {
-            return Err(StoreError::Refused {
-                operation: "append to a player's stream",
-                source: anyhow!("the op is in the stream already"),
-            });
-        }
-        let last = append.last_seq();
-        let with_op =
-            |event: &PlayerEvent| (event.clone(), append.op.filter(|_| event.seq == last));
-        let stream = tables.streams.entry(append.player).or_default();
-        stream.events.extend(append.events.iter().map(with_op));
-        if let Some(state) = &append.state {
-            stream.saved_state = Some((last, state.clone()));
-        }
-        if let Some(name) = append.new_name()
-            && let Some(profile) = tables.players.get_mut(&append.player)
-        {
-            name.clone_into(&mut profile.name);
-        }
-        Ok(StreamOutcome::Appended)
+        self.0.lock().append_to_stream(append)
     }
 
     async fn stream_events(
@@ -107,11 +69,71 @@ impl PlayerStreams for MemoryStore {
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {
         let tables = self.0.lock();
         let head = |player: &PlayerId| Some((*player, tables.streams.get(player)?.last_seq()));
-        Ok(players.iter().filter_map(head).collect())
+        let heads = players.iter().filter_map(head);
+        Ok(heads.filter(|(_, head)| *head > Seq::ZERO).collect())
     }
 }
 
 impl Tables {
+    /// Loads the stream of a player who was not erased, without an op.
+    pub(super) fn load_stream(&self, player: PlayerId) -> Option<LoadedStream> {
+        let profile = self.unerased(player)?;
+        let empty = StoredStream::default();
+        let stream = self.streams.get(&player).unwrap_or(&empty);
+        let saved = stream.saved_state.as_ref();
+        Some(LoadedStream {
+            name: profile.name.clone(),
+            last_seq: stream.last_seq(),
+            saved_state: stream.saved_state.clone(),
+            tail: stream
+                .events_after(saved.map_or(Seq::ZERO, |(seq, _)| *seq))
+                .cloned()
+                .collect(),
+            op_seq: None,
+        })
+    }
+
+    pub(super) fn append_to_stream(&mut self, append: &StreamAppend) -> Result<StreamOutcome> {
+        let outcome = self.check_append(append)?;
+        if outcome == StreamOutcome::Appended {
+            self.write_append(append);
+        }
+        Ok(outcome)
+    }
+
+    /// Returns what the outcome of an append would be, and writes nothing.
+    pub(super) fn check_append(&self, append: &StreamAppend) -> Result<StreamOutcome> {
+        if self.unerased(append.player).is_none() {
+            return Ok(StreamOutcome::Gone);
+        }
+        let stream = self.streams.get(&append.player);
+        if stream.map_or(Seq::ZERO, StoredStream::last_seq) != append.after {
+            return Ok(StreamOutcome::Moved);
+        }
+        let mut ops = append.events.iter().filter_map(|recorded| recorded.op);
+        if ops.any(|op| stream.is_some_and(|stream| stream.op_seq(op).is_some())) {
+            return Err(StoreError::Refused {
+                operation: "append to a player's stream",
+                source: anyhow!("the op is in the stream already"),
+            });
+        }
+        Ok(StreamOutcome::Appended)
+    }
+
+    /// Writes an append that was checked.
+    pub(super) fn write_append(&mut self, append: &StreamAppend) {
+        let stream = self.streams.entry(append.player).or_default();
+        stream.events.extend(append.events.iter().cloned());
+        if let Some(state) = &append.state {
+            stream.saved_state = Some((append.last_seq(), state.clone()));
+        }
+        if let Some(name) = append.new_name()
+            && let Some(profile) = self.players.get_mut(&append.player)
+        {
+            name.clone_into(&mut profile.name);
+        }
+    }
+
     /// Returns a player who was not erased.
     fn unerased(&self, player: PlayerId) -> Option<&Profile> {
         let is_erased = self.accounts.erased.contains_key(&player);

@@ -12,6 +12,7 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
+use super::projection::ProjectionTables;
 use super::streams::StoredStream;
 use super::webhooks::WebhookTables;
 use crate::store::effects::{self, Leadership, RaidCreation};
@@ -32,6 +33,7 @@ pub(super) struct AccountTables {
 pub(super) struct Tables {
     pub(super) accounts: AccountTables,
     pub(super) webhooks: WebhookTables,
+    pub(super) projection: ProjectionTables,
     clock: (UnixMillis, Instant),
     pub(super) lineage: String,
     raid_ids_reserved: u64,
@@ -82,6 +84,7 @@ impl Tables {
         Tables {
             accounts: AccountTables::default(),
             webhooks: WebhookTables::default(),
+            projection: ProjectionTables::default(),
             clock: (now, Instant::now()),
             lineage: Uuid::from_u128(rand::random()).to_string(),
             raid_ids_reserved: 0,
@@ -537,6 +540,9 @@ impl Tables {
         let unused: BTreeSet<_> = batch.iter().filter(is_unused).copied().collect();
         self.players.retain(|id, _| !unused.contains(id));
         self.streams.retain(|id, _| !unused.contains(id));
+        for player in &unused {
+            self.projection.forget(*player);
+        }
         self.families
             .retain(|_, family| !unused.contains(&family.player));
         DeletedGuests {

@@ -25,6 +25,8 @@ const BEGIN_ERASURE: &str = "
         DELETE FROM player_streams WHERE player = $1 AND EXISTS (SELECT FROM closed)
     ), stream_events AS (
         DELETE FROM player_events WHERE player = $1 AND EXISTS (SELECT FROM closed)
+    ), failed_causes AS (
+        DELETE FROM projector_faults WHERE player = $1 AND EXISTS (SELECT FROM closed)
     ), banned AS (
         INSERT INTO bans (player, reason, by, at)
         SELECT id, 'erased', $3, $8 FROM closed
@@ -60,13 +62,15 @@ const REWRITE_EVENTS: &str = "
     )
     SELECT 1";
 
-/// Deletes the stream again: a beginning of an erasure that waited for an append does not see the rows
-/// that the append has written.
+/// Deletes the stream and failed causes again: a beginning of an erasure that waited for an append does
+/// not see the rows that the append has written.
 const END_ERASURE: &str = "
     WITH stream AS (
         DELETE FROM player_streams WHERE player = $1
     ), stream_events AS (
         DELETE FROM player_events WHERE player = $1
+    ), failed_causes AS (
+        DELETE FROM projector_faults WHERE player = $1
     )
     UPDATE players SET erase_due = NULL WHERE id = $1";
 

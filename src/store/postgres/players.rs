@@ -92,16 +92,20 @@ const DELETE_UNUSED_GUESTS: &str = "
     )
     SELECT (SELECT max(id) FROM batch) AS last, (SELECT count(*) FROM gone) AS deleted";
 
-/// Deletes the streams of deleted guests. It is a statement of its own, because the deletion does not
-/// see rows of an append that it waited for. An instance that dies before it leaves the streams to the
-/// next deletion.
+/// Deletes the streams and failed causes of deleted guests. It is a statement of its own, because the
+/// deletion does not see rows of an append that it waited for. An instance that dies before it leaves
+/// them to the next deletion.
 const DELETE_ORPHANED_STREAMS: &str = "
     WITH orphaned AS MATERIALIZED (
-        SELECT s.player FROM player_streams s
+        SELECT s.player
+        FROM (SELECT player FROM player_streams WHERE player > $1 AND player <= $2
+            UNION SELECT player FROM projector_faults WHERE player > $1 AND player <= $2) AS s
         LEFT JOIN LATERAL (SELECT true AS found FROM players p WHERE p.id = s.player LIMIT 1) kept ON true
-        WHERE s.player > $1 AND s.player <= $2 AND kept.found IS NULL
+        WHERE kept.found IS NULL
     ), deleted AS (
         DELETE FROM player_streams WHERE player = ANY (ARRAY(SELECT player FROM orphaned))
+    ), failed_causes AS (
+        DELETE FROM projector_faults WHERE player = ANY (ARRAY(SELECT player FROM orphaned))
     )
     DELETE FROM player_events WHERE player = ANY (ARRAY(SELECT player FROM orphaned))";
 

@@ -1,18 +1,20 @@
-//! Players' streams. Every statement names one player, and so one partition.
+//! Players' streams. Each read of a player's events names the player, and so one partition.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use raidhall_protocol::player::event::{PLAYER_EVENT_VERSION, RaidPlace};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
-use serde::Serialize;
-use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::columns::{NewerEventVersion, bigint, clamped, decode, player, raid, seq};
+use super::columns::{NewerEventVersion, clamped, decode, player, raid, seq};
+use super::stream_append::{AppendedStreams, append_statement};
 use super::{PostgresStore, fault};
 use crate::store::{
-    LoadedStream, OpHash, PlayerStreams, Result, StreamAppend, StreamOutcome, streams,
+    LoadedStream, OpHash, PlayerStreams, ProjectedPage, Result, StreamAppend, StreamOutcome,
+    streams,
 };
 
 /// The stream's own row, then the events after its saved state. It is one statement, so that both
@@ -35,34 +37,27 @@ const LOAD_STREAM: &str = "
         ORDER BY e.seq
     )";
 
-/// The player's row is locked first: appends and an erasure of the same player happen one after
-/// another. What a statement waited for is compared after the wait.
-const APPEND: &str = "
-    WITH player AS MATERIALIZED (
-        SELECT id FROM players WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE
-    ), begun AS (
-        INSERT INTO player_streams (player, last_seq, state, state_seq)
-        SELECT id, $3, $4, $3 FROM player WHERE $2 = 0
-        ON CONFLICT (player) DO NOTHING
-        RETURNING player
-    ), continued AS (
-        UPDATE player_streams s
-        SET last_seq = $3, state = coalesce($4, s.state), state_seq = CASE WHEN $4 IS NULL THEN s.state_seq ELSE $3 END
-        FROM player p
-        WHERE s.player = p.id AND s.last_seq = $2
-        RETURNING s.player
-    ), appended AS (
-        SELECT player FROM begun UNION ALL SELECT player FROM continued
-    ), renamed AS (
-        UPDATE players p SET name = $5::text FROM appended a WHERE p.id = a.player AND $5::text IS NOT NULL
-    ), written AS (
-        INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data)
-        SELECT a.player, e.seq, e.at, e.kind, e.version, CASE WHEN e.seq = $3 THEN $6::bytea END,
-            e.cause_raid, e.cause_seq, e.data
-        FROM appended a CROSS JOIN jsonb_to_recordset($7::text::jsonb)
-            AS e (seq bigint, at bigint, kind text, version smallint, cause_raid bigint, cause_seq bigint, data jsonb)
+/// The same of several streams, without an op. The events of each are read in its own partition.
+const LOAD_STREAMS: &str = "
+    WITH streams AS MATERIALIZED (
+        SELECT p.id, p.name, coalesce(s.last_seq, 0) AS last_seq, s.state, s.state_seq
+        FROM players p LEFT JOIN LATERAL (
+            SELECT last_seq, state, state_seq FROM player_streams WHERE player = p.id LIMIT 1
+        ) s ON true
+        WHERE p.id = ANY ($1::bigint[]) AND p.erased_at IS NULL
     )
-    SELECT EXISTS (SELECT FROM player) AS found, EXISTS (SELECT FROM appended) AS appended";
+    SELECT id AS player, name, last_seq, state, state_seq, NULL::bigint AS op_seq,
+        NULL::bigint AS seq, NULL::bigint AS at, NULL::text AS kind, NULL::smallint AS version,
+        NULL::bigint AS cause_raid, NULL::bigint AS cause_seq, NULL::text AS data
+    FROM streams
+    UNION ALL
+    SELECT s.id, NULL, NULL, NULL, NULL, NULL, e.seq, e.at, e.kind, e.version, e.cause_raid, e.cause_seq, e.data
+    FROM streams s CROSS JOIN LATERAL (
+        SELECT e.seq, e.at, e.kind, e.version, e.cause_raid, e.cause_seq, e.data::text AS data
+        FROM player_events e
+        WHERE e.player = s.id AND e.seq > coalesce(s.state_seq, 0)
+        ORDER BY e.seq
+    ) e";
 
 const STREAM_EVENTS: &str = "
     SELECT seq, at, kind, version, cause_raid, cause_seq, data::text AS data
@@ -73,18 +68,6 @@ const STREAM_EVENTS: &str = "
 
 const STREAM_HEADS: &str =
     "SELECT player, last_seq FROM player_streams WHERE player = ANY ($1::bigint[])";
-
-/// An event as a row of `player_events`, without the op key.
-#[derive(Serialize)]
-struct PlayerEventColumns {
-    seq: u64,
-    at: UnixMillis,
-    kind: &'static str,
-    version: u16,
-    cause_raid: Option<u64>,
-    cause_seq: Option<u64>,
-    data: Value,
-}
 
 #[async_trait]
 impl PlayerStreams for PostgresStore {
@@ -103,29 +86,15 @@ impl PlayerStreams for PostgresStore {
 
     async fn append_to_stream(&self, append: &StreamAppend) -> Result<StreamOutcome> {
         const OPERATION: &str = "append to a player's stream";
-        let refused = |error| fault::refused(OPERATION, error);
-        let rows = append.events.iter().map(event_columns);
-        let rows: Vec<_> = rows.collect::<serde_json::Result<_>>().map_err(refused)?;
-        let rows = serde_json::to_string(&rows).map_err(refused)?;
-        let number = |seq: Seq| bigint(seq.0).map_err(|error| fault::refused(OPERATION, error));
-        let statement = sqlx::query(APPEND)
-            .bind(i64::from(append.player))
-            .bind(number(append.after)?)
-            .bind(number(append.last_seq())?)
-            .bind(append.state.clone())
-            .bind(append.new_name().map(str::to_owned))
-            .bind(append.op.map(|op| op.0.to_vec()))
-            .bind(rows);
-        let outcome = |row: &PgRow| {
-            Ok(match (row.try_get("found")?, row.try_get("appended")?) {
-                (_, true) => StreamOutcome::Appended,
-                (true, false) => StreamOutcome::Moved,
-                (false, false) => StreamOutcome::Gone,
-            })
+        let page = ProjectedPage {
+            appends: vec![append.clone()],
+            ..ProjectedPage::default()
         };
-        self.general_pool
-            .fetch_one(OPERATION, statement, outcome)
-            .await
+        let statement = append_statement(OPERATION, None, &page)?;
+        let written = self
+            .general_pool
+            .fetch_one(OPERATION, statement, AppendedStreams::from_row);
+        Ok(written.await?.outcome(append))
     }
 
     async fn stream_events(
@@ -154,19 +123,24 @@ impl PlayerStreams for PostgresStore {
     }
 }
 
-fn event_columns(event: &PlayerEvent) -> serde_json::Result<PlayerEventColumns> {
-    Ok(PlayerEventColumns {
-        seq: event.seq.0,
-        at: event.at,
-        kind: event.data.kind(),
-        version: event.data.version(),
-        cause_raid: event.cause.map(|cause| cause.raid.get()),
-        cause_seq: event.cause.map(|cause| cause.seq.0),
-        data: streams::untagged_data(&event.data)?,
-    })
+impl PostgresStore {
+    /// Loads the streams of those players who exist and were not erased.
+    pub(super) async fn load_players_streams(
+        &self,
+        players: &[PlayerId],
+    ) -> Result<Vec<(PlayerId, LoadedStream)>> {
+        const OPERATION: &str = "load players' streams";
+        let ids: Vec<i64> = players.iter().map(|player| i64::from(*player)).collect();
+        let statement = sqlx::query(LOAD_STREAMS).bind(ids);
+        let rows = self.general_pool.fetch_rows(OPERATION, statement).await?;
+        loaded_streams(&rows).map_err(|error| fault::from_sqlx(OPERATION, error))
+    }
 }
 
-fn loaded_stream(rows: &[PgRow]) -> sqlx::Result<Option<LoadedStream>> {
+/// Reads the rows of one stream: its own, and those of its events.
+fn loaded_stream<'a>(
+    rows: impl IntoIterator<Item = &'a PgRow>,
+) -> sqlx::Result<Option<LoadedStream>> {
     let mut stream = None;
     let mut tail = Vec::new();
     for row in rows {
@@ -193,6 +167,22 @@ fn loaded_stream(rows: &[PgRow]) -> sqlx::Result<Option<LoadedStream>> {
         tail,
         op_seq: optional_seq("op_seq")?,
     }))
+}
+
+/// Reads the rows of several streams, each with its player.
+fn loaded_streams(rows: &[PgRow]) -> sqlx::Result<Vec<(PlayerId, LoadedStream)>> {
+    let mut by_player = BTreeMap::<_, Vec<_>>::new();
+    for row in rows {
+        let id = player(row, "player")?;
+        by_player.entry(id).or_default().push(row);
+    }
+    let mut loaded = Vec::new();
+    for (player, rows) in by_player {
+        if let Some(stream) = loaded_stream(rows)? {
+            loaded.push((player, stream));
+        }
+    }
+    Ok(loaded)
 }
 
 /// Reads an event from the columns seq, at, kind, version, cause_raid, cause_seq and data (as

@@ -13,9 +13,11 @@ use super::ledger::clamped;
 use super::players::player_id;
 use super::statements::statements;
 use crate::store::{
-    LoadedStream, OpHash, PlayerStreams, Result, StoreError, StreamAppend, StreamOutcome, streams,
+    LoadedStream, OpHash, PlayerStreams, Result, StoreError, StreamAppend, StreamEntry,
+    StreamOutcome, streams,
 };
 
+const LOAD_OPERATION: &str = "load a player's stream";
 const APPEND_OPERATION: &str = "append to a player's stream";
 
 statements! {
@@ -41,6 +43,8 @@ statements! {
         "DELETE FROM player_events WHERE player IN (SELECT value FROM json_each(?1))";
     DELETE_STREAMS =
         "DELETE FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
+    DELETE_FAILED_CAUSES =
+        "DELETE FROM projector_faults WHERE player IN (SELECT value FROM json_each(?1))";
     HEADS =
         "SELECT player, last_seq FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
 }
@@ -53,57 +57,17 @@ impl PlayerStreams for SqliteStore {
         player: PlayerId,
         op: Option<OpHash>,
     ) -> Result<Option<LoadedStream>> {
-        const OPERATION: &str = "load a player's stream";
-        let failed = failed(OPERATION);
-        let id = i64::from(player);
+        let failed = failed(LOAD_OPERATION);
         let mut transaction = self.readers.begin().await.map_err(&failed)?;
-        let name = sqlx::query_scalar(NAME)
-            .bind(id)
-            .fetch_optional(&mut *transaction);
-        let Some(name) = name.await.map_err(&failed)? else {
-            return Ok(None);
-        };
-        let stream = sqlx::query_as(STREAM)
-            .bind(id)
-            .fetch_optional(&mut *transaction);
-        let stream: Option<(i64, i64, Vec<u8>)> = stream.await.map_err(&failed)?;
-        let (last_seq, state_seq, state) = stream.unwrap_or_default();
-        let tail = sqlx::query_as(EVENTS)
-            .bind(id)
-            .bind(state_seq)
-            .bind(-1)
-            .fetch_all(&mut *transaction);
-        let tail: Vec<PlayerEventRow> = tail.await.map_err(&failed)?;
-        let op_seq = sqlx::query_scalar(OP_SEQ)
-            .bind(id)
-            .bind(op.map(|op| op.0.to_vec()))
-            .fetch_optional(&mut *transaction);
-        let op_seq: Option<i64> = op_seq.await.map_err(&failed)?;
+        let loaded = load_stream(&mut transaction, player, op).await?;
         transaction.rollback().await.map_err(&failed)?; // it was read-only
-
-        let seq = |number| unsigned(OPERATION, number).map(Seq);
-        let saved_state = (last_seq > 0).then(|| Ok::<_, StoreError>((seq(state_seq)?, state)));
-        Ok(Some(LoadedStream {
-            name,
-            last_seq: seq(last_seq)?,
-            saved_state: saved_state.transpose()?,
-            tail: decode_all(tail)?,
-            op_seq: op_seq.map(seq).transpose()?,
-        }))
+        Ok(loaded)
     }
 
     async fn append_to_stream(&self, append: &StreamAppend) -> Result<StreamOutcome> {
-        let rows = json_array(
-            append
-                .events
-                .iter()
-                .map(|event| event_row(append, event))
-                .collect::<Result<Vec<_>>>()?
-                .into_iter(),
-        );
         let append = append.clone();
         let write = self.writer.write(APPEND_OPERATION, move |transaction| {
-            Box::pin(append_to_stream(transaction, append, rows))
+            Box::pin(async move { append_to_stream(transaction, &append).await })
         });
         write.await
     }
@@ -134,10 +98,52 @@ impl PlayerStreams for SqliteStore {
     }
 }
 
-async fn append_to_stream(
+/// Reads a stream in a transaction.
+pub(super) async fn load_stream(
     transaction: &mut SqliteConnection,
-    append: StreamAppend,
-    rows: Option<String>,
+    player: PlayerId,
+    op: Option<OpHash>,
+) -> Result<Option<LoadedStream>> {
+    let failed = failed(LOAD_OPERATION);
+    let id = i64::from(player);
+    let name = sqlx::query_scalar(NAME)
+        .bind(id)
+        .fetch_optional(&mut *transaction);
+    let Some(name) = name.await.map_err(&failed)? else {
+        return Ok(None);
+    };
+    let stream = sqlx::query_as(STREAM)
+        .bind(id)
+        .fetch_optional(&mut *transaction);
+    let stream: Option<(i64, i64, Vec<u8>)> = stream.await.map_err(&failed)?;
+    let (last_seq, state_seq, state) = stream.unwrap_or_default();
+    let tail = sqlx::query_as(EVENTS)
+        .bind(id)
+        .bind(state_seq)
+        .bind(-1)
+        .fetch_all(&mut *transaction);
+    let tail: Vec<PlayerEventRow> = tail.await.map_err(&failed)?;
+    let op_seq = sqlx::query_scalar(OP_SEQ)
+        .bind(id)
+        .bind(op.map(|op| op.0.to_vec()))
+        .fetch_optional(&mut *transaction);
+    let op_seq: Option<i64> = op_seq.await.map_err(&failed)?;
+
+    let seq = |number| unsigned(LOAD_OPERATION, number).map(Seq);
+    let saved_state = (last_seq > 0).then(|| Ok::<_, StoreError>((seq(state_seq)?, state)));
+    Ok(Some(LoadedStream {
+        name,
+        last_seq: seq(last_seq)?,
+        saved_state: saved_state.transpose()?,
+        tail: decode_all(tail)?,
+        op_seq: op_seq.map(seq).transpose()?,
+    }))
+}
+
+/// Appends to a stream in a transaction.
+pub(super) async fn append_to_stream(
+    transaction: &mut SqliteConnection,
+    append: &StreamAppend,
 ) -> Result<StreamOutcome> {
     let failed = failed(APPEND_OPERATION);
     let id = i64::from(append.player);
@@ -150,27 +156,31 @@ async fn append_to_stream(
     }
     let after = clamped(append.after.0);
     let last = clamped(append.last_seq().0);
-    let new_name = append.new_name().map(str::to_owned);
     let advance = if append.after == Seq::ZERO {
-        sqlx::query(BEGIN).bind(id).bind(last).bind(append.state)
+        sqlx::query(BEGIN)
+            .bind(id)
+            .bind(last)
+            .bind(append.state.as_deref())
     } else {
         let advance = sqlx::query(CONTINUE).bind(id).bind(after).bind(last);
-        advance.bind(append.state)
+        advance.bind(append.state.as_deref())
     };
     let advanced = advance.execute(&mut *transaction).await.map_err(&failed)?;
     if advanced.rows_affected() == 0 {
         return Ok(StreamOutcome::Moved);
     }
+    let rows: Vec<_> = append.events.iter().map(event_row).collect::<Result<_>>()?;
+    let rows = json_array(rows.into_iter());
     let insert = sqlx::query(INSERT_EVENTS).bind(id).bind(rows);
     insert.execute(&mut *transaction).await.map_err(&failed)?;
-    if let Some(name) = new_name {
+    if let Some(name) = append.new_name() {
         let rename = sqlx::query(RENAME).bind(id).bind(name);
         rename.execute(&mut *transaction).await.map_err(&failed)?;
     }
     Ok(StreamOutcome::Appended)
 }
 
-/// Deletes the streams of players.
+/// Deletes the streams and failed causes of players.
 pub(super) async fn delete_streams(
     transaction: &mut SqliteConnection,
     players: &[i64],
@@ -179,13 +189,15 @@ pub(super) async fn delete_streams(
     let events = sqlx::query(DELETE_EVENTS).bind(&ids);
     events.execute(&mut *transaction).await?;
     let streams = sqlx::query(DELETE_STREAMS).bind(&ids);
-    streams.execute(&mut *transaction).await.map(drop)
+    streams.execute(&mut *transaction).await?;
+    let failed_causes = sqlx::query(DELETE_FAILED_CAUSES).bind(&ids);
+    failed_causes.execute(&mut *transaction).await.map(drop)
 }
 
 /// Returns an event's row for `INSERT_EVENTS`.
-fn event_row(append: &StreamAppend, event: &PlayerEvent) -> Result<String> {
+fn event_row(recorded: &StreamEntry) -> Result<String> {
+    let StreamEntry { event, op } = recorded;
     let row = || {
-        let op = append.op.filter(|_| event.seq == append.last_seq());
         serde_json::to_string(&(
             event.seq,
             event.at,

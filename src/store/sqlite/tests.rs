@@ -56,7 +56,7 @@ mod plans {
     use super::*;
 
     /// Every file that defines statements, with the statements that it lists.
-    const FILES: [(&str, &[(&str, &str)]); 15] = [
+    const FILES: [(&str, &[(&str, &str)]); 16] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("commit.rs"), commit::STATEMENTS),
@@ -72,6 +72,7 @@ mod plans {
         (include_str!("backup.rs"), backup::STATEMENTS),
         (include_str!("schema.rs"), schema::STATEMENTS),
         (include_str!("streams.rs"), streams::STATEMENTS),
+        (include_str!("projection.rs"), projection::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have one row per instance, or fewer.

@@ -1,9 +1,11 @@
 //! Checks of players' streams.
 
-use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamOutcome};
+use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall_protocol::Seq;
-use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::event::LeaveReason;
+use raidhall_protocol::player::event::{Allowance, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::state::Role;
 use serde_json::json;
 
 use super::erasures::erase;
@@ -17,19 +19,34 @@ pub fn stream_append<const N: usize>(
     data: [PlayerEventData; N],
 ) -> StreamAppend {
     let numbered = (after + 1..).zip(data);
-    let event = |(seq, data): (u64, PlayerEventData)| PlayerEvent {
-        seq: Seq(seq),
-        at: NOW.plus(seq.cast_signed()),
-        cause: None,
-        data,
+    let event = |(seq, data): (u64, PlayerEventData)| StreamEntry {
+        event: PlayerEvent {
+            seq: Seq(seq),
+            at: NOW.plus(seq.cast_signed()),
+            cause: None,
+            data,
+        },
+        op: None,
     };
     StreamAppend {
         player,
         after: Seq(after),
         events: numbered.map(event).collect(),
-        op: None,
         state: Some(format!("state {}", after + N as u64).into_bytes()),
     }
+}
+
+/// Returns the append with an op on its last event.
+pub fn with_op(mut append: StreamAppend, op: OpHash) -> StreamAppend {
+    let last = append.events.last_mut();
+    last.expect("an event").op = Some(op);
+    append
+}
+
+/// Returns an append's events as clients see them.
+pub fn events_of(append: &StreamAppend) -> Vec<PlayerEvent> {
+    let events = append.events.iter();
+    events.map(|recorded| recorded.event.clone()).collect()
 }
 
 pub fn notified(kind: &str) -> PlayerEventData {
@@ -39,7 +56,7 @@ pub fn notified(kind: &str) -> PlayerEventData {
     }
 }
 
-fn renamed(name: &str) -> PlayerEventData {
+pub fn renamed(name: &str) -> PlayerEventData {
     PlayerEventData::NameChanged {
         name: name.to_owned(),
     }
@@ -50,7 +67,7 @@ pub async fn append(store: &dyn Store, append: &StreamAppend) {
     assert_eq!(outcome, StreamOutcome::Appended);
 }
 
-async fn load(store: &dyn Store, player: PlayerId, op: Option<OpHash>) -> LoadedStream {
+pub async fn load(store: &dyn Store, player: PlayerId, op: Option<OpHash>) -> LoadedStream {
     let loaded = store.load_stream(player, op).await.expect("load");
     loaded.expect("a stream")
 }
@@ -94,7 +111,7 @@ pub async fn a_stream_is_loaded_as_its_saved_state_and_later_events(store: &dyn 
     append(store, &second).await;
     let loaded = load(store, ada, None).await;
     assert_eq!((loaded.last_seq, loaded.saved_state), (Seq(4), saved));
-    assert_eq!(loaded.tail, second.events);
+    assert_eq!(loaded.tail, events_of(&second));
 
     append(store, &stream_append(ada, 4, [notified("e")])).await;
     let loaded = load(store, ada, None).await;
@@ -111,7 +128,7 @@ pub async fn events_of_a_stream_come_in_pages(store: &dyn Store) {
     append(store, &first).await;
     append(store, &second).await;
     append(store, &stream_append(ben, 0, [notified("x")])).await;
-    let all = [first.events, second.events].concat();
+    let all = [events_of(&first), events_of(&second)].concat();
     let page = async |after, limit| {
         let page = store.stream_events(ada, Seq(after), limit).await;
         page.expect("events")
@@ -128,10 +145,10 @@ pub async fn an_op_is_found_in_the_whole_stream(store: &dyn Store) {
     let ada = create_player(store, "Ada").await;
     let ben = create_player(store, "Ben").await;
     for (after, name) in [(0, "1"), (2, "2"), (4, "3")] {
-        let mut with_op = stream_append(ada, after, [notified("a"), notified("b")]);
-        with_op.op = Some(op(name));
-        with_op.state = with_op.state.filter(|_| after < 4);
-        append(store, &with_op).await;
+        let two = stream_append(ada, after, [notified("a"), notified("b")]);
+        let mut two = with_op(two, op(name));
+        two.state = two.state.filter(|_| after < 4);
+        append(store, &two).await;
     }
     append(store, &stream_append(ben, 0, [notified("a")])).await;
     let found = async |player, name| load(store, player, Some(op(name))).await.op_seq;
@@ -152,28 +169,24 @@ pub async fn an_append_at_another_seq_writes_nothing(store: &dyn Store) {
     moved(&stream_append(ada, 1, [renamed("Eve")])).await;
     assert_no_stream(store, ada).await;
 
-    let mut first = stream_append(ada, 0, [notified("a"), notified("b")]);
-    first.op = Some(op("1"));
+    let first = stream_append(ada, 0, [notified("a"), notified("b")]);
+    let first = with_op(first, op("1"));
     append(store, &first).await;
     let stored = load(store, ada, None).await;
     moved(&first).await;
     for after in [0, 1, 3] {
-        let mut other = stream_append(ada, after, [notified("c"), renamed("Eve")]);
-        other.op = Some(op("2"));
-        moved(&other).await;
+        let other = stream_append(ada, after, [notified("c"), renamed("Eve")]);
+        moved(&with_op(other, op("2"))).await;
     }
     assert_eq!(load(store, ada, None).await, stored);
     assert_eq!(load(store, ada, Some(op("2"))).await.op_seq, None);
-    assert_eq!(stream_events(store, ada).await, first.events);
+    assert_eq!(stream_events(store, ada).await, events_of(&first));
 }
 
 pub async fn a_repeated_op_refuses_an_append_to_a_stream(store: &dyn Store) {
     let ada = create_player(store, "Ada").await;
     let ben = create_player(store, "Ben").await;
-    let with_op = |player, after, data| StreamAppend {
-        op: Some(op("1")),
-        ..stream_append(player, after, [data])
-    };
+    let with_op = |player, after, data| with_op(stream_append(player, after, [data]), op("1"));
     append(store, &with_op(ada, 0, notified("a"))).await;
     append(store, &with_op(ben, 0, notified("a"))).await;
     let repeated = with_op(ada, 1, renamed("Eve"));
@@ -252,20 +265,48 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
             renamed("Zoë \"quote\" \\ 🔥"),
             notified("sale"),
             PlayerEventData::ReadThrough { seq: Seq(6) },
+            PlayerEventData::XpEarned {
+                amount: 1,
+                counted: 2,
+                earned_xp: 3,
+                xp: 4,
+                tasks: u64::MAX,
+                allowance: Some(Allowance {
+                    ranked: true,
+                    used: 5,
+                    since: NOW,
+                }),
+            },
+            PlayerEventData::RaidJoined {
+                raid: raid(7),
+                role: Role::Leader,
+            },
+            PlayerEventData::RaidLeft {
+                raid: raid(7),
+                reason: LeaveReason::Kicked,
+            },
+            PlayerEventData::RaidEnded {
+                raid: raid(7),
+                outcome: RaidOutcome::Completed,
+                rank: None,
+                xp: 6,
+                raids_played: 7,
+                raids_won: 8,
+            },
         ],
     );
-    all.events[5].cause = Some(RaidPlace {
-        raid: crate::history::raid(7),
+    all.events[5].event.cause = Some(RaidPlace {
+        raid: raid(7),
         seq: Seq(124),
     });
     append(store, &all).await;
-    assert_eq!(stream_events(store, ada).await, all.events);
+    assert_eq!(stream_events(store, ada).await, events_of(&all));
     let mut more = all.clone();
-    more.after = Seq(7);
+    more.after = all.last_seq();
     more.state = None;
-    for event in &mut more.events {
-        event.seq = Seq(event.seq.0 + 7);
+    for recorded in &mut more.events {
+        recorded.event.seq = Seq(recorded.event.seq.0 + all.last_seq().0);
     }
     append(store, &more).await;
-    assert_eq!(load(store, ada, None).await.tail, more.events);
+    assert_eq!(load(store, ada, None).await.tail, events_of(&more));
 }

@@ -5,6 +5,7 @@
 mod erasures;
 mod gates;
 mod leases;
+mod projection;
 mod raids;
 mod scheduler;
 mod streams;

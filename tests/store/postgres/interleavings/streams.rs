@@ -7,9 +7,12 @@ use raidhall_protocol::{Seq, UnixMillis};
 
 use super::erasures::{create_ada, erase};
 use super::scheduler::{Interleavings, OrderRun, SessionCall};
-use crate::conformance::streams::{append, assert_no_stream, notified, stream_append};
+use crate::conformance::streams::{append, assert_no_stream, events_of, notified, stream_append};
 
-fn call_append(run: &mut OrderRun<'_>, append: StreamAppend) -> SessionCall<StreamOutcome> {
+pub(super) fn call_append(
+    run: &mut OrderRun<'_>,
+    append: StreamAppend,
+) -> SessionCall<StreamOutcome> {
     run.call("append", move |store| async move {
         let outcome = store.append_to_stream(&append).await;
         outcome.expect("append")
@@ -46,11 +49,11 @@ async fn check_rival_appends(after: u64) {
         }
         assert_eq!(appended.len(), 1, "one append takes effect");
         let events = run.store().stream_events(ada, Seq(after), 10).await;
-        assert_eq!(events.expect("events"), appended[0].events);
+        assert_eq!(events.expect("events"), events_of(&appended[0]));
         let loaded = run.store().load_stream(ada, None).await.expect("load");
         let loaded = loaded.expect("a stream");
         let renamed = PlayerEventData::NameChanged { name: loaded.name };
-        assert_eq!(renamed, appended[0].events[1].data);
+        assert_eq!(renamed, appended[0].events[1].event.data);
         assert_eq!(loaded.last_seq, Seq(after + 2));
     }
 }

@@ -1,0 +1,72 @@
+//! Builds an append to a player's stream.
+
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+
+use crate::player::PlayerFold;
+use crate::store::streams::STATE_INTERVAL;
+use crate::store::{OpHash, StreamAppend, StreamEntry};
+
+/// An append in the making, and the fold with what was added.
+pub struct AppendBuilder {
+    fold: PlayerFold,
+    append: StreamAppend,
+}
+
+impl AppendBuilder {
+    /// Begins an append behind the fold.
+    pub fn new(fold: PlayerFold) -> AppendBuilder {
+        AppendBuilder {
+            append: StreamAppend {
+                player: fold.state.id,
+                after: fold.seq,
+                events: Vec::new(),
+                state: None,
+            },
+            fold,
+        }
+    }
+
+    /// Returns the fold with the events that were added.
+    pub const fn fold(&self) -> &PlayerFold {
+        &self.fold
+    }
+
+    /// Adds the events of one command or cause. The last one carries its op key.
+    pub fn add(
+        &mut self,
+        decided: Vec<PlayerEventData>,
+        at: UnixMillis,
+        cause: Option<RaidPlace>,
+        op: Option<OpHash>,
+    ) {
+        // An event is never earlier than the one before it.
+        let at = at.max(self.fold.at);
+        let count = decided.len();
+        for (data, number) in decided.into_iter().zip(1..) {
+            let seq = self.fold.seq.next();
+            let event = PlayerEvent {
+                seq,
+                at,
+                cause,
+                data,
+            };
+            self.fold.apply(&event);
+            let op = op.filter(|_| number == count);
+            self.append.events.push(StreamEntry { event, op });
+        }
+    }
+
+    /// Ends the append. It saves the state if that is due.
+    pub fn build(self) -> (StreamAppend, PlayerFold) {
+        let after = self.append.after;
+        let is_state_due =
+            after.0 == 0 || after.0 / STATE_INTERVAL != self.fold.seq.0 / STATE_INTERVAL;
+        let append = StreamAppend {
+            state: is_state_due.then(|| self.fold.encode()),
+            ..self.append
+        };
+        (append, self.fold)
+    }
+}
