@@ -1,7 +1,7 @@
 //! Background jobs of an instance, each of which runs one or two tasks on a
 //! [`TaskGroup`](crate::task_group::TaskGroup).
 //!
-//! [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
+//! [`projector`] turns raids' events into players' events, [`due_scanner`] wakes raids whose deadline has come, [`head_poller`] finds events that the bus
 //! lost, [`inbox_dispatcher`] handles messages of other instances, [`command_reporter`] shares the
 //! limit on commands with them, [`eraser`] finishes the erasure of players, [`feed_monitor`]
 //! watches whether the feed moves, [`peer_monitor`] whether the bus reaches the other instances,
@@ -15,4 +15,5 @@ pub mod head_poller;
 pub mod inbox_dispatcher;
 pub mod maintenance;
 pub mod peer_monitor;
+pub mod projector;
 pub mod space_monitor;

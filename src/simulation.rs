@@ -9,12 +9,14 @@
 
 mod cluster;
 mod deliveries;
+mod devices;
 mod disturbances;
 mod entropy;
 mod erasures;
 mod game;
 mod network;
 mod plan;
+mod progress;
 mod refusals;
 mod tests;
 mod verdict;

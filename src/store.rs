@@ -24,6 +24,7 @@ pub mod moderation;
 mod ownership;
 pub mod players;
 pub mod postgres;
+pub mod projection;
 pub mod sqlite;
 mod stale_leases;
 pub mod streams;
@@ -50,8 +51,9 @@ pub use players::{
     Account, Accounts, DeletedGuests, FamilyId, RotationOutcome, RotationRequest, SIGN_INS_MAX,
     SignIn, TokenHash,
 };
+pub use projection::{FailedCause, ProjectedPage, Projection, ProjectionOutcome};
 pub use stale_leases::StaleLeases;
-pub use streams::{LoadedStream, PlayerStreams, StreamAppend, StreamOutcome};
+pub use streams::{LoadedStream, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome};
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;
 
@@ -100,6 +102,7 @@ pub trait Store:
     + Lookups
     + Feed
     + PlayerStreams
+    + Projection
     + WebhookDeliveries
 {
 }

@@ -35,9 +35,11 @@ use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
 use crate::jobs::maintenance::Maintenance;
 use crate::jobs::peer_monitor::PeerMonitor;
+use crate::jobs::projector::Projector;
 use crate::jobs::space_monitor::SpaceMonitor;
 use crate::limits::command_limiter::CommandLimiter;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
+use crate::progression::Definitions;
 use crate::session::{self, Registry};
 use crate::store::journal::Journal;
 use crate::store::{InstanceId, InstanceRecord, Store};
@@ -147,10 +149,12 @@ impl Instance {
         let sealer = EnvelopeSealer::new(&secret, &held_lease.lineage)
             .with_accepted_secret(config.auth.accepted_secret.as_ref(), &held_lease.lineage);
         let (cluster, bus_input) = connect_cluster(bus, sealer, id, &held_lease, &tasks);
+        let journal = start_journal(&store, &config, &tasks);
+        let committed = journal.committed();
         let sessions = Registry::new(
             session::Dependencies {
                 store: Arc::clone(&store),
-                journal: start_journal(&store, &config, &tasks),
+                journal,
                 clock: Arc::clone(&clock),
                 lease: Arc::clone(&lease),
                 cluster: cluster.clone(),
@@ -253,6 +257,18 @@ impl Instance {
         let space_readiness = readiness.clone();
         let set_low = move |is_low| space_readiness.set_space_low(is_low);
         tasks.spawn("space monitor", space_monitor.run(set_low));
+        let projector = Projector {
+            store: Arc::clone(&store),
+            streams,
+            sessions: sessions.clone(),
+            instance: id,
+            clock: Arc::clone(&clock),
+            definitions: Definitions::default(),
+            committed,
+        };
+        let stop = tasks.stop_background.clone();
+        let span = info_span!("projector");
+        tasks.background.spawn(projector.run(stop).instrument(span));
         spawn_jobs(
             id,
             &config,

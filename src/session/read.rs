@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use raidhall_protocol::{RaidId, Seq};
-use tracing::warn;
+use raidhall_protocol::state::Member;
+use raidhall_protocol::{PlayerId, RaidId, Seq};
+use tracing::{error, warn};
 
 use super::actor::Origin;
+use super::load::LoadError;
 use super::message::SessionMessage;
 use super::{Caller, RaidSnapshot, Registry, load, request_reply};
 use crate::error::Error;
 use crate::raid;
+use crate::store::{self, StoreError};
 
 impl Registry {
     /// Returns a snapshot of the raid, or `NotFound` if the caller cannot see it. A raid without a
@@ -58,6 +61,32 @@ impl Registry {
             self.deliver(raid, Origin::Stored, SessionMessage::Read { caller, reply })
         })
         .await
+    }
+
+    /// Returns the members of a raid as the store has them, each with their XP in it; `None` if the
+    /// store lacks events of the raid, which is logged.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does, or if only a newer release can read the raid.
+    pub async fn stored_members(
+        &self,
+        raid: RaidId,
+    ) -> store::Result<Option<Vec<(PlayerId, u64)>>> {
+        let loading = self.store.load_for_read(raid);
+        match load::load_raid(&*self.store, raid, loading, Seq::ZERO).await {
+            Ok(folded) => {
+                let members = folded.map(|folded| folded.state.shown().members.clone());
+                let with_xp = |member: Member| (member.player, member.xp);
+                Ok(members.map(|members| members.into_iter().map(with_xp).collect()))
+            }
+            Err(LoadError::Store(error)) => Err(error),
+            Err(LoadError::NewerVersion { version }) => Err(StoreError::NewerVersion { version }),
+            Err(error) => {
+                error!(%raid, ?error, "reading the raid's members failed");
+                Ok(None)
+            }
+        }
     }
 
     /// Loads the raid, whose events up to `known` were committed.

@@ -11,21 +11,25 @@ use nodes::Node;
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
 use raidhall_protocol::event::FailReason;
-use raidhall_protocol::{Event, EventData, RaidId, Seq, UnixMillis};
+use raidhall_protocol::player::{PlayerEvent, PlayerState};
+use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use super::game::RECOVERY_TIME;
 use super::network::SimulatedNetwork;
 use super::plan::{Fault, Plan, PlanStep};
-use crate::auth::{Auth, AuthSecret, Scope};
+use crate::auth::{self, Auth, AuthSecret, Scope};
 use crate::cluster::bus::in_process::InProcessBroker;
 use crate::config::Config;
-use crate::store::Ledger;
 use crate::store::faulty::Faulty;
 use crate::store::memory::MemoryStore;
+use crate::store::{FamilyId, Ledger, PlayerStreams};
+use crate::streams::fold_stream;
 
 const START_TIME: UnixMillis = UnixMillis(1_767_225_600_000);
 const FIRST_PORT: u16 = 10_000;
@@ -169,6 +173,20 @@ impl SimulatedCluster {
         events.expect("a store without faults")
     }
 
+    /// Returns the stream of a player.
+    pub(super) async fn stream(&self, player: PlayerId) -> Vec<PlayerEvent> {
+        let events = self.store.stream_events(player, Seq::ZERO, u32::MAX).await;
+        events.expect("a store without faults")
+    }
+
+    /// Returns the state of a player who was not erased, as devices would get it.
+    pub(super) async fn player_state(&self, player: PlayerId) -> PlayerState {
+        let loaded = self.store.load_stream(player, None).await;
+        let loaded = loaded.expect("a store without faults");
+        let folded = fold_stream(&self.store, player, loaded.expect("a player")).await;
+        folded.expect("a stream without gaps").state
+    }
+
     /// Checks that a raid whose deadline is past has ended, once, and not much later.
     pub(super) fn check_deadline(&self, raid: RaidId, events: &[Event]) -> Option<String> {
         let deadline = events.iter().find_map(|event| match event.data {
@@ -230,6 +248,19 @@ pub(super) fn operator_token() -> String {
     let options = Config::default().auth;
     let ttl = TOKEN_TTL;
     Auth::new(&secret(), options).mint_scoped(Scope::Admin, "operator", None, ttl, START_TIME)
+}
+
+/// Returns a player's token that is valid for the whole run.
+pub(super) fn player_token(id: PlayerId) -> String {
+    let options = auth::Options {
+        access_ttl: TOKEN_TTL,
+        ..Config::default().auth
+    };
+    let player = PlayerRef {
+        id,
+        name: "Device".to_owned(),
+    };
+    Auth::new(&secret(), options).mint(&player, FamilyId(Uuid::nil()), START_TIME)
 }
 
 fn secret() -> AuthSecret {

@@ -14,6 +14,7 @@ use raidhall_protocol::{Codec, PlayerId};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cluster::{self, SimulatedCluster};
+use super::devices::{DeviceLog, Devices};
 use super::disturbances::{Disturbance, find_disturbances, find_outages};
 use super::erasures::redact_outcome;
 use super::plan::{Plan, PlanStep};
@@ -42,6 +43,7 @@ pub(super) struct Game {
     pub(super) stable: StablePeriod,
     pub(super) disturbances: Vec<Disturbance>,
     pub(super) last_fault_ended: Moment,
+    pub(super) devices: Vec<DeviceLog>,
 }
 
 impl Game {
@@ -54,6 +56,7 @@ impl Game {
         for group in &groups {
             group.start_playing();
         }
+        let devices = Devices::start(plan, cluster);
         let outages = find_outages(plan, clock.now());
         let disturbances = find_disturbances(plan, clock.now());
         apply_faults(plan, cluster).await;
@@ -85,6 +88,7 @@ impl Game {
             stable,
             disturbances,
             last_fault_ended,
+            devices: devices.stop().await,
         })
     }
 }

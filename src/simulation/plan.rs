@@ -44,6 +44,9 @@ pub(super) struct Plan {
     /// Whether each raid has one more member, who floods it and reads little.
     #[serde(default)]
     pub(super) has_hostile_members: bool,
+    /// Whether a device of each player changes the player's settings now and then.
+    #[serde(default)]
+    pub(super) has_devices: bool,
     pub(super) faults: Vec<PlannedFault>,
     /// What goes wrong while the last commands take effect. It ends before clients wait for the last
     /// events, which no later event can repair.
@@ -160,6 +163,7 @@ impl Plan {
             has_absences: false,
             has_visitors: false,
             has_hostile_members: false,
+            has_devices: false,
             faults: Vec::new(),
             last_fault: None,
         };
@@ -196,6 +200,7 @@ impl Plan {
         plan.has_absences = rng.random();
         plan.has_visitors = rng.random();
         plan.has_hostile_members = rng.random_ratio(1, 5);
+        plan.has_devices = rng.random();
         plan
     }
 
@@ -229,7 +234,7 @@ impl Plan {
 }
 
 /// The calls of the store that hang in random plans, commits most often.
-const STALLING_CALLS: [Call; 12] = [
+const STALLING_CALLS: [Call; 14] = [
     Call::Commit,
     Call::Commit,
     Call::Commit,
@@ -242,10 +247,12 @@ const STALLING_CALLS: [Call; 12] = [
     Call::SaveSnapshot,
     Call::Load,
     Call::Heads,
+    Call::AppendToStream,
+    Call::CommitProjection,
 ];
 
 /// The calls of the store whose answers hang in random plans.
-const STALLING_ANSWERS: [Call; 8] = [
+const STALLING_ANSWERS: [Call; 9] = [
     Call::Load,
     Call::Events,
     Call::Heads,
@@ -254,6 +261,7 @@ const STALLING_ANSWERS: [Call; 8] = [
     Call::Claim,
     Call::Commit,
     Call::Renew,
+    Call::CommitProjection,
 ];
 
 /// How many kinds [`random_fault`] knows. The more likely ones have several numbers.
@@ -358,6 +366,7 @@ fn simpler_plans(plan: &Plan) -> Vec<Plan> {
     add(&|plan| plan.has_absences = false);
     add(&|plan| plan.has_visitors = false);
     add(&|plan| plan.has_hostile_members = false);
+    add(&|plan| plan.has_devices = false);
     add(&|plan| plan.play_ms /= 2);
     for index in 0..plan.faults.len() {
         add(&|plan| plan.faults[index].for_ms /= 2);

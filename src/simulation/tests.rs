@@ -178,6 +178,7 @@ fn a_hostile_member_delays_no_one_else_for_long() {
             has_absences: false,
             has_visitors: false,
             has_hostile_members: false,
+            has_devices: false,
             faults: Vec::new(),
             last_fault: None,
             ..Plan::random(seed)

@@ -1,7 +1,7 @@
 //! The checks of a run that has ended.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::disturbances::find_calm_periods;
 use super::erasures::find_text_left;
 use super::game::{Game, erased_player};
 use super::plan::{Fault, Plan, PlannedFault};
+use super::progress::check_progress;
 use super::refusals::check_refusals;
 use super::{CLIENT_VARIABLE, Outcome};
 use crate::telemetry::render_metrics;
@@ -71,11 +72,19 @@ async fn check_rest(game: &Game, cluster: SimulatedCluster) -> Vec<String> {
     }
     sleep(cluster.idle_time()).await;
     let mut violations = Vec::new();
+    let mut ledgers = BTreeMap::new();
     for group in &game.outcomes {
         let events = cluster.events(group.raid).await;
         let erased = erased_player(group);
         violations.extend(erased.and_then(|player| find_text_left(&events, player)));
         violations.extend(cluster.check_deadline(group.raid, &events));
+        ledgers.insert(group.raid, events);
+    }
+    let erased: BTreeSet<_> = game.outcomes.iter().filter_map(erased_player).collect();
+    violations.extend(check_progress(&cluster, &ledgers, &erased).await);
+    let devices = game.devices.iter();
+    for device in devices.filter(|it| !erased.contains(&it.player())) {
+        violations.extend(device.check(&cluster.stream(device.player()).await));
     }
     violations.extend(cluster.stop().await);
     violations

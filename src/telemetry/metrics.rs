@@ -89,6 +89,14 @@ declare! {
     watches: Gauge = ("raidhall_watches", Unit::Count),
     /// Connections that watch their player's own stream.
     player_watches: Gauge = ("raidhall_player_watches", Unit::Count),
+    /// Events that this instance, as the projector, added to players' streams.
+    projected_events: Counter = ("raidhall_projected_events_total", Unit::Count),
+    /// Events of raids whose effect on a player's stream failed and waits for another attempt. Set by the projector; 0 elsewhere.
+    projector_faults: Gauge = ("raidhall_projector_faults", Unit::Count),
+    /// Age of the oldest event of a raid that the projector has not projected yet. Set by the projector; 0 elsewhere.
+    projector_lag: Gauge = ("raidhall_projector_lag_seconds", Unit::Seconds),
+    /// Attempts to project that stopped at an event in a form that only a newer release reads.
+    projector_newer: Counter = ("raidhall_projector_newer_total", Unit::Count),
     /// Raids in memory on this instance.
     sessions: Gauge = ("raidhall_sessions", Unit::Count),
     /// Raids that this instance owns. Summed over all instances: the raids that are in memory somewhere.

@@ -25,9 +25,11 @@ async fn transaction_count(connection: &mut PgConnection) -> i64 {
 
 /// Per second, an instance runs one small UPDATE (the lease) and two indexed reads (due deadlines;
 /// bans and sign-outs), whatever the number of raids. The heads of followed raids and the feed are
-/// read every five seconds, erasures every ten, the database's size every thirty: 3.53 in all.
+/// read every five seconds, erasures every ten, the database's size every thirty. One instance, the
+/// projector, reads the feed every two seconds, and the others see every five whether there is one:
+/// 3.9 in all if there are two.
 #[tokio::test]
-async fn an_idle_instance_runs_about_three_statements_a_second() {
+async fn an_idle_instance_runs_about_four_statements_a_second() {
     with_timeout(async {
         let cluster = Cluster::start(2).await;
         let mut groups = Vec::new();
@@ -55,7 +57,7 @@ async fn an_idle_instance_runs_about_three_statements_a_second() {
             let each = (after - before) as f64 / began.elapsed().as_secs_f64() / 2.0;
             println!("{each:.2} transactions a second for each instance, 60 watches of 30 raids");
             assert!(each > 1.0, "nothing was counted: {each}");
-            if each <= 3.7 {
+            if each <= 4.1 {
                 break;
             }
             assert!(

@@ -22,6 +22,7 @@ mod moderation;
 mod openapi_check;
 mod own_data;
 mod player_streams;
+mod progress;
 mod raid_moderation;
 mod raids;
 mod rest_server;

@@ -1,0 +1,200 @@
+//! Turns raids' events into events of players' streams, in the order of the feed, on the instance
+//! that is the projector.
+//!
+//! **Each cause takes effect once.** Its op key is written with its effects, and a cause whose key is
+//! in the stream is skipped, so a page can be projected again after any failure. A command of a
+//! player that comes between makes the projector compute that player's effects again.
+//!
+//! A cause that fails is put aside and tried again every minute. The others go on.
+
+mod causes;
+mod page;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use raidhall_protocol::{PlayerId, RaidId};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::player::PlayerFold;
+use crate::progression::Definitions;
+use crate::session::Registry;
+use crate::store::{FeedCursor, InstanceId, Result, Store, StoreError};
+use crate::streams::Streams;
+use crate::telemetry::metrics;
+
+/// Interval between reads of the feed while nothing happens. A commit of this instance is noticed at
+/// once, and one of another instance by the next read.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval between reads of the feed for [`ACTIVE_PERIOD`] after something happened: more is likely
+/// to follow, and a commit may not be in the feed yet because a transaction in flight is before it.
+const ACTIVE_POLL_INTERVAL: Duration = Duration::from_millis(100);
+const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
+/// Interval between attempts to become the projector.
+const ACQUIRE_INTERVAL: Duration = Duration::from_secs(5);
+/// Pause after a failure of the store.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval between attempts at events that only a newer release can read. It is several times
+/// [`ACQUIRE_INTERVAL`], so that an instance of such a release becomes the projector first.
+const NEWER_RELEASE_INTERVAL: Duration = Duration::from_secs(15);
+/// Interval between attempts at the causes that failed.
+const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum number of events that are read at once.
+const PAGE_EVENTS_MAX: u32 = 512;
+/// Maximum number of players' states, and of raids' facts, that are kept between pages.
+const KEPT_MAX: usize = 10_000;
+/// Interval between warnings while the store fails.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+/// Longest time to free the projector's place at the end.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Task that projects raids' events onto players' streams.
+pub struct Projector {
+    /// Store of the feed and of the streams.
+    pub store: Arc<dyn Store>,
+    /// Streams that clients watch at this instance.
+    pub streams: Streams,
+    /// Reads raids that have ended.
+    pub sessions: Registry,
+    /// Id of this instance.
+    pub instance: InstanceId,
+    /// The clock of the database.
+    pub clock: Arc<Clock>,
+    /// The numbers of the rules.
+    pub definitions: Definitions,
+    /// Notified when this instance has committed events.
+    pub committed: Arc<Notify>,
+}
+
+/// What the projector knows while it is the projector.
+struct Tenure {
+    place: FeedCursor,
+    /// Players' states after what was written last. An append shows whether they still are.
+    folds: HashMap<PlayerId, PlayerFold>,
+    /// Whether raids are ranked.
+    ranked: HashMap<RaidId, bool>,
+    active_until: Instant,
+    failed_due_at: Instant,
+}
+
+impl Projector {
+    /// Projects until `stop` is cancelled, and then frees the place for other instances.
+    pub async fn run(self, stop: CancellationToken) {
+        let _ = stop.run_until_cancelled(self.project_with_retries()).await;
+        self.release().await;
+    }
+
+    async fn release(&self) {
+        metrics().projector_lag.set(0.0);
+        let release = self.store.release_projector(self.instance);
+        if !matches!(timeout(RELEASE_TIMEOUT, release).await, Ok(Ok(()))) {
+            info!(
+                "freeing the projector's place failed; it is free when this instance's lease expires"
+            );
+        }
+    }
+
+    async fn project_with_retries(&self) {
+        let mut warned_at: Option<Instant> = None;
+        loop {
+            let pause = match self.acquire_and_project().await {
+                Ok(()) => ACQUIRE_INTERVAL,
+                Err(error) => {
+                    let is_warning_due = warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL);
+                    if is_warning_due {
+                        warned_at = Some(Instant::now());
+                    }
+                    self.handle_store_error(&error, is_warning_due).await
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// Returns the pause before the next attempt.
+    async fn handle_store_error(&self, error: &StoreError, is_warning_due: bool) -> Duration {
+        if let StoreError::NewerVersion { version } = error {
+            if is_warning_due {
+                warn!(
+                    version,
+                    "the projector waits for an instance of a newer release, which wrote the next event"
+                );
+            }
+            metrics().projector_newer.increment(1);
+            self.release().await;
+            return NEWER_RELEASE_INTERVAL;
+        }
+        if is_warning_due {
+            warn!(?error, "store failed during projection; retrying");
+        }
+        RETRY_INTERVAL
+    }
+
+    async fn acquire_and_project(&self) -> Result<()> {
+        let Some(place) = self.store.acquire_projector(self.instance).await? else {
+            metrics().projector_lag.set(0.0);
+            return Ok(());
+        };
+        info!("this instance is the projector");
+        let mut tenure = Tenure {
+            place,
+            folds: HashMap::new(),
+            ranked: HashMap::new(),
+            active_until: Instant::now(),
+            failed_due_at: Instant::now(),
+        };
+        while self.project_next(&mut tenure).await? {}
+        info!("another instance is the projector now");
+        Ok(())
+    }
+
+    /// Projects the next page, or waits for one. Returns false if this instance is not the projector
+    /// any more.
+    async fn project_next(&self, tenure: &mut Tenure) -> Result<bool> {
+        if tenure.failed_due_at <= Instant::now() {
+            tenure.failed_due_at = Instant::now() + FAILED_RETRY_INTERVAL;
+            if !self.retry_failed(tenure).await? {
+                return Ok(false);
+            }
+        }
+        let batch = self.store.read_feed(tenure.place, PAGE_EVENTS_MAX).await?;
+        let Some((_, oldest)) = batch.events.first() else {
+            metrics().projector_lag.set(0.0);
+            self.wait(tenure).await;
+            return Ok(true);
+        };
+        tenure.active_until = Instant::now() + ACTIVE_PERIOD;
+        let lag = self.clock.now().since(oldest.at).max(0);
+        metrics().projector_lag.set(lag as f64 / 1_000.0);
+        let work = self.find_work(tenure, batch).await?;
+        self.project(tenure, work).await
+    }
+
+    async fn wait(&self, tenure: &mut Tenure) {
+        let interval = if Instant::now() < tenure.active_until {
+            ACTIVE_POLL_INTERVAL
+        } else {
+            POLL_INTERVAL
+        };
+        if timeout(interval, self.committed.notified()).await.is_ok() {
+            tenure.active_until = Instant::now() + ACTIVE_PERIOD;
+        }
+    }
+}
+
+impl Tenure {
+    /// Forgets what is kept between pages if it has become too much. It is read again.
+    fn limit_memory(&mut self) {
+        if self.folds.len() > KEPT_MAX {
+            self.folds.clear();
+        }
+        if self.ranked.len() > KEPT_MAX {
+            self.ranked.clear();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Finds what a page of the feed, or a cause that failed, means for players.
+
+use std::collections::BTreeMap;
+
+use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
+use tracing::warn;
+
+use super::{Projector, Tenure};
+use crate::progression::{Cause, RaidContext, causes};
+use crate::store::{FailedCause, FeedBatch, FeedCursor, Result};
+
+/// Maximum number of players whose failed causes are tried again together.
+const FAILED_PLAYERS_MAX: u32 = 64;
+
+/// Causes that are projected together, and what becomes of them.
+pub(super) struct Work {
+    /// The place behind them.
+    pub(super) to: FeedCursor,
+    /// Causes by player, in the order of the feed.
+    pub(super) waiting: BTreeMap<PlayerId, Vec<Cause>>,
+    /// Causes that failed in this attempt.
+    pub(super) failed: Vec<FailedCause>,
+    /// Causes that failed earlier and are tried again.
+    pub(super) retried: Vec<(PlayerId, RaidPlace)>,
+}
+
+impl Work {
+    fn new(to: FeedCursor) -> Work {
+        Work {
+            to,
+            waiting: BTreeMap::new(),
+            failed: Vec::new(),
+            retried: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, player: PlayerId, cause: Cause) {
+        self.waiting.entry(player).or_default().push(cause);
+    }
+}
+
+impl Projector {
+    /// Finds what a page of the feed means for players.
+    pub(super) async fn find_work(&self, tenure: &mut Tenure, batch: FeedBatch) -> Result<Work> {
+        tenure.limit_memory();
+        let mut work = Work::new(batch.next);
+        for (raid, event) in &batch.events {
+            match self.find_context(tenure, *raid, event).await? {
+                Some(context) => {
+                    for (player, cause) in causes(*raid, event, &context) {
+                        work.add(player, cause);
+                    }
+                }
+                None => self.put_members_aside(&mut work, *raid, event).await?,
+            }
+        }
+        Ok(work)
+    }
+
+    /// Returns what must be known of a raid beside its event; `None` if the store lacks it.
+    async fn find_context(
+        &self,
+        tenure: &mut Tenure,
+        raid: RaidId,
+        event: &Event,
+    ) -> Result<Option<RaidContext>> {
+        let mut context = RaidContext::default();
+        match event.data {
+            EventData::RaidCreated { ranked, .. } => {
+                tenure.ranked.insert(raid, ranked);
+            }
+            EventData::TaskCompleted { .. } => {
+                context.is_ranked = self.is_ranked(tenure, raid).await?;
+            }
+            EventData::RaidFailed { .. } => match self.sessions.stored_members(raid).await? {
+                Some(members) => context.last_members = members,
+                None => return Ok(None),
+            },
+            _ => {}
+        }
+        Ok(Some(context))
+    }
+
+    async fn is_ranked(&self, tenure: &mut Tenure, raid: RaidId) -> Result<bool> {
+        if let Some(is_ranked) = tenure.ranked.get(&raid) {
+            return Ok(*is_ranked);
+        }
+        let first = self.store.events(raid, Seq::ZERO, 1).await?;
+        let is_ranked = first
+            .first()
+            .is_some_and(|event| matches!(event.data, EventData::RaidCreated { ranked: true, .. }));
+        tenure.ranked.insert(raid, is_ranked);
+        Ok(is_ranked)
+    }
+
+    /// Puts the end of a raid aside for its members, because the raid itself cannot be read.
+    async fn put_members_aside(&self, work: &mut Work, raid: RaidId, event: &Event) -> Result<()> {
+        let cause = RaidPlace {
+            raid,
+            seq: event.seq,
+        };
+        for members in self.store.raid_members(&[raid], u32::MAX).await? {
+            for member in members.first {
+                let error = "the raid cannot be read".to_owned();
+                work.failed.push(FailedCause {
+                    player: member.id,
+                    cause,
+                    error,
+                    failed_at: self.clock.now(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries the causes that failed earlier again. Returns false if this instance is not the
+    /// projector any more.
+    pub(super) async fn retry_failed(&self, tenure: &mut Tenure) -> Result<bool> {
+        let mut after = None;
+        loop {
+            let failed = self.store.failed_causes(after, FAILED_PLAYERS_MAX).await?;
+            let Some(last) = failed.last() else {
+                break;
+            };
+            after = Some(last.player);
+            let mut work = Work::new(tenure.place);
+            for failure in &failed {
+                self.find_again(tenure, &mut work, failure).await?;
+            }
+            if !self.project(tenure, work).await? {
+                return Ok(false);
+            }
+        }
+        self.report_failed().await?;
+        Ok(true)
+    }
+
+    async fn find_again(
+        &self,
+        tenure: &mut Tenure,
+        work: &mut Work,
+        failure: &FailedCause,
+    ) -> Result<()> {
+        let FailedCause { player, cause, .. } = *failure;
+        let before = Seq(cause.seq.0.saturating_sub(1));
+        let found = self.store.events(cause.raid, before, 1).await?;
+        let Some(event) = found.first().filter(|event| event.seq == cause.seq) else {
+            warn!(%player, raid = %cause.raid, seq = %cause.seq, "the ledger lacks the event behind a failed effect");
+            return Ok(());
+        };
+        let Some(context) = self.find_context(tenure, cause.raid, event).await? else {
+            return Ok(());
+        };
+        for (of, cause) in causes(cause.raid, event, &context) {
+            if of == player {
+                work.add(player, cause);
+            }
+        }
+        work.retried.push((player, cause));
+        Ok(())
+    }
+}

@@ -1,0 +1,217 @@
+//! Tests of the projector: raids' events become events of players' streams, each once.
+
+use std::time::Duration;
+
+use raidhall::auth::Scope;
+use raidhall::store::faulty::Call;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use crate::rest_server::{RestServer, json_text};
+
+/// How long the projector may take in these tests: the pause after a failure, and some.
+const PROJECTION_TIME: Duration = Duration::from_secs(10);
+/// How long until a cause that failed is tried again, and some.
+const RETRY_TIME: Duration = Duration::from_secs(70);
+
+/// A raid of a leader in a server, and the leader's stream.
+struct TestRaid {
+    server: RestServer,
+    token: String,
+    service: String,
+    player: Value,
+    raid: Value,
+}
+
+impl TestRaid {
+    /// Creates and starts a raid that two contributions complete.
+    async fn start() -> TestRaid {
+        let server = RestServer::start().await;
+        let ada = server.sign_in_guest("Ada").await;
+        let token = json_text(&ada["access_token"]);
+        let raid = server.create_raid(&token).await["id"].clone();
+        let started = server.send_command(&raid, &token, json!({"type": "start"}));
+        started.await.expect_data(200);
+        TestRaid {
+            service: server.scoped_token(Scope::Service),
+            player: ada["player"]["id"].clone(),
+            server,
+            token,
+            raid,
+        }
+    }
+
+    async fn contribute(&self, xp: u64) {
+        let credit =
+            json!({"type": "contribute", "player": self.player, "xp": xp, "kind": "habit"});
+        let sent = self.server.send_command(&self.raid, &self.service, credit);
+        sent.await.expect_data(200);
+    }
+
+    async fn events(&self) -> Vec<Value> {
+        let events = self.server.get("/me/events", &self.token).await;
+        events.expect_data(200).as_array().expect("events").clone()
+    }
+
+    /// Waits until the stream has so many events, and returns them.
+    async fn wait_for_events(&self, count: usize, time: Duration) -> Vec<Value> {
+        let reached = async {
+            loop {
+                let events = self.events().await;
+                if events.len() >= count {
+                    return events;
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(time, reached).await.expect("projected in time")
+    }
+
+    async fn state(&self) -> Value {
+        let state = self.server.get("/me/state", &self.token).await;
+        state.expect_data(200)["state"].clone()
+    }
+}
+
+fn types(events: &[Value]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| json_text(&event["type"]))
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_shows_in_the_streams_of_its_members() {
+    let test = TestRaid::start().await;
+    let joined = test.wait_for_events(1, PROJECTION_TIME).await;
+    assert_eq!(
+        joined[0]["data"],
+        json!({"raid": test.raid, "role": "leader"})
+    );
+    assert_eq!(
+        test.state().await["raids"],
+        json!([{"raid": test.raid, "role": "leader"}])
+    );
+    test.contribute(60).await;
+    test.contribute(50).await;
+    let events = test.wait_for_events(4, PROJECTION_TIME).await;
+    assert_eq!(
+        types(&events),
+        ["raid_joined", "xp_earned", "xp_earned", "raid_ended"]
+    );
+    let earned = json!({
+        "amount": 50, "counted": 50, "earned_xp": 110, "xp": 110, "tasks": 2, "allowance": null,
+    });
+    assert_eq!(events[2]["data"], earned);
+    let ended = json!({
+        "raid": test.raid, "outcome": "completed", "rank": 1, "xp": 110, "raids_played": 1, "raids_won": 1,
+    });
+    assert_eq!(events[3]["data"], ended);
+    let route = format!("/raids/{}/events", test.raid);
+    let raid_events = test.server.get(&route, &test.token).await.expect_data(200);
+    for event in &events {
+        let cause = &event["cause"];
+        assert_eq!(cause["raid"], test.raid);
+        let raid_events = raid_events.as_array().expect("events");
+        let behind = raid_events.iter().find(|it| it["seq"] == cause["seq"]);
+        assert_eq!(behind.expect("an event of the raid")["at"], event["at"]);
+    }
+    let state = test.state().await;
+    assert_eq!(
+        (&state["xp"], &state["raids_won"], &state["raids"]),
+        (&json!(110), &json!(1), &json!([]))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_raid_that_failed_ends_for_those_who_are_members() {
+    let test = TestRaid::start().await;
+    test.contribute(60).await;
+    let cancel = json!({"type": "cancel"});
+    let sent = test.server.send_command(&test.raid, &test.token, cancel);
+    sent.await.expect_data(200);
+    let events = test.wait_for_events(3, PROJECTION_TIME).await;
+    let ended = json!({
+        "raid": test.raid, "outcome": "failed", "rank": null, "xp": 60, "raids_played": 1, "raids_won": 0,
+    });
+    assert_eq!(events[2]["data"], ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn effects_whose_commit_lost_its_reply_are_not_doubled() {
+    let test = TestRaid::start().await;
+    test.wait_for_events(1, PROJECTION_TIME).await;
+    let faults = test.server.store.faults();
+    faults.drop_replies(Call::CommitProjection, 1);
+    test.contribute(60).await;
+    test.contribute(50).await;
+    let events = test.wait_for_events(4, PROJECTION_TIME).await;
+    sleep(PROJECTION_TIME).await;
+    assert_eq!(test.events().await, events);
+    assert_eq!(test.state().await["xp"], 110);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_in_between_takes_effect_before_the_effects() {
+    let test = TestRaid::start().await;
+    test.wait_for_events(1, PROJECTION_TIME).await;
+    let faults = test.server.store.faults();
+    let commits = faults.call_count(Call::CommitProjection);
+    faults.hold_calls(Call::CommitProjection);
+    test.contribute(60).await;
+    let is_held = async {
+        while faults.call_count(Call::CommitProjection) == commits {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(PROJECTION_TIME, is_held).await.expect("a commit");
+    let command = json!({"cmd": {"type": "set_setting", "key": "theme", "value": "dark"}});
+    let sent = test.server.post("/me/commands", &test.token, command);
+    sent.await.expect_data(200);
+    faults.release_calls(Call::CommitProjection);
+    let events = test.wait_for_events(3, PROJECTION_TIME).await;
+    assert_eq!(types(&events), ["raid_joined", "setting_set", "xp_earned"]);
+    assert_eq!(test.state().await["xp"], 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_effect_is_put_aside_and_tried_again() {
+    let test = TestRaid::start().await;
+    test.wait_for_events(1, PROJECTION_TIME).await;
+    let faults = test.server.store.faults();
+    // The page, and the player's effects alone.
+    faults.refuse_calls(Call::CommitProjection, 2);
+    test.contribute(60).await;
+    let is_aside = async {
+        while faults.call_count(Call::CountFailedCauses) < 2 {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(PROJECTION_TIME, is_aside).await.expect("put aside");
+    let bea = test.server.guest_token("Bea").await;
+    test.server.create_raid(&bea).await;
+    let of_bea = async {
+        while test.server.get("/me/state", &bea).await.expect_data(200)["seq"] == 0 {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(PROJECTION_TIME, of_bea).await.expect("projected");
+    assert_eq!(test.events().await.len(), 1, "Ada's waits");
+    let events = test.wait_for_events(2, RETRY_TIME).await;
+    assert_eq!(types(&events), ["raid_joined", "xp_earned"]);
+    sleep(RETRY_TIME).await;
+    assert_eq!(test.events().await, events);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_newer_release_stops_the_projector_only_for_a_while() {
+    let test = TestRaid::start().await;
+    test.wait_for_events(1, PROJECTION_TIME).await;
+    let faults = test.server.store.faults();
+    let releases = faults.call_count(Call::ReleaseProjector);
+    faults.make_newer(Call::ReadFeed, 2);
+    test.contribute(60).await;
+    let events = test.wait_for_events(2, RETRY_TIME).await;
+    assert_eq!(types(&events), ["raid_joined", "xp_earned"]);
+    assert!(faults.call_count(Call::ReleaseProjector) > releases);
+}
