@@ -13,6 +13,7 @@ pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod fanout;
+pub mod feed_reader;
 pub mod http;
 pub mod http_client;
 pub mod jobs;

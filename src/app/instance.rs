@@ -46,7 +46,7 @@ use crate::store::{InstanceId, InstanceRecord, Store};
 use crate::streams::Streams;
 use crate::telemetry::{measure_runtime_lag, metrics_router, run_upkeep};
 use crate::ws::ConnectionService;
-use crate::{webhooks, ws};
+use crate::{feed_reader, webhooks, ws};
 
 /// The most open connections of the metrics listener.
 const METRICS_CONNECTIONS_MAX: u64 = 8;
@@ -268,7 +268,9 @@ impl Instance {
         };
         let stop = tasks.stop_background.clone();
         let span = info_span!("projector");
-        tasks.background.spawn(projector.run(stop).instrument(span));
+        tasks
+            .background
+            .spawn(feed_reader::run(projector, stop).instrument(span));
         spawn_jobs(
             id,
             &config,
@@ -490,7 +492,7 @@ fn spawn_jobs(
         let stop = tasks.stop_background.clone();
         tasks
             .background
-            .spawn(dispatcher.run(stop).instrument(span));
+            .spawn(feed_reader::run(dispatcher, stop).instrument(span));
     }
     let maintenance = Maintenance {
         store,

@@ -14,17 +14,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use raidhall_protocol::{PlayerId, RaidId};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tokio::time::{Instant, timeout};
+use tracing::info;
 
 use crate::clock::Clock;
+use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
 use crate::progression::Definitions;
 use crate::session::Registry;
-use crate::store::{FeedCursor, InstanceId, Result, Store, StoreError};
+use crate::store::{FeedCursor, InstanceId, Result, Store};
 use crate::streams::Streams;
 use crate::telemetry::metrics;
 
@@ -35,23 +36,12 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// to follow, and a commit may not be in the feed yet because a transaction in flight is before it.
 const ACTIVE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
-/// Interval between attempts to become the projector.
-const ACQUIRE_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause after a failure of the store.
-const RETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// Interval between attempts at events that only a newer release can read. It is several times
-/// [`ACQUIRE_INTERVAL`], so that an instance of such a release becomes the projector first.
-const NEWER_RELEASE_INTERVAL: Duration = Duration::from_secs(15);
 /// Interval between attempts at the causes that failed.
 const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of events that are read at once.
 const PAGE_EVENTS_MAX: u32 = 512;
 /// Maximum number of players' states, and of raids' facts, that are kept between pages.
 const KEPT_MAX: usize = 10_000;
-/// Interval between warnings while the store fails.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// Longest time to free the projector's place at the end.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Task that projects raids' events onto players' streams.
 pub struct Projector {
@@ -82,60 +72,9 @@ struct Tenure {
     failed_due_at: Instant,
 }
 
-impl Projector {
-    /// Projects until `stop` is cancelled, and then frees the place for other instances.
-    pub async fn run(self, stop: CancellationToken) {
-        let _ = stop.run_until_cancelled(self.project_with_retries()).await;
-        self.release().await;
-    }
-
-    async fn release(&self) {
-        metrics().projector_lag.set(0.0);
-        let release = self.store.release_projector(self.instance);
-        if !matches!(timeout(RELEASE_TIMEOUT, release).await, Ok(Ok(()))) {
-            info!(
-                "freeing the projector's place failed; it is free when this instance's lease expires"
-            );
-        }
-    }
-
-    async fn project_with_retries(&self) {
-        let mut warned_at: Option<Instant> = None;
-        loop {
-            let pause = match self.acquire_and_project().await {
-                Ok(()) => ACQUIRE_INTERVAL,
-                Err(error) => {
-                    let is_warning_due = warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL);
-                    if is_warning_due {
-                        warned_at = Some(Instant::now());
-                    }
-                    self.handle_store_error(&error, is_warning_due).await
-                }
-            };
-            sleep(pause).await;
-        }
-    }
-
-    /// Returns the pause before the next attempt.
-    async fn handle_store_error(&self, error: &StoreError, is_warning_due: bool) -> Duration {
-        if let StoreError::NewerVersion { version } = error {
-            if is_warning_due {
-                warn!(
-                    version,
-                    "the projector waits for an instance of a newer release, which wrote the next event"
-                );
-            }
-            metrics().projector_newer.increment(1);
-            self.release().await;
-            return NEWER_RELEASE_INTERVAL;
-        }
-        if is_warning_due {
-            warn!(?error, "store failed during projection; retrying");
-        }
-        RETRY_INTERVAL
-    }
-
-    async fn acquire_and_project(&self) -> Result<()> {
+#[async_trait]
+impl FeedReader for Projector {
+    async fn acquire_and_read(&self) -> Result<()> {
         let Some(place) = self.store.acquire_projector(self.instance).await? else {
             metrics().projector_lag.set(0.0);
             return Ok(());
@@ -149,10 +88,21 @@ impl Projector {
             failed_due_at: Instant::now(),
         };
         while self.project_next(&mut tenure).await? {}
-        info!("another instance is the projector now");
+        info!("this instance is not the projector any more");
         Ok(())
     }
 
+    async fn release(&self) -> Result<()> {
+        metrics().projector_lag.set(0.0);
+        self.store.release_projector(self.instance).await
+    }
+
+    fn count_newer(&self) {
+        metrics().projector_newer.increment(1);
+    }
+}
+
+impl Projector {
     /// Projects the next page, or waits for one. Returns false if this instance is not the projector
     /// any more.
     async fn project_next(&self, tenure: &mut Tenure) -> Result<bool> {

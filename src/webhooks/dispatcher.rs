@@ -8,26 +8,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use raidhall_protocol::{Event, RaidId, Seq};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::batch::{DeliveryBatch, PendingDelivery};
 use super::{Endpoint, WebhookEventKind, WebhookMessage, schedule};
 use crate::clock::Clock;
+use crate::feed_reader::FeedReader;
 use crate::store::webhooks::{EndpointProgress, ParkedDelivery, ProgressUpdate};
-use crate::store::{FeedCursor, InstanceId, Result, Store, StoreError};
+use crate::store::{FeedCursor, InstanceId, Result, Store};
 use crate::telemetry::metrics;
 
 /// Interval between two reads of the feed and of due retries while there is nothing to deliver.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// Interval between attempts to acquire the endpoint, which also show whether a paused endpoint was
-/// resumed.
-const ACQUIRE_INTERVAL: Duration = Duration::from_secs(5);
-/// Interval between attempts at events that only a newer release can read. It is several times
-/// [`ACQUIRE_INTERVAL`], so that an instance of such a release acquires the endpoint first.
-const NEWER_RELEASE_INTERVAL: Duration = Duration::from_secs(15);
 /// Maximum number of events that are read at once.
 const FEED_EVENTS_MAX: u32 = 256;
 /// Maximum number of deliveries in one batch.
@@ -35,10 +30,6 @@ const BATCH_DELIVERIES_MAX: u32 = 64;
 /// Number of read events without a delivery after which progress is saved, so that a successor does
 /// not read them again.
 const PROGRESS_INTERVAL_EVENTS: u32 = 10_000;
-/// Interval between warnings while the database fails.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
-/// Longest time to release the endpoint at the end.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Task that delivers to one endpoint.
 pub struct WebhookDispatcher {
@@ -78,68 +69,11 @@ impl WebhookDispatcher {
     pub fn endpoint_name(&self) -> &str {
         &self.endpoint.name
     }
+}
 
-    /// Delivers until `stop` is cancelled, and then releases the endpoint for other instances.
-    pub async fn run(self, stop: CancellationToken) {
-        let _ = stop.run_until_cancelled(self.deliver_with_retries()).await;
-        self.release().await;
-    }
-
-    async fn release(&self) {
-        let release = self
-            .store
-            .release_endpoint(self.endpoint_name(), self.instance);
-        if !matches!(timeout(RELEASE_TIMEOUT, release).await, Ok(Ok(()))) {
-            info!(
-                endpoint = self.endpoint_name(),
-                "releasing the endpoint failed; it is free when this instance's lease expires"
-            );
-        }
-    }
-
-    async fn deliver_with_retries(&self) {
-        let mut warned_at: Option<Instant> = None;
-        loop {
-            let pause = match self.acquire_and_deliver().await {
-                Ok(()) => ACQUIRE_INTERVAL,
-                Err(error) => {
-                    let is_warning_due = warned_at.is_none_or(|at| at.elapsed() > WARNING_INTERVAL);
-                    if is_warning_due {
-                        warned_at = Some(Instant::now());
-                    }
-                    self.handle_store_error(&error, is_warning_due).await
-                }
-            };
-            sleep(pause).await;
-        }
-    }
-
-    /// Returns the pause before the next attempt.
-    async fn handle_store_error(&self, error: &StoreError, is_warning_due: bool) -> Duration {
-        let endpoint = self.endpoint_name();
-        if let StoreError::NewerVersion { version } = error {
-            if is_warning_due {
-                warn!(
-                    endpoint,
-                    version,
-                    "webhooks wait for an instance of a newer release, which wrote the next event"
-                );
-            }
-            metrics().webhooks_newer.increment(1);
-            self.release().await;
-            return NEWER_RELEASE_INTERVAL;
-        }
-        if is_warning_due {
-            warn!(
-                endpoint,
-                ?error,
-                "store failed during webhook delivery; retrying"
-            );
-        }
-        POLL_INTERVAL
-    }
-
-    async fn acquire_and_deliver(&self) -> Result<()> {
+#[async_trait]
+impl FeedReader for WebhookDispatcher {
+    async fn acquire_and_read(&self) -> Result<()> {
         match self
             .store
             .acquire_endpoint(self.endpoint_name(), self.instance)
@@ -150,6 +84,17 @@ impl WebhookDispatcher {
         }
     }
 
+    async fn release(&self) -> Result<()> {
+        let endpoint = self.endpoint_name();
+        self.store.release_endpoint(endpoint, self.instance).await
+    }
+
+    fn count_newer(&self) {
+        metrics().webhooks_newer.increment(1);
+    }
+}
+
+impl WebhookDispatcher {
     /// Delivers for as long as this instance holds the endpoint and the endpoint is not paused.
     async fn deliver_from(
         &self,

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["telemetry"],
     &["clock", "net", "progression"],
     &["store"],
+    &["feed_reader"],
     &["auth", "backup", "webhooks"],
     &["cluster"],
     &["fanout"],
