@@ -6,6 +6,7 @@ use raidhall_loadtest::client_log::{ClientLog, Moment, Observation};
 use raidhall_loadtest::judge::{Outage, Period};
 use raidhall_protocol::ServerMessage;
 
+use super::cluster::config;
 use super::plan::{Fault, Plan, PlannedFault};
 use crate::store::faulty::Call;
 
@@ -14,7 +15,7 @@ const OUTAGE_RECOVERY: Duration = Duration::from_secs(5);
 /// How long others may need to take over the raids of an instance that has ended or stands still.
 const TAKEOVER: Duration = Duration::from_secs(8);
 /// How long after a lost message of presence the next one may come, and longer than a drain doubles
-/// the grace.
+/// the grace after it has ended.
 const PRESENCE_REPEAT: Duration = Duration::from_secs(17);
 
 /// How long messages may be under way that were overtaken.
@@ -141,6 +142,10 @@ pub(super) fn find_disturbances(plan: &Plan, began: Moment) -> Vec<Disturbance> 
             Fault::Crash { .. } | Fault::Pause { .. } => TAKEOVER,
             // Each message of presence says how new it is.
             Fault::BusDisorder => DELAYED_MESSAGES,
+            // The shutdown begins with a drain, and ends with the release of an old build.
+            Fault::Drain { .. } | Fault::OldRelease { .. } => {
+                config(plan).shutdown.timeout + PRESENCE_REPEAT
+            }
             _ => PRESENCE_REPEAT,
         };
         let keeps_players = matches!(

@@ -225,6 +225,8 @@ impl Player {
         let messages: Vec<_> = wanted
             .map(|(raid, view)| {
                 view.status = WatchStatus::Requested;
+                // This watch also replaces one that was to be repeated.
+                view.behind_since = None;
                 ClientMessage::Watch {
                     id: None,
                     raid: *raid,
