@@ -265,7 +265,7 @@ impl Importer {
         let place = name_stream(stream.player);
         let out_of_place = || BackupError::invalid(&place, "a stream does not follow its player");
         let player = self.player.take().ok_or_else(out_of_place)?;
-        let verifier = StreamVerifier::new(stream, &player);
+        let verifier = StreamVerifier::new(stream, player);
         self.stream = Some(verifier.map_err(|why| BackupError::invalid(place, why))?);
         self.counts.streams += 1;
         Ok(())
@@ -397,7 +397,7 @@ impl Importer {
             ));
         }
         if let Some(player) = self.target.find_wrong_totals().await? {
-            let why = "their totals are not what the ledger adds up to";
+            let why = "their totals are above what the ledger adds up to";
             return Err(BackupError::invalid(format!("player {player}"), why));
         }
         Ok(self.target.commit(&self.ids, lineage).await?)

@@ -18,14 +18,14 @@ use crate::store::backup::{PlayerEventLine, PlayerLine, StreamLine};
 /// Fold of one player's events, as far as they have been read.
 pub(super) struct StreamVerifier {
     row: StreamLine,
-    /// The player's name, which is the one after the last event.
-    name: String,
+    /// The player, whose name is the one after the last event.
+    player: PlayerLine,
     fold: PlayerFold,
     saved_state: PlayerFold,
 }
 
 impl StreamVerifier {
-    pub(super) fn new(row: StreamLine, player: &PlayerLine) -> Result<StreamVerifier, String> {
+    pub(super) fn new(row: StreamLine, player: PlayerLine) -> Result<StreamVerifier, String> {
         if row.player != player.id {
             return Err("a stream does not follow its player".into());
         }
@@ -40,7 +40,7 @@ impl StreamVerifier {
         let id = PlayerId::try_from(row.player).map_err(|error| error.to_string())?;
         Ok(StreamVerifier {
             row,
-            name: player.name.clone(),
+            player,
             fold: PlayerFold::new(id, first_name),
             saved_state,
         })
@@ -78,7 +78,7 @@ impl StreamVerifier {
     /// Compares the row with the folded state. Returns it with the state in the present stored form.
     pub(super) fn finish(self) -> Result<StreamLine, String> {
         let StreamVerifier {
-            row, name, fold, ..
+            row, player, fold, ..
         } = self;
         if row.last_seq.cast_unsigned() != fold.seq.0 {
             return Err(format!(
@@ -86,9 +86,24 @@ impl StreamVerifier {
                 row.last_seq, fold.seq
             ));
         }
-        if name != fold.state.name {
-            let by_events = fold.state.name;
+        let state = fold.state;
+        if player.name != state.name {
+            let by_events = state.name;
+            let name = player.name;
             return Err(format!("name is {name:?}, and by the events {by_events:?}"));
+        }
+        // The player's totals are ahead while the projector works off an old history.
+        let totals = [
+            ("xp", player.xp, state.earned_xp),
+            ("tasks", player.tasks, state.tasks),
+            ("raids_won", player.raids_won, state.raids_won),
+        ];
+        for (name, total, by_events) in totals {
+            if total.cast_unsigned() < by_events {
+                return Err(format!(
+                    "the player's {name} is {total}, and by the events {by_events}"
+                ));
+            }
         }
         Ok(row)
     }

@@ -278,7 +278,7 @@ pub trait BackupTarget: Send {
     /// Adds audit entries, in the order of `rows`.
     async fn add_audit_entries(&mut self, rows: &[AuditLine]) -> Result<()>;
 
-    /// Returns the id of a player whose totals differ from the sums of the ledger, if there is one.
+    /// Returns the id of a player whose totals are above the sums of the ledger, if there is one.
     async fn find_wrong_totals(&mut self) -> Result<Option<i64>>;
 
     /// Sets the allocated ids and the lineage (a new one if `None`), and commits the transaction.

@@ -1,7 +1,5 @@
-//! Effects of an append besides events and the raid's own columns: members, and what players gain.
-//!
-//! These are rules about events, and every store applies them. Only the Postgres statement adds up
-//! what players earned by itself, because only events that it inserted may count.
+//! Effects of an append besides events and the raid's own columns: members and leaders. These are
+//! rules about events, and every store applies them.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +7,6 @@ use raidhall_protocol::state::Role;
 use raidhall_protocol::{EventData, PlayerId, Seq, UnixMillis};
 
 use super::Append;
-
-/// What is added to a player's totals.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct PlayerGains {
-    pub(super) xp: u64,
-    pub(super) tasks: u64,
-    pub(super) raids_won: u64,
-}
 
 /// Columns of a raid's row that its first event decides.
 pub(super) struct RaidCreation<'a> {
@@ -132,54 +122,6 @@ pub(super) fn joined(append: &Append) -> BTreeMap<PlayerId, UnixMillis> {
             _ => None,
         })
         .collect()
-}
-
-/// Returns the players in the final ranking of a raid that the append completes; each of them has
-/// won it.
-pub(super) fn winners(append: &Append) -> impl Iterator<Item = PlayerId> {
-    event_data(append)
-        .filter_map(|data| match data {
-            EventData::RaidCompleted { ranking } => Some(ranking),
-            _ => None,
-        })
-        .flatten()
-        .map(|rank| rank.player)
-}
-
-/// Returns what players gain by the append, with one entry per gain.
-pub(super) fn gains(append: &Append) -> Vec<(PlayerId, PlayerGains)> {
-    let earned = event_data(append)
-        .filter_map(EventData::earned)
-        .map(|(player, xp)| {
-            let gained = PlayerGains {
-                xp,
-                tasks: 1,
-                raids_won: 0,
-            };
-            (player, gained)
-        });
-    let won = winners(append).map(|player| {
-        let gained = PlayerGains {
-            raids_won: 1,
-            ..PlayerGains::default()
-        };
-        (player, gained)
-    });
-    earned.chain(won).collect()
-}
-
-/// Sums the gains of each player.
-pub(super) fn add_up<'g>(
-    gains: impl IntoIterator<Item = &'g (PlayerId, PlayerGains)>,
-) -> BTreeMap<PlayerId, PlayerGains> {
-    let mut totals: BTreeMap<PlayerId, PlayerGains> = BTreeMap::new();
-    for (player, gained) in gains {
-        let total = totals.entry(*player).or_default();
-        total.xp = total.xp.saturating_add(gained.xp);
-        total.tasks += gained.tasks;
-        total.raids_won += gained.raids_won;
-    }
-    totals
 }
 
 fn event_data(append: &Append) -> impl Iterator<Item = &EventData> {

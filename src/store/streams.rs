@@ -60,16 +60,36 @@ impl StreamAppend {
         last.map_or(self.after, |recorded| recorded.event.seq)
     }
 
-    /// Returns the player's name after the append, if the append changes it.
-    pub(super) fn new_name(&self) -> Option<&str> {
-        self.events
-            .iter()
-            .rev()
-            .find_map(|recorded| match &recorded.event.data {
-                PlayerEventData::NameChanged { name } => Some(name.as_str()),
-                _ => None,
-            })
+    /// Returns what the append makes of the player's row.
+    pub(super) fn profile_change(&self) -> ProfileChange<'_> {
+        let mut change = ProfileChange::default();
+        for recorded in &self.events {
+            match &recorded.event.data {
+                PlayerEventData::NameChanged { name } => change.name = Some(name),
+                PlayerEventData::XpEarned {
+                    earned_xp, tasks, ..
+                } => {
+                    change.xp = Some(*earned_xp);
+                    change.tasks = Some(*tasks);
+                }
+                PlayerEventData::RaidEnded { raids_won, .. } => change.raids_won = Some(*raids_won),
+                _ => {}
+            }
+        }
+        change
     }
+}
+
+/// What an append makes of the player's row: values after it; `None` where it changes nothing. A
+/// total never goes down: while the projector works off the history that was there before it, the
+/// row has the totals of that history already.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ProfileChange<'a> {
+    pub(super) name: Option<&'a str>,
+    /// All XP that the player has earned.
+    pub(super) xp: Option<u64>,
+    pub(super) tasks: Option<u64>,
+    pub(super) raids_won: Option<u64>,
 }
 
 /// Outcome of an append to a stream.

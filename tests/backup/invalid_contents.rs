@@ -1,7 +1,7 @@
 //! Undamaged files with contradictory content: refused in spite of right checksums.
 
 use raidhall::backup::BackupError;
-use raidhall::store::backup::{EventLine, PlayerEventLine};
+use raidhall::store::backup::{EventLine, PlayerEventLine, PlayerLine};
 use serde_json::json;
 
 use crate::backup_contents::BackupContents;
@@ -95,22 +95,40 @@ async fn a_title_that_contradicts_the_ledger_is_refused() {
 }
 
 #[tokio::test]
-async fn player_totals_that_contradict_the_ledger_are_refused() {
+async fn player_totals_above_those_of_the_ledger_are_refused() {
+    const TOO_MANY: i64 = 1 << 40;
     assert_import_refused(
-        |contents| contents.players[1].xp += 1,
+        |contents| contents.players[1].xp = TOO_MANY,
         "player 2: their totals",
     )
     .await;
     assert_import_refused(
-        |contents| contents.players[1].raids_won += 1,
+        |contents| contents.players[1].raids_won = TOO_MANY,
         "player 2: their totals",
     )
     .await;
     assert_import_refused(
-        |contents| contents.players[1].tasks += 1,
+        |contents| contents.players[1].tasks = TOO_MANY,
         "player 2: their totals",
     )
     .await;
+}
+
+#[tokio::test]
+async fn player_totals_below_those_of_the_stream_are_refused() {
+    type Total = fn(&mut PlayerLine) -> &mut i64;
+    let totals: [(&str, Total); 2] = [
+        ("the player's xp is", |player| &mut player.xp),
+        ("the player's tasks is", |player| &mut player.tasks),
+    ];
+    for (expected, total) in totals {
+        let lower = move |contents: &mut BackupContents| {
+            let with_streams = contents.players.iter_mut().take(4);
+            let totals = with_streams.map(total);
+            *totals.max().expect("a player") -= 1;
+        };
+        assert_import_refused(lower, expected).await;
+    }
 }
 
 #[tokio::test]

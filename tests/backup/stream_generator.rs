@@ -1,21 +1,25 @@
 //! Random streams of players, by the rules from a seed.
 
 use raidhall::player::{Author, PlayerFold, check, decide};
+use raidhall::progression::{Definitions, RaidContext, causes, project};
 use raidhall::store::{OpHash, Store, StreamAppend, StreamEntry, StreamOutcome};
+use raidhall::streams::AppendBuilder;
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{RaidId, Seq};
+use raidhall_protocol::{EventData, RaidId, Seq};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::json;
 
 use crate::raid_generator::NOW;
 
-/// Fills the stream of a player with the events of `acts` commands, some of which may change nothing.
+/// Fills the stream of a player with what the raids mean for them, and with the events of `acts`
+/// commands, some of which may change nothing.
 pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: &mut StdRng) {
-    let mut fold = PlayerFold::new(player.id, player.name.clone());
-    let mut now = NOW;
+    let fold = PlayerFold::new(player.id, player.name.clone());
+    let mut fold = project_raids(store, fold).await;
+    let mut now = fold.at.max(NOW);
     for act in 0..acts {
         now = now.plus(rng.random_range(0..100_000_000));
         let (author, command) = random_command(rng, fold.seq);
@@ -53,6 +57,38 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
         let outcome = store.append_to_stream(&append).await.expect("append");
         assert_eq!(outcome, StreamOutcome::Appended);
     }
+}
+
+/// Appends the effects of all raids on a player, except of those that failed.
+async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
+    let definitions = Definitions::default();
+    let player = fold.state.id;
+    let mut append = AppendBuilder::new(fold);
+    for raid in 1_u64.. {
+        let raid = RaidId::try_from(raid).expect("an id");
+        let events = store.events(raid, Seq::ZERO, u32::MAX).await.expect("read");
+        if events.is_empty() {
+            break;
+        }
+        let context = RaidContext {
+            is_ranked: matches!(events[0].data, EventData::RaidCreated { ranked: true, .. }),
+            last_members: Vec::new(),
+        };
+        let causes = events
+            .iter()
+            .flat_map(|event| causes(raid, event, &context));
+        for (_, cause) in causes.filter(|(of, _)| *of == player) {
+            let effects = project(append.fold(), &cause, &definitions);
+            let op = OpHash::from_cause(cause.place);
+            append.add(effects, cause.at, Some(cause.place), Some(op));
+        }
+    }
+    let (append, fold) = append.build();
+    if !append.events.is_empty() {
+        let outcome = store.append_to_stream(&append).await.expect("append");
+        assert_eq!(outcome, StreamOutcome::Appended);
+    }
+    fold
 }
 
 fn random_command(rng: &mut StdRng, last_seq: Seq) -> (Author, PlayerCommand) {

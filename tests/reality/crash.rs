@@ -92,12 +92,11 @@ async fn assert_raid_survives_kill(database: TestDatabase) {
             .iter()
             .all(|player| player.counts().reconnects > 0)
     );
-    let profiles = [group.players[0]
-        .rest()
-        .profile()
-        .await
-        .expect("a profile")
-        .raids_won];
+    let rest = group.players[0].rest();
+    let raids_won = async || rest.profile().await.expect("a profile").raids_won;
+    while raids_won().await == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
     let (verdict, state) = group.settle().await;
     verdict.assert_no_violations();
     assert!(
@@ -110,7 +109,7 @@ async fn assert_raid_survives_kill(database: TestDatabase) {
         ranking.is_sorted_by(|a, b| a.xp >= b.xp && a.rank <= b.rank),
         "{ranking:?}"
     );
-    assert_eq!(profiles, [1]);
+    assert_eq!(raids_won().await, 1);
 }
 
 #[tokio::test]

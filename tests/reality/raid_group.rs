@@ -14,7 +14,7 @@ use raidhall_loadtest::judge::{
 };
 use raidhall_loadtest::target::Target;
 use raidhall_loadtest::targets::Targets;
-use raidhall_protocol::rest::{NewRaid, TokenPair};
+use raidhall_protocol::rest::{NewRaid, Profile, TokenPair};
 use raidhall_protocol::state::{RaidStatus, Task, TaskStatus};
 use raidhall_protocol::{Codec, Command, PlayerId, RaidId, RaidState};
 use tokio::sync::watch;
@@ -290,6 +290,8 @@ impl RaidGroup {
 
     async fn read_server_record(&self) -> ServerRecord {
         let rest = self.players[0].rest();
+        let view = rest.raid(self.raid).await.expect("the raid");
+        let events = rest.all_events(self.raid).await.expect("the ledger");
         let mut profiles = Vec::new();
         for id in self.player_ids() {
             let player = self
@@ -297,11 +299,12 @@ impl RaidGroup {
                 .iter()
                 .find(|player| player.player_ref().id == id)
                 .expect("one of us");
-            profiles.push(player.rest().profile().await.expect("a profile"));
+            let earned = events.iter().filter_map(|event| event.data.earned());
+            let xp = earned.filter(|(by, _)| *by == id).map(|(_, xp)| xp).sum();
+            profiles.push(read_profile(&player.rest(), xp).await);
         }
-        let view = rest.raid(self.raid).await.expect("the raid");
         ServerRecord {
-            events: rest.all_events(self.raid).await.expect("the ledger"),
+            events,
             contributions: Some(
                 rest.all_contributions(self.raid)
                     .await
@@ -312,6 +315,17 @@ impl RaidGroup {
             online: view.online,
             profiles,
         }
+    }
+}
+
+/// Reads a player's profile once it has so much XP: the projector adds it a moment after the raid.
+async fn read_profile(rest: &RestClient, xp: u64) -> Profile {
+    loop {
+        let profile = rest.profile().await.expect("a profile");
+        if profile.xp >= xp {
+            return profile;
+        }
+        sleep(POLL_INTERVAL).await;
     }
 }
 

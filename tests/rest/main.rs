@@ -7,6 +7,8 @@
 mod routes;
 #[path = "../support/schema.rs"]
 mod schema;
+#[path = "../support/wait.rs"]
+mod wait;
 
 mod access;
 mod accounts;

@@ -5,6 +5,7 @@ use raidhall::auth::Scope;
 use serde_json::json;
 
 use crate::rest_server::{RestServer, json_text};
+use crate::wait::wait_for;
 
 #[tokio::test(start_paused = true)]
 async fn only_the_backend_can_credit_players() {
@@ -61,11 +62,11 @@ async fn only_the_backend_can_credit_players() {
         .await
         .expect_data(200);
     assert_eq!(after, json!([row]));
-    let me = server.get("/me", &token).await.expect_data(200);
-    assert_eq!(
-        (&me["xp"], &me["tasks"], &me["raids_won"]),
-        (&json!(120), &json!(2), &json!(1))
-    );
+    let totals = async || {
+        let me = server.get("/me", &token).await.expect_data(200);
+        (me["xp"] == 120 && me["tasks"] == 2 && me["raids_won"] == 1).then_some(())
+    };
+    wait_for("the totals", totals).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,6 +55,10 @@ async fn connect(database: &PostgresDatabase) -> PgConnection {
         .expect("connect")
 }
 
+/// Locks the members' rows: a commit in which a player joins again stops there, after it has locked the
+/// raid's row.
+const HOLD_MEMBERS: &str = "SELECT FROM raid_members FOR UPDATE";
+
 /// Opens a session that has made a change and not committed it.
 async fn open_uncommitted(database: &PostgresDatabase, change: &str) -> PgConnection {
     let mut session = connect(database).await;

@@ -162,8 +162,8 @@ impl Bot {
                 }
                 GroupStage::CatchUp { head, online } => {
                     if !settled {
-                        profile = self.read_profile().await;
                         self.wait_until_caught_up(head, &online).await;
+                        profile = self.read_profile().await;
                         settled = true;
                         self.progress.settled.fetch_add(1, Ordering::Relaxed);
                     }

@@ -127,10 +127,14 @@ impl Tables {
         if let Some(state) = &append.state {
             stream.saved_state = Some((append.last_seq(), state.clone()));
         }
-        if let Some(name) = append.new_name()
-            && let Some(profile) = self.players.get_mut(&append.player)
-        {
-            name.clone_into(&mut profile.name);
+        if let Some(profile) = self.players.get_mut(&append.player) {
+            let change = append.profile_change();
+            if let Some(name) = change.name {
+                name.clone_into(&mut profile.name);
+            }
+            profile.xp = profile.xp.max(change.xp.unwrap_or_default());
+            profile.tasks = profile.tasks.max(change.tasks.unwrap_or_default());
+            profile.raids_won = profile.raids_won.max(change.raids_won.unwrap_or_default());
         }
     }
 

@@ -336,13 +336,6 @@ impl Tables {
                 self.members.remove(&(player, raid));
             }
         }
-        for (player, gained) in effects::gains(append) {
-            self.players.entry(player).and_modify(|player| {
-                player.xp += gained.xp;
-                player.tasks += gained.tasks;
-                player.raids_won += gained.raids_won;
-            });
-        }
     }
 
     pub(super) fn head(&self, raid: RaidId) -> Option<RaidHead> {

@@ -189,8 +189,8 @@ const WRONG_TOTALS: &str = "
         FROM raid_events, jsonb_array_elements(data -> 'ranking') AS ranked
         WHERE kind = 'raid_completed' GROUP BY 1
     ) AS wins ON wins.player = p.id
-    WHERE p.xp <> coalesce(earned.xp, 0) OR p.tasks <> coalesce(earned.tasks, 0)
-        OR p.raids_won <> coalesce(wins.won, 0)
+    WHERE p.xp > coalesce(earned.xp, 0) OR p.tasks > coalesce(earned.tasks, 0)
+        OR p.raids_won > coalesce(wins.won, 0)
     LIMIT 1";
 
 impl PostgresStore {

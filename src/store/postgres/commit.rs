@@ -19,8 +19,7 @@ use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 /// versions. Hence:
 ///
 /// - A raid is either created (with its final row) or advanced, never both.
-/// - Only raids that `written` names get events, and only events that `recorded` inserted count
-///   towards totals.
+/// - Only raids that `written` names get events.
 /// - A fence that waited for another commit of the same raid is checked on the row as that commit
 ///   left it, but the `head` that is returned is the old one. It can look as if the fence should
 ///   have passed: the outcome is then [`CommitOutcome::Unclear`].
@@ -31,8 +30,7 @@ use crate::store::{Append, CommitOutcome, LedgerEvent, RaidHead, Result, batch};
 ///   creations of the other are [`CommitOutcome::Unclear`], and the raids are counted anew when
 ///   they are sent again. So no number of creations exceeds the limit.
 ///
-/// Deadlocks are avoided by locking in one order: first raids and then players, each in the order
-/// of ids (the arrays are sorted). A creation waits for a concurrent one with the same slot or
+/// Deadlocks are avoided by locking raids in the order of ids (the arrays are sorted). A creation waits for a concurrent one with the same slot or
 /// create key. So creations that need a slot are inserted in the order of leaders and slots, and
 /// the others after them in the order of create keys.
 ///
@@ -43,7 +41,7 @@ pub(super) const COMMIT: &str = "
         SELECT * FROM unnest(
             $1::bigint[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[], $7::bigint[],
             $8::bigint[], $9::bigint[], $10::bigint[], $11::integer[], $12::text[], $13::text[], $14::bytea[],
-            $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $35::bigint[], $36::integer[]
+            $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $33::bigint[], $34::integer[]
         ) AS b (raid, owner, epoch, first, last, status, deadline, current_xp, current_tasks, ended_at,
                 born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at, leader, led_max)
     ), numbered AS MATERIALIZED (
@@ -93,31 +91,10 @@ pub(super) const COMMIT: &str = "
                     $26::text[], $27::bytea[], $28::text[], $19::smallint[])
             AS e (raid, seq, at, by, player, xp, kind, op_key, data, version)
         JOIN written w ON w.id = e.raid
-        RETURNING raid_id, kind, player, xp
-    ), earned AS MATERIALIZED (
-        SELECT player, sum(xp)::bigint AS xp, sum(tasks)::bigint AS tasks, sum(won)::bigint AS won
-        FROM (
-            SELECT player, xp, 1 AS tasks, 0 AS won FROM recorded WHERE player IS NOT NULL
-            UNION ALL
-            SELECT v.player, 0, 0, 1
-            FROM unnest($29::bigint[], $30::bigint[]) AS v (raid, player)
-            JOIN recorded r ON r.raid_id = v.raid AND r.kind = 'raid_completed'
-        ) AS each
-        GROUP BY player
-    ), locked AS MATERIALIZED (
-        SELECT id FROM players
-        WHERE id = ANY (ARRAY(SELECT player FROM earned))
-        ORDER BY id
-        FOR NO KEY UPDATE
-    ), credited AS (
-        UPDATE players p
-        SET xp = p.xp + e.xp, tasks = p.tasks + e.tasks, raids_won = p.raids_won + e.won
-        FROM earned e
-        WHERE p.id = ANY (ARRAY(SELECT id FROM locked)) AND e.player = p.id
     ), enrolled AS (
         INSERT INTO raid_members (player, raid_id, member, joined_at)
         SELECT m.player, m.raid, m.member, m.joined_at
-        FROM unnest($31::bigint[], $32::bigint[], $33::boolean[], $34::bigint[]) AS m (raid, player, member, joined_at)
+        FROM unnest($29::bigint[], $30::bigint[], $31::boolean[], $32::bigint[]) AS m (raid, player, member, joined_at)
         JOIN written w ON w.id = m.raid
         ON CONFLICT (player, raid_id) DO UPDATE SET member = excluded.member, joined_at = excluded.joined_at
     )
@@ -206,7 +183,6 @@ fn write_status(row: &PgRow) -> sqlx::Result<(RaidId, WriteStatus)> {
 struct CommitColumns {
     raids: RaidColumns,
     events: EventColumns,
-    wins: (Vec<i64>, Vec<i64>),
     members: MemberColumns,
 }
 
@@ -276,10 +252,6 @@ impl CommitColumns {
         for recorded in &append.events {
             self.events.add(raid, recorded)?;
         }
-        for winner in effects::winners(append) {
-            self.wins.0.push(raid);
-            self.wins.1.push(i64::from(winner));
-        }
         let joined = effects::joined(append);
         for (player, is_member) in effects::memberships(append) {
             self.members.raid.push(raid);
@@ -295,7 +267,6 @@ impl CommitColumns {
         let CommitColumns {
             raids: r,
             events: e,
-            wins,
             members: m,
         } = self;
         sqlx::query(COMMIT)
@@ -327,8 +298,6 @@ impl CommitColumns {
             .bind(e.kind)
             .bind(e.op_key)
             .bind(e.data)
-            .bind(wins.0)
-            .bind(wins.1)
             .bind(m.raid)
             .bind(m.player)
             .bind(m.member)

@@ -9,9 +9,9 @@ use sqlx::postgres::PgRow;
 use super::columns::{bigint, clamped};
 use super::connections::Statement;
 use super::fault;
+use crate::store::streams::{self, ProfileChange};
 use crate::store::{
-    FeedCursor, InstanceId, OpHash, ProjectedPage, Result, StreamAppend, StreamEntry,
-    StreamOutcome, streams,
+    FeedCursor, InstanceId, OpHash, ProjectedPage, Result, StreamAppend, StreamEntry, StreamOutcome,
 };
 
 /// All parts see the database as it was when the statement began; only row locks see newer versions.
@@ -23,8 +23,9 @@ use crate::store::{
 /// moves the projector.
 const APPEND_TO_STREAMS: &str = "
     WITH appends AS MATERIALIZED (
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[])
-            AS a (player, after, last, state, name)
+        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[], $22::bigint[],
+                             $23::bigint[], $24::bigint[])
+            AS a (player, after, last, state, name, xp, tasks, raids_won)
     ), held AS MATERIALIZED (
         SELECT id FROM projector
         WHERE id = 1 AND owner = $7::uuid AND place_commit = $8 AND place_raid = $9 AND place_seq = $10
@@ -50,10 +51,13 @@ const APPEND_TO_STREAMS: &str = "
         RETURNING s.player
     ), appended AS MATERIALIZED (
         SELECT player FROM begun UNION ALL SELECT player FROM continued
-    ), renamed AS (
-        UPDATE players p SET name = a.name
+    ), profiled AS (
+        UPDATE players p
+        SET name = coalesce(a.name, p.name), xp = greatest(p.xp, a.xp), tasks = greatest(p.tasks, a.tasks),
+            raids_won = greatest(p.raids_won, a.raids_won)
         FROM appends a
-        WHERE p.id = ANY (ARRAY(SELECT player FROM appended)) AND p.id = a.player AND a.name IS NOT NULL
+        WHERE p.id = ANY (ARRAY(SELECT player FROM appended)) AND p.id = a.player
+            AND num_nonnulls(a.name, a.xp, a.raids_won) > 0
     ), written AS (
         INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data)
         SELECT e.player, e.seq, e.at, e.kind, e.version, e.op_key, e.cause_raid, e.cause_seq, e.data
@@ -141,10 +145,15 @@ pub(super) fn append_statement(
     let after: Result<Vec<_>> = appends.iter().map(|it| number(it.after.0)).collect();
     let last: Result<Vec<_>> = appends.iter().map(|it| number(it.last_seq().0)).collect();
     let states: Vec<_> = appends.iter().map(|it| it.state.clone()).collect();
-    let names: Vec<_> = appends
+    let profiles: Vec<_> = appends.iter().map(StreamAppend::profile_change).collect();
+    let names: Vec<_> = profiles
         .iter()
-        .map(|it| it.new_name().map(str::to_owned))
+        .map(|it| it.name.map(str::to_owned))
         .collect();
+    let totals = |total: fn(&ProfileChange<'_>) -> Option<u64>| -> Vec<_> {
+        let total = |it| total(it).map(clamped);
+        profiles.iter().map(total).collect()
+    };
     let statement = sqlx::query(APPEND_TO_STREAMS)
         .bind(column(appends, |it| it.player.into()))
         .bind(after?)
@@ -169,7 +178,10 @@ pub(super) fn append_statement(
         .bind(column(&page.failed, |it| it.failed_at.0))
         .bind(column(&page.settled, |(player, _)| (*player).into()))
         .bind(column(&page.settled, |(_, cause)| cause.raid.into()))
-        .bind(column(&page.settled, |(_, cause)| clamped(cause.seq.0))))
+        .bind(column(&page.settled, |(_, cause)| clamped(cause.seq.0)))
+        .bind(totals(|it| it.xp))
+        .bind(totals(|it| it.tasks))
+        .bind(totals(|it| it.raids_won)))
 }
 
 fn column<T>(rows: &[T], value: impl Fn(&T) -> i64) -> Vec<i64> {

@@ -141,8 +141,8 @@ const WRONG_TOTALS: &str = "
         FROM raid_events, json_each(raid_events.data, '$.ranking') AS ranked
         WHERE raid_events.kind = 'raid_completed' GROUP BY 1
     ) AS wins ON wins.player = p.id
-    WHERE p.xp <> coalesce(earned.xp, 0) OR p.tasks <> coalesce(earned.tasks, 0)
-        OR p.raids_won <> coalesce(wins.won, 0)
+    WHERE p.xp > coalesce(earned.xp, 0) OR p.tasks > coalesce(earned.tasks, 0)
+        OR p.raids_won > coalesce(wins.won, 0)
     LIMIT 1";
 
 /// A consistent view of a SQLite database, which a server may be using.

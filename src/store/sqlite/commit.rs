@@ -52,10 +52,6 @@ statements! {
         "ON CONFLICT DO UPDATE SET joined_at = excluded.joined_at";
     LEAVE =
         "DELETE FROM raid_members WHERE (player, raid_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
-    CREDIT_PLAYERS =
-        "UPDATE players SET xp = xp + (earned.value ->> 1), tasks = tasks + (earned.value ->> 2), ",
-        "    raids_won = raids_won + (earned.value ->> 3) ",
-        "FROM json_each(?1) AS earned WHERE players.id = earned.value ->> 0";
     HEADS =
         "SELECT id, owner, epoch, last_seq FROM raids WHERE id IN (SELECT value FROM json_each(?1))";
 }
@@ -157,7 +153,6 @@ async fn write(
         json_array(rows.iter().flat_map(|rows| &rows.left)),
     )
     .await?;
-    execute(transaction, CREDIT_PLAYERS, rows::gains(&rows)).await?;
     Ok(unwritten)
 }
 

@@ -12,9 +12,10 @@ use super::fault::{failed, refused, unsigned};
 use super::ledger::clamped;
 use super::players::player_id;
 use super::statements::statements;
+use crate::store::streams::{self, ProfileChange};
 use crate::store::{
     LoadedStream, OpHash, PlayerStreams, Result, StoreError, StreamAppend, StreamEntry,
-    StreamOutcome, streams,
+    StreamOutcome,
 };
 
 const LOAD_OPERATION: &str = "load a player's stream";
@@ -38,7 +39,10 @@ statements! {
         "INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data) ",
         "SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, ",
         "    value ->> 6, value ->> 7 FROM json_each(?2)";
-    RENAME = "UPDATE players SET name = ?2 WHERE id = ?1";
+    CHANGE_PROFILE =
+        "UPDATE players SET name = coalesce(?2, name), xp = max(xp, coalesce(?3, 0)), ",
+        "    tasks = max(tasks, coalesce(?4, 0)), raids_won = max(raids_won, coalesce(?5, 0)) ",
+        "WHERE id = ?1";
     DELETE_EVENTS =
         "DELETE FROM player_events WHERE player IN (SELECT value FROM json_each(?1))";
     DELETE_STREAMS =
@@ -173,9 +177,15 @@ pub(super) async fn append_to_stream(
     let rows = json_array(rows.into_iter());
     let insert = sqlx::query(INSERT_EVENTS).bind(id).bind(rows);
     insert.execute(&mut *transaction).await.map_err(&failed)?;
-    if let Some(name) = append.new_name() {
-        let rename = sqlx::query(RENAME).bind(id).bind(name);
-        rename.execute(&mut *transaction).await.map_err(&failed)?;
+    let change = append.profile_change();
+    if change != ProfileChange::default() {
+        let change = sqlx::query(CHANGE_PROFILE)
+            .bind(id)
+            .bind(change.name)
+            .bind(change.xp.map(clamped))
+            .bind(change.tasks.map(clamped))
+            .bind(change.raids_won.map(clamped));
+        change.execute(&mut *transaction).await.map_err(&failed)?;
     }
     Ok(StreamOutcome::Appended)
 }

@@ -248,7 +248,7 @@ pub async fn a_creation_sent_again_is_committed_once(store: &dyn Store) {
         assert_eq!(commit(store, &creation).await, CommitOutcome::Committed);
     }
     assert_eq!(event_count(store, 1).await, 3);
-    assert_eq!(player_totals(store, leader).await, (5, 1, 0));
+    assert_eq!(ledger_totals(store, leader).await, (5, 1, 0));
 }
 
 pub async fn an_append_sent_again_is_committed_once(store: &dyn Store) {
@@ -260,7 +260,7 @@ pub async fn an_append_sent_again_is_committed_once(store: &dyn Store) {
         assert_eq!(commit(store, &append).await, CommitOutcome::Committed);
     }
     assert_eq!(event_count(store, 1).await, 4);
-    assert_eq!(player_totals(store, ada).await, (40, 1, 1));
+    assert_eq!(ledger_totals(store, ada).await, (40, 1, 1));
 }
 
 pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store) {
@@ -277,7 +277,7 @@ pub async fn an_append_overtaken_by_the_next_is_committed_once(store: &dyn Store
         "as after a lost reply"
     );
     assert_eq!(event_count(store, 1).await, 4);
-    assert_eq!(player_totals(store, ada).await, (42, 2, 0));
+    assert_eq!(ledger_totals(store, ada).await, (42, 2, 0));
 }
 
 pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
@@ -291,7 +291,7 @@ pub async fn an_older_epoch_is_fenced(store: &dyn Store) {
     );
     assert_eq!(commit(store, &stale).await, CommitOutcome::Fenced);
     assert_eq!(event_count(store, 1).await, 2);
-    assert_eq!(player_totals(store, ada).await, (0, 0, 0));
+    assert_eq!(ledger_totals(store, ada).await, (0, 0, 0));
 
     let mut newer = stale.clone();
     newer.epoch = Epoch(3);
@@ -417,7 +417,7 @@ pub async fn one_fenced_raid_does_not_affect_the_other_49(store: &dyn Store) {
         (Seq(3), Seq(2))
     );
     assert_eq!(event_count(store, 21).await, 2);
-    assert_eq!(player_totals(store, ada).await, (490, 49, 0));
+    assert_eq!(ledger_totals(store, ada).await, (490, 49, 0));
 }
 
 pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store: &dyn Store) {
@@ -441,7 +441,7 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
         (event_count(store, 1).await, event_count(store, 50).await),
         (2, 2)
     );
-    assert_eq!(player_totals(store, ada).await, (10, 1, 0));
+    assert_eq!(ledger_totals(store, ada).await, (10, 1, 0));
 
     for (index, append) in batch.iter().enumerate() {
         if index == 30 {
@@ -454,7 +454,7 @@ pub async fn a_repeated_op_refuses_the_batch_and_only_it_is_refused_alone(store:
             );
         }
     }
-    assert_eq!(player_totals(store, ada).await, (500, 50, 0));
+    assert_eq!(ledger_totals(store, ada).await, (500, 50, 0));
     assert_eq!(last_seq(store, 31).await, Seq(3));
 }
 
@@ -509,8 +509,8 @@ pub async fn earnings_add_up_across_raids_and_within_one(store: &dyn Store) {
         store.commit(&batch).await.expect("commit"),
         [CommitOutcome::Committed; 2]
     );
-    assert_eq!(player_totals(store, ada).await, (111, 3, 0));
-    assert_eq!(player_totals(store, bob).await, (1_000, 1, 0));
+    assert_eq!(ledger_totals(store, ada).await, (111, 3, 0));
+    assert_eq!(ledger_totals(store, bob).await, (1_000, 1, 0));
 }
 
 pub async fn a_repeated_append_is_not_counted_again_beside_new_raids(store: &dyn Store) {
@@ -528,7 +528,7 @@ pub async fn a_repeated_append_is_not_counted_again_beside_new_raids(store: &dyn
         store.commit(&batch).await.expect("commit"),
         [CommitOutcome::Committed; 4]
     );
-    assert_eq!(player_totals(store, ada).await, (11_110, 4, 0));
+    assert_eq!(ledger_totals(store, ada).await, (11_110, 4, 0));
 }
 
 pub async fn a_player_who_leaves_and_rejoins_in_one_append_is_a_member(store: &dyn Store) {
@@ -575,26 +575,6 @@ pub async fn a_player_who_joins_and_leaves_in_one_append_is_no_member(store: &dy
     }
 }
 
-pub async fn the_ranked_players_have_won_one_raid_more(store: &dyn Store) {
-    let owner = register_instance(store).await;
-    let ada = create_player(store, "Ada").await;
-    let bob = create_player(store, "Bob").await;
-    let eve = create_player(store, "Eve").await;
-    let mut one = create_raid(store, 1, &owner, ada).await;
-    let mut other = create_raid(store, 2, &owner, ada).await;
-    let batch = [
-        one.append([completed_task(ada, 7), won(&[ada, bob])]),
-        other.append([won(&[ada])]),
-    ];
-    assert_eq!(
-        store.commit(&batch).await.expect("commit"),
-        [CommitOutcome::Committed; 2]
-    );
-    assert_eq!(player_totals(store, ada).await, (7, 1, 2));
-    assert_eq!(player_totals(store, bob).await, (0, 0, 1));
-    assert_eq!(player_totals(store, eve).await, (0, 0, 0));
-}
-
 pub async fn the_row_follows_the_events(store: &dyn Store) {
     let owner = register_instance(store).await;
     let ada = create_player(store, "Ada").await;
@@ -639,7 +619,7 @@ pub async fn a_commit_whose_caller_gave_up_leaves_the_store_usable(store: &dyn S
         .await;
     }
     assert_eq!(event_count(store, 1).await, 42);
-    assert_eq!(player_totals(store, ada).await, (40, 40, 0));
+    assert_eq!(ledger_totals(store, ada).await, (40, 40, 0));
 }
 
 pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
@@ -659,7 +639,7 @@ pub async fn concurrent_commits_each_take_effect_once(store: &dyn Store) {
         .await;
     };
     tokio::join!(settle(left), settle(right), settle(same), settle(same));
-    assert_eq!(player_totals(store, ada).await, (8, 8, 0));
+    assert_eq!(ledger_totals(store, ada).await, (8, 8, 0));
     for id in 1..=8 {
         assert_eq!(event_count(store, id).await, 3);
     }

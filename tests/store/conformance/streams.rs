@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::erasures::erase;
 use super::*;
-use crate::history::{op, player};
+use crate::history::{completed_task, op, player, won};
 
 /// Returns an append of events of these kinds after a seq, which saves the state.
 pub fn stream_append<const N: usize>(
@@ -212,6 +212,44 @@ pub async fn a_change_of_name_renames_the_player(store: &dyn Store) {
     append(store, &stream_append(ada, 5, [renamed("Dot")])).await;
     assert_eq!(name(ada).await, "Dot");
     assert_eq!(name(ben).await, "Ben");
+}
+
+pub async fn effects_of_raids_raise_the_players_totals(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    let ada = create_player(store, "Ada").await;
+    let mut history = create_raid(store, 1, &owner, ada).await;
+    let done = history.append([completed_task(ada, 40), won(&[ada])]);
+    assert_eq!(commit(store, &done).await, CommitOutcome::Committed);
+    let totals = async || {
+        let profile = store.player(ada).await.expect("read").expect("a player");
+        (profile.xp, profile.tasks, profile.raids_won)
+    };
+    assert_eq!(totals().await, (0, 0, 0), "the raid's commit changes none");
+    let earned = |earned_xp, tasks| PlayerEventData::XpEarned {
+        amount: 1,
+        counted: 1,
+        earned_xp,
+        xp: 3,
+        tasks,
+        allowance: None,
+    };
+    let ended = |raids_won| PlayerEventData::RaidEnded {
+        raid: raid(1),
+        outcome: RaidOutcome::Completed,
+        rank: Some(1),
+        xp: 40,
+        raids_played: 9,
+        raids_won,
+    };
+    let effects = [earned(20, 1), earned(40, 2), ended(1), notified("a")];
+    append(store, &stream_append(ada, 0, effects)).await;
+    assert_eq!(totals().await, (40, 2, 1));
+    append(store, &stream_append(ada, 4, [notified("b")])).await;
+    append(store, &stream_append(ada, 5, [earned(30, 1), ended(0)])).await;
+    assert_eq!(totals().await, (40, 2, 1), "totals never go down");
+    append(store, &stream_append(ada, 7, [ended(2)])).await;
+    append(store, &stream_append(ada, 8, [earned(41, 3)])).await;
+    assert_eq!(totals().await, (41, 3, 2));
 }
 
 pub async fn a_missing_or_erased_player_has_no_stream(store: &dyn Store) {

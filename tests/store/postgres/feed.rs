@@ -9,10 +9,10 @@ use raidhall_protocol::{RaidId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
 
-use super::{connect, open, open_uncommitted, wait_for_lock_waiters};
+use super::{HOLD_MEMBERS, connect, open, open_uncommitted, wait_for_lock_waiters};
 use crate::conformance::{commit, create_player, create_raid, register_instance};
 use crate::database::PostgresDatabase;
-use crate::history::{completed_task, raid, said};
+use crate::history::{completed_task, joined, raid, said};
 use crate::wait::wait_for;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,10 +29,10 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
     let mut slow = create_raid(&*store, 1, &owner, ada).await;
     let mut quick = create_raid(&*store, 2, &owner, ada).await;
 
-    // This commit gets its transaction id before the others, and stops at a player's row until they
+    // This commit gets its transaction id before the others, and stops at a member's row until they
     // have committed.
-    let mut holder = open_uncommitted(&database, "SELECT FROM players FOR UPDATE").await;
-    let late = slow.append([completed_task(ada, 40)]);
+    let mut holder = open_uncommitted(&database, HOLD_MEMBERS).await;
+    let late = slow.append([joined(ada), completed_task(ada, 40)]);
     let sent = {
         let store = Arc::clone(&store);
         let late = late.clone();
@@ -48,7 +48,7 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
         }
         sent.await.expect("no panic");
     };
-    let total = 2 * 2 + 1 + ROUNDS;
+    let total = 2 * 2 + 2 + ROUNDS;
     let following = async {
         let mut place = FeedCursor::default();
         let mut seen = HashMap::<RaidId, u64>::new();
@@ -66,7 +66,7 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
     let (seen, ()) = timeout(MINUTE, async { tokio::join!(following, writing) })
         .await
         .expect("all is seen");
-    assert_eq!(seen[&raid(1)], 3);
+    assert_eq!(seen[&raid(1)], 4);
     assert_eq!(seen[&raid(2)], 2 + ROUNDS as u64);
 }
 

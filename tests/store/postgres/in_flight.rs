@@ -8,34 +8,34 @@ use raidhall::store::{
     Accounts, Append, ClaimOutcome, CommitOutcome, Epoch, Leases, Ledger, Ownership, Store,
     StoreError,
 };
+use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
 
 use super::{
-    connect, open, open_uncommitted, open_with, options, terminate_sessions, wait_for_lock_waiters,
+    HOLD_MEMBERS, connect, open, open_uncommitted, open_with, options, terminate_sessions,
+    wait_for_lock_waiters,
 };
+use crate::conformance::streams::{self, stream_append};
 use crate::conformance::{
-    LONG_TTL, commit, create_player, create_raid, expire_lease, player_totals, register_instance,
+    LONG_TTL, commit, create_player, create_raid, expire_lease, ledger_totals, register_instance,
 };
 use crate::database::PostgresDatabase;
-use crate::history::{History, completed_task, instance, player, raid, said};
+use crate::history::{History, completed_task, instance, joined, player, raid, said};
 use crate::wait::wait_for;
 
-/// Opens a store with a raid, and returns it with a player and an append that credits the player.
+/// Opens a store with a raid, and returns it with a player and an append in which the player joins again
+/// and is credited.
 async fn store_with_append(database: &PostgresDatabase) -> (Arc<dyn Store>, PlayerId, Append) {
     let store: Arc<dyn Store> = open(database).await;
     let owner = register_instance(&*store).await;
     let ada = create_player(&*store, "Ada").await;
     let append = create_raid(&*store, 1, &owner, ada)
         .await
-        .append([completed_task(ada, 40)]);
+        .append([joined(ada), completed_task(ada, 40)]);
     (store, ada, append)
 }
-
-/// Locks the players' rows: a commit that credits a player stops there, after it has inserted its
-/// events.
-const HOLD_PLAYERS: &str = "SELECT FROM players FOR UPDATE";
 
 fn sent(
     store: &Arc<dyn Store>,
@@ -58,7 +58,7 @@ async fn event_count(store: &dyn Store) -> usize {
 async fn a_commit_whose_session_is_terminated_takes_effect_once_on_retry() {
     let database = PostgresDatabase::create().await;
     let (store, ada, append) = store_with_append(&database).await;
-    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
+    let mut holder = open_uncommitted(&database, HOLD_MEMBERS).await;
     let sent = sent(&store, &append);
     let pid = wait_for_lock_waiters(&database, 1).await[0];
 
@@ -78,8 +78,8 @@ async fn a_commit_whose_session_is_terminated_takes_effect_once_on_retry() {
         timeout(LONG_TTL, commit_until_settled(&*store, &append)).await,
         Ok(CommitOutcome::Committed)
     );
-    assert_eq!(event_count(&*store).await, 3);
-    assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
+    assert_eq!(event_count(&*store).await, 4);
+    assert_eq!(ledger_totals(&*store, ada).await, (40, 1, 0));
 }
 
 /// Retries a commit as the journal does, while the store is unavailable or the outcome unclear.
@@ -98,7 +98,7 @@ async fn commit_until_settled(store: &dyn Store, append: &Append) -> CommitOutco
 async fn an_append_retried_behind_a_given_up_commit_is_unclear_at_first() {
     let database = PostgresDatabase::create().await;
     let (store, ada, append) = store_with_append(&database).await;
-    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
+    let mut holder = open_uncommitted(&database, HOLD_MEMBERS).await;
     let given_up = sent(&store, &append);
     wait_for_lock_waiters(&database, 1).await;
     given_up.abort();
@@ -114,15 +114,15 @@ async fn an_append_retried_behind_a_given_up_commit_is_unclear_at_first() {
         [CommitOutcome::Unclear]
     );
     assert_eq!(commit(&*store, &append).await, CommitOutcome::Committed);
-    assert_eq!(event_count(&*store).await, 3);
-    assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
+    assert_eq!(event_count(&*store).await, 4);
+    assert_eq!(ledger_totals(&*store, ada).await, (40, 1, 0));
 }
 
 #[tokio::test]
 async fn a_given_up_commit_that_fails_leaves_the_append_to_the_retry() {
     let database = PostgresDatabase::create().await;
     let (store, ada, append) = store_with_append(&database).await;
-    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
+    let mut holder = open_uncommitted(&database, HOLD_MEMBERS).await;
     let given_up = sent(&store, &append);
     let pid = wait_for_lock_waiters(&database, 1).await[0];
     given_up.abort();
@@ -140,8 +140,8 @@ async fn a_given_up_commit_that_fails_leaves_the_append_to_the_retry() {
         again.await.expect("join").expect("commit"),
         [CommitOutcome::Committed]
     );
-    assert_eq!(event_count(&*store).await, 3);
-    assert_eq!(player_totals(&*store, ada).await, (40, 1, 0));
+    assert_eq!(event_count(&*store).await, 4);
+    assert_eq!(ledger_totals(&*store, ada).await, (40, 1, 0));
 }
 
 #[tokio::test]
@@ -156,8 +156,8 @@ async fn a_given_up_commit_does_not_keep_its_connection_from_others() {
     let ada = create_player(&*store, "Ada").await;
     let mut one = create_raid(&*store, 1, &owner, ada).await;
     let mut other = create_raid(&*store, 2, &owner, ada).await;
-    let holder = open_uncommitted(&database, HOLD_PLAYERS).await;
-    let given_up = sent(&store, &one.append([completed_task(ada, 40)]));
+    let holder = open_uncommitted(&database, HOLD_MEMBERS).await;
+    let given_up = sent(&store, &one.append([joined(ada)]));
     wait_for_lock_waiters(&database, 1).await;
     given_up.abort();
 
@@ -179,7 +179,7 @@ async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
         ..options(&database)
     })
     .await;
-    let holder = open_uncommitted(&database, HOLD_PLAYERS).await;
+    let holder = open_uncommitted(&database, HOLD_MEMBERS).await;
     let batch = [append];
     for _ in 0..2 {
         let held_up = hasty.commit(&batch).await;
@@ -193,7 +193,7 @@ async fn a_commit_that_waits_too_long_for_a_lock_is_unavailable() {
         commit_until_settled(&*patient, &batch[0]).await,
         CommitOutcome::Committed
     );
-    assert_eq!(player_totals(&*patient, ada).await, (40, 1, 0));
+    assert_eq!(ledger_totals(&*patient, ada).await, (40, 1, 0));
 }
 
 #[tokio::test]
@@ -209,8 +209,8 @@ async fn a_busy_pool_is_unavailable_and_does_not_hold_up_other_calls() {
     let owner = register_instance(&*store).await;
     let ada = create_player(&*store, "Ada").await;
     let mut history = create_raid(&*store, 1, &owner, ada).await;
-    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
-    let first = sent(&store, &history.append([completed_task(ada, 40)]));
+    let mut holder = open_uncommitted(&database, HOLD_MEMBERS).await;
+    let first = sent(&store, &history.append([joined(ada)]));
     wait_for_lock_waiters(&database, 1).await;
 
     let crowded_out = store.commit(&[history.append([said("me too")])]).await;
@@ -321,45 +321,6 @@ async fn an_unreachable_postgres_server_is_unavailable() {
         assert!(
             matches!(connected, Err(StoreError::Unavailable { .. })),
             "{connected:?}"
-        );
-    }
-}
-
-/// Two concurrent writers commit batches that credit the same players, listed in opposite orders.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn commits_crediting_players_in_opposite_orders_do_not_deadlock() {
-    const PLAYERS: u64 = 30;
-    const ROUNDS: u64 = 60;
-    let database = PostgresDatabase::create().await;
-    let store: Arc<dyn Store> = open(&database).await;
-    let owner = register_instance(&*store).await;
-    let mut players = Vec::new();
-    for _ in 0..PLAYERS {
-        players.push(create_player(&*store, "Ada").await);
-    }
-    let mut writers = Vec::new();
-    for writer in 0..4 {
-        if writer == 2 {
-            players.reverse();
-        }
-        let mut history = create_raid(&*store, 1 + writer, &owner, player(1)).await;
-        let store = Arc::clone(&store);
-        let players = players.clone();
-        writers.push(tokio::spawn(async move {
-            for _ in 0..ROUNDS {
-                let append =
-                    history.append(players.iter().map(|player| completed_task(*player, 1)));
-                assert_eq!(commit(&*store, &append).await, CommitOutcome::Committed);
-            }
-        }));
-    }
-    for writer in writers {
-        writer.await.expect("no deadlock");
-    }
-    for player in players {
-        assert_eq!(
-            player_totals(&*store, player).await,
-            (4 * ROUNDS, 4 * ROUNDS, 0)
         );
     }
 }
@@ -492,7 +453,7 @@ async fn a_commit_that_waited_for_a_claim_is_fenced() {
         "its statement saw the head before the claim"
     );
     assert_eq!(commit(&*store, &append).await, CommitOutcome::Fenced);
-    assert_eq!(player_totals(&*store, ada).await, (0, 0, 0));
+    assert_eq!(ledger_totals(&*store, ada).await, (0, 0, 0));
 }
 
 #[tokio::test]
@@ -506,14 +467,16 @@ async fn a_creation_that_waited_for_one_with_its_key_finds_it_on_retry() {
     (first.create_key, second.create_key) = (key, key);
     let ada = create_player(&*store, "Ada").await;
     let created = crate::history::raid_created;
-    let first = first.append([created(raid(1)), completed_task(ada, 1)]);
-    let second = second.append([created(raid(2)), completed_task(ada, 1)]);
-    let mut holder = open_uncommitted(&database, HOLD_PLAYERS).await;
+    let first = first.append([created(raid(1)), joined(ada), completed_task(ada, 1)]);
+    let second = second.append([created(raid(2)), joined(ada), completed_task(ada, 1)]);
+    let same_member =
+        format!("INSERT INTO raid_members (player, raid_id, member) VALUES ({ada}, 1, true)");
+    let mut holder = open_uncommitted(&database, &same_member).await;
     let winning = sent(&store, &first);
     wait_for_lock_waiters(&database, 1).await;
     let losing = sent(&store, &second);
     wait_for_lock_waiters(&database, 2).await;
-    holder.execute("COMMIT").await.expect("commit");
+    holder.execute("ROLLBACK").await.expect("roll back");
 
     assert_eq!(
         winning.await.expect("join").expect("commit"),
@@ -524,13 +487,13 @@ async fn a_creation_that_waited_for_one_with_its_key_finds_it_on_retry() {
         [CommitOutcome::Unclear]
     );
     assert_eq!(commit(&*store, &second).await, CommitOutcome::Exists);
-    assert_eq!(player_totals(&*store, ada).await, (1, 1, 0));
+    assert_eq!(ledger_totals(&*store, ada).await, (1, 1, 0));
 }
 
-/// No index contains a column that every commit changes, so the new version of a row can stay on
+/// No index contains a column that every commit or effect changes, so the new version of a row can stay on
 /// its page.
 #[tokio::test]
-async fn commits_update_rows_in_place() {
+async fn commits_and_their_effects_update_rows_in_place() {
     const UPDATES: &str =
         "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = $1";
     let database = PostgresDatabase::create().await;
@@ -540,11 +503,20 @@ async fn commits_update_rows_in_place() {
         seq: append.last_seq(),
         ..History::new(raid(1), append.owner)
     };
-    for _ in 0..100 {
+    for number in 0..100 {
         assert_eq!(
             commit(&*store, &history.append([completed_task(ada, 1)])).await,
             CommitOutcome::Committed
         );
+        let effect = PlayerEventData::XpEarned {
+            amount: 1,
+            counted: 1,
+            earned_xp: number + 1,
+            xp: number + 1,
+            tasks: number + 1,
+            allowance: None,
+        };
+        streams::append(&*store, &stream_append(ada, number, [effect])).await;
     }
     drop(store); // sessions report when they end
     let mut session = connect(&database).await;

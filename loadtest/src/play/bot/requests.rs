@@ -8,7 +8,7 @@ use rand::Rng;
 use tokio::time::Instant;
 
 use super::super::reader::{ReadRequest, Reader};
-use super::{Bot, POLL_INTERVAL};
+use super::{Bot, CATCH_UP_TIMEOUT, POLL_INTERVAL};
 use crate::client_log::Observation;
 
 /// One of so many commands is sent without an op, as simple clients do.
@@ -116,12 +116,25 @@ impl Bot {
         }
     }
 
+    /// Returns the player's profile, once it shows what the player earned in the raid: the projector
+    /// adds that a moment later. `None` if the player is not a member any more.
     pub(super) async fn read_profile(&mut self) -> Option<Profile> {
+        let id = self.player.player_ref().id;
+        let members = &self.player.state(self.raid)?.members;
+        let xp = members.iter().find(|member| member.player == id)?.xp;
         let rest = self.player.rest().with_retry_timeout(POLL_INTERVAL);
-        let profile = rest.profile().await;
-        if let Err(error) = &profile {
-            self.player.record_failure(self.raid, "the profile", error);
+        let until = Instant::now() + CATCH_UP_TIMEOUT;
+        loop {
+            match rest.profile().await {
+                Ok(profile) if profile.xp < xp && Instant::now() < until => {
+                    self.step(Instant::now() + POLL_INTERVAL).await;
+                }
+                Ok(profile) => return Some(profile),
+                Err(error) => {
+                    self.player.record_failure(self.raid, "the profile", &error);
+                    return None;
+                }
+            }
         }
-        profile.ok()
     }
 }

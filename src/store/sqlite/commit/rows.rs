@@ -1,9 +1,9 @@
 //! The rows that an append writes to each table, as JSON arrays. Blobs are hexadecimal text.
 
-use raidhall_protocol::{Event, EventData, PlayerId};
+use raidhall_protocol::{Event, EventData};
 use serde::Serialize;
 
-use crate::store::effects::{self, Leadership, PlayerGains, RaidCreation};
+use crate::store::effects::{self, Leadership, RaidCreation};
 use crate::store::sqlite::fault::refused;
 use crate::store::{Append, LedgerEvent, Result};
 
@@ -20,7 +20,6 @@ pub(super) struct AppendRows {
     pub(super) joined: Vec<String>,
     /// Rows for `LEAVE`, one per player who left.
     pub(super) left: Vec<String>,
-    gains: Vec<(PlayerId, PlayerGains)>,
 }
 
 /// The row of a new raid.
@@ -66,22 +65,8 @@ impl AppendRows {
             left: gone
                 .map(|player| json_row(&(player, append.raid)))
                 .collect::<Result<_>>()?,
-            gains: effects::gains(append),
         })
     }
-}
-
-/// Returns the rows for `CREDIT_PLAYERS`: what each player gains by the batch.
-pub(super) fn gains(batch: &[AppendRows]) -> Option<String> {
-    let gains = effects::add_up(batch.iter().flat_map(|rows| &rows.gains));
-    json_array(gains.iter().map(|(player, gained)| {
-        let PlayerGains {
-            xp,
-            tasks,
-            raids_won,
-        } = gained;
-        format!("[{player},{xp},{tasks},{raids_won}]")
-    }))
 }
 
 fn creation(append: &Append) -> Result<Option<CreationRow>> {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::scheduler::{Interleavings, OrderRun, SessionCall};
 use super::{create_owned_raid, read_events};
-use crate::conformance::{NOW, commit, player_totals};
+use crate::conformance::{NOW, commit, ledger_totals};
 use crate::history::{completed_task, raid_created};
 
 const NAME: &str = "[erased]";
@@ -75,7 +75,7 @@ async fn a_commit_and_an_erasure_of_a_player_both_take_effect() {
             .expect("read")
             .expect("a player");
         assert_eq!(profile.name, NAME);
-        assert_eq!(player_totals(run.store(), ada).await, (40, 1, 0));
+        assert_eq!(ledger_totals(run.store(), ada).await, (40, 1, 0));
     }
 }
 

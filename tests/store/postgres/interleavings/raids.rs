@@ -7,7 +7,7 @@ use super::{
     ENDED_LONG_AGO, JUST_EXPIRED, call_claim, call_rival_claims, claim_and_load, create_owned_raid,
     create_raid_of_dead_owner, read_events,
 };
-use crate::conformance::{commit, create_raid, player_totals};
+use crate::conformance::{commit, create_raid, ledger_totals};
 use crate::history::{History, completed_task, player, said};
 
 /// Why a raid is claimed while its owner commits to it.
@@ -168,7 +168,7 @@ async fn an_append_sent_twice_at_once_is_credited_once() {
         assert!(outcomes.contains(&CommitOutcome::Committed), "{outcomes:?}");
         assert!(!outcomes.contains(&CommitOutcome::Fenced), "{outcomes:?}");
         assert_eq!(read_events(run.store(), history.raid).await.len(), 3);
-        assert_eq!(player_totals(run.store(), ada).await, (40, 1, 0));
+        assert_eq!(ledger_totals(run.store(), ada).await, (40, 1, 0));
     }
 }
 
