@@ -43,7 +43,7 @@ const PLAN_VARIABLE: &str = "RAIDHALL_SIMULATE_PLAN";
 const CLIENT_VARIABLE: &str = "RAIDHALL_SIMULATE_CLIENT";
 /// Precedes the outcome in the output of such a process.
 const OUTCOME_MARK: &str = "outcome: ";
-/// Longest time that a run may take, as the simulated clocks show it.
+/// Longest time that a run may take, as the simulated clocks show it, beside jumps of the clock.
 const RUN_TIME_MAX: Duration = Duration::from_secs(900);
 /// Longest time that a run may take in reality. One that takes longer hangs.
 const REAL_TIME_MAX: Duration = Duration::from_secs(300);
@@ -132,7 +132,8 @@ fn run_on_new_thread(plan: Plan) -> Outcome {
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let run = timeout(RUN_TIME_MAX, simulate(&plan)).await;
+            let run_time_max = RUN_TIME_MAX + plan.total_clock_jump();
+            let run = timeout(run_time_max, simulate(&plan)).await;
             run.context("the run took too long")
                 .flatten()
                 .unwrap_or_else(|error| Outcome {

@@ -217,6 +217,15 @@ impl Plan {
         Duration::from_millis(pauses.map(|planned| planned.for_ms).sum())
     }
 
+    /// Returns by how much the database's clock jumps forward, all jumps together.
+    pub(super) fn total_clock_jump(&self) -> Duration {
+        let jumps = self.faults.iter().map(|planned| match planned.fault {
+            Fault::ClockJump { by_ms } => u64::try_from(by_ms).unwrap_or(0),
+            _ => 0,
+        });
+        Duration::from_millis(jumps.sum())
+    }
+
     /// Returns when each fault begins and ends, in order. Those that outlast the time that is played
     /// have no end here: everything is healed then.
     pub(super) fn steps(&self) -> Vec<(Duration, PlanStep)> {

@@ -25,7 +25,8 @@ use super::refusals::check_refusals;
 use super::{CLIENT_VARIABLE, Outcome};
 use crate::telemetry::render_metrics;
 
-/// How long an erasure may take. One whose instance ends is continued after a minute.
+/// How long an erasure may take. One whose instance ends is continued after a minute, as the
+/// database's clock shows it when the erasure is taken.
 const ERASURE_TIME: Duration = Duration::from_secs(150);
 
 /// Judges a game, and then the cluster at rest, which it stops.
@@ -36,7 +37,9 @@ pub(super) async fn judge_game(plan: &Plan, game: &Game, cluster: SimulatedClust
         let committed = times.map(|(seq, time)| (seq, game.clock.moment_of(time)));
         check_times(plan, game, group, &committed.collect(), &mut outcome);
     }
-    outcome.violations.extend(check_rest(game, cluster).await);
+    outcome
+        .violations
+        .extend(check_rest(plan, game, cluster).await);
     outcome.violations.extend(counted_defects(plan));
     outcome
 }
@@ -66,9 +69,9 @@ fn check_times(
 
 /// Checks the cluster once nothing happens any more: erased texts, deadlines, and what is left of
 /// tasks, queues and maps.
-async fn check_rest(game: &Game, cluster: SimulatedCluster) -> Vec<String> {
+async fn check_rest(plan: &Plan, game: &Game, cluster: SimulatedCluster) -> Vec<String> {
     if game.outcomes.iter().any(|it| erased_player(it).is_some()) {
-        sleep(ERASURE_TIME).await;
+        sleep(ERASURE_TIME + plan.total_clock_jump()).await;
     }
     sleep(cluster.idle_time()).await;
     let mut violations = Vec::new();
