@@ -202,3 +202,13 @@ impl ClientLog {
         &self.entries
     }
 }
+
+/// One device's log of its player's stream. Of the observations, those about raids do not occur.
+#[derive(Debug, Clone)]
+pub struct StreamLog {
+    /// The device's name in reports.
+    pub client: String,
+    pub player: PlayerId,
+    /// All entries in the order of recording.
+    pub entries: Vec<LogEntry>,
+}

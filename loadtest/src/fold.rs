@@ -1,13 +1,15 @@
-//! A client's fold of events into a raid's state, written from the protocol's specification and not
+//! A client's fold of events into a raid's state, and a device's into a player's, written from the protocol's specification and not
 //! from the server's code.
 //!
 //! It knows no rule of the game: events carry results, and a fold only stores them. An event that
 //! contradicts the state is reported and changes nothing.
 
 mod apply;
+mod stream;
 
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, Seq, TaskId};
+pub use stream::StreamFold;
 
 /// A raid as one client holds it: a state and the seq that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! they are answered.
 
 mod connection;
+mod own_stream;
 mod watched_raid;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use connection::BEHIND_TIMEOUT;
+use own_stream::OwnStream;
+use raidhall_protocol::player::PlayerMessage;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{
@@ -115,6 +118,7 @@ pub struct Player {
     refusing_servers: usize,
     views: BTreeMap<RaidId, WatchedRaid>,
     logs: BTreeMap<RaidId, ClientLog>,
+    own_stream: Option<OwnStream>,
     pending: PendingCommands,
     overload_delay: ReconnectDelay,
     lost_delay: ReconnectDelay,
@@ -144,6 +148,7 @@ impl Player {
             refusing_servers: 0,
             views: BTreeMap::new(),
             logs: BTreeMap::new(),
+            own_stream: None,
             pending: PendingCommands::default(),
             overload_delay: ReconnectDelay::for_overload(),
             lost_delay: ReconnectDelay::for_lost_connection(),
@@ -300,13 +305,17 @@ impl Player {
         let id = self.next_id;
         self.next_id += 1;
         let message = ClientMessage::Do { id, raid, op, cmd };
+        self.send_until_answered(id, message).await;
+        id
+    }
+
+    async fn send_until_answered(&mut self, id: u64, message: ClientMessage) {
         self.pending.add(id, message.clone());
         if matches!(self.connection, ConnectionState::Connected { .. }) {
             self.send(message).await;
         } else {
             self.pending.mark_all_due(Instant::now()); // due at once on the next connection
         }
-        id
     }
 
     /// Sends a signal if connected; signals may be lost.
@@ -387,6 +396,7 @@ impl Player {
             .views
             .values()
             .filter_map(|view| view.behind_since)
+            .chain(self.own_stream.as_ref().and_then(|own| own.behind_since))
             .min();
         let wakes = [
             Some(silent),
@@ -441,6 +451,10 @@ impl Player {
             let error = frame.is_error;
             self.record(raid, Observation::Unreadable { text, error });
         }
+        self.record_own(Observation::Unreadable {
+            text: frame.text.clone(),
+            error: frame.is_error,
+        });
     }
 
     /// Records an entry in the raid's client log.
@@ -471,6 +485,9 @@ impl Player {
                 for (raid, view) in &mut self.views {
                     view.compare_heads(heads, *raid);
                 }
+                if let Some(own) = &mut self.own_stream {
+                    own.compare_heads(heads);
+                }
                 return;
             }
             ServerMessage::Bye {
@@ -482,7 +499,9 @@ impl Player {
             ServerMessage::Event { .. } | ServerMessage::Presence { .. } => {
                 self.counts.deliveries += 1
             }
-            ServerMessage::Ack { id, .. } => {
+            ServerMessage::Player(PlayerMessage::Event { .. }) => self.counts.deliveries += 1,
+            ServerMessage::Ack { id, .. }
+            | ServerMessage::Player(PlayerMessage::Ack { id, .. }) => {
                 self.counts.acks += 1;
                 self.pending.complete(*id);
             }
@@ -498,6 +517,9 @@ impl Player {
                 }
             }
             _ => {}
+        }
+        if is_about_player(message) {
+            return self.handle_own_message(message);
         }
         let Some(raid) = raid_of(message) else { return };
         if let Some(view) = self.views.get_mut(&raid) {
@@ -525,6 +547,11 @@ impl Player {
 /// Returns when four fifths of the access token's lifetime will have passed.
 fn renewal_time(tokens: &TokenPair) -> Instant {
     Instant::now() + Duration::from_secs(tokens.expires_in).mul_f64(0.8)
+}
+
+fn is_about_player(message: &ServerMessage) -> bool {
+    let is_refusal = matches!(message, ServerMessage::Error { player, .. } if player.is_some());
+    is_refusal || matches!(message, ServerMessage::Player(_))
 }
 
 fn raid_of(message: &ServerMessage) -> Option<RaidId> {

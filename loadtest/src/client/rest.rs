@@ -1,12 +1,13 @@
 //! The REST API, as a player uses it.
 
+mod player_stream;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, StatusCode};
-use raidhall_protocol::player::PlayerCommand;
 use raidhall_protocol::rest::{
     CommandResult, Contribution, Data, NewRaid, Profile, RaidSummary, RaidView, TokenPair,
 };
@@ -230,17 +231,6 @@ impl RestClient {
             None,
         )
         .await
-    }
-
-    /// Sends a command to the stream of the token's player.
-    pub async fn send_player_command(
-        &self,
-        op: &OpKey,
-        command: &PlayerCommand,
-    ) -> Result<CommandResult, RestClientError> {
-        let body = json!({ "op": op, "cmd": command });
-        self.request(Method::POST, "/me/commands", Some(body), None)
-            .await
     }
 
     /// Returns one page of the ledger after a seq: at most `limit` (1–100) events.

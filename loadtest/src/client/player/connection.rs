@@ -121,6 +121,13 @@ impl Player {
                 },
             );
         }
+        self.record_own(Observation::Connected {
+            lineage: lineage.clone(),
+            server: self.server_index,
+        });
+        if let Some(own) = &mut self.own_stream {
+            own.status = WatchStatus::Wanted;
+        }
         self.send_watches().await;
         Ok(())
     }
@@ -140,6 +147,7 @@ impl Player {
         for raid in self.views.keys().copied().collect::<Vec<_>>() {
             self.record(raid, Observation::Disconnected { code: closed.code });
         }
+        self.record_own(Observation::Disconnected { code: closed.code });
         self.pending.mark_all_due(Instant::now());
         self.server_index = self.options.rest.targets().next_after(self.server_index);
         let wait = match class {
@@ -206,6 +214,15 @@ impl Player {
                 self.counts.repairs += 1;
             }
         }
+        if let Some(own) = &mut self.own_stream
+            && own
+                .behind_since
+                .is_some_and(|since| since + BEHIND_TIMEOUT <= now)
+        {
+            own.behind_since = None;
+            own.status = WatchStatus::Wanted;
+            self.counts.repairs += 1;
+        }
         self.send_watches().await;
         while matches!(self.connection, ConnectionState::Connected { .. })
             && let Some(message) = self.pending.take_due(Instant::now())
@@ -222,7 +239,7 @@ impl Player {
             .views
             .iter_mut()
             .filter(|(_, view)| view.status == WatchStatus::Wanted);
-        let messages: Vec<_> = wanted
+        let mut messages: Vec<_> = wanted
             .map(|(raid, view)| {
                 view.status = WatchStatus::Requested;
                 // This watch also replaces one that was to be repeated.
@@ -234,6 +251,12 @@ impl Player {
                 }
             })
             .collect();
+        if let Some(own) = &mut self.own_stream
+            && own.status == WatchStatus::Wanted
+        {
+            own.status = WatchStatus::Requested;
+            messages.push(own.watch_request());
+        }
         for message in messages {
             self.send(message).await;
         }
@@ -242,6 +265,9 @@ impl Player {
     pub(super) async fn send(&mut self, message: ClientMessage) {
         if let ClientMessage::Watch { raid, .. } | ClientMessage::Do { raid, .. } = &message {
             self.record(*raid, Observation::Sent(message.clone()));
+        }
+        if matches!(message, ClientMessage::Player(_)) {
+            self.record_own(Observation::Sent(message.clone()));
         }
         let ConnectionState::Connected { socket, .. } = &mut self.connection else {
             return;
