@@ -12,6 +12,7 @@ mod liveness;
 mod membership;
 mod order;
 mod outsider;
+mod players;
 mod presence;
 mod reads;
 mod server_record;
@@ -29,6 +30,10 @@ pub use instances::check_views;
 pub use liveness::{HealthyPeriod, check_liveness};
 pub use order::check_order;
 pub use outsider::check_outsider;
+pub use players::{
+    EffectArrivals, ExpectedEffect, Gain, RaidEventArrivals, StreamCase, StreamRecord,
+    StreamVerdict, StreamViolation, StreamViolationKind, expected_effects, judge_players,
+};
 pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};
 use raidhall_protocol::{Event, RaidId, RaidState, Seq};
 pub use server_record::ServerRecord;

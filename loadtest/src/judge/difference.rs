@@ -2,12 +2,13 @@
 
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{RaidId, RaidState, UnixMillis};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 const EXCERPT_CHARS: usize = 160;
 
 /// Returns the first path at which a received state differs from the folded one, with both values.
-pub(super) fn first_difference(received: &RaidState, folded: &RaidState) -> String {
+pub(super) fn first_difference<T: Serialize>(received: &T, folded: &T) -> String {
     let encode = |state| serde_json::to_value(state).unwrap_or(Value::Null);
     find_difference("", &encode(received), &encode(folded)).unwrap_or_else(|| "equal".to_owned())
 }
@@ -15,12 +16,9 @@ pub(super) fn first_difference(received: &RaidState, folded: &RaidState) -> Stri
 fn find_difference(path: &str, received: &Value, folded: &Value) -> Option<String> {
     match (received, folded) {
         _ if received == folded => None,
-        (Value::Object(a), Value::Object(b)) => a.iter().find_map(|(key, received)| {
-            find_difference(
-                &format!("{path}.{key}"),
-                received,
-                b.get(key).unwrap_or(&Value::Null),
-            )
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let value = |map: &Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
+            find_difference(&format!("{path}.{key}"), &value(a), &value(b))
         }),
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a
             .iter()

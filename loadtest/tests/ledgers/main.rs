@@ -12,6 +12,7 @@ mod presence;
 mod reads;
 mod sample_case;
 mod stale_presence;
+mod streams;
 mod views;
 mod violations;
 mod visitor;

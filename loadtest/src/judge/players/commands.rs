@@ -1,0 +1,137 @@
+//! Commands exactly once: compares what the devices of a player sent with the player's stream.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerEventData};
+
+use super::device::{DeviceCommand, DeviceSummary};
+use super::violation::StreamViolationKind;
+
+/// Settings whose values a device cannot make unique. Setting the present value again has no event.
+const DAY_SETTINGS: [&str; 2] = ["zone", "day_start_hour"];
+
+/// Reports every acknowledged command whose event is not in the stream, and every event that has no
+/// command or more events than commands.
+pub(super) fn check_commands(
+    devices: &[DeviceSummary],
+    events: &[PlayerEvent],
+) -> Vec<StreamViolationKind> {
+    let mut violations = check_versions(events);
+    let mut allowed: BTreeMap<String, usize> = BTreeMap::new();
+    let mut ops = BTreeSet::new();
+    for command in devices.iter().flat_map(|device| device.commands.values()) {
+        let effect = effect_of_command(&command.command);
+        // A copy from a lost connection may arrive after the one that was refused.
+        let can_have_effect = !command.is_refused || command.attempts > 1;
+        let is_first = command.op.as_ref().is_none_or(|op| ops.insert(op));
+        let allowed = allowed.entry(effect.clone()).or_default();
+        *allowed += usize::from(can_have_effect && is_first);
+        violations.extend(check_ack(command, effect, events));
+    }
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for effect in events.iter().filter_map(effect_of_event) {
+        *found.entry(effect).or_default() += 1;
+    }
+    for (effect, found) in found {
+        let allowed = allowed.get(&effect).copied().unwrap_or(0);
+        if found > allowed {
+            violations.push(StreamViolationKind::DoubleCommand {
+                effect,
+                found,
+                allowed,
+            });
+        }
+    }
+    violations
+}
+
+/// Checks that the event at the acknowledged seq is the effect of the command, and that a setting had
+/// the version that the command names.
+fn check_ack(
+    command: &DeviceCommand,
+    effect: String,
+    events: &[PlayerEvent],
+) -> Option<StreamViolationKind> {
+    let seq = command.ack?;
+    let event = events.iter().find(|event| event.seq == seq);
+    let has_effect = event.and_then(effect_of_event).as_ref() == Some(&effect);
+    let may_lack_event = matches!(
+        &command.command,
+        PlayerCommand::SetSetting { key, .. } if DAY_SETTINGS.contains(&key.as_str())
+    );
+    if has_effect {
+        return check_if_version(&command.command, event?);
+    }
+    if may_lack_event {
+        return None;
+    }
+    let found = event
+        .map_or("no event", |event| event.data.kind())
+        .to_owned();
+    Some(StreamViolationKind::AckWithoutEvent { seq, effect, found })
+}
+
+fn check_if_version(command: &PlayerCommand, event: &PlayerEvent) -> Option<StreamViolationKind> {
+    let PlayerCommand::SetSetting {
+        if_version: Some(held),
+        ..
+    } = command
+    else {
+        return None;
+    };
+    let PlayerEventData::SettingSet { version, .. } = &event.data else {
+        return None;
+    };
+    let expected = held + 1;
+    (*version != expected).then_some(StreamViolationKind::VersionWrong {
+        seq: event.seq,
+        told: *version,
+        expected,
+    })
+}
+
+/// Checks that each setting's version counts how often it was set.
+fn check_versions(events: &[PlayerEvent]) -> Vec<StreamViolationKind> {
+    let mut versions: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for event in events {
+        if let PlayerEventData::SettingSet { key, version, .. } = &event.data {
+            let expected = versions.get(key.as_str()).copied().unwrap_or(0) + 1;
+            if *version != expected {
+                violations.push(StreamViolationKind::VersionWrong {
+                    seq: event.seq,
+                    told: *version,
+                    expected,
+                });
+            }
+            versions.insert(key, *version);
+        }
+    }
+    violations
+}
+
+fn effect_of_command(command: &PlayerCommand) -> String {
+    match command {
+        PlayerCommand::SetSetting { key, value, .. } => format!("setting {key} to {value}"),
+        PlayerCommand::SetName { name } => format!("name {name}"),
+        PlayerCommand::ReadThrough { seq } => format!("read through {seq}"),
+        PlayerCommand::Notify { title, .. } => format!("notification {title}"),
+    }
+}
+
+/// Returns an event's effect; `None` for events that no command asks for.
+fn effect_of_event(event: &PlayerEvent) -> Option<String> {
+    match &event.data {
+        PlayerEventData::SettingSet { key, value, .. } => Some(format!("setting {key} to {value}")),
+        PlayerEventData::NameChanged { name } => Some(format!("name {name}")),
+        PlayerEventData::ReadThrough { seq } => Some(format!("read through {seq}")),
+        PlayerEventData::Notified { data, .. } => {
+            let title = data["title"].as_str().unwrap_or_default();
+            Some(format!("notification {title}"))
+        }
+        PlayerEventData::XpEarned { .. }
+        | PlayerEventData::RaidJoined { .. }
+        | PlayerEventData::RaidLeft { .. }
+        | PlayerEventData::RaidEnded { .. } => None,
+    }
+}
