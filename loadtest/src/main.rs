@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use raidhall_loadtest::report::Report;
 use raidhall_loadtest::run::{
-    ChaosArgs, ClusterArgs, IdleArgs, LagArgs, SmokeArgs, chaos, cluster, idle, lag, smoke,
+    ChaosArgs, ClusterArgs, IdleArgs, LagArgs, PlayersArgs, SmokeArgs, chaos, cluster, idle, lag,
+    players, smoke,
 };
 
 /// Load tester for Raidhall: simulated players play raids, log what they send and receive, and the
@@ -38,6 +39,8 @@ enum Run {
     Chaos(ChaosArgs),
     /// Play on several nodes while they are killed, frozen or deployed
     Cluster(ClusterArgs),
+    /// Play as `cluster` does, follow each player's own stream on several devices, and judge it
+    Players(PlayersArgs),
     /// Measure how long events take from one node to another
     Lag(LagArgs),
     /// Hold idle connections and measure what they cost the server
@@ -72,6 +75,7 @@ fn run(cli: &LoadtestArgs) -> anyhow::Result<Report> {
             Run::Smoke(args) => smoke(args).await,
             Run::Chaos(args) => chaos(args).await,
             Run::Cluster(args) => cluster(args).await,
+            Run::Players(args) => players(args).await,
             Run::Lag(args) => lag(args).await,
             Run::Idle(args) => idle(args).await,
         }
@@ -92,6 +96,10 @@ fn run(cli: &LoadtestArgs) -> anyhow::Result<Report> {
 mod tests {
     use super::*;
 
+    fn parse(arguments: &str) -> Result<LoadtestArgs, clap::Error> {
+        LoadtestArgs::try_parse_from(format!("raidhall-loadtest {arguments}").split(' '))
+    }
+
     #[test]
     fn counts_and_rates_that_measure_nothing_are_refused() {
         for arguments in [
@@ -101,15 +109,22 @@ mod tests {
             "smoke --commands-per-second -1",
             "smoke --signals-per-second NaN",
             "chaos --raids 0",
+        ] {
+            assert!(parse(arguments).is_err(), "{arguments}");
+        }
+        parse("smoke --raids 1").expect("parses");
+        let services = "--database postgres://a@127.0.0.1/b --redis redis://127.0.0.1:1";
+        for arguments in [
             "cluster --raids 0",
             "cluster --commands-per-second inf",
+            "players --devices 0",
+            "players --contributions-per-second -1",
         ] {
-            let words = ["raidhall-loadtest"]
-                .into_iter()
-                .chain(arguments.split(' '));
-            assert!(LoadtestArgs::try_parse_from(words).is_err(), "{arguments}");
+            let arguments = format!("{arguments} {services}");
+            assert!(parse(&arguments).is_err(), "{arguments}");
         }
-        LoadtestArgs::try_parse_from(["raidhall-loadtest", "smoke", "--raids", "1"])
-            .expect("parses");
+        for run in ["cluster --raids 1", "players --devices 1 --kill-every 10"] {
+            parse(&format!("{run} {services}")).expect("parses");
+        }
     }
 }

@@ -2,9 +2,12 @@
 //! raid.
 
 mod absences;
+mod backend;
 mod bot;
 mod bot_group;
 mod command_generator;
+mod device_bot;
+mod device_group;
 mod hostile_member;
 mod other_players;
 mod outsider;
@@ -13,8 +16,10 @@ mod visitor;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use bot_group::{BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan};
+pub use backend::{Backend, BackendPlan};
+pub use bot_group::{BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, RaidSetup};
 pub use command_generator::CommandGenerator;
+pub use device_group::{DeviceGroup, DevicePlan};
 pub use other_players::OtherPlayers;
 use raidhall_protocol::ServerMessage;
 pub use visitor::VisitorRecord;

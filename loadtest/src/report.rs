@@ -1,16 +1,18 @@
 //! The report at the end of a run: figures for people and, as JSON, for programs.
 
 mod cluster;
+mod players;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use cluster::{ClusterFigures, LagFigures};
+pub use players::PlayerFigures;
 use raidhall_protocol::RaidId;
 use serde::Serialize;
 
 use crate::client::ClientCounts;
-use crate::client_log::ClientLog;
+use crate::client_log::{ClientLog, LogEntry, StreamLog};
 use crate::judge::{Verdict, ViolationKind};
 use crate::latency::Percentiles;
 
@@ -44,6 +46,8 @@ pub struct Report {
     pub cluster: Option<ClusterFigures>,
     /// How long events took from one node to another.
     pub lag: Option<LagFigures>,
+    /// What the players' own streams had, and how long their effects took.
+    pub players: Option<PlayerFigures>,
     /// The counts of what the judge read.
     pub judged: JudgedCounts,
     /// The sums of the clients' counters.
@@ -68,20 +72,25 @@ pub struct ClientLogDump {
 impl ClientLogDump {
     /// Formats a client log, with times in milliseconds since the run began.
     pub fn from_log(ledger: &ClientLog) -> ClientLogDump {
-        let mut text = format!(
-            "raid {} client {} player {}\n",
-            ledger.raid, ledger.client, ledger.player
-        );
-        for record in ledger.entries() {
-            text.push_str(&format!(
-                "{:>12.3} {:?}\n",
-                record.at.0 as f64 / 1000.0,
-                record.observation
-            ));
-        }
+        let ClientLog {
+            raid,
+            client,
+            player,
+            ..
+        } = ledger;
+        let title = format!("raid {raid} client {client} player {player}\n");
         ClientLogDump {
-            name: Self::file_name(ledger.raid, &ledger.client),
-            text,
+            name: Self::file_name(*raid, client),
+            text: title + &format_entries(ledger.entries()),
+        }
+    }
+
+    /// Formats a device's log of its player's stream in the same way.
+    pub fn from_stream_log(log: &StreamLog) -> ClientLogDump {
+        let name = log.client.replace(' ', "-");
+        ClientLogDump {
+            name: format!("{name}.txt"),
+            text: format!("{}\n{}", log.client, format_entries(&log.entries)),
         }
     }
 
@@ -90,6 +99,14 @@ impl ClientLogDump {
         let seat = client.split(' ').next().unwrap_or_default();
         format!("raid-{raid}-client-{seat}.txt")
     }
+}
+
+fn format_entries(entries: &[LogEntry]) -> String {
+    let line = |entry: &LogEntry| {
+        let millis = entry.at.0 as f64 / 1000.0;
+        format!("{millis:>12.3} {:?}\n", entry.observation)
+    };
+    entries.iter().map(line).collect()
 }
 
 /// What the server's process used during the run.
@@ -239,6 +256,9 @@ impl fmt::Display for Report {
         }
         if let Some(lag) = &self.lag {
             write!(f, "{lag}")?;
+        }
+        if let Some(players) = &self.players {
+            write!(f, "{players}")?;
         }
         let judged = &self.judged;
         writeln!(

@@ -1,12 +1,13 @@
 //! The runs: whole raids judged at the end (`smoke`), the same while the server (`chaos`) or the
-//! nodes of a cluster (`cluster`) die again and again, how long events take between nodes (`lag`),
-//! and idle connections (`idle`). All are bounded in count and time and stop by themselves.
+//! nodes of a cluster (`cluster`) die again and again, that with players' own streams on several
+//! devices (`players`), how long events take between nodes (`lag`), and idle connections (`idle`). All are bounded in count and time and stop by themselves.
 
 mod bot_groups;
 mod chaos;
 mod cluster;
 mod idle;
 mod lag;
+mod players;
 mod run_server;
 mod self_monitor;
 mod smoke;
@@ -19,6 +20,7 @@ pub use cluster::{
 };
 pub use idle::{IdleArgs, idle};
 pub use lag::{LagArgs, lag};
+pub use players::{PlayersArgs, StreamLoadArgs, players, run_players_on_nodes};
 pub use run_server::{RunServer, RunServerArgs};
 pub use smoke::{Codecs, SmokeArgs, smoke};
 

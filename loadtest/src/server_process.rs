@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use raidhall_protocol::PlayerId;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -21,6 +22,8 @@ use crate::target::Target;
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(45);
+/// Longer than a run.
+pub(crate) const SERVICE_TOKEN_TIME: Duration = Duration::from_secs(7_200);
 const LOG_TAIL_LINES: usize = 20;
 
 /// Limits raised for a run, because all its players share one address.
@@ -28,7 +31,7 @@ const LIMIT_SETTINGS: [(&str, &str); 15] = [
     ("GUEST_SIGNINS_PER_MINUTE", "1000000"),
     ("INVITE_GUESSES_PER_MINUTE", "1000000"),
     ("CONNECTIONS_PER_ADDRESS", "100000"),
-    ("COMMANDS_PER_SECOND", "1000"),
+    ("COMMANDS_PER_SECOND", "10000"),
     ("SIGNAL_BYTES_PER_SECOND", "67108864"),
     ("LED_RAIDS", "1000000"),
     ("RAID_EVENTS_PER_DAY", "1000000000"),
@@ -167,9 +170,8 @@ impl ServerProcess {
     /// Starts the server again, on the same port and the same database, and waits until it is
     /// ready.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        let listen = self.target().address().to_string();
         let mut child = self
-            .command(&listen)?
+            .command(&["serve"])?
             .spawn()
             .with_context(|| format!("run {}", self.binary.display()))?;
         let stdout = child
@@ -287,14 +289,34 @@ impl ServerProcess {
         self.directory.path().join("server.log")
     }
 
-    fn command(&self, listen: &str) -> anyhow::Result<Command> {
+    /// Mints a token with the rights of the host app's backend, which also acts for the player if one
+    /// is given.
+    pub async fn service_token(&self, player: Option<PlayerId>) -> anyhow::Result<String> {
+        let ttl = SERVICE_TOKEN_TIME.as_secs().to_string();
+        let player = player.map(|player| player.to_string());
+        let mut arguments = vec!["token", "--scope", "service", "--ttl-secs", &ttl];
+        if let Some(player) = &player {
+            arguments.extend(["--player", player]);
+        }
+        let output = self.command(&arguments)?.output().await;
+        let output = output.context("mint a token")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "mint a token: {}\n{}",
+            output.status,
+            self.log_tail()
+        );
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    }
+
+    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
         let log: File = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.log_path())?;
         let mut command = Command::new(&self.binary);
         command
-            .arg("serve")
+            .args(arguments)
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -313,7 +335,10 @@ impl ServerProcess {
             command.env(format!("RAIDHALL__LIMITS__{name}"), value);
         }
         command
-            .env("RAIDHALL__SERVER__LISTEN", listen)
+            .env(
+                "RAIDHALL__SERVER__LISTEN",
+                self.target.address().to_string(),
+            )
             .env("RAIDHALL__DATABASE__URL", &self.database)
             .env("RAIDHALL__AUTH__SECRET", AUTH_SECRET)
             .env("RAIDHALL__TELEMETRY__METRICS_LISTEN", "")

@@ -1,15 +1,21 @@
 //! The load tester with real processes: it starts, kills, freezes and stops servers, plays
-//! meanwhile, and judges. One node on SQLite, so that neither a bus nor another node is involved.
+//! meanwhile, and judges. One node on SQLite, so that neither a bus nor another node is involved;
+//! several only where players' devices are connected to different ones.
 
 use std::path::Path;
 use std::time::Duration;
 
 use raidhall_loadtest::client::RestClient;
 use raidhall_loadtest::report::Report;
-use raidhall_loadtest::run::{Codecs, DisturbanceArgs, Nodes, SteadyLoadArgs, run_on_nodes};
+use raidhall_loadtest::run::{
+    Codecs, DisturbanceArgs, Nodes, SteadyLoadArgs, StreamLoadArgs, run_on_nodes,
+    run_players_on_nodes,
+};
 use raidhall_loadtest::server_process::{ServerProcess, ServerProcessOptions};
 use tokio::time::timeout;
 
+use crate::process::TestDatabase;
+use crate::redis::RedisProcess;
 use crate::with_timeout;
 
 fn server_options() -> ServerProcessOptions {
@@ -22,6 +28,40 @@ fn server_options() -> ServerProcessOptions {
     }
 }
 
+/// Starts nodes on a database and a Redis, each with these settings.
+pub async fn start_nodes(
+    count: usize,
+    database: &TestDatabase,
+    redis: &RedisProcess,
+    settings: &[(&str, &str)],
+) -> Nodes {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let options = ServerProcessOptions {
+        database: Some(database.url()),
+        bus: Some(redis.url()),
+        settings: settings.iter().map(owned).collect(),
+        ..server_options()
+    };
+    let mut servers = Vec::new();
+    for _ in 0..count {
+        let server = ServerProcess::start_with(options.clone()).await;
+        servers.push(server.expect("a node"));
+    }
+    Nodes::from_servers(servers).expect("nodes")
+}
+
+fn steady_load(raids: usize, players: u16, seconds: u64) -> SteadyLoadArgs {
+    SteadyLoadArgs {
+        raids,
+        players,
+        seconds,
+        signals_per_second: 1.0,
+        commands_per_second: 10.0,
+        codec: Codecs::Both,
+        seed: 1,
+    }
+}
+
 async fn run_disturbed(disturb: DisturbanceArgs) -> Report {
     let nodes = Nodes::from_servers(vec![
         ServerProcess::start_with(server_options())
@@ -29,16 +69,7 @@ async fn run_disturbed(disturb: DisturbanceArgs) -> Report {
             .expect("a server"),
     ])
     .expect("a node");
-    let steady = SteadyLoadArgs {
-        raids: 2,
-        players: 3,
-        seconds: 5,
-        signals_per_second: 1.0,
-        commands_per_second: 10.0,
-        codec: Codecs::Both,
-        seed: 1,
-    };
-    run_on_nodes(nodes, &steady, &disturb)
+    run_on_nodes(nodes, &steady_load(2, 3, 5), &disturb)
         .await
         .expect("a report")
 }
@@ -124,6 +155,45 @@ async fn the_load_tester_runs_the_configured_deploys_and_judges_them() {
                 .violations
                 .iter()
                 .all(|violation| violation.contains("shown offline")),
+            "{report}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_devices_of_players_agree_on_every_effect_over_node_kills() {
+    with_timeout(async {
+        let database = TestDatabase::postgres().await;
+        let redis = RedisProcess::start().await;
+        let nodes = start_nodes(3, &database, &redis, &[]).await;
+        let disturb = DisturbanceArgs {
+            kill_every: Some(3),
+            dead_ms: 300,
+            ..DisturbanceArgs::default()
+        };
+        let streams = StreamLoadArgs {
+            devices: 3,
+            contributions_per_second: 10.0,
+            settings_per_second: 0.5,
+            effect_seconds: 5,
+        };
+        let report = run_players_on_nodes(nodes, &steady_load(3, 2, 8), &disturb, &streams)
+            .await
+            .expect("a report");
+        assert!(report.violations.is_empty(), "{report}");
+        assert!(report.counted.kills >= 2, "{report}");
+        let figures = report.players.as_ref().expect("figures");
+        assert_eq!((figures.players, figures.devices), (2, 3), "{report}");
+        assert!(
+            figures.effects > 50 && figures.acks > 10 && figures.resumes > 0,
+            "{report}"
+        );
+        assert!(figures.effect_lag.count > 50, "{report}");
+        let first = &figures.state_hashes[0];
+        assert_eq!(figures.state_hashes.len(), 3, "{report}");
+        assert!(
+            figures.state_hashes.iter().all(|hash| hash == first),
             "{report}"
         );
     })

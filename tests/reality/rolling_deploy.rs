@@ -3,9 +3,9 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use raidhall_loadtest::run::{Codecs, DisturbanceArgs, Nodes, SteadyLoadArgs, run_on_nodes};
-use raidhall_loadtest::server_process::{ServerProcess, ServerProcessOptions};
+use raidhall_loadtest::run::{Codecs, DisturbanceArgs, SteadyLoadArgs, run_on_nodes};
 
+use crate::load_tester::start_nodes;
 use crate::process::TestDatabase;
 use crate::redis::RedisProcess;
 use crate::with_timeout;
@@ -31,17 +31,8 @@ async fn twenty_one_rolling_deploys_lose_no_event_and_show_no_absence() {
         let database = TestDatabase::postgres().await;
         let redis = RedisProcess::start().await;
         let binary = Path::new(env!("CARGO_BIN_EXE_raidhall"));
-        let mut servers = Vec::new();
-        for _ in 0..NODES {
-            let options = ServerProcessOptions {
-                binary: binary.to_owned(),
-                database: Some(database.url()),
-                bus: Some(redis.url()),
-                settings: vec![("SHUTDOWN__SPREAD_MS".to_owned(), "300".to_owned())],
-            };
-            servers.push(ServerProcess::start_with(options).await.expect("a node"));
-        }
-        let mut nodes = Nodes::from_servers(servers).expect("nodes");
+        let settings = [("SHUTDOWN__SPREAD_MS", "300")];
+        let mut nodes = start_nodes(NODES, &database, &redis, &settings).await;
         if let Some(previous) = previous_release_binary() {
             nodes.set_alternating_binaries(binary.to_owned(), previous);
         }

@@ -96,6 +96,8 @@ pub(super) struct Bot {
     pub(super) is_leader: bool,
     /// The creation of the raid, if the bot made it.
     pub(super) creation: Option<Creation>,
+    /// Whether the bot, if it leads the raid, cancels it at the end.
+    pub(super) cancels_at_end: bool,
     /// Whether the bot sends commands and signals, or only watches.
     pub(super) is_active: bool,
     /// Whether the bot sends copies of commands by REST.
@@ -146,6 +148,9 @@ impl Bot {
                 GroupStage::CompleteFinalTask => {
                     if self.is_leader && !final_task_done {
                         final_task_done = self.complete_final_task().await;
+                        if final_task_done && self.cancels_at_end {
+                            self.cancel_raid().await;
+                        }
                     }
                 }
                 GroupStage::AwaitReplies => {
@@ -282,6 +287,14 @@ impl Bot {
         let farewell = self.commands.chat_command();
         self.player.send_command(self.raid, farewell).await;
         true
+    }
+
+    async fn cancel_raid(&mut self) {
+        let me = self.player.player_ref().id;
+        let state = self.player.state(self.raid);
+        if state.is_some_and(|state| state.leader == Some(me)) {
+            self.player.send_command(self.raid, Command::Cancel).await;
+        }
     }
 
     async fn command_when_due(&mut self, due: Instant) -> Instant {

@@ -79,6 +79,18 @@ pub struct GroupPlan {
     pub others: OtherPlayers,
 }
 
+/// The players of a raid who have signed in already, and what sets the raid apart from others.
+#[derive(Debug, Default)]
+pub struct RaidSetup {
+    /// The tokens of the players, those of the raid's creator first.
+    pub tokens: Vec<TokenPair>,
+    /// The token that creates the raid as a ranked one: the creator's, with the rights of the host
+    /// app's backend.
+    pub ranking_token: Option<String>,
+    /// Whether the creator cancels the raid at the end, if they still lead it.
+    pub is_cancelled_at_end: bool,
+}
+
 /// A stage of a group's run, which its bots follow.
 #[derive(Debug, Clone)]
 pub(super) enum GroupStage {
@@ -102,7 +114,7 @@ pub struct BotGroup {
     plan: GroupPlan,
     raid: RaidId,
     creation: Creation,
-    tokens: Vec<TokenPair>,
+    setup: RaidSetup,
     other_tokens: OtherTokens,
     stage: watch::Sender<GroupStage>,
     progress: Arc<GroupProgress>,
@@ -145,13 +157,28 @@ impl BotGroup {
             let rest = rest.with_home(plan.index + index);
             tokens.push(rest.sign_in_guest(&name).await.context("sign a guest in")?);
         }
+        let setup = RaidSetup {
+            tokens,
+            ..RaidSetup::default()
+        };
+        Self::create_for(&rest, plan, setup).await
+    }
+
+    /// Does the same as [`Self::create`] for players who have signed in already.
+    pub async fn create_for(
+        rest: &RestClient,
+        plan: GroupPlan,
+        setup: RaidSetup,
+    ) -> anyhow::Result<BotGroup> {
+        let rest = rest.with_retry_timeout(CREATE_TIMEOUT);
+        let tokens = &setup.tokens;
         let first = tokens.first().context("a bot group needs players")?;
         let key = OpKey::try_from(format!("create-{}-{}", first.player.id, plan.seed))?;
-        let home = rest.with_home(plan.index).with_token(&first.access_token);
-        let creation = Creation {
-            raid: new_raid(&plan),
-            key,
-        };
+        let token = setup.ranking_token.as_ref().unwrap_or(&first.access_token);
+        let home = rest.with_home(plan.index).with_token(token);
+        let mut raid = new_raid(&plan);
+        raid.ranked = setup.ranking_token.is_some().then_some(true);
+        let creation = Creation { raid, key };
         let made = home
             .create_raid(&creation.raid, Some(&creation.key))
             .await?;
@@ -173,7 +200,7 @@ impl BotGroup {
             plan,
             raid: made.state.id,
             creation,
-            tokens,
+            setup,
             other_tokens,
             stage,
             progress,
@@ -193,7 +220,7 @@ impl BotGroup {
         let tokens = &self.other_tokens;
         self.others =
             RunningOthers::start(tokens, &clients, self.raid, &self.progress, &self.stage);
-        for (index, tokens) in self.tokens.iter().enumerate() {
+        for (index, tokens) in self.setup.tokens.iter().enumerate() {
             let options = clients.options(index, tokens);
             let seed = options.jitter_seed;
             let me = tokens.player.id;
@@ -222,6 +249,7 @@ impl BotGroup {
                 stage: self.stage.subscribe(),
                 is_leader,
                 creation: is_leader.then(|| self.creation.clone()),
+                cancels_at_end: self.setup.is_cancelled_at_end,
                 sends_copies: self.plan.habits.sends_copies,
                 has_odd_watches: self.plan.habits.has_odd_watches,
                 is_active: index < self.plan.active_players,
@@ -233,6 +261,23 @@ impl BotGroup {
             };
             self.bots.spawn(bot.run());
         }
+    }
+
+    pub const fn raid(&self) -> RaidId {
+        self.raid
+    }
+
+    pub fn players(&self) -> Vec<PlayerId> {
+        let tokens = self.setup.tokens.iter();
+        tokens.map(|tokens| tokens.player.id).collect()
+    }
+
+    pub const fn is_ranked(&self) -> bool {
+        self.setup.ranking_token.is_some()
+    }
+
+    pub const fn is_winnable(&self) -> bool {
+        self.plan.is_winnable
     }
 
     /// Returns how many players have watched the raid at least once.
@@ -273,13 +318,13 @@ impl BotGroup {
             ),
         };
         let view = rest.raid(self.raid).await?;
-        let ours = |player: &PlayerId| self.tokens.iter().any(|seat| seat.player.id == *player);
+        let ours = self.players();
         let mut online: Vec<_> = view
             .state
             .members
             .iter()
             .map(|member| member.player)
-            .filter(|player| ours(player))
+            .filter(|player| ours.contains(player))
             .collect();
         online.sort_unstable();
         self.stage.send_replace(GroupStage::CatchUp {

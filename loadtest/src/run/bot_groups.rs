@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::client::RestClient;
 use crate::client_log::RunClock;
-use crate::play::{BotGroup, GroupOutcome, GroupPlan, TrafficCounters};
+use crate::play::{BotGroup, GroupOutcome, GroupPlan, RaidSetup, TrafficCounters};
 use crate::targets::Targets;
 
 /// Groups that are created at the same time: enough to keep the server busy, too few to be a test
@@ -33,16 +33,32 @@ impl BotGroups {
     ) -> anyhow::Result<BotGroups> {
         let rest = RestClient::with_targets(targets)?;
         let creating = plans.into_iter().map(|plan| BotGroup::create(&rest, plan));
-        let created: Vec<_> = stream::iter(creating)
-            .buffer_unordered(CONCURRENT_CREATIONS_MAX)
-            .collect()
-            .await;
-        let groups = created.into_iter().collect::<anyhow::Result<_>>()?;
-        Ok(BotGroups {
+        let groups = create_all(creating).await?;
+        Ok(Self::of(groups, rest))
+    }
+
+    /// Does the same as [`Self::create`] for players who have signed in already.
+    pub(super) async fn create_for(
+        targets: Targets,
+        plans: Vec<(GroupPlan, RaidSetup)>,
+    ) -> anyhow::Result<BotGroups> {
+        let rest = RestClient::with_targets(targets)?;
+        let creating = plans.into_iter();
+        let creating = creating.map(|(plan, setup)| BotGroup::create_for(&rest, plan, setup));
+        let groups = create_all(creating).await?;
+        Ok(Self::of(groups, rest))
+    }
+
+    fn of(groups: Vec<BotGroup>, rest: RestClient) -> BotGroups {
+        BotGroups {
             groups,
             rest,
             meter: Arc::default(),
-        })
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &BotGroup> {
+        self.groups.iter()
     }
 
     pub(super) fn connections(&self) -> usize {
@@ -118,4 +134,14 @@ impl BotGroups {
             .await;
         outcomes.into_iter().collect()
     }
+}
+
+async fn create_all(
+    creating: impl Iterator<Item = impl Future<Output = anyhow::Result<BotGroup>>>,
+) -> anyhow::Result<Vec<BotGroup>> {
+    let created: Vec<_> = stream::iter(creating)
+        .buffer_unordered(CONCURRENT_CREATIONS_MAX)
+        .collect()
+        .await;
+    created.into_iter().collect()
 }

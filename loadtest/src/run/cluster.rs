@@ -2,36 +2,28 @@
 //! any run; in addition, a deploy must be invisible: no player is shown offline, and no lead moves.
 
 mod disturbance;
+mod disturbed_play;
 mod nodes;
 
 use std::time::Duration;
 
 use anyhow::Context;
 pub use disturbance::DisturbanceArgs;
-use disturbance::DisturbanceLog;
+use disturbed_play::RECOVERY_TIME;
+pub(super) use disturbed_play::play_disturbed;
 pub use nodes::{Nodes, Services};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
+use super::OVERHEAD_MAX;
 use super::bot_groups::BotGroups;
-use super::self_monitor::SelfMonitor;
 use super::smoke::Codecs;
-use super::{CLIENT_LOGS_MAX, OVERHEAD_MAX, add_outcomes, set_rates};
-use crate::ack_waits::AckWaits;
 use crate::client_log::RunClock;
-use crate::judge::{PresenceErrors, StablePeriod, check_presence};
-use crate::play::{BotHabits, BotPace, GroupOutcome, GroupPlan, OtherPlayers};
+use crate::play::{BotHabits, BotPace, GroupPlan, OtherPlayers};
 use crate::process::raise_open_files_limit;
-use crate::report::{ClientLogDump, ClusterFigures, Report};
+use crate::report::Report;
 
 /// Time limit for completing the final tasks.
-const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
-/// How long the bots play on after the last disturbance: longer than the longest grace (10 s after
-/// a drain), so that a player that a server forgot is shown offline while presence is still judged.
-const RECOVERY_TIME: Duration = Duration::from_secs(12);
-/// `raid.presence_grace_ms` of the nodes.
-const PRESENCE_GRACE: Duration = Duration::from_secs(5);
-/// `raid.leader_grace_ms` of the nodes.
-const LEADER_GRACE: Duration = Duration::from_secs(60);
+pub(super) const FINAL_TASK_TIME: Duration = Duration::from_secs(2);
 
 /// Arguments of `cluster`: the services, the load, and the disturbances.
 #[derive(Debug, Clone, clap::Args)]
@@ -73,8 +65,15 @@ pub struct SteadyLoadArgs {
     pub seed: u64,
 }
 
+impl ClusterArgs {
+    pub(super) async fn start_nodes(&self) -> anyhow::Result<Nodes> {
+        let count = usize::from(self.nodes);
+        Nodes::start(&self.services, count, self.disturb.previous.as_ref()).await
+    }
+}
+
 impl SteadyLoadArgs {
-    fn plans(&self) -> Vec<GroupPlan> {
+    pub(super) fn plans(&self) -> Vec<GroupPlan> {
         let pace = BotPace {
             commands_per_second: self.commands_per_second,
             signals_per_second: self.signals_per_second,
@@ -99,25 +98,35 @@ impl SteadyLoadArgs {
 
 /// Starts the nodes, plays, disturbs them, judges and reports.
 pub async fn cluster(args: &ClusterArgs) -> anyhow::Result<Report> {
-    let count = usize::from(args.nodes);
-    let nodes = Nodes::start(&args.services, count, args.disturb.previous.as_ref()).await?;
+    let nodes = args.start_nodes().await?;
     run_on_nodes(nodes, &args.play, &args.disturb).await
 }
 
 /// Does the same as [`cluster`] on nodes that are already running, and stops them at the end.
 pub async fn run_on_nodes(
-    mut nodes: Nodes,
+    nodes: Nodes,
     play: &SteadyLoadArgs,
     disturb: &DisturbanceArgs,
 ) -> anyhow::Result<Report> {
     let connections = play.raids * usize::from(play.players);
     raise_open_files_limit(connections as u64 + 256)?;
+    run_within(nodes, play, disturb, async |nodes| {
+        play_on(nodes, play, disturb).await
+    })
+    .await
+}
+
+/// Runs a function that plays on the nodes, stops them, and adds their logs to a report with
+/// violations. Fails if it takes longer than playing, disturbances and everything else may.
+pub(super) async fn run_within(
+    mut nodes: Nodes,
+    play: &SteadyLoadArgs,
+    disturb: &DisturbanceArgs,
+    play_on: impl AsyncFnOnce(&mut Nodes) -> anyhow::Result<Report>,
+) -> anyhow::Result<Report> {
     let lasts = disturb.duration_max(Duration::from_secs(play.seconds), nodes.count());
-    let played = timeout(
-        lasts + RECOVERY_TIME + OVERHEAD_MAX,
-        play_on(&mut nodes, play, disturb),
-    )
-    .await;
+    let time_max = lasts + RECOVERY_TIME + OVERHEAD_MAX;
+    let played = timeout(time_max, play_on(&mut nodes)).await;
     let mut report = played.context("the run took too long")??;
     nodes.check_all_running()?;
     nodes.stop().await?;
@@ -136,111 +145,12 @@ async fn play_on(
     let mut groups = BotGroups::create(nodes.targets(), play.plans()).await?;
     groups.connect(clock).await?;
     groups.wait_until_fully_online().await?;
-    let from = clock.now();
-    groups.start_playing();
-    let read = groups.meter.read();
-    let began = Instant::now();
-    let tester = SelfMonitor::start()?;
-    let until = began + Duration::from_secs(play.seconds);
-    let disturbances = disturb.run(nodes, clock, until, play.seed).await?;
-    if disturb.is_any() {
-        sleep(RECOVERY_TIME).await;
-    }
-    let to = groups.meter.read();
-    let lasted = began.elapsed();
-    let tester = tester.finish()?;
-    let stable = StablePeriod {
-        from,
-        to: clock.now(),
-        presence_grace: PRESENCE_GRACE,
-        leader_grace: LEADER_GRACE,
-        outages: Vec::new(),
-    };
+    let played = play_disturbed(nodes, clock, &groups, play, disturb).await?;
     groups.complete_final_task();
     sleep(FINAL_TASK_TIME).await;
     let connections = groups.connections();
     let outcomes = groups.settle().await?;
-    let mut report = Report {
-        run: "cluster".to_owned(),
-        raids: play.raids,
-        connections,
-        seconds: lasted.as_secs_f64(),
-        tester,
-        ..Report::default()
-    };
-    report.counted.kills = disturbances.kills;
-    set_rates(&mut report, read, to, lasted);
-    add_outcomes(&mut report, &outcomes);
-    check_disturbances(
-        &mut report,
-        &outcomes,
-        nodes.count(),
-        disturbances,
-        &stable,
-        disturb.is_invisible_to_players(),
-    );
+    let mut report = played.report("cluster", play, &outcomes, (nodes.count(), disturb));
+    report.connections = connections;
     Ok(report)
-}
-
-/// Adds what the disturbances did to the players: ack waits and presence errors.
-fn check_disturbances(
-    report: &mut Report,
-    outcomes: &[GroupOutcome],
-    nodes: usize,
-    disturbances: DisturbanceLog,
-    stable: &StablePeriod,
-    invisible: bool,
-) {
-    let mut waits = AckWaits::default();
-    let mut all = PresenceErrors::default();
-    for outcome in outcomes {
-        waits.add(outcome.raid, &outcome.ledgers, &disturbances.frozen);
-        let found = check_presence(
-            outcome.raid,
-            &outcome.ledgers,
-            Some(&outcome.server_record),
-            stable,
-        );
-        if invisible {
-            let saw = |evidence: &ClientLogDump| {
-                found.violations.iter().any(|violation| {
-                    evidence.name == ClientLogDump::file_name(outcome.raid, &violation.client)
-                })
-            };
-            let room = CLIENT_LOGS_MAX.saturating_sub(report.evidence.len());
-            let known: Vec<_> = report
-                .evidence
-                .iter()
-                .map(|evidence| evidence.name.clone())
-                .collect();
-            let ledgers = outcome
-                .ledgers
-                .iter()
-                .map(ClientLogDump::from_log)
-                .filter(saw);
-            report.evidence.extend(
-                ledgers
-                    .filter(|evidence| !known.contains(&evidence.name))
-                    .take(room),
-            );
-            report
-                .violations
-                .extend(found.violations.iter().map(ToString::to_string));
-        }
-        all.add(found);
-    }
-    report.cluster = Some(ClusterFigures {
-        nodes,
-        kills: disturbances.kills,
-        stops: disturbances.stops,
-        rolls: disturbances.rolls,
-        stood: waits.connected.figures(),
-        frozen: waits.server_frozen.figures(),
-        torn: waits.reconnected.figures(),
-        shown_gone: all.false_offline,
-        deposed: all.false_leader_changes,
-        absences: all.absences,
-        repeated: all.redundant_messages,
-        timeline: disturbances.timeline,
-    });
 }

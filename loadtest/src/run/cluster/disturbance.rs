@@ -63,7 +63,7 @@ impl DisturbanceArgs {
         self.kill_every.is_none() && self.stop_every.is_none()
     }
 
-    pub(super) const fn is_any(&self) -> bool {
+    pub(in crate::run) const fn is_any(&self) -> bool {
         !self.is_invisible_to_players() || self.roll_every.is_some() || self.roll.is_some()
     }
 

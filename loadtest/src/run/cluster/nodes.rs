@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use raidhall_protocol::PlayerId;
 
 use crate::report::ClientLogDump;
 use crate::server_process::{ServerProcess, ServerProcessOptions};
@@ -98,6 +99,16 @@ impl Nodes {
 
     pub fn count(&self) -> usize {
         self.servers.len()
+    }
+
+    /// Mints a token with the rights of the host app's backend, which also acts for the player if one
+    /// is given.
+    pub(in crate::run) async fn service_token(
+        &self,
+        player: Option<PlayerId>,
+    ) -> anyhow::Result<String> {
+        let first = self.servers.first().context("a cluster has a node")?;
+        first.service_token(player).await
     }
 
     /// Kills a node as a power cut would.
