@@ -3,6 +3,7 @@
 //! Nothing here talks to a server or knows how the run went. Forged logs are judged like real ones,
 //! and the judge is tested with them.
 
+mod answers;
 mod client;
 mod commits;
 mod difference;
@@ -23,6 +24,7 @@ mod visitor;
 
 use std::collections::BTreeMap;
 
+pub use answers::check_answers;
 pub use client::{ClientSummary, SentCommand};
 use client::{event_of, state_of};
 pub use commits::check_commits;

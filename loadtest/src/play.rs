@@ -16,7 +16,7 @@ mod visitor;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use backend::{Backend, BackendPlan};
+pub use backend::{Backend, BackendPlan, BackendResult};
 pub use bot_group::{BotGroup, BotHabits, BotPace, GroupOutcome, GroupPlan, RaidSetup};
 pub use command_generator::CommandGenerator;
 pub use device_group::{DeviceGroup, DevicePlan};

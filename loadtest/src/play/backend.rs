@@ -10,9 +10,10 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use crate::client::{ClientCounts, Player, PlayerOptions};
+use crate::client_log::ClientLog;
 
 /// Number of unanswered commands at which a connection sends no more.
 const UNANSWERED_MAX: usize = 256;
@@ -39,8 +40,11 @@ pub struct BackendPlan {
 #[derive(Debug)]
 pub struct Backend {
     has_ended: watch::Sender<bool>,
-    connections: JoinSet<ClientCounts>,
+    connections: JoinSet<BackendResult>,
 }
+
+/// The logs of one connection of the backend, one for each raid, and its counters.
+pub type BackendResult = (Vec<ClientLog>, ClientCounts);
 
 struct BackendBot {
     player: Player,
@@ -72,25 +76,25 @@ impl Backend {
         }
     }
 
-    /// Stops sending, waits for the answers, and returns the counters of each connection.
-    ///
-    /// # Errors
-    /// A command was not answered in time.
-    pub async fn stop(self) -> anyhow::Result<Vec<ClientCounts>> {
+    /// Stops sending, and waits until everything is answered or the time limit has passed.
+    pub async fn stop(self) -> Vec<BackendResult> {
         self.has_ended.send_replace(true);
-        let ended = timeout(REPLIES_TIMEOUT, self.connections.join_all()).await;
-        ended.map_err(|_| anyhow::anyhow!("the backend was not answered in {REPLIES_TIMEOUT:?}"))
+        self.connections.join_all().await
     }
 }
 
 impl BackendBot {
-    async fn run(mut self, has_ended: watch::Receiver<bool>) -> ClientCounts {
+    async fn run(mut self, has_ended: watch::Receiver<bool>) -> BackendResult {
+        let mut replies_until = None;
         let mut next_contribution = Instant::now();
         let mut next_task = Instant::now();
         loop {
             let is_playing = !*has_ended.borrow();
-            if !is_playing && self.player.pending_count() == 0 {
-                break;
+            if !is_playing {
+                let until = *replies_until.get_or_insert(Instant::now() + REPLIES_TIMEOUT);
+                if self.player.pending_count() == 0 || until <= Instant::now() {
+                    break;
+                }
             }
             let mut wake = Instant::now() + POLL_INTERVAL;
             if is_playing && self.plan.contributions_per_second > 0.0 {
@@ -103,7 +107,7 @@ impl BackendBot {
             }
             self.player.step(wake).await;
         }
-        self.player.disconnect().await.1
+        self.player.disconnect().await
     }
 
     /// Sends a contribution if one is due, and returns when the next one is. After a pause of the

@@ -103,7 +103,7 @@ async fn play_on(
 
     let played = play_disturbed(nodes, clock, &groups, play, disturb).await?;
 
-    let backend_counts = backend.stop().await?;
+    let backend = backend.stop().await;
     for group in &devices {
         group.stop_playing();
     }
@@ -127,12 +127,12 @@ async fn play_on(
         cases,
         expected,
         period: (played.from, played.to),
-        backend_acks: backend_counts.iter().map(|counts| counts.acks).sum(),
+        backend,
         lag_max: (!disturb.is_any()).then_some(lag_max),
     };
     let mut report = played.report("players", play, &outcomes, (nodes.count(), disturb));
     report.connections = connections;
-    for counts in backend_counts.iter().chain(device_counts.iter().flatten()) {
+    for counts in device_counts.iter().flatten() {
         report.counted.add(counts);
     }
     settled.add_to(&mut report, &outcomes);
@@ -190,7 +190,7 @@ fn start_backend(
     let mut connections = Vec::new();
     for index in 0..nodes {
         connections.push(PlayerOptions {
-            client_name: format!("backend {index}"),
+            client_name: format!("backend-{index}"),
             rest: parties.rest().with_home(index),
             tokens: parties.backend_tokens()?,
             codec: Codec::MessagePack,

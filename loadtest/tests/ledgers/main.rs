@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod ack_waits;
+mod answers;
 mod commits;
 mod folding;
 mod liveness;

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use crate::client_log::Moment;
-use crate::judge::{ExpectedEffect, RaidEventArrivals, StreamCase, StreamViolation, judge_players};
-use crate::play::GroupOutcome;
+use crate::client_log::{ClientLog, Moment};
+use crate::judge::{
+    ExpectedEffect, RaidEventArrivals, StreamCase, StreamViolation, Violation, check_answers,
+    judge_players,
+};
+use crate::play::{BackendResult, GroupOutcome};
 use crate::report::{ClientLogDump, PlayerFigures, Report};
 use crate::run::CLIENT_LOGS_MAX;
 
@@ -14,8 +17,8 @@ pub(super) struct SettledStreams {
     pub(super) expected: Vec<ExpectedEffect>,
     /// When the bots played.
     pub(super) period: (Moment, Moment),
-    /// Commands of the backend that were acknowledged.
-    pub(super) backend_acks: u64,
+    /// What each connection of the host app's backend sent and received.
+    pub(super) backend: Vec<BackendResult>,
     /// How late an effect may be; `None` if nodes were disturbed.
     pub(super) lag_max: Option<Duration>,
 }
@@ -33,6 +36,14 @@ impl SettledStreams {
         if let Some(lag_max) = self.lag_max {
             violations.extend(arrivals.find_late(&raids, self.period, lag_max));
         }
+        let mut backend_acks = 0;
+        for (logs, counts) in &self.backend {
+            report.counted.add(counts);
+            backend_acks += counts.acks;
+            for log in logs {
+                add_unanswered(report, log);
+            }
+        }
         let lag = arrivals.measure(&raids, self.period).percentiles();
         let devices = verdict.state_hashes.len();
         let per_second = |count: f64| count / report.seconds.max(0.001);
@@ -45,7 +56,7 @@ impl SettledStreams {
             received: verdict.received_events,
             acks: verdict.acks,
             resumes: verdict.resumes,
-            backend_acks_per_second: per_second(self.backend_acks as f64),
+            backend_acks_per_second: per_second(backend_acks as f64),
             effects_per_second: per_second(lag.count as f64 / devices.max(1) as f64),
             effect_lag: lag,
             state_hashes: verdict.state_hashes.iter().map(hash).collect(),
@@ -67,4 +78,14 @@ impl SettledStreams {
         let logs = logs.take(room).map(ClientLogDump::from_stream_log);
         report.evidence.extend(logs);
     }
+}
+
+/// Adds the commands of the backend that were never answered, with the log.
+fn add_unanswered(report: &mut Report, log: &ClientLog) {
+    let unanswered = check_answers(log);
+    if !unanswered.is_empty() && report.evidence.len() < CLIENT_LOGS_MAX {
+        report.evidence.push(ClientLogDump::from_log(log));
+    }
+    let texts = unanswered.iter().map(Violation::to_string);
+    report.violations.extend(texts);
 }
