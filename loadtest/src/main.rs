@@ -40,6 +40,9 @@ enum Run {
     /// Play on several nodes while they are killed, frozen or deployed
     Cluster(ClusterArgs),
     /// Play as `cluster` does, follow each player's own stream on several devices, and judge it
+    ///
+    /// Each player plays three raids at the same time: one that is not ranked, a ranked one, and one
+    /// that is won at the end. Without a disturbance, an effect that comes late is a violation, too.
     Players(PlayersArgs),
     /// Measure how long events take from one node to another
     Lag(LagArgs),

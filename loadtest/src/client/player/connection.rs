@@ -126,7 +126,7 @@ impl Player {
             server: self.server_index,
         });
         if let Some(own) = &mut self.own_stream {
-            own.status = WatchStatus::Wanted;
+            own.prepare_watch();
         }
         self.send_watches().await;
         Ok(())

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use raidhall_protocol::player::message::Me;
 use raidhall_protocol::player::{PlayerCommand, PlayerMessage, PlayerRequest, PlayerState};
-use raidhall_protocol::{ClientMessage, OpKey, Seq, ServerMessage};
+use raidhall_protocol::{ClientMessage, OpKey, PlayerId, Seq, ServerMessage};
 use tokio::time::Instant;
 
 use super::watched_raid::WatchStatus;
@@ -28,6 +28,27 @@ pub(super) struct OwnStream {
 }
 
 impl OwnStream {
+    fn new(client: &str, player: PlayerId) -> OwnStream {
+        OwnStream {
+            status: WatchStatus::Wanted,
+            behind_since: None,
+            head: Seq::ZERO,
+            fold: StreamFold::default(),
+            log: StreamLog {
+                client: client.to_owned(),
+                player,
+                entries: Vec::new(),
+            },
+        }
+    }
+
+    /// Prepares the watch of a new connection. What the heads of the former one showed is no reason
+    /// for a second watch.
+    pub(super) fn prepare_watch(&mut self) {
+        self.status = WatchStatus::Wanted;
+        self.behind_since = None;
+    }
+
     pub(super) fn record(&mut self, at: Moment, observation: Observation) {
         self.log.entries.push(LogEntry { at, observation });
     }
@@ -92,17 +113,10 @@ impl OwnStream {
 impl Player {
     /// Watches the player's own stream, now if connected and after every reconnect.
     pub async fn watch_own_stream(&mut self) {
-        self.own_stream.get_or_insert_with(|| OwnStream {
-            status: WatchStatus::Wanted,
-            behind_since: None,
-            head: Seq::ZERO,
-            fold: StreamFold::default(),
-            log: StreamLog {
-                client: self.options.client_name.clone(),
-                player: self.options.tokens.player.id,
-                entries: Vec::new(),
-            },
-        });
+        let client = &self.options.client_name;
+        let player = self.options.tokens.player.id;
+        self.own_stream
+            .get_or_insert_with(|| OwnStream::new(client, player));
         self.send_watches().await;
     }
 
@@ -163,5 +177,26 @@ impl Player {
             own.apply(message);
         }
         self.record_own(Observation::Received(Arc::clone(message)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_connection_forgets_that_the_former_one_was_behind() {
+        let player = PlayerId::try_from(6_u64).unwrap();
+        let mut own = OwnStream::new("phone", player);
+        own.apply(&ServerMessage::Player(PlayerMessage::Watching {
+            id: None,
+            player,
+            seq: Seq(5),
+            recovered: true,
+        }));
+        own.compare_heads(&BTreeMap::from([("me".to_owned(), Seq(5))]));
+        assert!(own.behind_since.is_some());
+        own.prepare_watch();
+        assert!(own.behind_since.is_none() && own.status == WatchStatus::Wanted);
     }
 }
