@@ -1,7 +1,7 @@
 //! Verification of a player's stream in a backup by folding its events.
 
 use raidhall_protocol::limits::{
-    NAME_CHARS_MAX, NOTICE_BYTES_MAX, NOTICE_KIND_CHARS_MAX, SETTING_BYTES_MAX,
+    NAME_CHARS_MAX, NOTE_CHARS_MAX, NOTICE_BYTES_MAX, NOTICE_KIND_CHARS_MAX, SETTING_BYTES_MAX,
     SETTING_KEY_CHARS_MAX,
 };
 use raidhall_protocol::player::event::{PLAYER_EVENT_VERSION, RaidPlace};
@@ -184,5 +184,10 @@ fn check_data(event: &PlayerEvent) -> Checked {
         }
         PlayerEventData::ReadThrough { seq } if *seq < event.seq => Ok(()),
         PlayerEventData::ReadThrough { .. } => Err("seq: is not before the event".into()),
+        PlayerEventData::Corrected { from, to, note, .. } => {
+            count("from", *from)?;
+            count("to", *to)?;
+            text("note", note, 1..=NOTE_CHARS_MAX)
+        }
     }
 }

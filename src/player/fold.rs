@@ -155,6 +155,9 @@ impl PlayerFold {
                 }
                 count_unread(&mut self.state.inbox);
             }
+            PlayerEventData::Corrected { field, to, .. } => {
+                *self.state.number_mut(*field) = *to;
+            }
         }
     }
 

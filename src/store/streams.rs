@@ -5,6 +5,7 @@
 //! it was decided at, and takes effect only if the stream still ends there.**
 
 use async_trait::async_trait;
+use raidhall_protocol::player::event::CorrectedField;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, Seq};
 use serde_json::Value;
@@ -73,6 +74,15 @@ impl StreamAppend {
                     change.tasks = Some(*tasks);
                 }
                 PlayerEventData::RaidEnded { raids_won, .. } => change.raids_won = Some(*raids_won),
+                PlayerEventData::Corrected { field, to, .. } => {
+                    change.is_correction = true;
+                    match field {
+                        CorrectedField::EarnedXp => change.xp = Some(*to),
+                        CorrectedField::Tasks => change.tasks = Some(*to),
+                        CorrectedField::RaidsWon => change.raids_won = Some(*to),
+                        CorrectedField::Xp | CorrectedField::RaidsPlayed => {}
+                    }
+                }
                 _ => {}
             }
         }
@@ -80,9 +90,9 @@ impl StreamAppend {
     }
 }
 
-/// What an append makes of the player's row: values after it; `None` where it changes nothing. A
-/// total never goes down: while the projector works off the history that was there before it, the
-/// row has the totals of that history already.
+/// What an append makes of the player's row: values after it; `None` where it changes nothing. Only a
+/// correction lowers a total: while the projector works off the history that was there before it,
+/// the row has the totals of that history already.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ProfileChange<'a> {
     pub(super) name: Option<&'a str>,
@@ -90,6 +100,7 @@ pub(super) struct ProfileChange<'a> {
     pub(super) xp: Option<u64>,
     pub(super) tasks: Option<u64>,
     pub(super) raids_won: Option<u64>,
+    pub(super) is_correction: bool,
 }
 
 /// Outcome of an append to a stream.

@@ -32,7 +32,28 @@ async fn sample_contents() -> BackupContents {
         request_id: "r-1".into(),
         details: json!({"reason": "spam"}),
     });
+    correct_player_1(&mut contents);
     contents
+}
+
+/// Appends a correction to the stream of player 1.
+fn correct_player_1(contents: &mut BackupContents) {
+    let events = &mut contents.player_events;
+    let is_own = |event: &PlayerEventLine| event.player == 1;
+    let last = events.iter().rposition(is_own).expect("a stream");
+    let correction = PlayerEventLine {
+        seq: events[last].seq + 1,
+        kind: "corrected".into(),
+        op_key: None,
+        cause_raid: None,
+        cause_seq: None,
+        data: json!({"field": "xp", "from": 7, "to": 5, "by": null, "note": "counted twice"}),
+        ..events[last].clone()
+    };
+    events.insert(last + 1, correction);
+    let mut streams = contents.streams.iter_mut();
+    let stream = streams.find(|stream| stream.player == 1);
+    stream.expect("a stream").last_seq += 1;
 }
 
 async fn import_error(contents: &mut BackupContents) -> Option<String> {
@@ -336,6 +357,9 @@ fn stream_cases() -> Vec<(&'static str, Alter)> {
         player_event_case("notified", "data", json!({"title": long()})),
         player_event_case("notified", "data", json!({"title": "a\u{1b}b"})),
         player_event_case("read_through", "seq", huge),
+        player_event_case("corrected", "from", huge),
+        player_event_case("corrected", "to", huge),
+        player_event_case("corrected", "note", long()),
     ]
 }
 

@@ -128,6 +128,10 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
       const { seq } = event.data;
       return { ...state, inbox: inboxOf(state.inbox.items.map(item => (item.seq <= seq ? { ...item, read: true } : item))) };
     }
+    case 'corrected': {
+      const { field, to } = event.data;
+      return { ...state, [field]: to };
+    }
     default:
       return null;
   }

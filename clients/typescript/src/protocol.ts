@@ -944,6 +944,21 @@ export type PlayerMessage =
         seq: Seq,
       }
     }
+    | {
+      type: "corrected",
+      data: {
+        /** Which number it is. */
+        field: CorrectedField,
+        /** The value that was wrong. */
+        from: number,
+        /** The value from then on. */
+        to: number,
+        /** Id of the player who corrected it as an operator; null if `raidhall rebuild` did. */
+        by: PlayerId | null,
+        /** Why it was corrected. */
+        note: string,
+      }
+    }
   )
   | {
     t: "ack",
@@ -1086,6 +1101,21 @@ export type PlayerEvent =
         seq: Seq,
       }
     }
+    | {
+      type: "corrected",
+      data: {
+        /** Which number it is. */
+        field: CorrectedField,
+        /** The value that was wrong. */
+        from: number,
+        /** The value from then on. */
+        to: number,
+        /** Id of the player who corrected it as an operator; null if `raidhall rebuild` did. */
+        by: PlayerId | null,
+        /** Why it was corrected. */
+        note: string,
+      }
+    }
   );
 
 /** The place of an event in a raid's history. */
@@ -1183,6 +1213,21 @@ export type PlayerEventData =
       /** The seq of the newest notification that was read. */
       seq: Seq,
     }
+  }
+  | {
+    type: "corrected",
+    data: {
+      /** Which number it is. */
+      field: CorrectedField,
+      /** The value that was wrong. */
+      from: number,
+      /** The value from then on. */
+      to: number,
+      /** Id of the player who corrected it as an operator; null if `raidhall rebuild` did. */
+      by: PlayerId | null,
+      /** Why it was corrected. */
+      note: string,
+    }
   };
 
 /** What a player has used of the XP of tasks that counts in one day, in ranked raids or in all others. */
@@ -1197,6 +1242,9 @@ export type Allowance = {
 
 /** How a raid ended. */
 export type RaidOutcome = "completed" | "failed";
+
+/** A number of a player's state that can be corrected. */
+export type CorrectedField = "xp" | "earned_xp" | "tasks" | "raids_won" | "raids_played";
 
 /** Everything about one player that their own devices show. */
 export type PlayerState = {

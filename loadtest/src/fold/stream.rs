@@ -2,6 +2,7 @@
 //! not from the server's code.
 
 use raidhall_protocol::limits::{INBOX_ITEMS_SHOWN, PLAYER_RAIDS_SHOWN};
+use raidhall_protocol::player::event::CorrectedField;
 use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::server::PlayerRef;
@@ -86,6 +87,16 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
             state.earned_xp = *earned_xp;
             state.xp = *xp;
             state.tasks = *tasks;
+        }
+        PlayerEventData::Corrected { field, to, .. } => {
+            let number = match field {
+                CorrectedField::Xp => &mut state.xp,
+                CorrectedField::EarnedXp => &mut state.earned_xp,
+                CorrectedField::Tasks => &mut state.tasks,
+                CorrectedField::RaidsWon => &mut state.raids_won,
+                CorrectedField::RaidsPlayed => &mut state.raids_played,
+            };
+            *number = *to;
         }
         PlayerEventData::RaidJoined { raid, role } => apply_role(state, *raid, *role),
         PlayerEventData::RaidLeft { raid, .. } => state.raids.retain(|it| it.raid != *raid),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use ts_rs::TS;
 
 use crate::event::LeaveReason;
-use crate::ids::{RaidId, Seq, UnixMillis};
+use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::state::Role;
 
 /// Newest version of the data of player events that this build knows. The store keeps
@@ -29,7 +29,7 @@ pub struct PlayerEvent {
 }
 
 /// The place of an event in a raid's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidPlace {
     /// Id of the raid.
     pub raid: RaidId,
@@ -113,6 +113,19 @@ pub enum PlayerEventData {
         /// The seq of the newest notification that was read.
         seq: Seq,
     },
+    /// A number of the state was wrong, and was set right.
+    Corrected {
+        /// Which number it is.
+        field: CorrectedField,
+        /// The value that was wrong.
+        from: u64,
+        /// The value from then on.
+        to: u64,
+        /// Id of the player who corrected it as an operator; null if `raidhall rebuild` did.
+        by: Option<PlayerId>,
+        /// Why it was corrected.
+        note: String,
+    },
 }
 
 impl PlayerEventData {
@@ -127,6 +140,7 @@ impl PlayerEventData {
             Self::NameChanged { .. } => "name_changed",
             Self::Notified { .. } => "notified",
             Self::ReadThrough { .. } => "read_through",
+            Self::Corrected { .. } => "corrected",
         }
     }
 
@@ -156,4 +170,42 @@ pub enum RaidOutcome {
     Completed,
     /// The raid was lost.
     Failed,
+}
+
+/// A number of a player's state that can be corrected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CorrectedField {
+    /// All XP of the player that counts.
+    Xp,
+    /// All XP that the player has earned.
+    EarnedXp,
+    /// How many tasks and contributions the player has completed.
+    Tasks,
+    /// How many raids were completed while the player was a member.
+    RaidsWon,
+    /// How many raids ended while the player was a member.
+    RaidsPlayed,
+}
+
+impl CorrectedField {
+    /// Every field, in the order of the state.
+    pub const ALL: [CorrectedField; 5] = [
+        Self::Xp,
+        Self::EarnedXp,
+        Self::Tasks,
+        Self::RaidsWon,
+        Self::RaidsPlayed,
+    ];
+
+    /// Returns the name of the field on the wire, and in the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Xp => "xp",
+            Self::EarnedXp => "earned_xp",
+            Self::Tasks => "tasks",
+            Self::RaidsWon => "raids_won",
+            Self::RaidsPlayed => "raids_played",
+        }
+    }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
+use super::event::CorrectedField;
 use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::state::Role;
 
@@ -33,6 +34,30 @@ pub struct PlayerState {
     pub settings: BTreeMap<String, Setting>,
     /// The notifications of the player.
     pub inbox: Inbox,
+}
+
+impl PlayerState {
+    /// Returns a number of the state.
+    pub const fn number(&self, field: CorrectedField) -> u64 {
+        match field {
+            CorrectedField::Xp => self.xp,
+            CorrectedField::EarnedXp => self.earned_xp,
+            CorrectedField::Tasks => self.tasks,
+            CorrectedField::RaidsWon => self.raids_won,
+            CorrectedField::RaidsPlayed => self.raids_played,
+        }
+    }
+
+    /// Returns a number of the state, to be changed.
+    pub const fn number_mut(&mut self, field: CorrectedField) -> &mut u64 {
+        match field {
+            CorrectedField::Xp => &mut self.xp,
+            CorrectedField::EarnedXp => &mut self.earned_xp,
+            CorrectedField::Tasks => &mut self.tasks,
+            CorrectedField::RaidsWon => &mut self.raids_won,
+            CorrectedField::RaidsPlayed => &mut self.raids_played,
+        }
+    }
 }
 
 /// A raid that a player is a member of.

@@ -2,7 +2,7 @@
 
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::player::event::{Allowance, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{Allowance, CorrectedField, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::state::Inbox;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::state::Role;
@@ -62,11 +62,11 @@ pub(crate) fn history() -> PlayerHistory {
         events: (1..).zip(events).map(numbered).collect(),
         after: PlayerState {
             name: "Countess".to_owned(),
-            xp: 365,
-            earned_xp: 415,
-            tasks: 4,
-            raids_won: 1,
-            raids_played: 2,
+            xp: 360,
+            earned_xp: 410,
+            tasks: 5,
+            raids_won: 2,
+            raids_played: 3,
             raids: vec![joined(7, Role::Member), joined(8, Role::Member)],
             settings: by_key(settings),
             inbox: Inbox {
@@ -79,7 +79,8 @@ pub(crate) fn history() -> PlayerHistory {
 }
 
 /// Returns the part of the history that raids cause: the player leads raid 7 until another member is
-/// promoted, leaves and joins raid 8, wins raid 9 and loses raid 10.
+/// promoted, leaves and joins raid 8, wins raid 9 and loses raid 10. Then the
+/// numbers are corrected.
 fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
     let join = |raid_id, seq, role| {
         let raid = raid(raid_id);
@@ -137,5 +138,20 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
         end(9, 32, RaidOutcome::Completed, Some(2), 40, 1),
         end(10, 33, RaidOutcome::Failed, None, 25, 2),
         join(8, 40, Role::Member),
+        (None, correct(CorrectedField::Xp, 365, 360)),
+        (None, correct(CorrectedField::EarnedXp, 415, 410)),
+        (None, correct(CorrectedField::Tasks, 4, 5)),
+        (None, correct(CorrectedField::RaidsWon, 1, 2)),
+        (None, correct(CorrectedField::RaidsPlayed, 2, 3)),
     ]
+}
+
+fn correct(field: CorrectedField, from: u64, to: u64) -> PlayerEventData {
+    PlayerEventData::Corrected {
+        field,
+        from,
+        to,
+        by: None,
+        note: "counted twice".to_owned(),
+    }
 }

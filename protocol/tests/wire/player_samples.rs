@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use raidhall_protocol::error::{ErrorBody, ErrorType};
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::player::event::{Allowance, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{Allowance, CorrectedField, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::message::Me;
 use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
 use raidhall_protocol::player::{
@@ -209,6 +209,8 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
             None,
             PlayerEventData::ReadThrough { seq: Seq(44) },
         ),
+        ("corrected", None, corrected(None)),
+        ("corrected_by_operator", None, corrected(Some(player()))),
     ]
 }
 
@@ -221,6 +223,16 @@ fn earned(amount: u64, counted: u64, allowance: Option<Allowance>) -> PlayerEven
         xp: 700 + counted,
         tasks: 31,
         allowance,
+    }
+}
+
+fn corrected(by: Option<PlayerId>) -> PlayerEventData {
+    PlayerEventData::Corrected {
+        field: CorrectedField::Xp,
+        from: 750,
+        to: 720,
+        by,
+        note: "event 41: amount is 70 and should be 40".to_owned(),
     }
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<PlayerEventData>(),
         declare::<player::event::Allowance>(),
         declare::<player::event::RaidOutcome>(),
+        declare::<player::event::CorrectedField>(),
         declare::<PlayerState>(),
         declare::<player::state::PlayerRaid>(),
         declare::<player::state::Setting>(),

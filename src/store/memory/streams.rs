@@ -132,9 +132,15 @@ impl Tables {
             if let Some(name) = change.name {
                 name.clone_into(&mut profile.name);
             }
-            profile.xp = profile.xp.max(change.xp.unwrap_or_default());
-            profile.tasks = profile.tasks.max(change.tasks.unwrap_or_default());
-            profile.raids_won = profile.raids_won.max(change.raids_won.unwrap_or_default());
+            let totals = [
+                (&mut profile.xp, change.xp),
+                (&mut profile.tasks, change.tasks),
+                (&mut profile.raids_won, change.raids_won),
+            ];
+            for (total, changed) in totals {
+                let floor = if change.is_correction { 0 } else { *total };
+                *total = changed.unwrap_or(*total).max(floor);
+            }
         }
     }
 

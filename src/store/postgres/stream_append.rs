@@ -24,8 +24,8 @@ use crate::store::{
 const APPEND_TO_STREAMS: &str = "
     WITH appends AS MATERIALIZED (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[], $22::bigint[],
-                             $23::bigint[], $24::bigint[])
-            AS a (player, after, last, state, name, xp, tasks, raids_won)
+                             $23::bigint[], $24::bigint[], $25::boolean[])
+            AS a (player, after, last, state, name, xp, tasks, raids_won, is_correction)
     ), held AS MATERIALIZED (
         SELECT id FROM projector
         WHERE id = 1 AND owner = $7::uuid AND place_commit = $8 AND place_raid = $9 AND place_seq = $10
@@ -53,11 +53,14 @@ const APPEND_TO_STREAMS: &str = "
         SELECT player FROM begun UNION ALL SELECT player FROM continued
     ), profiled AS (
         UPDATE players p
-        SET name = coalesce(a.name, p.name), xp = greatest(p.xp, a.xp), tasks = greatest(p.tasks, a.tasks),
-            raids_won = greatest(p.raids_won, a.raids_won)
+        SET name = coalesce(a.name, p.name),
+            xp = CASE WHEN a.is_correction THEN coalesce(a.xp, p.xp) ELSE greatest(p.xp, a.xp) END,
+            tasks = CASE WHEN a.is_correction THEN coalesce(a.tasks, p.tasks) ELSE greatest(p.tasks, a.tasks) END,
+            raids_won = CASE WHEN a.is_correction THEN coalesce(a.raids_won, p.raids_won)
+                ELSE greatest(p.raids_won, a.raids_won) END
         FROM appends a
         WHERE p.id = ANY (ARRAY(SELECT player FROM appended)) AND p.id = a.player
-            AND num_nonnulls(a.name, a.xp, a.raids_won) > 0
+            AND num_nonnulls(a.name, a.xp, a.tasks, a.raids_won) > 0
     ), written AS (
         INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data)
         SELECT e.player, e.seq, e.at, e.kind, e.version, e.op_key, e.cause_raid, e.cause_seq, e.data
@@ -154,6 +157,7 @@ pub(super) fn append_statement(
         let total = |it| total(it).map(clamped);
         profiles.iter().map(total).collect()
     };
+    let corrections: Vec<_> = profiles.iter().map(|it| it.is_correction).collect();
     let statement = sqlx::query(APPEND_TO_STREAMS)
         .bind(column(appends, |it| it.player.into()))
         .bind(after?)
@@ -181,7 +185,8 @@ pub(super) fn append_statement(
         .bind(column(&page.settled, |(_, cause)| clamped(cause.seq.0)))
         .bind(totals(|it| it.xp))
         .bind(totals(|it| it.tasks))
-        .bind(totals(|it| it.raids_won)))
+        .bind(totals(|it| it.raids_won))
+        .bind(corrections))
 }
 
 fn column<T>(rows: &[T], value: impl Fn(&T) -> i64) -> Vec<i64> {

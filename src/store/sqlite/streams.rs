@@ -40,8 +40,9 @@ statements! {
         "SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3, unhex(value ->> 4), value ->> 5, ",
         "    value ->> 6, value ->> 7 FROM json_each(?2)";
     CHANGE_PROFILE =
-        "UPDATE players SET name = coalesce(?2, name), xp = max(xp, coalesce(?3, 0)), ",
-        "    tasks = max(tasks, coalesce(?4, 0)), raids_won = max(raids_won, coalesce(?5, 0)) ",
+        "UPDATE players SET name = coalesce(?2, name), xp = max(iif(?6, 0, xp), coalesce(?3, xp)), ",
+        "    tasks = max(iif(?6, 0, tasks), coalesce(?4, tasks)), ",
+        "    raids_won = max(iif(?6, 0, raids_won), coalesce(?5, raids_won)) ",
         "WHERE id = ?1";
     DELETE_EVENTS =
         "DELETE FROM player_events WHERE player IN (SELECT value FROM json_each(?1))";
@@ -184,7 +185,8 @@ pub(super) async fn append_to_stream(
             .bind(change.name)
             .bind(change.xp.map(clamped))
             .bind(change.tasks.map(clamped))
-            .bind(change.raids_won.map(clamped));
+            .bind(change.raids_won.map(clamped))
+            .bind(change.is_correction);
         change.execute(&mut *transaction).await.map_err(&failed)?;
     }
     Ok(StreamOutcome::Appended)

@@ -250,6 +250,20 @@ pub async fn effects_of_raids_raise_the_players_totals(store: &dyn Store) {
     append(store, &stream_append(ada, 7, [ended(2)])).await;
     append(store, &stream_append(ada, 8, [earned(41, 3)])).await;
     assert_eq!(totals().await, (41, 3, 2));
+    let corrected = |field, to| PlayerEventData::Corrected {
+        field,
+        from: 5,
+        to,
+        by: None,
+        note: "wrong".into(),
+    };
+    let corrections = [
+        corrected(CorrectedField::EarnedXp, 39),
+        corrected(CorrectedField::Xp, 1),
+        corrected(CorrectedField::RaidsWon, 1),
+    ];
+    append(store, &stream_append(ada, 9, corrections)).await;
+    assert_eq!(totals().await, (39, 3, 1), "except by a correction");
 }
 
 pub async fn a_missing_or_erased_player_has_no_stream(store: &dyn Store) {

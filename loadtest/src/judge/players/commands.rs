@@ -132,6 +132,7 @@ fn effect_of_event(event: &PlayerEvent) -> Option<String> {
         PlayerEventData::XpEarned { .. }
         | PlayerEventData::RaidJoined { .. }
         | PlayerEventData::RaidLeft { .. }
-        | PlayerEventData::RaidEnded { .. } => None,
+        | PlayerEventData::RaidEnded { .. }
+        | PlayerEventData::Corrected { .. } => None,
     }
 }
