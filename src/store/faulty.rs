@@ -17,6 +17,7 @@ use async_trait::async_trait;
 pub use commit_log::{CommitLog, WriterConflict};
 pub use faults::{Call, InjectedFaults, RandomFaults};
 use raidhall_protocol::player::PlayerEvent;
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::rest::{Contribution, Profile};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::RaidStatus;
@@ -174,6 +175,7 @@ faulty! {
     Ledger {
         Load => load(raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
         Events => events(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
+        EventsAt => events_at(places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>>;
         Contributions => contributions(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>>;
         FindOps => find_ops(raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>>;
         SaveSnapshot => save_snapshot(raid: RaidId, owner: InstanceId, epoch: Epoch, seq: Seq, state: &[u8]) -> Result<()>;
@@ -274,6 +276,7 @@ faulty! {
         LoadStream => load_stream(player: PlayerId, op: Option<OpHash>) -> Result<Option<LoadedStream>>;
         AppendToStream => append_to_stream(append: &StreamAppend) -> Result<StreamOutcome>;
         StreamEvents => stream_events(player: PlayerId, after: Seq, limit: u32) -> Result<Vec<PlayerEvent>>;
+        PlayersWithStreams => players_with_streams(after: Option<PlayerId>, limit: u32) -> Result<Vec<PlayerId>>;
         StreamHeads => stream_heads(players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;
     }
 }
@@ -282,6 +285,7 @@ faulty! {
     Projection {
         AcquireProjector => acquire_projector(instance: InstanceId) -> Result<Option<FeedCursor>>;
         ReleaseProjector => release_projector(instance: InstanceId) -> Result<()>;
+        ProjectorPlace => projector_place() -> Result<FeedCursor>;
         LoadStreams => load_streams(players: &[PlayerId]) -> Result<Vec<(PlayerId, LoadedStream)>>;
         FindStreamOps => find_stream_ops(ops: &[(PlayerId, OpHash)]) -> Result<Vec<(PlayerId, OpHash)>>;
         CommitProjection => commit_projection(instance: InstanceId, page: &ProjectedPage) -> Result<ProjectionOutcome>;

@@ -202,6 +202,10 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns events with a seq above `after`, oldest first, at most `limit`.
     async fn events(&self, raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
 
+    /// Returns the events at these places, of any raids and in any order; places without an event
+    /// are absent. No place is named twice.
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>>;
+
     /// Returns contributions with a seq above `after`, oldest first, at most `limit`.
     async fn contributions(
         &self,

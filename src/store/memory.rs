@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
@@ -168,6 +169,18 @@ impl Ledger for MemoryStore {
             .take(limit as usize)
             .cloned()
             .collect())
+    }
+
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>> {
+        let tables = self.0.lock();
+        let mut found = Vec::new();
+        for place in places {
+            let before = Seq(place.seq.0.saturating_sub(1));
+            let next = tables.events(place.raid, before).next();
+            let event = next.filter(|event| event.seq == place.seq);
+            found.extend(event.map(|event| (place.raid, event.clone())));
+        }
+        Ok(found)
     }
 
     async fn contributions(

@@ -95,6 +95,9 @@ pub trait Projection: Send + Sync + 'static {
     /// Frees the projector's place for others, if `instance` holds it.
     async fn release_projector(&self, instance: InstanceId) -> Result<()>;
 
+    /// Returns the projector's place in the feed: everything up to it has taken effect or failed.
+    async fn projector_place(&self) -> Result<FeedCursor>;
+
     /// Loads players' streams, in any order; players who do not exist or were erased are absent.
     /// No op is searched.
     async fn load_streams(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, LoadedStream)>>;

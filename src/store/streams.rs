@@ -136,6 +136,14 @@ pub trait PlayerStreams: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<PlayerEvent>>;
 
+    /// Returns players who have a stream, with an id above `after`, in the order of their ids, at most
+    /// `limit`.
+    async fn players_with_streams(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+    ) -> Result<Vec<PlayerId>>;
+
     /// Returns the newest seqs of streams that are not empty, in any order.
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;
 }

@@ -126,6 +126,7 @@ macro_rules! conformance_suite {
             reads: an_op_never_expires;
             reads: ops_are_loaded_oldest_first_within_the_window;
             reads: events_come_in_pages;
+            reads: events_of_several_raids_are_read_by_their_places;
             reads: contributions_come_in_pages;
             reads: every_kind_of_event_survives_a_round_trip_through_the_store;
             reads: raids_are_found_by_invite_code_and_create_key;
@@ -179,6 +180,7 @@ macro_rules! conformance_suite {
             streams: effects_of_raids_raise_the_players_totals;
             streams: a_missing_or_erased_player_has_no_stream;
             streams: heads_of_streams_leave_empty_ones_out;
+            streams: players_with_streams_come_in_pages;
             streams: every_kind_of_player_event_survives_a_round_trip;
             projection: the_projector_is_one_live_instance_at_a_time;
             projection: a_page_is_written_whole_and_moves_the_place;

@@ -48,6 +48,10 @@ impl Projection for MemoryStore {
         Ok(())
     }
 
+    async fn projector_place(&self) -> Result<FeedCursor> {
+        Ok(self.0.lock().projection.place)
+    }
+
     async fn load_streams(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, LoadedStream)>> {
         let tables = self.0.lock();
         let load = |player: &PlayerId| Some((*player, tables.load_stream(*player)?));

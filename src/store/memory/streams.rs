@@ -66,6 +66,19 @@ impl PlayerStreams for MemoryStore {
         Ok(events.take(limit as usize).cloned().collect())
     }
 
+    async fn players_with_streams(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+    ) -> Result<Vec<PlayerId>> {
+        let tables = self.0.lock();
+        let players = tables.streams.keys().copied();
+        let mut players: Vec<_> = players.filter(|player| Some(*player) > after).collect();
+        players.sort_unstable();
+        players.truncate(limit as usize);
+        Ok(players)
+    }
+
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {
         let tables = self.0.lock();
         let head = |player: &PlayerId| Some((*player, tables.streams.get(player)?.last_seq()));

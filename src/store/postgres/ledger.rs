@@ -1,12 +1,13 @@
 //! Reads of the ledger and of stored raids. Every read names the raid's partition.
 
 use async_trait::async_trait;
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::columns::{clamped, event, number, op, player, seq};
+use super::columns::{clamped, event, number, op, player, raid as raid_id, seq};
 use super::connections::ConnectionPool;
 use super::ownership::raid_head;
 use super::{PostgresStore, commit, fault};
@@ -44,6 +45,15 @@ const EVENTS: &str = "
     WHERE born = (SELECT born FROM raids WHERE id = $1) AND raid_id = $1 AND seq > $2
     ORDER BY seq
     LIMIT $3";
+
+const EVENTS_AT: &str = "
+    SELECT e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data::text AS data
+    FROM unnest($1::bigint[], $2::bigint[]) AS p (raid, seq)
+    CROSS JOIN LATERAL (
+        SELECT raid_id, seq, at, by, kind, version, data FROM raid_events
+        WHERE born = (SELECT born FROM raids WHERE id = p.raid) AND raid_id = p.raid AND seq = p.seq
+        LIMIT 1
+    ) e";
 
 const CONTRIBUTIONS: &str = "
     SELECT seq, at, player, xp, kind, task, note
@@ -84,6 +94,17 @@ impl Ledger for PostgresStore {
             .bind(i64::from(limit));
         self.general_pool
             .fetch_all("read events", statement, event)
+            .await
+    }
+
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>> {
+        let raids: Vec<i64> = places.iter().map(|place| place.raid.into()).collect();
+        let seqs: Vec<i64> = places.iter().map(|place| clamped(place.seq.0)).collect();
+        let statement = sqlx::query(EVENTS_AT).bind(raids).bind(seqs);
+        self.general_pool
+            .fetch_all("read events of raids", statement, |row| {
+                Ok((raid_id(row, "raid_id")?, event(row)?))
+            })
             .await
     }
 

@@ -21,6 +21,9 @@ const ACQUIRE_PROJECTOR: &str = "
         SELECT FROM instances i WHERE i.id = p.owner AND i.lease_until > clock_timestamp()))
     RETURNING place_commit, place_raid, place_seq";
 
+const PROJECTOR_PLACE: &str =
+    "SELECT place_commit, place_raid, place_seq FROM projector WHERE id = 1";
+
 const RELEASE_PROJECTOR: &str = "UPDATE projector SET owner = NULL WHERE id = 1 AND owner = $1";
 
 const FIND_STREAM_OPS: &str = "
@@ -43,13 +46,6 @@ const COUNT_FAILED_CAUSES: &str =
 impl Projection for PostgresStore {
     async fn acquire_projector(&self, instance: InstanceId) -> Result<Option<FeedCursor>> {
         let statement = sqlx::query(ACQUIRE_PROJECTOR).bind(instance.0);
-        let place = |row: &PgRow| {
-            Ok(FeedCursor {
-                commit: number(row, "place_commit")?,
-                raid: number(row, "place_raid")?,
-                seq: number(row, "place_seq")?,
-            })
-        };
         self.general_pool
             .fetch_optional("take the projector's place", statement, place)
             .await
@@ -61,6 +57,13 @@ impl Projection for PostgresStore {
             .fetch_rows("release the projector's place", statement)
             .await
             .map(drop)
+    }
+
+    async fn projector_place(&self) -> Result<FeedCursor> {
+        let statement = sqlx::query(PROJECTOR_PLACE);
+        self.general_pool
+            .fetch_one("read the projector's place", statement, place)
+            .await
     }
 
     async fn load_streams(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, LoadedStream)>> {
@@ -118,6 +121,14 @@ impl Projection for PostgresStore {
             .fetch_count("count failed causes", statement)
             .await
     }
+}
+
+fn place(row: &PgRow) -> sqlx::Result<FeedCursor> {
+    Ok(FeedCursor {
+        commit: number(row, "place_commit")?,
+        raid: number(row, "place_raid")?,
+        seq: number(row, "place_seq")?,
+    })
 }
 
 fn failed_cause(row: &PgRow) -> sqlx::Result<FailedCause> {

@@ -66,6 +66,9 @@ const STREAM_EVENTS: &str = "
     ORDER BY seq
     LIMIT $3";
 
+const PLAYERS_WITH_STREAMS: &str =
+    "SELECT player FROM player_streams WHERE player > $1 ORDER BY player LIMIT $2";
+
 const STREAM_HEADS: &str =
     "SELECT player, last_seq FROM player_streams WHERE player = ANY ($1::bigint[])";
 
@@ -109,6 +112,19 @@ impl PlayerStreams for PostgresStore {
             .bind(i64::from(limit));
         self.general_pool
             .fetch_all("read a player's events", statement, player_event)
+            .await
+    }
+
+    async fn players_with_streams(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+    ) -> Result<Vec<PlayerId>> {
+        let statement = sqlx::query(PLAYERS_WITH_STREAMS)
+            .bind(after.map_or(0, i64::from))
+            .bind(i64::from(limit));
+        self.general_pool
+            .fetch_all("list streams", statement, |row| player(row, "player"))
             .await
     }
 

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use async_trait::async_trait;
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::{Event, PlayerId, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::SqliteConnection;
@@ -28,6 +29,10 @@ statements! {
         "SELECT seq, at, \"by\", version, kind, data FROM raid_events ",
         "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq > ?2 ",
         "ORDER BY seq LIMIT ?3";
+    EVENTS_AT =
+        "SELECT e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data FROM json_each(?1) AS p ",
+        "CROSS JOIN raids r ON r.id = p.value ->> 0 ",
+        "CROSS JOIN raid_events e ON e.born = r.born AND e.raid_id = r.id AND e.seq = p.value ->> 1";
     CONTRIBUTIONS =
         "SELECT seq, at, player, xp, kind, task, note FROM raid_contributions ",
         "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq > ?2 ",
@@ -108,6 +113,21 @@ impl Ledger for SqliteStore {
         rows.into_iter().map(EventRow::decode).collect()
     }
 
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>> {
+        const OPERATION: &str = "read events of raids";
+        let rows = places.iter();
+        let rows = rows.map(|place| format!("[{},{}]", place.raid, place.seq));
+        let events = sqlx::query_as(EVENTS_AT)
+            .bind(json_array(rows))
+            .fetch_all(&self.readers);
+        let rows: Vec<PlacedEventRow> = events.await.map_err(failed(OPERATION))?;
+        let placed = |row: PlacedEventRow| {
+            let raid = RaidId::try_from(row.raid_id).map_err(|error| refused(OPERATION, error))?;
+            Ok((raid, row.event.decode()?))
+        };
+        rows.into_iter().map(placed).collect()
+    }
+
     async fn contributions(
         &self,
         raid: RaidId,
@@ -166,6 +186,14 @@ impl Ledger for SqliteStore {
         });
         save.await
     }
+}
+
+/// Columns of an event and its raid.
+#[derive(sqlx::FromRow)]
+struct PlacedEventRow {
+    raid_id: i64,
+    #[sqlx(flatten)]
+    event: EventRow,
 }
 
 fn op(operation: &'static str, (key, seq): (Vec<u8>, i64)) -> Result<(OpHash, Seq)> {

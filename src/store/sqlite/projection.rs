@@ -25,6 +25,7 @@ statements! {
         "UPDATE projector SET owner = ?1 WHERE id = 1 AND (owner IS NULL OR owner = ?1 OR NOT EXISTS ",
         "    (SELECT 1 FROM instances WHERE instances.id = owner AND lease_until > ", now!(), ")) ",
         "RETURNING place_commit, place_raid, place_seq";
+    PROJECTOR_PLACE = "SELECT place_commit, place_raid, place_seq FROM projector WHERE id = 1";
     RELEASE_PROJECTOR = "UPDATE projector SET owner = NULL WHERE id = 1 AND owner = ?1";
     /// Returns the positions of those ops that are found.
     FIND_OPS =
@@ -56,13 +57,6 @@ impl Projection for SqliteStore {
                     .bind(instance.0)
                     .fetch_optional(&mut *transaction);
                 let place: Option<(i64, i64, i64)> = take.await.map_err(failed(OPERATION))?;
-                let cursor = |(commit, raid, seq)| {
-                    Ok(FeedCursor {
-                        commit: unsigned(OPERATION, commit)?,
-                        raid: unsigned(OPERATION, raid)?,
-                        seq: unsigned(OPERATION, seq)?,
-                    })
-                };
                 place.map(cursor).transpose()
             })
         });
@@ -79,6 +73,11 @@ impl Projection for SqliteStore {
             })
         });
         release.await
+    }
+
+    async fn projector_place(&self) -> Result<FeedCursor> {
+        let place = sqlx::query_as(PROJECTOR_PLACE).fetch_one(&self.readers);
+        cursor(place.await.map_err(failed("read the projector's place"))?)
     }
 
     /// Reads the streams in one transaction, so that the parts of each belong together.
@@ -135,6 +134,16 @@ impl Projection for SqliteStore {
             .fetch_one(&self.readers);
         unsigned(OPERATION, count.await.map_err(failed(OPERATION))?)
     }
+}
+
+/// Reads a place in the feed from its columns.
+fn cursor((commit, raid, seq): (i64, i64, i64)) -> Result<FeedCursor> {
+    const OPERATION: &str = "decode the projector's place";
+    Ok(FeedCursor {
+        commit: unsigned(OPERATION, commit)?,
+        raid: unsigned(OPERATION, raid)?,
+        seq: unsigned(OPERATION, seq)?,
+    })
 }
 
 async fn commit_projection(

@@ -50,6 +50,7 @@ statements! {
         "DELETE FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
     DELETE_FAILED_CAUSES =
         "DELETE FROM projector_faults WHERE player IN (SELECT value FROM json_each(?1))";
+    PLAYERS = "SELECT player FROM player_streams WHERE player > ?1 ORDER BY player LIMIT ?2";
     HEADS =
         "SELECT player, last_seq FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
 }
@@ -90,6 +91,19 @@ impl PlayerStreams for SqliteStore {
             .fetch_all(&self.readers);
         let rows: Vec<PlayerEventRow> = events.await.map_err(failed("read a player's events"))?;
         decode_all(rows)
+    }
+
+    async fn players_with_streams(
+        &self,
+        after: Option<PlayerId>,
+        limit: u32,
+    ) -> Result<Vec<PlayerId>> {
+        let players = sqlx::query_scalar(PLAYERS)
+            .bind(after.map_or(0, i64::from))
+            .bind(limit)
+            .fetch_all(&self.readers);
+        let players: Vec<i64> = players.await.map_err(failed("list streams"))?;
+        players.into_iter().map(player_id).collect()
     }
 
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {

@@ -145,6 +145,7 @@ pub async fn a_page_without_appends_moves_the_place(store: &dyn Store) {
         ProjectionOutcome::Committed
     );
     assert_eq!(acquire(store, a).await, empty.to);
+    assert_eq!(store.projector_place().await.expect("a place"), empty.to);
     let end = FeedCursor {
         commit: 90,
         raid: u64::MAX,

@@ -2,6 +2,7 @@
 
 use raidhall::store::{Epoch, OpHash, RaidRow};
 use raidhall_protocol::event::{LeaderReason, LeaveReason};
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::rest::Contribution;
 use raidhall_protocol::state::{RaidStatus, Role};
 use raidhall_protocol::{Event, EventData, RaidId, Seq};
@@ -209,6 +210,28 @@ pub async fn events_come_in_pages(store: &dyn Store) {
     assert!(page(10, 4).await.is_empty());
     assert!(page(1_000, 4).await.is_empty());
     assert!(page(0, 0).await.is_empty());
+}
+
+pub async fn events_of_several_raids_are_read_by_their_places(store: &dyn Store) {
+    let owner = register_instance(store).await;
+    create_raid_with_chat(store, &owner, 8).await;
+    create_raid(store, 2, &owner, player(1)).await;
+    let place = |of, seq| RaidPlace {
+        raid: raid(of),
+        seq: Seq(seq),
+    };
+    let missing = [place(1, 11), place(3, 1)];
+    let mut places = vec![place(1, 10), place(2, 1), place(1, 3)];
+    places.extend(missing);
+    let mut found = store.events_at(&places).await.expect("events");
+    found.sort_unstable_by_key(|(raid, event)| (*raid, event.seq));
+    let mut expected = Vec::new();
+    for (of, seq) in [(1, 3), (1, 10), (2, 1)] {
+        let events = store.events(raid(of), Seq(seq - 1), 1).await;
+        expected.push((raid(of), events.expect("events").remove(0)));
+    }
+    assert_eq!(found, expected);
+    assert_eq!(store.events_at(&[]).await.expect("events"), []);
 }
 
 pub async fn contributions_come_in_pages(store: &dyn Store) {

@@ -3,7 +3,7 @@
 use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::player::event::{Allowance, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{Allowance, CorrectedField, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::state::Role;
 use serde_json::json;
@@ -317,6 +317,13 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
             renamed("Zoë \"quote\" \\ 🔥"),
             notified("sale"),
             PlayerEventData::ReadThrough { seq: Seq(6) },
+            PlayerEventData::Corrected {
+                field: CorrectedField::RaidsWon,
+                from: u64::MAX,
+                to: 3,
+                by: Some(player(2)),
+                note: "event 4: \"xp\"".to_owned(),
+            },
             PlayerEventData::XpEarned {
                 amount: 1,
                 counted: 2,
@@ -361,4 +368,27 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
     }
     append(store, &more).await;
     assert_eq!(load(store, ada, None).await.tail, events_of(&more));
+}
+
+pub async fn players_with_streams_come_in_pages(store: &dyn Store) {
+    let mut players = Vec::new();
+    for name in ["Ada", "Bob", "Cyd", "Dan", "Eve"] {
+        let profile = store.create_player(name).await.expect("a player");
+        players.push(profile.id);
+    }
+    let [ada, _, cyd, dan, eve] = players[..] else {
+        unreachable!()
+    };
+    for player in [ada, cyd, dan, eve] {
+        append(store, &stream_append(player, 0, [notified("first")])).await;
+    }
+    erase(store, dan).await;
+    for (after, limit, expected) in [
+        (None, 2, vec![ada, cyd]),
+        (Some(cyd), 2, vec![eve]),
+        (Some(eve), 2, vec![]),
+    ] {
+        let page = store.players_with_streams(after, limit).await;
+        assert_eq!(page.expect("players"), expected);
+    }
 }
