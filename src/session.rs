@@ -32,6 +32,7 @@ use std::time::Duration;
 pub use create::RaidCreator;
 pub use follower::COMMAND_WAIT_MAX;
 use raidhall_protocol::{PlayerId, RaidState, Seq};
+pub use read::stored_members;
 pub use registry::Registry;
 use registry::{OwnedRaidGuard, request_reply};
 pub use reply::Reply;

@@ -260,7 +260,6 @@ impl Instance {
         let projector = Projector {
             store: Arc::clone(&store),
             streams,
-            sessions: sessions.clone(),
             instance: id,
             clock: Arc::clone(&clock),
             definitions: Definitions::default(),

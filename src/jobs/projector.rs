@@ -8,6 +8,7 @@
 //! A cause that fails is put aside and tried again every minute. The others go on.
 
 mod causes;
+mod contexts;
 mod page;
 
 use std::collections::HashMap;
@@ -15,16 +16,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::{PlayerId, RaidId};
+use raidhall_protocol::PlayerId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
+pub use self::contexts::RaidContexts;
 use crate::clock::Clock;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
 use crate::progression::Definitions;
-use crate::session::Registry;
 use crate::store::{FeedCursor, InstanceId, Result, Store};
 use crate::streams::Streams;
 use crate::telemetry::metrics;
@@ -40,8 +41,8 @@ const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
 const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of events that are read at once.
 const PAGE_EVENTS_MAX: u32 = 512;
-/// Maximum number of players' states, and of raids' facts, that are kept between pages.
-const KEPT_MAX: usize = 10_000;
+/// Maximum number of players' states that are kept between pages.
+const FOLDS_KEPT_MAX: usize = 10_000;
 
 /// Task that projects raids' events onto players' streams.
 pub struct Projector {
@@ -49,8 +50,6 @@ pub struct Projector {
     pub store: Arc<dyn Store>,
     /// Streams that clients watch at this instance.
     pub streams: Streams,
-    /// Reads raids that have ended.
-    pub sessions: Registry,
     /// Id of this instance.
     pub instance: InstanceId,
     /// The clock of the database.
@@ -66,8 +65,7 @@ struct Tenure {
     place: FeedCursor,
     /// Players' states after what was written last. An append shows whether they still are.
     folds: HashMap<PlayerId, PlayerFold>,
-    /// Whether raids are ranked.
-    ranked: HashMap<RaidId, bool>,
+    contexts: RaidContexts,
     active_until: Instant,
     failed_due_at: Instant,
 }
@@ -83,7 +81,7 @@ impl FeedReader for Projector {
         let mut tenure = Tenure {
             place,
             folds: HashMap::new(),
-            ranked: HashMap::new(),
+            contexts: RaidContexts::new(Arc::clone(&self.store)),
             active_until: Instant::now(),
             failed_due_at: Instant::now(),
         };
@@ -140,11 +138,8 @@ impl Projector {
 impl Tenure {
     /// Forgets what is kept between pages if it has become too much. It is read again.
     fn limit_memory(&mut self) {
-        if self.folds.len() > KEPT_MAX {
+        if self.folds.len() > FOLDS_KEPT_MAX {
             self.folds.clear();
-        }
-        if self.ranked.len() > KEPT_MAX {
-            self.ranked.clear();
         }
     }
 }

@@ -12,7 +12,7 @@ use super::message::SessionMessage;
 use super::{Caller, RaidSnapshot, Registry, load, request_reply};
 use crate::error::Error;
 use crate::raid;
-use crate::store::{self, StoreError};
+use crate::store::{self, Store, StoreError};
 
 impl Registry {
     /// Returns a snapshot of the raid, or `NotFound` if the caller cannot see it. A raid without a
@@ -63,32 +63,6 @@ impl Registry {
         .await
     }
 
-    /// Returns the members of a raid as the store has them, each with their XP in it; `None` if the
-    /// store lacks events of the raid, which is logged.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the store does, or if only a newer release can read the raid.
-    pub async fn stored_members(
-        &self,
-        raid: RaidId,
-    ) -> store::Result<Option<Vec<(PlayerId, u64)>>> {
-        let loading = self.store.load_for_read(raid);
-        match load::load_raid(&*self.store, raid, loading, Seq::ZERO).await {
-            Ok(folded) => {
-                let members = folded.map(|folded| folded.state.shown().members.clone());
-                let with_xp = |member: Member| (member.player, member.xp);
-                Ok(members.map(|members| members.into_iter().map(with_xp).collect()))
-            }
-            Err(LoadError::Store(error)) => Err(error),
-            Err(LoadError::NewerVersion { version }) => Err(StoreError::NewerVersion { version }),
-            Err(error) => {
-                error!(%raid, ?error, "reading the raid's members failed");
-                Ok(None)
-            }
-        }
-    }
-
     /// Loads the raid, whose events up to `known` were committed.
     async fn load_for_read(&self, raid: RaidId, known: Seq) -> Result<load::FoldedRaid, Error> {
         let loading = self.store.load_for_read(raid);
@@ -99,5 +73,30 @@ impl Registry {
                 Error::Unavailable
             })?;
         folded.ok_or_else(|| raid::Refusal::NotFound.into())
+    }
+}
+
+/// Returns the members of a raid as the store has them, each with their XP in it; `None` if the
+/// store lacks events of the raid, which is logged.
+///
+/// # Errors
+///
+/// Fails if the store does, or if only a newer release can read the raid.
+pub async fn stored_members(
+    store: &dyn Store,
+    raid: RaidId,
+) -> store::Result<Option<Vec<(PlayerId, u64)>>> {
+    match load::load_raid(store, raid, store.load_for_read(raid), Seq::ZERO).await {
+        Ok(folded) => {
+            let members = folded.map(|folded| folded.state.shown().members.clone());
+            let with_xp = |member: Member| (member.player, member.xp);
+            Ok(members.map(|members| members.into_iter().map(with_xp).collect()))
+        }
+        Err(LoadError::Store(error)) => Err(error),
+        Err(LoadError::NewerVersion { version }) => Err(StoreError::NewerVersion { version }),
+        Err(error) => {
+            error!(%raid, ?error, "reading the raid's members failed");
+            Ok(None)
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use raidhall_protocol::player::event::RaidPlace;
-use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
+use raidhall_protocol::{Event, PlayerId, RaidId, Seq};
 use tracing::warn;
 
 use super::{Projector, Tenure};
-use crate::progression::{Cause, RaidContext, causes};
+use crate::progression::{Cause, causes};
 use crate::store::{FailedCause, FeedBatch, FeedCursor, Result};
 
 /// Maximum number of players whose failed causes are tried again together.
@@ -46,7 +46,7 @@ impl Projector {
         tenure.limit_memory();
         let mut work = Work::new(batch.next);
         for (raid, event) in &batch.events {
-            match self.find_context(tenure, *raid, event).await? {
+            match tenure.contexts.find(*raid, event).await? {
                 Some(context) => {
                     for (player, cause) in causes(*raid, event, &context) {
                         work.add(player, cause);
@@ -56,42 +56,6 @@ impl Projector {
             }
         }
         Ok(work)
-    }
-
-    /// Returns what must be known of a raid beside its event; `None` if the store lacks it.
-    async fn find_context(
-        &self,
-        tenure: &mut Tenure,
-        raid: RaidId,
-        event: &Event,
-    ) -> Result<Option<RaidContext>> {
-        let mut context = RaidContext::default();
-        match event.data {
-            EventData::RaidCreated { ranked, .. } => {
-                tenure.ranked.insert(raid, ranked);
-            }
-            EventData::TaskCompleted { .. } => {
-                context.is_ranked = self.is_ranked(tenure, raid).await?;
-            }
-            EventData::RaidFailed { .. } => match self.sessions.stored_members(raid).await? {
-                Some(members) => context.last_members = members,
-                None => return Ok(None),
-            },
-            _ => {}
-        }
-        Ok(Some(context))
-    }
-
-    async fn is_ranked(&self, tenure: &mut Tenure, raid: RaidId) -> Result<bool> {
-        if let Some(is_ranked) = tenure.ranked.get(&raid) {
-            return Ok(*is_ranked);
-        }
-        let first = self.store.events(raid, Seq::ZERO, 1).await?;
-        let is_ranked = first
-            .first()
-            .is_some_and(|event| matches!(event.data, EventData::RaidCreated { ranked: true, .. }));
-        tenure.ranked.insert(raid, is_ranked);
-        Ok(is_ranked)
     }
 
     /// Puts the end of a raid aside for its members, because the raid itself cannot be read.
@@ -149,7 +113,7 @@ impl Projector {
             warn!(%player, raid = %cause.raid, seq = %cause.seq, "the ledger lacks the event behind a failed effect");
             return Ok(());
         };
-        let Some(context) = self.find_context(tenure, cause.raid, event).await? else {
+        let Some(context) = tenure.contexts.find(cause.raid, event).await? else {
             return Ok(());
         };
         for (of, cause) in causes(cause.raid, event, &context) {
