@@ -8,6 +8,7 @@ mod health;
 mod instance;
 mod lease;
 mod open;
+mod rebuild;
 mod shutdown;
 mod signals;
 mod tasks;
@@ -20,6 +21,7 @@ pub use backup::{export, import, new_lineage};
 pub use health::check_health;
 pub use instance::{Instance, InstanceParts};
 use raidhall_protocol::{PlayerId, UnixMillis};
+pub use rebuild::rebuild_players;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
@@ -221,7 +223,7 @@ pub async fn mint_token(config: &Config, request: TokenRequest) -> Result<String
     let (subject, name) = match request.player {
         Some(id) => {
             let player = PlayerId::try_from(id).context("read the player's id")?;
-            let store = open::existing_store(config).await?;
+            let (store, _) = open::existing_store(config).await?;
             let profile = store
                 .player(player)
                 .await
@@ -232,9 +234,13 @@ pub async fn mint_token(config: &Config, request: TokenRequest) -> Result<String
         None => (request.subject, None),
     };
     let ttl = request.ttl.unwrap_or(config.auth.access_ttl);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("read the clock")?;
-    let now = UnixMillis(i64::try_from(now.as_millis()).context("read the clock")?);
+    let now = machine_time()?;
     Ok(auth.mint_scoped(request.scope, &subject, name.as_deref(), ttl, now))
+}
+
+/// Returns the time by this machine's clock, for commands that have no lease.
+fn machine_time() -> Result<UnixMillis, StartError> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.context("read the clock")?.as_millis();
+    Ok(UnixMillis(i64::try_from(now).context("read the clock")?))
 }

@@ -32,6 +32,7 @@ Examples:
   RAIDHALL__LIMITS__WATCHES=8 raidhall check-config
   raidhall token --player 5 --ttl-secs 600    a token to try the API with
   raidhall export raids.backup                back up the database; `import` restores it into an empty one
+  raidhall rebuild players --check            prove that players' streams follow from the raids' events
 
 Configuration:
   Later sources override earlier ones: built-in defaults, the file that RAIDHALL_CONFIG names,
@@ -40,7 +41,8 @@ Configuration:
 Exit codes:
    0  success, or stopped by SIGTERM or SIGINT (130 after a second one)
   64  wrong arguments or configuration; every fault is listed
-  65  the backup is damaged or invalid, or the database is not empty; nothing was imported
+  65  the backup is damaged or invalid, or the database is not empty; nothing was imported;
+      or `rebuild` found differences that remain
   69  a dependency is unavailable, such as the database
   70  internal error
   75  another instance holds the database, or one that cannot run beside this
@@ -89,6 +91,33 @@ pub enum CliCommand {
     /// Clients then discard the state that they keep from the lost history. `import` does this by
     /// itself. Prints the new id.
     NewLineage(NewLineageCommand),
+    /// Prove that what is derived follows from the raids' events, and repair it
+    #[command(subcommand)]
+    Rebuild(RebuildCommand),
+}
+
+/// What `raidhall rebuild` compares with the raids' events.
+#[derive(Debug, Subcommand)]
+pub enum RebuildCommand {
+    /// Compare players' streams with the raids' events, and append what is missing or wrong
+    ///
+    /// Prints each difference, then a summary. Nothing is rewritten: a missing effect is appended, and
+    /// a wrong number gets an event that corrects it. The server may be running. Exits with 65 if
+    /// differences remain. See docs/OPERATIONS.md.
+    Players(RebuildPlayersCommand),
+}
+
+/// The arguments of `raidhall rebuild players`.
+#[derive(Debug, Args)]
+pub struct RebuildPlayersCommand {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The id of the only player to look at
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..1 << 53))]
+    pub player: Option<u64>,
+    /// Only report differences, and repair none
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// The options that every command has.

@@ -25,6 +25,7 @@ pub mod private_file;
 pub mod progression;
 pub mod raid;
 pub mod random;
+pub mod rebuild;
 pub mod redact;
 pub mod session;
 #[cfg(test)]

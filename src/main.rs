@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use raidhall::app::{self, StartError};
-use raidhall::cli::{Cli, CliCommand, ConfigArgs, Exit, TokenCommand};
+use raidhall::cli::{Cli, CliCommand, ConfigArgs, Exit, RebuildCommand, TokenCommand};
 use raidhall::config::{self, EffectiveConfig};
 use raidhall::telemetry;
 use rustix::fs::Mode;
@@ -73,6 +73,16 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
             let _logs = telemetry::init_logging(&config.telemetry);
             match block_on(1, app::new_lineage(&config, args.force))? {
                 Ok(lineage) => print(format!("{lineage}\n")),
+                Err(error) => exit_of(Err(error)),
+            }
+        }
+        CliCommand::Rebuild(RebuildCommand::Players(args)) => {
+            let config = load_config(&args.config)?.config;
+            let _logs = telemetry::init_logging(&config.telemetry);
+            let rebuild = app::rebuild_players(&config, args.player, args.check);
+            match block_on(1, rebuild)? {
+                Ok(true) => Ok(Exit::Ok),
+                Ok(false) => Ok(Exit::Data),
                 Err(error) => exit_of(Err(error)),
             }
         }

@@ -3,12 +3,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use tracing::{info, warn};
 
-use super::{StartError, open};
+use super::{StartError, machine_time, open};
 use crate::backup::{self, BackupError, Options};
 use crate::config::{Config, DatabaseKind};
 use crate::private_file;
@@ -27,10 +25,7 @@ const STDIO_PATH: &str = "-";
 ///
 /// See [`StartError`]. On failure an existing file is left as it was.
 pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), StartError> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("read the clock")?;
-    let now = i64::try_from(now.as_millis()).context("read the clock")?;
+    let now = machine_time()?.0;
     let mut source = open_source(config)
         .await
         .map_err(|error| backup_error(config, error))?;

@@ -34,13 +34,26 @@ pub(super) async fn migrated_store(config: &Config) -> Result<Arc<dyn Store>, St
     open_store(config, true).await
 }
 
-/// Opens an existing database as it is, to read from it while a server may hold its lock.
-pub(super) async fn existing_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
-    let opened: Result<Arc<dyn Store>, StoreError> = match config.database.url.kind() {
-        DatabaseKind::Sqlite => SqliteStore::open_existing(config.database.url.expose(), 1)
+/// Opens an existing database as it is, while a server may hold its lock. Also returns whether it
+/// has this release's schema.
+pub(super) async fn existing_store(config: &Config) -> Result<(Arc<dyn Store>, bool), StartError> {
+    let opened: Result<(Arc<dyn Store>, bool), StoreError> = match config.database.url.kind() {
+        DatabaseKind::Sqlite => {
+            async {
+                let store = SqliteStore::open_existing(config.database.url.expose(), 1).await?;
+                let is_migrated = store.has_current_schema().await?;
+                Ok((Arc::new(store) as _, is_migrated))
+            }
             .await
-            .map(|store| Arc::new(store) as _),
-        DatabaseKind::Postgres => postgres(config).await.map(|store| Arc::new(store) as _),
+        }
+        DatabaseKind::Postgres => {
+            async {
+                let store = postgres(config).await?;
+                let is_migrated = store.has_current_schema().await?;
+                Ok((Arc::new(store) as _, is_migrated))
+            }
+            .await
+        }
     };
     opened.map_err(|error| StartError::from_store(database(config), error))
 }

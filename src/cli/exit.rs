@@ -13,8 +13,8 @@ pub enum Exit {
     /// The arguments or the configuration are wrong (EX_USAGE). A restart without a change cannot
     /// help.
     Configuration = 64,
-    /// The backup is damaged or invalid, or the database is not empty (EX_DATAERR). Nothing was
-    /// imported.
+    /// The backup is damaged or invalid, or the database is not empty, and nothing was imported; or
+    /// `rebuild` found differences that remain (EX_DATAERR).
     Data = 65,
     /// A dependency is unavailable, such as the database or its schema at start, or the lease was lost
     /// for good (EX_UNAVAILABLE).

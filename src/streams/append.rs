@@ -9,6 +9,7 @@ use crate::store::streams::STATE_INTERVAL;
 use crate::store::{OpHash, StreamAppend, StreamEntry};
 
 /// An append in the making, and the fold with what was added.
+#[derive(Clone)]
 pub struct AppendBuilder {
     fold: PlayerFold,
     append: StreamAppend,

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["fanout"],
     &["session", "streams"],
     &["http", "jobs"],
-    &["ws"],
+    &["rebuild", "ws"],
     &["config"],
     &["app"],
     &["cli", "simulation"],

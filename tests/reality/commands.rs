@@ -50,6 +50,7 @@ async fn commands_that_read_create_neither_database_nor_secret() {
             &["token", "--player", "1"][..],
             &["export", "backup"],
             &["new-lineage"],
+            &["rebuild", "players"],
         ] {
             let says = assert_fails(&database, words, &[], 69).await;
             assert!(says.contains("raidhall.db"), "{words:?}: {says}");

@@ -64,6 +64,7 @@ mod node_stop;
 mod player_streams;
 mod proxies;
 mod raid_moderation;
+mod rebuild;
 mod restore;
 mod resume;
 mod rolling_deploy;

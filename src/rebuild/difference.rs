@@ -1,0 +1,188 @@
+//! What is wrong with a stream, and how it is said.
+
+use std::fmt::{self, Display, Formatter};
+
+use raidhall_protocol::Seq;
+use raidhall_protocol::player::PlayerEventData;
+use raidhall_protocol::player::event::{CorrectedField, RaidPlace};
+use raidhall_protocol::player::state::PlayerRaid;
+use serde_json::{Map, Value, json};
+
+/// A difference between a stream and what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Difference {
+    /// An event is not what its cause gives. One of the two may be absent, but not both.
+    Event {
+        seq: Seq,
+        cause: Option<RaidPlace>,
+        found: Option<PlayerEventData>,
+        expected: Option<PlayerEventData>,
+    },
+    /// The event's cause took effect earlier.
+    Repeated {
+        seq: Seq,
+        cause: RaidPlace,
+        first: Seq,
+    },
+    /// A cause has no effect. These are the kinds of events that it should have.
+    Missing {
+        cause: RaidPlace,
+        kinds: Vec<&'static str>,
+    },
+    /// Seqs without an event.
+    Gap { first: Seq, last: Seq },
+    /// The saved state is not the fold of the events.
+    State { seq: Seq },
+    /// A number of the state is wrong.
+    Number {
+        field: CorrectedField,
+        found: u64,
+        expected: u64,
+    },
+    /// The raids of the state are wrong.
+    Raids {
+        found: Vec<PlayerRaid>,
+        expected: Vec<PlayerRaid>,
+    },
+    /// The store cannot read the stream.
+    Unreadable { error: String },
+}
+
+impl Difference {
+    /// Returns whether an append can mend it.
+    pub(super) const fn is_repairable(&self) -> bool {
+        match self {
+            Self::Event { .. }
+            | Self::Repeated { .. }
+            | Self::Missing { .. }
+            | Self::State { .. }
+            | Self::Number { .. } => true,
+            Self::Gap { .. } | Self::Raids { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
+    /// Returns whether it lies in an event that is there, which a later correction settles.
+    pub(super) const fn is_settled_by_correction(&self) -> bool {
+        matches!(self, Self::Event { .. } | Self::Repeated { .. })
+    }
+}
+
+impl Display for Difference {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event {
+                seq,
+                cause,
+                found,
+                expected,
+            } => {
+                write!(f, "event {seq}")?;
+                if let Some(cause) = cause {
+                    write!(f, " ({})", Place(*cause))?;
+                }
+                f.write_str(": ")?;
+                match (found, expected) {
+                    (Some(found), Some(expected)) => compare(f, found, expected),
+                    (Some(found), None) => {
+                        write!(f, "is {} and should not be there", found.kind())
+                    }
+                    (None, expected) => {
+                        let kind = expected.as_ref().map_or("", PlayerEventData::kind);
+                        write!(f, "{kind} should come after it")
+                    }
+                }
+            }
+            Self::Repeated { seq, cause, first } => write!(
+                f,
+                "event {seq} ({}): repeats event {first} and should not be there",
+                Place(*cause)
+            ),
+            Self::Missing { cause, kinds } => write!(
+                f,
+                "{}: has no effect and should have {}",
+                Place(*cause),
+                kinds.join(" and ")
+            ),
+            Self::Gap { first, last } if first == last => {
+                write!(f, "event {first} is missing")
+            }
+            Self::Gap { first, last } => write!(f, "events {first} to {last} are missing"),
+            Self::State { seq } => write!(
+                f,
+                "the state saved at event {seq} is not the fold of the events up to it"
+            ),
+            Self::Number {
+                field,
+                found,
+                expected,
+            } => {
+                let field = field.as_str();
+                if found == expected {
+                    write!(
+                        f,
+                        "{field} is {found}, as it should be, but the events give another number"
+                    )
+                } else {
+                    write!(f, "{field} is {found} and should be {expected}")
+                }
+            }
+            Self::Raids { found, expected } => {
+                write!(
+                    f,
+                    "raids are {} and should be {}",
+                    Raids(found),
+                    Raids(expected)
+                )
+            }
+            Self::Unreadable { error } => write!(f, "the stream cannot be read: {error}"),
+        }
+    }
+}
+
+/// Writes which parts of an event differ.
+fn compare(
+    f: &mut Formatter<'_>,
+    found: &PlayerEventData,
+    expected: &PlayerEventData,
+) -> fmt::Result {
+    if found.kind() != expected.kind() {
+        return write!(f, "is {} and should be {}", found.kind(), expected.kind());
+    }
+    let parts = |data: &PlayerEventData| match json!(data)["data"].take() {
+        Value::Object(parts) => parts,
+        _ => Map::new(),
+    };
+    let found = parts(found);
+    let mut separator = "";
+    for (name, expected) in parts(expected) {
+        let found = found.get(&name).unwrap_or(&Value::Null);
+        if *found != expected {
+            write!(f, "{separator}{name} is {found} and should be {expected}")?;
+            separator = ", ";
+        }
+    }
+    Ok(())
+}
+
+/// Place of a raid's event, in words.
+pub(super) struct Place(pub(super) RaidPlace);
+
+impl Display for Place {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "raid {}, event {}", self.0.raid, self.0.seq)
+    }
+}
+
+/// A player's raids, in words.
+struct Raids<'a>(&'a [PlayerRaid]);
+
+impl Display for Raids<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let role = |it: &PlayerRaid| json!(it.role).as_str().unwrap_or_default().to_owned();
+        let raids = self.0.iter();
+        let raids: Vec<_> = raids
+            .map(|it| format!("{} ({})", it.raid, role(it)))
+            .collect();
+        write!(f, "[{}]", raids.join(", "))
+    }
+}
