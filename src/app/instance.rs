@@ -257,6 +257,7 @@ impl Instance {
         let space_readiness = readiness.clone();
         let set_low = move |is_low| space_readiness.set_space_low(is_low);
         tasks.spawn("space monitor", space_monitor.run(set_low));
+        let projector_readiness = readiness.clone();
         let projector = Projector {
             store: Arc::clone(&store),
             streams,
@@ -264,6 +265,7 @@ impl Instance {
             clock: Arc::clone(&clock),
             definitions: Definitions::default(),
             committed,
+            report_lag: Box::new(move |lag| projector_readiness.set_projector_lag(lag)),
         };
         let stop = tasks.stop_background.clone();
         let span = info_span!("projector");

@@ -26,6 +26,7 @@ struct ReadinessState {
     is_peer_unreachable: bool,
     is_feed_delayed: bool,
     is_space_low: bool,
+    projector_lag: Option<Duration>,
 }
 
 /// The phase of an instance between its start and its end.
@@ -48,6 +49,7 @@ pub(super) struct ReadinessReport {
     pub(super) bus: &'static str,
     pub(super) feed: &'static str,
     pub(super) space: &'static str,
+    pub(super) projector_lag: Option<Duration>,
 }
 
 impl Readiness {
@@ -62,6 +64,7 @@ impl Readiness {
             is_peer_unreachable: false,
             is_feed_delayed: false,
             is_space_low: false,
+            projector_lag: None,
         };
         Readiness(Arc::new(ReadinessInner {
             lease_ttl,
@@ -85,6 +88,11 @@ impl Readiness {
     /// Records whether a live instance does not receive what this one publishes.
     pub fn set_peer_unreachable(&self, is_unreachable: bool) {
         self.0.state.lock().is_peer_unreachable = is_unreachable;
+    }
+
+    /// Records how far the projector is behind, if it runs on this instance.
+    pub fn set_projector_lag(&self, lag: Option<Duration>) {
+        self.0.state.lock().projector_lag = lag;
     }
 
     pub fn set_feed_delayed(&self, is_delayed: bool) {
@@ -129,6 +137,7 @@ impl Readiness {
             bus: word(is_bus_working),
             feed: word(!now.is_feed_delayed),
             space: if now.is_space_low { "low" } else { "ok" },
+            projector_lag: now.projector_lag,
         }
     }
 }

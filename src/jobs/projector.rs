@@ -58,6 +58,8 @@ pub struct Projector {
     pub definitions: Definitions,
     /// Notified when this instance has committed events.
     pub committed: Arc<Notify>,
+    /// Called with how far the projector is behind; `None` while this instance is not the projector.
+    pub report_lag: Box<dyn Fn(Option<Duration>) + Send + Sync>,
 }
 
 /// What the projector knows while it is the projector.
@@ -74,7 +76,7 @@ struct Tenure {
 impl FeedReader for Projector {
     async fn acquire_and_read(&self) -> Result<()> {
         let Some(place) = self.store.acquire_projector(self.instance).await? else {
-            metrics().projector_lag.set(0.0);
+            self.record_lag(None);
             return Ok(());
         };
         info!("this instance is the projector");
@@ -91,7 +93,7 @@ impl FeedReader for Projector {
     }
 
     async fn release(&self) -> Result<()> {
-        metrics().projector_lag.set(0.0);
+        self.record_lag(None);
         self.store.release_projector(self.instance).await
     }
 
@@ -112,15 +114,22 @@ impl Projector {
         }
         let batch = self.store.read_feed(tenure.place, PAGE_EVENTS_MAX).await?;
         let Some((_, oldest)) = batch.events.first() else {
-            metrics().projector_lag.set(0.0);
+            self.record_lag(Some(Duration::ZERO));
             self.wait(tenure).await;
             return Ok(true);
         };
         tenure.active_until = Instant::now() + ACTIVE_PERIOD;
         let lag = self.clock.now().since(oldest.at).max(0);
-        metrics().projector_lag.set(lag as f64 / 1_000.0);
+        self.record_lag(Some(Duration::from_millis(lag.cast_unsigned())));
         let work = self.find_work(tenure, batch).await?;
         self.project(tenure, work).await
+    }
+
+    fn record_lag(&self, lag: Option<Duration>) {
+        metrics()
+            .projector_lag
+            .set(lag.unwrap_or_default().as_secs_f64());
+        (self.report_lag)(lag);
     }
 
     async fn wait(&self, tenure: &mut Tenure) {

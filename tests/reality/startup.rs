@@ -5,8 +5,9 @@ use std::time::Duration;
 use raidhall_loadtest::client::RestClient;
 use raidhall_protocol::Codec;
 use rustix::process::Signal;
+use serde_json::Value;
 use sqlx::{Connection, Executor, PgConnection};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::process::TestDatabase;
 use crate::raid_group::{RaidGroup, long_raid};
@@ -40,6 +41,29 @@ async fn a_server_in_an_empty_directory_is_ready_within_300_ms() {
         }
         println!("ready after {best:?}");
         assert!(best < READY_MAX, "ready after {best:?} at best");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_server_reports_that_its_projector_is_not_behind() {
+    with_timeout(async {
+        let server = TestDatabase::sqlite().await.start().await;
+        let url = server.target().url("/readyz");
+        loop {
+            let report: Value = reqwest::get(url.clone())
+                .await
+                .expect("an answer")
+                .json()
+                .await
+                .expect("JSON");
+            let lag = report.get("projector_lag_secs").expect("a lag");
+            if *lag == 0 {
+                break;
+            }
+            assert!(lag.is_null(), "only until the projector begins: {lag}");
+            sleep(Duration::from_millis(10)).await;
+        }
     })
     .await;
 }

@@ -360,7 +360,11 @@ async fn readiness_is_reported_per_dependency() {
     let body: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(
         body,
-        json!({"status": "starting", "checks": {"store": "failing", "bus": "ok", "feed": "ok", "space": "ok"}})
+        json!({
+            "status": "starting",
+            "checks": {"store": "failing", "bus": "ok", "feed": "ok", "space": "ok"},
+            "projector_lag_secs": null,
+        })
     );
 }
 

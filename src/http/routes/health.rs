@@ -28,9 +28,11 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let checks = json!({"store": report.store, "bus": report.bus, "feed": report.feed, "space": report.space});
-    (
-        status,
-        Json(json!({"status": report.status, "checks": checks})),
-    )
-        .into_response()
+    let projector_lag_secs = report.projector_lag.map(|lag| lag.as_secs());
+    let body = json!({
+        "status": report.status,
+        "checks": checks,
+        "projector_lag_secs": projector_lag_secs,
+    });
+    (status, Json(body)).into_response()
 }

@@ -211,7 +211,16 @@ pub fn health_operations() -> Vec<Operation> {
             ("feed", part()),
             ("space", space),
         ]);
-        object(&[("status", status(states)), ("checks", checks)])
+        let lag = json!({
+            "type": ["integer", "null"],
+            "minimum": 0,
+            "description": "How far the projector, which keeps players' own streams, is behind the raids, in seconds; null on instances where it does not run.",
+        });
+        object(&[
+            ("status", status(states)),
+            ("checks", checks),
+            ("projector_lag_secs", lag),
+        ])
     };
     vec![
         Operation::new("GET /healthz", "alive", "Health", "Check liveness")
