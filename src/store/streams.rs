@@ -125,7 +125,8 @@ pub trait PlayerStreams: Send + Sync + 'static {
         op: Option<OpHash>,
     ) -> Result<Option<LoadedStream>>;
 
-    /// Appends events to a player's stream. A change of the name also changes the player's row.
+    /// Appends events to a player's stream. A change of the name or of a total also changes the player's
+    /// row.
     async fn append_to_stream(&self, append: &StreamAppend) -> Result<StreamOutcome>;
 
     /// Returns events of a player's stream with a seq above `after`, oldest first, at most `limit`.
