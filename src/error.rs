@@ -17,6 +17,10 @@ pub enum Error {
     Forbidden(&'static str),
     /// What the request names has changed since the caller saw it.
     Conflict(&'static str),
+    /// Not possible in the present status of what the request names.
+    WrongStatus(&'static str),
+    /// The player has too few coins.
+    NotEnoughCoins,
     /// What the request names does not exist.
     NotFound(&'static str),
     /// The path exists, but not with this method.
@@ -56,6 +60,8 @@ impl Error {
             Self::Unauthenticated(_) => ErrorType::Unauthenticated,
             Self::Forbidden(_) => ErrorType::Forbidden,
             Self::Conflict(_) => ErrorType::Conflict,
+            Self::WrongStatus(_) => ErrorType::WrongStatus,
+            Self::NotEnoughCoins => ErrorType::NotEnoughCoins,
             Self::NotFound(_) => ErrorType::NotFound,
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::TooLarge => ErrorType::TooLarge,
@@ -113,7 +119,9 @@ impl Error {
             Self::Unauthenticated(why)
             | Self::Forbidden(why)
             | Self::Conflict(why)
+            | Self::WrongStatus(why)
             | Self::NotFound(why) => why,
+            Self::NotEnoughCoins => "Not enough coins",
             Self::MethodNotAllowed => "Method not allowed",
             Self::TooLarge => "Too large",
             Self::RateLimited(_) => "Too many requests",

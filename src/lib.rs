@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 pub mod cluster;
 pub mod config;
+pub mod definitions;
 pub mod error;
 pub mod fanout;
 pub mod feed_reader;

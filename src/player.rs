@@ -1,15 +1,20 @@
 //! The rules of a player's stream as a pure state machine: no I/O, no clock, no randomness.
 //!
 //! [`check()`] refuses a command for its sender or its values; [`decide()`] turns it into the data of
-//! events, or a refusal, and changes nothing; [`PlayerFold::apply`] folds an event into the state.
+//! events, or a refusal, and changes nothing; [`reward()`] adds what events bring, such as levels and
+//! achievements; [`PlayerFold::apply`] folds an event into the state.
 
 mod day;
 mod decide;
 mod fold;
+mod rewards;
 mod settings;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use day::DaySettings;
 pub use decide::{Author, check, decide};
-pub use fold::{AllowanceDay, FoldError, PlayerFold};
+pub use fold::{AllowanceDay, PlayerFold};
+pub use rewards::{EarnedXp, Happening, reward};
+pub use stored::FoldError;

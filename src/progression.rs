@@ -4,11 +4,9 @@
 //! cause into events of their stream.
 
 mod cause;
-mod definitions;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use cause::{Cause, CauseKind, RaidContext, causes};
-pub use definitions::Definitions;
 pub use rules::project;

@@ -35,6 +35,7 @@ mod checked_stream;
 mod difference;
 mod feed_walk;
 mod findings;
+mod state_part;
 mod stream_check;
 mod stream_read;
 mod survey;
@@ -50,8 +51,9 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 
 use self::feed_walk::FeedWalk;
 use self::survey::{CauseDigest, Survey};
+use crate::definitions::Definitions;
 use crate::jobs::projector::RaidContexts;
-use crate::progression::{Cause, Definitions};
+use crate::progression::Cause;
 use crate::store::{FeedCursor, Result, Store, StreamOutcome};
 use crate::telemetry::Progress;
 

@@ -21,6 +21,7 @@ pub use self::followed::StreamFollower;
 pub use self::load::{StreamFault, fold_stream};
 use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
+use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::fanout::outbox::Outbox;
 use crate::limits::rate::Rate;
@@ -47,6 +48,7 @@ struct StreamsInner {
     store: Arc<dyn Store>,
     clock: Arc<Clock>,
     cluster: ClusterClient,
+    definitions: Definitions,
     command_limiter: RateLimiter<PlayerId>,
     followed: FollowedStreams,
 }
@@ -62,6 +64,7 @@ impl Streams {
             store,
             clock,
             cluster,
+            definitions: Definitions::built_in(),
             command_limiter: RateLimiter::from_rate(rate),
             followed: FollowedStreams::default(),
         }))
@@ -138,7 +141,7 @@ impl Streams {
                 });
             }
             let now = self.0.clock.now().max(fold.at);
-            let decided = decide(&fold, &command, now)?;
+            let decided = decide(&fold, &command, &self.0.definitions, now)?;
             if decided.is_empty() {
                 return Ok(Ack {
                     seq: fold.seq,

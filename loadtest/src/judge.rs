@@ -33,7 +33,7 @@ pub use liveness::{HealthyPeriod, check_liveness};
 pub use order::check_order;
 pub use outsider::check_outsider;
 pub use players::{
-    EffectArrivals, ExpectedEffect, Gain, RaidEventArrivals, StreamCase, StreamRecord,
+    EffectArrivals, ExpectedEffect, Gain, Grant, RaidEventArrivals, StreamCase, StreamRecord,
     StreamVerdict, StreamViolation, StreamViolationKind, expected_effects, judge_players,
 };
 pub use presence::{Outage, PresenceErrors, StablePeriod, check_presence};

@@ -23,6 +23,7 @@ pub enum ErrorType {
     RaidClosed,
     TooManyTasks,
     NotEnoughEnergy,
+    NotEnoughCoins,
     Conflict,
     QuotaExceeded,
     TooLarge,
@@ -34,7 +35,7 @@ pub enum ErrorType {
 
 impl ErrorType {
     /// Every error type of the contract.
-    pub const ALL: [ErrorType; 21] = [
+    pub const ALL: [ErrorType; 22] = [
         Self::Invalid,
         Self::Unauthenticated,
         Self::Forbidden,
@@ -49,6 +50,7 @@ impl ErrorType {
         Self::RaidClosed,
         Self::TooManyTasks,
         Self::NotEnoughEnergy,
+        Self::NotEnoughCoins,
         Self::Conflict,
         Self::QuotaExceeded,
         Self::TooLarge,
@@ -75,6 +77,7 @@ impl ErrorType {
             Self::RaidClosed => "raid_closed",
             Self::TooManyTasks => "too_many_tasks",
             Self::NotEnoughEnergy => "not_enough_energy",
+            Self::NotEnoughCoins => "not_enough_coins",
             Self::Conflict => "conflict",
             Self::QuotaExceeded => "quota_exceeded",
             Self::TooLarge => "too_large",
@@ -99,6 +102,7 @@ impl ErrorType {
             | Self::RaidClosed
             | Self::TooManyTasks
             | Self::NotEnoughEnergy
+            | Self::NotEnoughCoins
             | Self::Conflict
             | Self::QuotaExceeded => 409,
             Self::TooLarge => 413,

@@ -74,3 +74,7 @@ pub const NOTICE_BODY_CHARS_MAX: usize = 1_000;
 pub const NOTICE_URL_CHARS_MAX: usize = 500;
 /// Maximum bytes of a notification as JSON.
 pub const NOTICE_BYTES_MAX: usize = 2_048;
+/// Maximum characters of the id of an item of the shop.
+pub const ITEM_CHARS_MAX: usize = 64;
+/// Range of the coins that one grant of the host app's backend moves.
+pub const COINS_GRANTED: RangeInclusive<i64> = -1_000_000..=1_000_000;

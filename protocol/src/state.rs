@@ -141,6 +141,16 @@ pub enum Role {
     Member,
 }
 
+impl Role {
+    /// Returns the name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Member => "member",
+        }
+    }
+}
+
 /// A task of a raid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct Task {

@@ -25,6 +25,7 @@ use crate::cluster::lease::Lease;
 use crate::cluster::message::EnvelopeSealer;
 use crate::cluster::ownership::OwnershipClient;
 use crate::config::{BaseUrl, Config};
+use crate::definitions::Definitions;
 use crate::http::server::AcceptLimits;
 use crate::http::{self, AppState, ExportPermits, InstancePhase, RateLimits, Readiness};
 use crate::jobs::command_reporter::CommandReporter;
@@ -39,7 +40,6 @@ use crate::jobs::projector::Projector;
 use crate::jobs::space_monitor::SpaceMonitor;
 use crate::limits::command_limiter::CommandLimiter;
 use crate::net::listener::{ConnectionPermits, Listener, PerAddressLimit};
-use crate::progression::Definitions;
 use crate::session::{self, Registry};
 use crate::store::journal::Journal;
 use crate::store::{InstanceId, InstanceRecord, Store};
@@ -263,7 +263,7 @@ impl Instance {
             streams,
             instance: id,
             clock: Arc::clone(&clock),
-            definitions: Definitions::default(),
+            definitions: Definitions::built_in(),
             committed,
             report_lag: Box::new(move |lag| projector_readiness.set_projector_lag(lag)),
         };

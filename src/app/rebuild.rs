@@ -7,7 +7,7 @@ use raidhall_protocol::PlayerId;
 
 use super::{StartError, machine_time, open};
 use crate::config::Config;
-use crate::progression::Definitions;
+use crate::definitions::Definitions;
 use crate::rebuild::{Findings, Options, Rebuild};
 
 /// Compares players' streams with the raids' events, and repairs them unless `is_check` is set.
@@ -41,7 +41,7 @@ pub async fn rebuild_players(
         now: machine_time()?,
     };
     let mut findings = Findings::new(Box::new(io::stdout()));
-    let run = Rebuild::run(store, Definitions::default(), options, &mut findings);
+    let run = Rebuild::run(store, Definitions::built_in(), options, &mut findings);
     let run = run.await.map_err(from_store);
     let is_clean = findings.finish().context("print what was found")?;
     run.map(|()| is_clean)

@@ -248,6 +248,21 @@ pub(super) fn check_strings(field: &str, value: &Value) -> Checked {
     }
 }
 
+/// Checks that all numbers in a value are counts, or counts with a minus.
+pub(super) fn check_numbers(field: &str, value: &Value) -> Checked {
+    match value {
+        Value::Number(found) => {
+            let found = found.as_i64().unwrap_or(i64::MAX);
+            number(field, found, -NUMBER_MAX..=NUMBER_MAX)
+        }
+        Value::Array(items) => (items.iter()).try_for_each(|item| check_numbers(field, item)),
+        Value::Object(entries) => {
+            (entries.iter()).try_for_each(|(key, value)| check_numbers(key, value))
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => Ok(()),
+    }
+}
+
 /// Checks the id of a player or raid.
 pub(super) fn id(field: &str, id: impl TryInto<i64>) -> Checked {
     number(field, id, 1..=NUMBER_MAX)

@@ -9,11 +9,15 @@ use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use serde_json::json;
 
-use super::checks::{Checked, check_strings, count, json_bytes, text};
+use super::checks::{Checked, check_numbers, check_strings, count, json_bytes, text};
 use super::event_checks::check_stored_form;
 use super::format::{hex, unhex};
 use crate::player::PlayerFold;
 use crate::store::backup::{PlayerEventLine, PlayerLine, StreamLine};
+
+/// Maximum bytes of what raids and purchases bring, most of which are the counters of up to 64
+/// achievements.
+const RESULTS_BYTES_MAX: usize = 16_384;
 
 /// Fold of one player's events, as far as they have been read.
 pub(super) struct StreamVerifier {
@@ -135,38 +139,20 @@ fn decode_event(line: &PlayerEventLine) -> Result<PlayerEvent, String> {
 
 fn check_data(event: &PlayerEvent) -> Checked {
     match &event.data {
-        PlayerEventData::XpEarned {
-            amount,
-            counted,
-            earned_xp,
-            xp,
-            tasks,
-            allowance,
-        } => {
-            let used = allowance.map_or(0, |allowance| allowance.used);
-            let counts = [
-                ("amount", amount),
-                ("counted", counted),
-                ("earned_xp", earned_xp),
-                ("xp", xp),
-                ("tasks", tasks),
-                ("allowance", &used),
-            ];
-            counts
-                .into_iter()
-                .try_for_each(|(name, number)| count(name, *number))
+        PlayerEventData::XpEarned { .. }
+        | PlayerEventData::LevelReached { .. }
+        | PlayerEventData::CoinsMoved { .. }
+        | PlayerEventData::AchievementUnlocked { .. }
+        | PlayerEventData::ItemGranted { .. }
+        | PlayerEventData::ItemEquipped { .. }
+        | PlayerEventData::RaidJoined { .. }
+        | PlayerEventData::RaidLeft { .. }
+        | PlayerEventData::RaidEnded { .. } => {
+            let data = &json!(event.data)["data"];
+            check_numbers("data", data)?;
+            check_strings("data", data)?;
+            json_bytes("data", data, RESULTS_BYTES_MAX)
         }
-        PlayerEventData::RaidEnded {
-            xp,
-            raids_played,
-            raids_won,
-            ..
-        } => {
-            count("xp", *xp)?;
-            count("raids_played", *raids_played)?;
-            count("raids_won", *raids_won)
-        }
-        PlayerEventData::RaidJoined { .. } | PlayerEventData::RaidLeft { .. } => Ok(()),
         PlayerEventData::SettingSet {
             key,
             value,

@@ -23,9 +23,9 @@ use tracing::info;
 
 pub use self::contexts::RaidContexts;
 use crate::clock::Clock;
+use crate::definitions::Definitions;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
-use crate::progression::Definitions;
 use crate::store::{FeedCursor, InstanceId, Result, Store};
 use crate::streams::Streams;
 use crate::telemetry::metrics;

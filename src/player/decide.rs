@@ -1,5 +1,7 @@
 //! What follows from a command to a player's stream.
 
+mod shop;
+
 use std::time::Duration;
 
 use raidhall_protocol::limits::{
@@ -11,7 +13,9 @@ use raidhall_protocol::{Seq, UnixMillis};
 use serde_json::{Value, json};
 
 use super::fold::PlayerFold;
+use super::rewards::{Happening, reward};
 use super::settings::{check_key, check_value, is_app_setting, is_day_setting, json_bytes};
+use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::raid::Values;
 
@@ -57,6 +61,17 @@ pub fn check(author: Author, command: &PlayerCommand) -> Result<PlayerCommand, E
             Ok(PlayerCommand::SetName { name })
         }
         (Author::Player, PlayerCommand::ReadThrough { .. }) => Ok(command.clone()),
+        (Author::Player, PlayerCommand::Buy { item } | PlayerCommand::Equip { item })
+        | (Author::Service, PlayerCommand::GrantItem { item }) => {
+            shop::check_item(item)?;
+            Ok(command.clone())
+        }
+        (Author::Service, PlayerCommand::GrantXp { amount, kind, note }) => {
+            shop::check_xp_grant(*amount, kind, note)
+        }
+        (Author::Service, PlayerCommand::GrantCoins { amount, note }) => {
+            shop::check_coins_grant(*amount, note)
+        }
         (
             Author::Service,
             PlayerCommand::Notify {
@@ -76,26 +91,35 @@ pub fn check(author: Author, command: &PlayerCommand) -> Result<PlayerCommand, E
 pub fn decide(
     fold: &PlayerFold,
     command: &PlayerCommand,
+    definitions: &Definitions,
     now: UnixMillis,
 ) -> Result<Vec<PlayerEventData>, Error> {
-    match command {
+    let happenings = match command {
         PlayerCommand::SetSetting {
             key,
             value,
             if_version,
-        } => set_setting(fold, key, value, *if_version, now),
-        PlayerCommand::SetName { name } => set_name(fold, name, now),
-        PlayerCommand::ReadThrough { seq } => read_through(fold, *seq),
+        } => set_setting(fold, key, value, *if_version, now)?,
+        PlayerCommand::SetName { name } => set_name(fold, name, now)?,
+        PlayerCommand::ReadThrough { seq } => read_through(fold, *seq)?,
+        PlayerCommand::Buy { item } => shop::buy(fold, item, definitions)?,
+        PlayerCommand::Equip { item } => shop::equip(fold, item, definitions)?,
+        PlayerCommand::GrantXp { amount, kind, note } => {
+            shop::grant_xp(*amount, kind, note, definitions)
+        }
+        PlayerCommand::GrantCoins { amount, note } => shop::grant_coins(fold, *amount, note)?,
+        PlayerCommand::GrantItem { item } => shop::grant_item(fold, item, definitions)?,
         PlayerCommand::Notify {
             kind,
             title,
             body,
             url,
-        } => Ok(vec![PlayerEventData::Notified {
+        } => vec![Happening::Other(PlayerEventData::Notified {
             kind: kind.clone(),
             data: notice_data(title, body, url.as_deref()),
-        }]),
-    }
+        })],
+    };
+    Ok(reward(fold, happenings, definitions))
 }
 
 /// Returns a setting's value as it is stored.
@@ -119,7 +143,7 @@ fn set_setting(
     value: &Value,
     if_version: Option<u64>,
     now: UnixMillis,
-) -> Result<Vec<PlayerEventData>, Error> {
+) -> Result<Vec<Happening>, Error> {
     let settings = &fold.state.settings;
     let present = settings.get(key);
     let version = present.map_or(0, |setting| setting.version);
@@ -153,24 +177,25 @@ fn set_setting(
             .wait(DAY_CHANGES_MAX, DAY_CHANGES_PERIOD_MS, now);
         check_wait(wait)?;
     }
-    Ok(vec![PlayerEventData::SettingSet {
+    Ok(vec![Happening::Other(PlayerEventData::SettingSet {
         key: key.to_owned(),
         value: value.clone(),
         version: version + 1,
-    }])
+    })])
 }
 
-fn set_name(fold: &PlayerFold, name: &str, now: UnixMillis) -> Result<Vec<PlayerEventData>, Error> {
+fn set_name(fold: &PlayerFold, name: &str, now: UnixMillis) -> Result<Vec<Happening>, Error> {
     if name == fold.state.name {
         return Ok(Vec::new());
     }
     check_wait(fold.name_changes.wait(NAME_CHANGES_MAX, DAY_MS, now))?;
-    Ok(vec![PlayerEventData::NameChanged {
-        name: name.to_owned(),
-    }])
+    let name = name.to_owned();
+    Ok(vec![Happening::Other(PlayerEventData::NameChanged {
+        name,
+    })])
 }
 
-fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<PlayerEventData>, Error> {
+fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<Happening>, Error> {
     let mut values = Values::default();
     if seq > fold.seq {
         values.fault("seq", "must not be above the newest seq");
@@ -178,10 +203,8 @@ fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<PlayerEventData>, Err
     values.finish()?;
     let mut items = fold.state.inbox.items.iter();
     let reads = items.any(|item| !item.read && item.seq <= seq);
-    Ok(reads
-        .then_some(PlayerEventData::ReadThrough { seq })
-        .into_iter()
-        .collect())
+    let read = reads.then_some(Happening::Other(PlayerEventData::ReadThrough { seq }));
+    Ok(read.into_iter().collect())
 }
 
 fn check_notice(

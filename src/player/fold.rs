@@ -2,7 +2,9 @@
 
 use raidhall_protocol::limits::{INBOX_ITEMS_SHOWN, PLAYER_RAIDS_SHOWN};
 use raidhall_protocol::player::event::Allowance;
-use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
+use raidhall_protocol::player::state::{
+    Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, UnlockedAchievement,
+};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
@@ -11,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::day::DaySettings;
 use super::settings::is_day_setting;
 
-/// Version of the stored form that this build writes.
-const VERSION: u16 = 1;
+/// XP from the first level to the second one, until the first XP brings the number of the definitions
+/// in force.
+const FIRST_LEVEL_XP: u64 = 100;
 
 /// A player's stream, folded up to one seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,17 +51,6 @@ pub struct AllowanceDay {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RecentTimes(Vec<UnixMillis>);
 
-/// Reason why stored bytes cannot be decoded as a fold.
-#[derive(Debug, thiserror::Error)]
-pub enum FoldError {
-    /// A newer release wrote the state, in this version.
-    #[error("player state version {0} is newer than this release")]
-    Newer(u16),
-    /// The bytes are damaged.
-    #[error("decode a player's state: {0}")]
-    Damaged(#[from] rmp_serde::decode::Error),
-}
-
 impl PlayerFold {
     /// Returns the fold of an empty stream.
     pub fn new(id: PlayerId, name: String) -> PlayerFold {
@@ -68,10 +60,19 @@ impl PlayerFold {
                 name,
                 xp: 0,
                 earned_xp: 0,
+                level: 1,
+                level_xp: 0,
+                next_level_xp: FIRST_LEVEL_XP,
+                coins: 0,
                 tasks: 0,
                 raids_won: 0,
                 raids_played: 0,
                 raids: Vec::new(),
+                skills: Vec::new(),
+                achievements: Vec::new(),
+                counters: Vec::new(),
+                items: Vec::new(),
+                equipped: Default::default(),
                 settings: Default::default(),
                 inbox: Inbox::default(),
             },
@@ -95,16 +96,45 @@ impl PlayerFold {
                 xp,
                 tasks,
                 allowance,
+                level_xp,
+                next_level_xp,
+                skill,
+                skill_xp,
+                skill_level,
+                coins,
                 ..
             } => {
                 self.state.earned_xp = *earned_xp;
                 self.state.xp = *xp;
                 self.state.tasks = *tasks;
+                self.state.level_xp = *level_xp;
+                self.state.next_level_xp = *next_level_xp;
+                self.state.coins = *coins;
+                if let (Some(skill), Some(xp), Some(level)) = (skill, skill_xp, skill_level) {
+                    let (xp, level) = (*xp, *level);
+                    let skill = skill.clone();
+                    let trained = SkillProgress { skill, xp, level };
+                    put(&mut self.state.skills, trained, |it| &it.skill);
+                }
                 if let Some(allowance) = allowance {
                     self.use_allowance(*allowance);
                 }
             }
-            PlayerEventData::RaidJoined { raid, role } => self.set_role(*raid, *role),
+            PlayerEventData::LevelReached { level, coins, .. } => {
+                self.state.level = *level;
+                self.state.coins = *coins;
+            }
+            PlayerEventData::CoinsMoved { coins, .. } => self.state.coins = *coins,
+            PlayerEventData::AchievementUnlocked { id, tier } => {
+                let (id, tier, at) = (id.clone(), *tier, *at);
+                let unlocked = UnlockedAchievement { id, tier, at };
+                put(&mut self.state.achievements, unlocked, |it| &it.id);
+            }
+            PlayerEventData::ItemGranted { item, .. } => self.state.items.push(item.clone()),
+            PlayerEventData::ItemEquipped { slot, item } => {
+                self.state.equipped.insert(slot.clone(), item.clone());
+            }
+            PlayerEventData::RaidJoined { raid, role, .. } => self.set_role(*raid, *role),
             PlayerEventData::RaidLeft { raid, .. } => self.remove_raid(*raid),
             PlayerEventData::RaidEnded {
                 raid,
@@ -159,6 +189,9 @@ impl PlayerFold {
                 *self.state.number_mut(*field) = *to;
             }
         }
+        for counter in data.counters() {
+            put(&mut self.state.counters, counter.clone(), |it| &it.id);
+        }
     }
 
     /// Returns what decides the player's day from now on.
@@ -205,25 +238,13 @@ impl PlayerFold {
     fn remove_raid(&mut self, raid: RaidId) {
         self.state.raids.retain(|joined| joined.raid != raid);
     }
+}
 
-    /// Encodes the fold: a version in two bytes, then MessagePack. Equal folds give equal bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = VERSION.to_be_bytes().to_vec();
-        rmp_serde::encode::write_named(&mut bytes, self).expect("a fold has no unsized parts");
-        bytes
-    }
-
-    /// Decodes a fold written by this or an earlier release.
-    pub fn decode(bytes: &[u8]) -> Result<PlayerFold, FoldError> {
-        let damaged = |why: &str| rmp_serde::decode::Error::Syntax(why.to_owned());
-        let (version, body) = bytes
-            .split_first_chunk()
-            .ok_or_else(|| damaged("no version"))?;
-        match u16::from_be_bytes(*version) {
-            0 => Err(damaged("version 0").into()),
-            VERSION => Ok(rmp_serde::from_slice(body)?),
-            newer => Err(FoldError::Newer(newer)),
-        }
+/// Replaces the part of a list that has the same key, or appends it.
+fn put<T>(list: &mut Vec<T>, part: T, key: impl Fn(&T) -> &String) {
+    match list.iter_mut().find(|it| key(it) == key(&part)) {
+        Some(present) => *present = part,
+        None => list.push(part),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod day;
 mod fold;
+mod shop;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::{Value, json};
 
 use super::{Author, PlayerFold, check, decide};
+use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::raid::Refusal;
 
@@ -39,7 +41,7 @@ fn execute_by(
     value: Value,
 ) -> Result<usize, Error> {
     let command = check(author, &command(value))?;
-    let events = decide(fold, &command, now)?;
+    let events = decide(fold, &command, &Definitions::built_in(), now)?;
     for data in &events {
         fold.apply(&PlayerEvent {
             seq: fold.seq.next(),

@@ -16,7 +16,7 @@ pub struct RaidContext {
 }
 
 /// What an event of a raid means for one player.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
     /// The place of the event.
     pub place: RaidPlace,
@@ -27,7 +27,7 @@ pub struct Cause {
 }
 
 /// What happened to a player in a raid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CauseKind {
     /// They joined the raid, or their role changed.
     HasRole(Role),
@@ -36,7 +36,7 @@ pub enum CauseKind {
     /// They completed a task.
     TaskCompleted { xp: u64, is_ranked: bool },
     /// The host app's backend credited them.
-    Contributed { xp: u64 },
+    Contributed { xp: u64, kind: String },
     /// The raid ended while they were a member.
     Ended {
         outcome: RaidOutcome,
@@ -86,8 +86,11 @@ fn kinds(data: &EventData, context: &RaidContext) -> Vec<(PlayerId, CauseKind)> 
             let is_ranked = context.is_ranked;
             vec![(*player, CauseKind::TaskCompleted { xp: *xp, is_ranked })]
         }
-        EventData::Contributed { player, xp, .. } => {
-            vec![(*player, CauseKind::Contributed { xp: *xp })]
+        EventData::Contributed {
+            player, xp, kind, ..
+        } => {
+            let (xp, kind) = (*xp, kind.clone());
+            vec![(*player, CauseKind::Contributed { xp, kind })]
         }
         EventData::RaidCompleted { ranking } => ranking
             .iter()

@@ -1,11 +1,12 @@
 //! The effects of a cause on a player's stream.
 
-use raidhall_protocol::UnixMillis;
-use raidhall_protocol::player::PlayerEventData;
-use raidhall_protocol::player::event::{Allowance, RaidOutcome};
+use raidhall_protocol::player::event::{Allowance, CoinsReason, RaidOutcome, XpSource};
+use raidhall_protocol::player::{PlayerEventData, PlayerState};
+use raidhall_protocol::{RaidId, UnixMillis};
 
-use super::{Cause, CauseKind, Definitions};
-use crate::player::{AllowanceDay, PlayerFold};
+use super::{Cause, CauseKind};
+use crate::definitions::{CoinAmounts, Definitions};
+use crate::player::{AllowanceDay, EarnedXp, Happening, PlayerFold, reward};
 
 /// Returns the data of the events that a cause adds to a player's stream.
 pub fn project(
@@ -13,44 +14,81 @@ pub fn project(
     cause: &Cause,
     definitions: &Definitions,
 ) -> Vec<PlayerEventData> {
+    reward(fold, happenings(fold, cause, definitions), definitions)
+}
+
+/// Returns what a cause is for the player, before what it brings.
+fn happenings(fold: &PlayerFold, cause: &Cause, definitions: &Definitions) -> Vec<Happening> {
     let raid = cause.place.raid;
-    let state = &fold.state;
-    match cause.kind {
-        CauseKind::HasRole(role) => vec![PlayerEventData::RaidJoined { raid, role }],
-        CauseKind::Left(reason) => vec![PlayerEventData::RaidLeft { raid, reason }],
-        CauseKind::TaskCompleted { xp, is_ranked } => {
-            let used = use_allowance(fold, cause.at, xp, is_ranked, definitions);
-            vec![earn(fold, xp, used.counted, Some(used.allowance))]
-        }
-        CauseKind::Contributed { xp } => vec![earn(fold, xp, xp, None)],
-        CauseKind::Ended { outcome, rank, xp } => vec![PlayerEventData::RaidEnded {
+    match &cause.kind {
+        CauseKind::HasRole(role) => vec![Happening::Other(PlayerEventData::RaidJoined {
             raid,
-            outcome,
-            rank,
-            xp,
-            raids_played: state.raids_played.saturating_add(1),
-            raids_won: state
-                .raids_won
-                .saturating_add((outcome == RaidOutcome::Completed).into()),
-        }],
+            role: *role,
+            counters: Vec::new(),
+        })],
+        CauseKind::Left(reason) => {
+            let reason = *reason;
+            vec![Happening::Other(PlayerEventData::RaidLeft { raid, reason })]
+        }
+        CauseKind::TaskCompleted { xp, is_ranked } => {
+            let used = use_allowance(fold, cause.at, *xp, *is_ranked, definitions);
+            vec![Happening::Xp(EarnedXp {
+                amount: *xp,
+                counted: used.counted,
+                source: XpSource::Task,
+                allowance: Some(used.allowance),
+                skill: definitions.skill_of_tasks().map(str::to_owned),
+                note: None,
+            })]
+        }
+        CauseKind::Contributed { xp, kind } => vec![Happening::Xp(EarnedXp {
+            amount: *xp,
+            counted: *xp,
+            source: XpSource::Contribution,
+            allowance: None,
+            skill: definitions.skill_of_kind(kind).map(str::to_owned),
+            note: None,
+        })],
+        CauseKind::Ended { outcome, rank, xp } => {
+            end(&fold.state, raid, (*outcome, *rank), *xp, definitions)
+        }
     }
 }
 
-fn earn(
-    fold: &PlayerFold,
-    amount: u64,
-    counted: u64,
-    allowance: Option<Allowance>,
-) -> PlayerEventData {
-    let state = &fold.state;
-    PlayerEventData::XpEarned {
-        amount,
-        counted,
-        earned_xp: state.earned_xp.saturating_add(amount),
-        xp: state.xp.saturating_add(counted),
-        tasks: state.tasks.saturating_add(1),
-        allowance,
-    }
+fn end(
+    state: &PlayerState,
+    raid: RaidId,
+    (outcome, rank): (RaidOutcome, Option<u32>),
+    xp: u64,
+    definitions: &Definitions,
+) -> Vec<Happening> {
+    let is_won = outcome == RaidOutcome::Completed;
+    let ended = PlayerEventData::RaidEnded {
+        raid,
+        outcome,
+        rank,
+        xp,
+        raids_played: state.raids_played.saturating_add(1),
+        raids_won: state.raids_won.saturating_add(is_won.into()),
+        counters: Vec::new(),
+    };
+    let CoinAmounts { victory, mvp, .. } = definitions.coins;
+    let bonuses = [
+        (is_won, victory, CoinsReason::Victory),
+        (is_won && rank == Some(1), mvp, CoinsReason::Mvp),
+    ];
+    let bonuses = bonuses
+        .into_iter()
+        .filter(|(is_due, coins, _)| *is_due && *coins > 0);
+    let bonuses = bonuses.map(|(_, coins, reason)| Happening::Coins {
+        amount: coins.cast_signed(),
+        reason,
+        note: None,
+    });
+    [Happening::Other(ended)]
+        .into_iter()
+        .chain(bonuses)
+        .collect()
 }
 
 struct UsedAllowance {

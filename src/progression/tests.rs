@@ -4,6 +4,7 @@ mod allowance;
 mod causes;
 mod effects;
 mod random;
+mod rewards;
 
 use jiff::Timestamp;
 use raidhall_protocol::player::event::{Allowance, RaidPlace};
@@ -11,7 +12,8 @@ use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use serde_json::Value;
 
-use super::{Cause, CauseKind, Definitions, project};
+use super::{Cause, CauseKind, project};
+use crate::definitions::Definitions;
 use crate::player::PlayerFold;
 
 fn player(id: u64) -> PlayerId {
@@ -35,10 +37,19 @@ struct Stream {
 }
 
 impl Stream {
+    /// Returns an empty stream by whose definitions each cause has one effect.
     fn new() -> Stream {
         Stream {
             fold: PlayerFold::new(player(5), "Ada".to_owned()),
-            definitions: Definitions::default(),
+            definitions: Definitions::plain(),
+        }
+    }
+
+    /// Returns an empty stream with the built-in definitions.
+    fn rewarded() -> Stream {
+        Stream {
+            definitions: Definitions::built_in(),
+            ..Stream::new()
         }
     }
 
@@ -94,7 +105,8 @@ impl Stream {
     }
 
     fn contribute(&mut self, at: UnixMillis, xp: u64) -> Counted {
-        self.earn(at, CauseKind::Contributed { xp })
+        let kind = "habit".to_owned();
+        self.earn(at, CauseKind::Contributed { xp, kind })
     }
 
     #[track_caller]

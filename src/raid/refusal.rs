@@ -74,6 +74,7 @@ impl Refusal {
             ErrorType::QuotaExceeded => Self::QuotaExceeded,
             ErrorType::Unauthenticated
             | ErrorType::Conflict
+            | ErrorType::NotEnoughCoins
             | ErrorType::MethodNotAllowed
             | ErrorType::TooLarge
             | ErrorType::RateLimited

@@ -5,8 +5,10 @@ use std::fmt::{self, Display, Formatter};
 use raidhall_protocol::Seq;
 use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::{CorrectedField, RaidPlace};
-use raidhall_protocol::player::state::PlayerRaid;
 use serde_json::{Map, Value, json};
+
+use super::state_part::StatePart;
+use crate::player::PlayerFold;
 
 /// A difference between a stream and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +17,8 @@ pub(super) enum Difference {
     Event {
         seq: Seq,
         cause: Option<RaidPlace>,
-        found: Option<PlayerEventData>,
-        expected: Option<PlayerEventData>,
+        found: Option<Box<PlayerEventData>>,
+        expected: Option<Box<PlayerEventData>>,
     },
     /// The event's cause took effect earlier.
     Repeated {
@@ -39,10 +41,11 @@ pub(super) enum Difference {
         found: u64,
         expected: u64,
     },
-    /// The raids of the state are wrong.
-    Raids {
-        found: Vec<PlayerRaid>,
-        expected: Vec<PlayerRaid>,
+    /// A list of the state is wrong. These are the entries that only one of the two has.
+    Part {
+        part: StatePart,
+        found: Value,
+        expected: Value,
     },
     /// The store cannot read the stream.
     Unreadable { error: String },
@@ -57,7 +60,7 @@ impl Difference {
             | Self::Missing { .. }
             | Self::State { .. }
             | Self::Number { .. } => true,
-            Self::Gap { .. } | Self::Raids { .. } | Self::Unreadable { .. } => false,
+            Self::Gap { .. } | Self::Part { .. } | Self::Unreadable { .. } => false,
         }
     }
 
@@ -65,6 +68,43 @@ impl Difference {
     pub(super) const fn is_settled_by_correction(&self) -> bool {
         matches!(self, Self::Event { .. } | Self::Repeated { .. })
     }
+}
+
+/// Compares what a stream's folds add up to.
+pub(super) fn compare_folds(
+    found: &mut Vec<Difference>,
+    recorded: &PlayerFold,
+    derived: &PlayerFold,
+    shown: &PlayerFold,
+) {
+    for field in CorrectedField::ALL {
+        let [recorded, expected, number] =
+            [recorded, derived, shown].map(|fold| fold.state.number(field));
+        if number != expected || recorded != expected {
+            found.push(Difference::Number {
+                field,
+                found: number,
+                expected,
+            });
+        }
+    }
+    for part in StatePart::ALL {
+        let [recorded, expected] = [recorded, derived].map(|fold| part.of(&fold.state));
+        if recorded != expected {
+            found.push(Difference::Part {
+                part,
+                found: without(&recorded, &expected),
+                expected: without(&expected, &recorded),
+            });
+        }
+    }
+}
+
+/// Returns the entries of a list that another one lacks.
+fn without(list: &Value, other: &Value) -> Value {
+    let [list, other] = [list, other].map(|list| list.as_array().cloned().unwrap_or_default());
+    let lacks = |entry: &Value| !other.contains(entry);
+    list.into_iter().filter(lacks).collect()
 }
 
 impl Display for Difference {
@@ -87,7 +127,7 @@ impl Display for Difference {
                         write!(f, "is {} and should not be there", found.kind())
                     }
                     (None, expected) => {
-                        let kind = expected.as_ref().map_or("", PlayerEventData::kind);
+                        let kind = expected.as_ref().map_or("", |expected| expected.kind());
                         write!(f, "{kind} should come after it")
                     }
                 }
@@ -126,14 +166,11 @@ impl Display for Difference {
                     write!(f, "{field} is {found} and should be {expected}")
                 }
             }
-            Self::Raids { found, expected } => {
-                write!(
-                    f,
-                    "raids are {} and should be {}",
-                    Raids(found),
-                    Raids(expected)
-                )
-            }
+            Self::Part {
+                part,
+                found,
+                expected,
+            } => write!(f, "{}: {found} should be {expected}", part.name()),
             Self::Unreadable { error } => write!(f, "the stream cannot be read: {error}"),
         }
     }
@@ -170,19 +207,5 @@ pub(super) struct Place(pub(super) RaidPlace);
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "raid {}, event {}", self.0.raid, self.0.seq)
-    }
-}
-
-/// A player's raids, in words.
-struct Raids<'a>(&'a [PlayerRaid]);
-
-impl Display for Raids<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let role = |it: &PlayerRaid| json!(it.role).as_str().unwrap_or_default().to_owned();
-        let raids = self.0.iter();
-        let raids: Vec<_> = raids
-            .map(|it| format!("{} ({})", it.raid, role(it)))
-            .collect();
-        write!(f, "[{}]", raids.join(", "))
     }
 }

@@ -1,15 +1,18 @@
 //! Folds a stream twice, as it is and as it should be. Pure: no I/O, no clock.
 
+mod inputs;
+
 use std::collections::{HashMap, VecDeque};
 
-use raidhall_protocol::player::event::{CorrectedField, RaidPlace};
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, Seq};
 
 use super::checked_stream::CheckedStream;
-use super::difference::Difference;
+use super::difference::{Difference, compare_folds};
+use crate::definitions::Definitions;
 use crate::player::{FoldError, PlayerFold};
-use crate::progression::{Cause, Definitions, project};
+use crate::progression::{Cause, project};
 use crate::store::{LoadedStream, OpHash, Result, StoreError};
 use crate::streams::AppendBuilder;
 
@@ -106,57 +109,19 @@ impl<'a> StreamCheck<'a> {
         }
     }
 
-    fn apply_input(&mut self, event: &PlayerEvent) {
-        match &event.data {
-            PlayerEventData::SettingSet { .. }
-            | PlayerEventData::Notified { .. }
-            | PlayerEventData::ReadThrough { .. } => self.derive(event),
-            PlayerEventData::NameChanged { .. } => {
-                self.is_renamed = true;
-                self.derive(event);
-            }
-            PlayerEventData::Corrected {
-                by: Some(_),
-                field,
-                from,
-                to,
-                ..
-            } => {
-                let number = self.derived.state.number_mut(*field);
-                *number = number
-                    .saturating_add(to.saturating_sub(*from))
-                    .saturating_sub(from.saturating_sub(*to));
-            }
-            PlayerEventData::Corrected { by: None, .. } => {
-                self.found.retain(|it| !it.is_settled_by_correction());
-                let used = &self.recorded.allowance_day;
-                self.derived.allowance_day.clone_from(used);
-            }
-            PlayerEventData::XpEarned { .. }
-            | PlayerEventData::RaidJoined { .. }
-            | PlayerEventData::RaidLeft { .. }
-            | PlayerEventData::RaidEnded { .. } => self.found.push(Difference::Event {
-                seq: event.seq,
-                cause: None,
-                found: Some(event.data.clone()),
-                expected: None,
-            }),
-        }
-    }
-
     fn compare_effect(&mut self, event: &PlayerEvent, place: RaidPlace, cause: Option<&Cause>) {
         let Some(cause) = cause else {
             self.found.push(Difference::Event {
                 seq: event.seq,
                 cause: Some(place),
-                found: Some(event.data.clone()),
+                found: Some(Box::new(event.data.clone())),
                 expected: None,
             });
             return;
         };
         match self.seen.get(&place) {
             None => self.begin_cause(event, cause),
-            Some(_) if self.rest.is_left() => {}
+            Some(_) if self.rest.may_go_on() => {}
             Some(first) => {
                 self.found.push(Difference::Repeated {
                     seq: event.seq,
@@ -173,8 +138,8 @@ impl<'a> StreamCheck<'a> {
             self.found.push(Difference::Event {
                 seq: event.seq,
                 cause: Some(place),
-                found,
-                expected: on_recorded.or(on_derived),
+                found: found.map(Box::new),
+                expected: on_recorded.or(on_derived).map(Box::new),
             });
         }
     }
@@ -200,12 +165,12 @@ impl<'a> StreamCheck<'a> {
     /// Reports effects of the latest cause that did not come.
     fn end_cause(&mut self) {
         let rest = std::mem::take(&mut self.rest);
-        if rest.is_left() {
+        if rest.is_incomplete() {
             self.found.push(Difference::Event {
                 seq: self.recorded.seq,
                 cause: rest.cause,
                 found: None,
-                expected: rest.recorded.front().cloned(),
+                expected: rest.recorded.front().cloned().map(Box::new),
             });
         }
     }
@@ -285,33 +250,13 @@ impl<'a> StreamCheck<'a> {
 }
 
 impl RestOfCause {
-    fn is_left(&self) -> bool {
-        !self.derived.is_empty() && !self.recorded.is_empty()
+    /// Returns whether another effect of the cause may come, by one fold at least.
+    fn may_go_on(&self) -> bool {
+        !self.derived.is_empty() || !self.recorded.is_empty()
     }
-}
 
-/// Compares the numbers and raids of a stream's folds.
-fn compare_folds(
-    found: &mut Vec<Difference>,
-    recorded: &PlayerFold,
-    derived: &PlayerFold,
-    shown: &PlayerFold,
-) {
-    for field in CorrectedField::ALL {
-        let [recorded, expected, number] =
-            [recorded, derived, shown].map(|fold| fold.state.number(field));
-        if number != expected || recorded != expected {
-            found.push(Difference::Number {
-                field,
-                found: number,
-                expected,
-            });
-        }
-    }
-    if recorded.state.raids != derived.state.raids {
-        found.push(Difference::Raids {
-            found: recorded.state.raids.clone(),
-            expected: derived.state.raids.clone(),
-        });
+    /// Returns whether an effect is missing by both folds.
+    fn is_incomplete(&self) -> bool {
+        !self.derived.is_empty() && !self.recorded.is_empty()
     }
 }

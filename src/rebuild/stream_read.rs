@@ -40,7 +40,7 @@ impl Rebuild {
         let Some(loaded) = self.store.load_stream(player, None).await? else {
             return Ok(None);
         };
-        let definitions = self.definitions;
+        let definitions = self.definitions.clone();
         let mut check = StreamCheck::new(player, &loaded, &definitions)?;
         let mut after = Seq::ZERO;
         while after < loaded.last_seq {

@@ -12,8 +12,9 @@ use serde_json::json;
 
 use super::checked_stream::CheckedStream;
 use super::stream_check::StreamCheck;
+use crate::definitions::Definitions;
 use crate::player::PlayerFold;
-use crate::progression::{Cause, CauseKind, Definitions, project};
+use crate::progression::{Cause, CauseKind, project};
 use crate::store::{LoadedStream, OpHash, StoreError};
 use crate::streams::AppendBuilder;
 
@@ -38,12 +39,26 @@ struct PlayedStream {
     last_seq: Seq,
     saved: Option<(Seq, Vec<u8>)>,
     causes: Vec<Cause>,
+    definitions: Definitions,
+}
+
+fn contributed(xp: u64) -> CauseKind {
+    let kind = "habit".to_owned();
+    CauseKind::Contributed { xp, kind }
 }
 
 impl PlayedStream {
     /// Returns a stream of these causes, an hour apart, in a raid whose first events they are.
     fn of(kinds: impl IntoIterator<Item = CauseKind>) -> PlayedStream {
+        PlayedStream::with_definitions(Definitions::plain(), kinds)
+    }
+
+    fn with_definitions(
+        definitions: Definitions,
+        kinds: impl IntoIterator<Item = CauseKind>,
+    ) -> PlayedStream {
         let mut stream = PlayedStream {
+            definitions,
             events: Vec::new(),
             last_seq: Seq::ZERO,
             saved: None,
@@ -66,7 +81,7 @@ impl PlayedStream {
             value: json!("Asia/Tashkent"),
             version: 1,
         });
-        stream.play(CauseKind::Contributed { xp: 25 });
+        stream.play(contributed(25));
         stream.play(task(20));
         stream.play(CauseKind::Ended {
             outcome: RaidOutcome::Completed,
@@ -90,8 +105,7 @@ impl PlayedStream {
 
     fn check(&self) -> CheckedStream {
         let loaded = self.loaded();
-        let definitions = Definitions::default();
-        let check = StreamCheck::new(player(5), &loaded, &definitions);
+        let check = StreamCheck::new(player(5), &loaded, &self.definitions);
         let mut check = check.expect("a state of this release");
         for event in &self.events {
             let is_of = |cause: &&Cause| Some(cause.place) == event.cause;
@@ -127,12 +141,12 @@ impl PlayedStream {
             at: NOW.plus(HOUR_MS * count.cast_signed()),
             kind,
         };
-        self.causes.push(cause);
         self.append_effects(&cause);
+        self.causes.push(cause);
     }
 
     fn append_effects(&mut self, cause: &Cause) {
-        let effects = project(&self.shown(), cause, &Definitions::default());
+        let effects = project(&self.shown(), cause, &self.definitions);
         let op = OpHash::from_cause(cause.place);
         self.add(effects, cause.at, Some(cause.place), Some(op));
     }
@@ -209,9 +223,10 @@ fn add_xp(more: u64) -> impl FnOnce(&mut PlayerEventData) {
             counted,
             earned_xp,
             xp,
+            level_xp,
             ..
         } => {
-            for number in [amount, counted, earned_xp, xp] {
+            for number in [amount, counted, earned_xp, xp, level_xp] {
                 *number += more;
             }
         }
@@ -249,7 +264,7 @@ fn an_operators_correction_is_an_input() {
     let mut stream = PlayedStream::played();
     stream.correct(CorrectedField::Xp, 185, Some(player(1)));
     stream.correct(CorrectedField::RaidsWon, 0, Some(player(1)));
-    stream.play(CauseKind::Contributed { xp: 5 });
+    stream.play(contributed(5));
     assert_eq!(stream.found(), [""; 0]);
     assert_eq!(stream.shown().state.xp, 190);
 }
@@ -276,7 +291,7 @@ fn an_operators_correction_settles_nothing() {
 fn a_state_of_a_newer_release_is_an_error() {
     let mut stream = PlayedStream::played();
     stream.saved = Some((Seq(6), vec![0, 2]));
-    let definitions = Definitions::default();
+    let definitions = Definitions::built_in();
     let loaded = stream.loaded();
     let check = StreamCheck::new(player(5), &loaded, &definitions);
     assert!(matches!(

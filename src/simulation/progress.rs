@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raidhall_protocol::event::LeaderReason;
-use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq};
 
 use super::cluster::SimulatedCluster;
 
-/// An effect of a raid's event: its seq, the type of the player's event, and the XP earned.
+/// A direct effect of a raid's event: its seq, the type of the player's event, and the XP earned.
 type RaidEffect = (Seq, &'static str, u64);
 
 /// Returns what is wrong with the streams of the players in these raids. An erased player has none.
@@ -43,15 +43,61 @@ pub(super) async fn check_progress(
             }
         }
         let state = cluster.player_state(player).await;
-        let earned: u64 = stream.iter().map(earned_xp).sum();
-        if state.earned_xp != earned {
-            let shown = state.earned_xp;
-            violations.push(format!(
-                "player {player} has {shown} XP, and the events of the stream add up to {earned}"
-            ));
-        }
+        violations.extend(check_sums(&state, &stream));
+        violations.extend(check_firsts(player, &stream));
     }
     violations
+}
+
+/// Returns which numbers of a state are not the sums of the stream's events.
+fn check_sums(state: &PlayerState, stream: &[PlayerEvent]) -> Vec<String> {
+    let player = state.id;
+    let sums = [
+        (
+            "XP",
+            i128::from(state.earned_xp),
+            stream.iter().map(earned_xp).map(i128::from).sum(),
+        ),
+        (
+            "coins",
+            i128::from(state.coins),
+            stream.iter().map(coins).sum(),
+        ),
+    ];
+    let wrong = sums.into_iter().filter(|(_, shown, sum)| shown != sum);
+    wrong
+        .map(|(what, shown, sum)| {
+            format!(
+                "player {player} has {shown} {what}, and the events of the stream add up to {sum}"
+            )
+        })
+        .collect()
+}
+
+/// Returns what a player reached twice: levels, and tiers of achievements.
+fn check_firsts(player: PlayerId, stream: &[PlayerEvent]) -> Vec<String> {
+    let mut reached = BTreeSet::new();
+    let reached_events = stream.iter().filter_map(|event| match &event.data {
+        PlayerEventData::LevelReached { level, .. } => Some(format!("level {level}")),
+        PlayerEventData::AchievementUnlocked { id, tier } => Some(format!("{id} {tier}")),
+        _ => None,
+    });
+    let repeated: Vec<_> = reached_events
+        .filter(|what| !reached.insert(what.clone()))
+        .collect();
+    let said = repeated
+        .iter()
+        .map(|what| format!("player {player} reached {what} twice"));
+    said.collect()
+}
+
+fn coins(event: &PlayerEvent) -> i128 {
+    match event.data {
+        PlayerEventData::XpEarned { coins_earned, .. }
+        | PlayerEventData::LevelReached { coins_earned, .. } => coins_earned.into(),
+        PlayerEventData::CoinsMoved { amount, .. } => amount.into(),
+        _ => 0,
+    }
 }
 
 fn earned_xp(event: &PlayerEvent) -> u64 {
@@ -66,7 +112,17 @@ fn effects_of(stream: &[PlayerEvent], raid: RaidId) -> Vec<RaidEffect> {
         .iter()
         .filter_map(|event| Some((event.cause?, event)));
     let of_raid = caused.filter(|(cause, _)| cause.raid == raid);
+    let is_direct = |event: &PlayerEvent| {
+        matches!(
+            event.data,
+            PlayerEventData::XpEarned { .. }
+                | PlayerEventData::RaidJoined { .. }
+                | PlayerEventData::RaidLeft { .. }
+                | PlayerEventData::RaidEnded { .. }
+        )
+    };
     of_raid
+        .filter(|(_, event)| is_direct(event))
         .map(|(cause, event)| (cause.seq, event.data.kind(), earned_xp(event)))
         .collect()
 }

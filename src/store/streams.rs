@@ -80,7 +80,12 @@ impl StreamAppend {
                         CorrectedField::EarnedXp => change.xp = Some(*to),
                         CorrectedField::Tasks => change.tasks = Some(*to),
                         CorrectedField::RaidsWon => change.raids_won = Some(*to),
-                        CorrectedField::Xp | CorrectedField::RaidsPlayed => {}
+                        CorrectedField::Xp
+                        | CorrectedField::RaidsPlayed
+                        | CorrectedField::Level
+                        | CorrectedField::LevelXp
+                        | CorrectedField::NextLevelXp
+                        | CorrectedField::Coins => {}
                     }
                 }
                 _ => {}

@@ -80,9 +80,9 @@ mod tests {
 
     /// Counts the events that reach it.
     #[derive(Clone, Default)]
-    struct Counter(Arc<Mutex<u32>>);
+    struct RepeatCount(Arc<Mutex<u32>>);
 
-    impl<S: Subscriber> Layer<S> for Counter {
+    impl<S: Subscriber> Layer<S> for RepeatCount {
         fn on_event(&self, _: &Event<'_>, _: Context<'_, S>) {
             *self.0.lock() += 1;
         }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn only_repeated_warnings_of_one_place_are_left_out() {
-        let counter = Counter::default();
+        let counter = RepeatCount::default();
         let limit = RepeatLimit::default();
         let subscriber =
             tracing_subscriber::registry().with(counter.clone().with_filter(limit.clone()));
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_new_period_admits_lines_again() {
         let limit = RepeatLimit::default();
-        let subscriber = tracing_subscriber::registry().with(Counter::default());
+        let subscriber = tracing_subscriber::registry().with(RepeatCount::default());
         let metadata = Arc::new(Mutex::new(None));
         struct Capture(Arc<Mutex<Option<&'static Metadata<'static>>>>);
         impl<S: Subscriber> Layer<S> for Capture {

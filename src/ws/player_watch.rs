@@ -134,6 +134,7 @@ impl PlayerWatch {
         let player = self.player;
         for event in events {
             self.cursor = event.seq;
+            let event = Box::new(event);
             let message = ServerMessage::Player(PlayerMessage::Event { player, event });
             queue.push(frame::encode(self.encoding, &message));
         }

@@ -1,7 +1,8 @@
 //! Random streams of players, by the rules from a seed.
 
+use raidhall::definitions::Definitions;
 use raidhall::player::{Author, PlayerFold, check, decide};
-use raidhall::progression::{Definitions, RaidContext, causes, project};
+use raidhall::progression::{RaidContext, causes, project};
 use raidhall::store::{OpHash, Store, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall::streams::AppendBuilder;
 use raidhall_protocol::player::event::RaidPlace;
@@ -19,13 +20,14 @@ use crate::raid_generator::NOW;
 pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: &mut StdRng) {
     let fold = PlayerFold::new(player.id, player.name.clone());
     let mut fold = project_raids(store, fold).await;
+    let definitions = Definitions::built_in();
     let mut now = fold.at.max(NOW);
     for act in 0..acts {
         now = now.plus(rng.random_range(0..100_000_000));
         let (author, command) = random_command(rng, fold.seq);
         let checked = check(author, &command);
         let data = checked
-            .and_then(|command| decide(&fold, &command, now))
+            .and_then(|command| decide(&fold, &command, &definitions, now))
             .unwrap_or_default();
         let after = fold.seq;
         let mut events = Vec::new();
@@ -61,7 +63,7 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
 
 /// Appends the effects of all raids on a player, except of those that failed.
 async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
-    let definitions = Definitions::default();
+    let definitions = Definitions::built_in();
     let player = fold.state.id;
     let mut append = AppendBuilder::new(fold);
     for raid in 1_u64.. {
@@ -92,7 +94,11 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
 }
 
 fn random_command(rng: &mut StdRng, last_seq: Seq) -> (Author, PlayerCommand) {
-    let command = match rng.random_range(0..6) {
+    let item = |rng: &mut StdRng| {
+        let items = ["frame_bronze", "frame_silver", "title_night_owl"];
+        items[rng.random_range(0..items.len())].to_owned()
+    };
+    let command = match rng.random_range(0..11) {
         0..=2 => {
             let command = PlayerCommand::Notify {
                 kind: "sale".into(),
@@ -107,7 +113,30 @@ fn random_command(rng: &mut StdRng, last_seq: Seq) -> (Author, PlayerCommand) {
             value: json!({"b": [rng.random_range(-9..9), 0.5, null], "a": "\"\n🎲"}),
             if_version: None,
         },
-        4 => PlayerCommand::SetName {
+        4 => {
+            let command = PlayerCommand::GrantXp {
+                amount: rng.random_range(1..500),
+                kind: "habit".into(),
+                note: "«Прогулки» ☂".into(),
+            };
+            return (Author::Service, command);
+        }
+        5 => {
+            let command = PlayerCommand::GrantCoins {
+                amount: rng.random_range(-100..200),
+                note: "goodwill".into(),
+            };
+            return (Author::Service, command);
+        }
+        6 => {
+            return (
+                Author::Service,
+                PlayerCommand::GrantItem { item: item(rng) },
+            );
+        }
+        7 => PlayerCommand::Buy { item: item(rng) },
+        8 => PlayerCommand::Equip { item: item(rng) },
+        9 => PlayerCommand::SetName {
             name: format!("Поля́ {}", rng.random_range(0..5)),
         },
         _ => PlayerCommand::ReadThrough { seq: last_seq },

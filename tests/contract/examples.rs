@@ -41,15 +41,23 @@ pub fn example_of(name: &str) -> Value {
         }
         "PlayerStateAt" => {
             json!({"seq": 44, "state": {"id": 5, "name": "Ada", "xp": 720, "earned_xp": 900,
-            "tasks": 31, "raids_won": 3, "raids_played": 5, "raids": [{"raid": 7, "role": "leader"}],
+            "level": 4, "level_xp": 120, "next_level_xp": 400, "coins": 82, "tasks": 31, "raids_won": 3,
+            "raids_played": 5, "raids": [{"raid": 7, "role": "leader"}],
+            "skills": [{"skill": "teamwork", "xp": 300, "level": 3}],
+            "achievements": [{"id": "victor", "tier": 1, "at": 1_767_225_601_000_i64}],
+            "counters": [{"id": "victor", "value": 3, "goal": 10}],
+            "items": ["frame_gold"], "equipped": {"frame": "frame_gold"},
             "settings": {"theme": {"value": "dark", "version": 3}},
             "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
                 "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}}})
         }
         "PlayerEvent" => {
             json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": {"raid": 7, "seq": 124}, "type": "xp_earned",
-            "data": {"amount": 40, "counted": 20, "earned_xp": 900, "xp": 720, "tasks": 31,
-                "allowance": {"ranked": false, "used": 300, "since": 1_767_225_600_000_i64}}})
+            "data": {"amount": 40, "counted": 20, "earned_xp": 900, "xp": 720, "tasks": 31, "source": "task",
+                "allowance": {"ranked": false, "used": 300, "since": 1_767_225_600_000_i64},
+                "level_xp": 120, "next_level_xp": 400, "skill": "teamwork", "skill_xp": 300, "skill_level": 3,
+                "coins": 82, "coins_earned": 2, "note": null,
+                "counters": [{"id": "doer", "value": 31, "goal": 100}]}})
         }
         "CommandResult" => json!({"seq": 124, "duplicate": false}),
         "Event" => event(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["option_value", "raid", "random", "redact", "task_group"],
     &["private_file"],
-    &["error", "http_client"],
+    &["definitions", "error", "http_client"],
     &["limits", "player"],
     &["telemetry"],
     &["clock", "net", "progression"],

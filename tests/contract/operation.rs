@@ -414,12 +414,15 @@ const fn meaning(r#type: ErrorType) -> &'static str {
         ErrorType::NotFound => "the resource does not exist, or the caller may not see it",
         ErrorType::NotMember => "the player is not a member of the raid",
         ErrorType::MethodNotAllowed => "the path does not support this method",
-        ErrorType::WrongStatus => "not possible in the current status of the raid or the task",
+        ErrorType::WrongStatus => {
+            "not possible in the current status of the raid, the task or the player"
+        }
         ErrorType::TaskTaken => "the task is already claimed",
         ErrorType::RaidFull => "the raid has reached its maximum number of members",
         ErrorType::RaidClosed => "the raid accepts no more members",
         ErrorType::TooManyTasks => "the raid has reached its maximum number of tasks",
         ErrorType::NotEnoughEnergy => "the player does not have enough energy",
+        ErrorType::NotEnoughCoins => "the player does not have enough coins",
         ErrorType::QuotaExceeded => "a limit of the player or the raid is reached",
         ErrorType::Conflict => "what the request names has changed since the caller saw it",
         ErrorType::TooLarge => "the body exceeds the size limit",

@@ -87,7 +87,7 @@ impl Device {
 
     async fn next_event(&mut self) -> PlayerEvent {
         self.next(|message| match message {
-            PlayerMessage::Event { event, .. } => Some(event.clone()),
+            PlayerMessage::Event { event, .. } => Some(event.as_ref().clone()),
             _ => None,
         })
         .await

@@ -90,14 +90,15 @@ async fn execute_both(database: &TestDatabase, sql: String) {
     execute(database, sql.clone(), sql).await;
 }
 
-/// Takes a stream's last event away.
-async fn lose_last_event(database: &TestDatabase, player: PlayerId) {
+/// Takes the effects of a stream's last cause away.
+async fn lose_last_effects(database: &TestDatabase, player: PlayerId) {
     execute_both(
         database,
         format!(
-            "DELETE FROM player_events WHERE player = {player}
-                AND seq = (SELECT last_seq FROM player_streams WHERE player = {player});
-            UPDATE player_streams SET last_seq = last_seq - 1 WHERE player = {player}"
+            "DELETE FROM player_events WHERE player = {player} AND (cause_raid, cause_seq) =
+                (SELECT cause_raid, cause_seq FROM player_events WHERE player = {player} ORDER BY seq DESC LIMIT 1);
+            UPDATE player_streams SET last_seq = (SELECT max(seq) FROM player_events WHERE player = {player})
+            WHERE player = {player}"
         ),
     )
     .await;
@@ -186,7 +187,7 @@ async fn damaged_streams_are_found_repaired_and_found_no_more() {
                 unreachable!()
             };
             assert_clean(rebuild(&database, CHECK).await);
-            lose_last_event(&database, loses).await;
+            lose_last_effects(&database, loses).await;
             repeat_earned_xp(&database, repeats).await;
             raise_earned_xp(&database, raised).await;
             swap_state(&database, swapped, healthy).await;
@@ -245,7 +246,7 @@ async fn a_failed_cause_is_no_difference_until_it_is_settled() {
             let player = players[0];
             let events = stream(&database, player).await;
             let cause = events[events.len() - 1].cause.expect("a cause");
-            lose_last_event(&database, player).await;
+            lose_last_effects(&database, player).await;
             execute_both(
                 &database,
                 format!(

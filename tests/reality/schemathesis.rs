@@ -32,11 +32,11 @@ const NO_LIMITS: [(&str, &str); 8] = [
     ("LIMITS__HANDSHAKES_PER_SECOND", "10000"),
 ];
 
-/// The values that a setting can have depend on its key, which the schema does not say: a time zone is
-/// one of some hundred names.
+/// The schema does not say which values a setting can have, which depends on its key (a time zone is
+/// one of some hundred names), and which items there are, which depends on the definitions.
 const CONFIGURATION: &str = r#"
 [[operations]]
-include-path = "/api/v1/me/commands"
+include-path = ["/api/v1/me/commands", "/api/v1/players/{id}/commands"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
 "#;
 

@@ -25,8 +25,10 @@ async fn a_state_is_a_function_of_the_events() {
     let id = &ada["player"]["id"];
     let inbox = json!({"unread": 0, "items": []});
     let state = json!({
-        "id": id, "name": "Ada", "xp": 0, "earned_xp": 0, "tasks": 0, "raids_won": 0,
-        "raids_played": 0, "raids": [], "settings": {}, "inbox": inbox,
+        "id": id, "name": "Ada", "xp": 0, "earned_xp": 0, "level": 1, "level_xp": 0,
+        "next_level_xp": 100, "coins": 0, "tasks": 0, "raids_won": 0, "raids_played": 0,
+        "raids": [], "skills": [], "achievements": [], "counters": [], "items": [],
+        "equipped": {}, "settings": {}, "inbox": inbox,
     });
     assert_eq!(empty, json!({"seq": 0, "state": state}));
 
@@ -191,4 +193,47 @@ async fn an_erased_player_has_no_stream() {
         .post(&path, &server.scoped_token(Scope::Service), notified)
         .await;
     refused.expect_error("not_found");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_grants_and_the_player_buys_and_wears() {
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
+    let service = server.scoped_token(Scope::Service);
+    let path = format!("/players/{}/commands", ada["player"]["id"]);
+    let buy = json!({"cmd": {"type": "buy", "item": "frame_bronze"}});
+    let refused = server.post("/me/commands", &token, buy.clone()).await;
+    refused.expect_error("not_enough_coins");
+    let grant = |op: &str, amount: i64| {
+        let command = json!({"type": "grant_coins", "amount": amount, "note": "goodwill"});
+        json!({"op": op, "cmd": command})
+    };
+    let refused = server.post(&path, &service, grant("fine", -1)).await;
+    refused.expect_error("not_enough_coins");
+
+    let sent = server.post(&path, &service, grant("gift", 150)).await;
+    assert_eq!(sent.expect_data(200), json!({"seq": 1, "duplicate": false}));
+    let again = server.post(&path, &service, grant("gift", 150)).await;
+    assert_eq!(again.expect_data(200), json!({"seq": 1, "duplicate": true}));
+    let bought = server.post("/me/commands", &token, buy.clone()).await;
+    bought.expect_data(200);
+    let again = server.post("/me/commands", &token, buy).await;
+    again.expect_error("wrong_status");
+    let equip = json!({"cmd": {"type": "equip", "item": "frame_bronze"}});
+    let worn = server.post("/me/commands", &token, equip).await;
+    worn.expect_data(200);
+
+    let state = server.get("/me/state", &token).await.expect_data(200);
+    let state = &state["state"];
+    assert_eq!(state["items"], json!(["frame_bronze"]));
+    assert_eq!(state["equipped"], json!({"frame": "frame_bronze"}));
+    let left = 150 - 100 + 2 * 5;
+    assert_eq!(state["coins"], left, "5 for each of two achievements");
+    let admin = server.scoped_token(Scope::Admin);
+    let audit = server.get("/admin/audit", &admin).await.expect_data(200);
+    let details = audit.as_array().expect("entries").iter();
+    let details: Vec<_> = details.map(|entry| &entry["details"]).collect();
+    let granted = json!({"type": "grant_coins", "amount": 150});
+    assert!(details.contains(&&granted), "{details:?}");
 }

@@ -2,7 +2,7 @@
 // snapshot with the events after it is the server's state. States are immutable: parts that an
 // event leaves unchanged are shared with the previous state.
 import { INBOX_ITEMS_SHOWN, MESSAGES_SHOWN, PLAYER_RAIDS_SHOWN } from './protocol.js';
-import type { Inbox, InboxItem, Member, PlayerEvent, PlayerRaid, PlayerState, RaidEvent, RaidId, RaidState, Task, TaskId } from './protocol.js';
+import type { Counter, Inbox, InboxItem, Member, PlayerEvent, PlayerRaid, PlayerState, RaidEvent, RaidId, RaidState, Task, TaskId } from './protocol.js';
 
 /** Returns the state after an event. Returns null if this release does not know the event or it
  * contradicts the state; then only a snapshot helps. */
@@ -102,16 +102,35 @@ export function fold(state: RaidState, event: RaidEvent): RaidState | null {
 export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState | null {
   switch (event.type) {
     case 'xp_earned': {
-      const { xp, earned_xp, tasks } = event.data;
-      return { ...state, xp, earned_xp, tasks };
+      const { xp, earned_xp, tasks, level_xp, next_level_xp, skill, skill_xp, skill_level, coins } = event.data;
+      const isTrained = skill !== null && skill_xp !== null && skill_level !== null;
+      const skills = isTrained ? withEntry(state.skills, 'skill', { skill, xp: skill_xp, level: skill_level }) : state.skills;
+      return { ...state, xp, earned_xp, tasks, level_xp, next_level_xp, skills, coins, counters: withCounters(state, event) };
     }
-    case 'raid_joined':
-      return { ...state, raids: withRaid(state.raids, event.data) };
+    case 'level_reached': {
+      const { level, coins } = event.data;
+      return { ...state, level, coins, counters: withCounters(state, event) };
+    }
+    case 'coins_moved':
+      return { ...state, coins: event.data.coins, counters: withCounters(state, event) };
+    case 'achievement_unlocked':
+      return { ...state, achievements: withEntry(state.achievements, 'id', { ...event.data, at: event.at }) };
+    case 'item_granted':
+      return { ...state, items: [...state.items, event.data.item], counters: withCounters(state, event) };
+    case 'item_equipped': {
+      const { slot, item } = event.data;
+      return { ...state, equipped: { ...state.equipped, [slot]: item } };
+    }
+    case 'raid_joined': {
+      const { raid, role } = event.data;
+      const raids = withEntry(state.raids, 'raid', { raid, role }).slice(-PLAYER_RAIDS_SHOWN);
+      return { ...state, raids, counters: withCounters(state, event) };
+    }
     case 'raid_left':
       return { ...state, raids: withoutRaid(state.raids, event.data.raid) };
     case 'raid_ended': {
       const { raid, raids_played, raids_won } = event.data;
-      return { ...state, raids_played, raids_won, raids: withoutRaid(state.raids, raid) };
+      return { ...state, raids_played, raids_won, raids: withoutRaid(state.raids, raid), counters: withCounters(state, event) };
     }
     case 'setting_set': {
       const { key, value, version } = event.data;
@@ -137,11 +156,15 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
   }
 }
 
-/** Returns the raids after the player joined one or got another role in it; a raid keeps its place. */
-function withRaid(raids: PlayerRaid[], { raid, role }: PlayerRaid): PlayerRaid[] {
-  if (raids.some(joined => joined.raid === raid)) return raids.map(joined => (joined.raid === raid ? { raid, role } : joined));
-  return [...raids, { raid, role }].slice(-PLAYER_RAIDS_SHOWN);
+/** Returns the list with an entry in the place of the one with the same key, or else at the end. */
+function withEntry<T>(list: T[], key: keyof T, entry: T): T[] {
+  const isSame = (held: T): boolean => held[key] === entry[key];
+  return list.some(isSame) ? list.map(held => (isSame(held) ? entry : held)) : [...list, entry];
 }
+
+/** Returns the counters after an event that moved some of them. */
+const withCounters = ({ counters }: PlayerState, { data }: { data: { counters: Counter[] } }): Counter[] =>
+  data.counters.reduce((moved, counter) => withEntry(moved, 'id', counter), counters);
 
 const withoutRaid = (raids: PlayerRaid[], raid: RaidId): PlayerRaid[] => raids.filter(joined => joined.raid !== raid);
 

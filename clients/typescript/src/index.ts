@@ -23,6 +23,7 @@ export { storeOf } from './store.js';
 export type { Store } from './store.js';
 export type { Ack } from './stream.js';
 export type {
-  Allowance, ChatMessage, Command, CommandResult, Contribution, CorrectedField, ErrorType, FieldFault, Inbox, InboxItem, InviteView, Member, NewRaid, OpKey, Page, PlayerCommand, PlayerEvent, PlayerId,
-  PlayerRaid, PlayerRef, PlayerState, Profile, RaidEvent, RaidId, RaidOutcome, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting, Task, TaskId, TaskStatus, TokenPair, UnwatchReason,
+  Allowance, ChatMessage, CoinsReason, Command, CommandResult, Contribution, CorrectedField, Counter, ErrorType, FieldFault, Inbox, InboxItem, InviteView, ItemSource, Member, NewRaid, OpKey, Page,
+  PlayerCommand, PlayerEvent, PlayerId, PlayerRaid, PlayerRef, PlayerState, Profile, RaidEvent, RaidId, RaidOutcome, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting,
+  SkillProgress, Task, TaskId, TaskStatus, TokenPair, UnlockedAchievement, UnwatchReason, XpSource,
 } from './protocol.js';

@@ -1,4 +1,4 @@
-// The player's own stream: name, settings, notifications, XP and raids, the same on each of their devices.
+// The player's own stream: name, settings, notifications, XP, coins, items and raids, the same on each of their devices.
 import { foldPlayer } from './fold.js';
 import type { WaitingPlayerCommand } from './outbox.js';
 import type { ErrorBody, PlayerCommand, PlayerEvent, PlayerState, Seq, UnwatchReason } from './protocol.js';
@@ -39,6 +39,17 @@ export class PlayerStream extends WatchedStream<PlayerState, PlayerEvent, Waitin
   /** Marks the notifications up to `seq` as read. */
   readThrough(seq: Seq): Promise<Ack> {
     return this.carrier.execute({ type: 'read_through', seq });
+  }
+
+  /** Buys an item of the shop. The promise rejects with `not_enough_coins`, or with `wrong_status` if
+   * the player has the item. */
+  buy(item: string): Promise<Ack> {
+    return this.carrier.execute({ type: 'buy', item });
+  }
+
+  /** Puts on an item that the player has, in place of what is worn in its slot. */
+  equip(item: string): Promise<Ack> {
+    return this.carrier.execute({ type: 'equip', item });
   }
 
   protected override fold(state: PlayerState, event: PlayerEvent): PlayerState | null {

@@ -871,8 +871,86 @@ export type PlayerMessage =
         xp: number,
         /** How many tasks and contributions the player has completed. */
         tasks: number,
-        /** The day's allowance that was used; null for a contribution, which counts in full. */
+        /** What the XP is for. */
+        source: XpSource,
+        /** The day's allowance that was used; null if the XP counts in full. */
         allowance: Allowance | null,
+        /** XP since the beginning of the level that the player has now. A level that was reached
+ * with this XP follows as `level_reached`. */
+        level_xp: number,
+        /** XP from the beginning of that level to the next one. */
+        next_level_xp: number,
+        /** The skill that the XP trains; null if it trains none. */
+        skill: string | null,
+        /** XP that the player has earned in the skill. */
+        skill_xp: number | null,
+        /** The player's level in the skill. */
+        skill_level: number | null,
+        /** The player's coins after it. */
+        coins: number,
+        /** How many of them the XP brought. */
+        coins_earned: number,
+        /** Why the host app's backend granted the XP; null for XP of a raid. */
+        note: string | null,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "level_reached",
+      data: {
+        /** The level that was reached. */
+        level: number,
+        /** The player's coins after it. */
+        coins: number,
+        /** How many of them the level brought. */
+        coins_earned: number,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "coins_moved",
+      data: {
+        /** How many coins came; negative if they were spent. */
+        amount: number,
+        /** Why the coins moved. */
+        reason: CoinsReason,
+        /** The player's coins after it. */
+        coins: number,
+        /** What the host app's backend says about it; null if nothing. */
+        note: string | null,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "achievement_unlocked",
+      data: {
+        /** Id of the achievement. */
+        id: string,
+        /** The tier, from 1. */
+        tier: number,
+      }
+    }
+    | {
+      type: "item_granted",
+      data: {
+        /** Id of the item. */
+        item: string,
+        /** How the player got it. */
+        by: ItemSource,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "item_equipped",
+      data: {
+        /** Where it is worn. It replaces what was worn there. */
+        slot: string,
+        /** Id of the item. */
+        item: string,
       }
     }
     | {
@@ -882,6 +960,8 @@ export type PlayerMessage =
         raid: RaidId,
         /** Role of the player from then on. */
         role: Role,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
       }
     }
     | {
@@ -908,6 +988,8 @@ export type PlayerMessage =
         raids_played: number,
         /** How many of them were completed. */
         raids_won: number,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
       }
     }
     | {
@@ -994,6 +1076,37 @@ export type PlayerCommand =
     seq: Seq,
   }
   | {
+    type: "buy",
+    /** Id of the item. */
+    item: string,
+  }
+  | {
+    type: "equip",
+    /** Id of the item. */
+    item: string,
+  }
+  | {
+    type: "grant_xp",
+    /** How much XP it is. */
+    amount: number,
+    /** What it is for, for programs. It decides which skill is trained. */
+    kind: string,
+    /** What it is for, for the player. */
+    note: string,
+  }
+  | {
+    type: "grant_coins",
+    /** How many coins come; negative if they go. Not 0. */
+    amount: number,
+    /** What they are for, for the player. */
+    note: string,
+  }
+  | {
+    type: "grant_item",
+    /** Id of the item. */
+    item: string,
+  }
+  | {
     type: "notify",
     /** Kind of the notification, for programs. */
     kind: string,
@@ -1028,8 +1141,86 @@ export type PlayerEvent =
         xp: number,
         /** How many tasks and contributions the player has completed. */
         tasks: number,
-        /** The day's allowance that was used; null for a contribution, which counts in full. */
+        /** What the XP is for. */
+        source: XpSource,
+        /** The day's allowance that was used; null if the XP counts in full. */
         allowance: Allowance | null,
+        /** XP since the beginning of the level that the player has now. A level that was reached
+ * with this XP follows as `level_reached`. */
+        level_xp: number,
+        /** XP from the beginning of that level to the next one. */
+        next_level_xp: number,
+        /** The skill that the XP trains; null if it trains none. */
+        skill: string | null,
+        /** XP that the player has earned in the skill. */
+        skill_xp: number | null,
+        /** The player's level in the skill. */
+        skill_level: number | null,
+        /** The player's coins after it. */
+        coins: number,
+        /** How many of them the XP brought. */
+        coins_earned: number,
+        /** Why the host app's backend granted the XP; null for XP of a raid. */
+        note: string | null,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "level_reached",
+      data: {
+        /** The level that was reached. */
+        level: number,
+        /** The player's coins after it. */
+        coins: number,
+        /** How many of them the level brought. */
+        coins_earned: number,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "coins_moved",
+      data: {
+        /** How many coins came; negative if they were spent. */
+        amount: number,
+        /** Why the coins moved. */
+        reason: CoinsReason,
+        /** The player's coins after it. */
+        coins: number,
+        /** What the host app's backend says about it; null if nothing. */
+        note: string | null,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "achievement_unlocked",
+      data: {
+        /** Id of the achievement. */
+        id: string,
+        /** The tier, from 1. */
+        tier: number,
+      }
+    }
+    | {
+      type: "item_granted",
+      data: {
+        /** Id of the item. */
+        item: string,
+        /** How the player got it. */
+        by: ItemSource,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
+      }
+    }
+    | {
+      type: "item_equipped",
+      data: {
+        /** Where it is worn. It replaces what was worn there. */
+        slot: string,
+        /** Id of the item. */
+        item: string,
       }
     }
     | {
@@ -1039,6 +1230,8 @@ export type PlayerEvent =
         raid: RaidId,
         /** Role of the player from then on. */
         role: Role,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
       }
     }
     | {
@@ -1065,6 +1258,8 @@ export type PlayerEvent =
         raids_played: number,
         /** How many of them were completed. */
         raids_won: number,
+        /** The counters of achievements that moved. */
+        counters: Array<Counter>,
       }
     }
     | {
@@ -1141,8 +1336,86 @@ export type PlayerEventData =
       xp: number,
       /** How many tasks and contributions the player has completed. */
       tasks: number,
-      /** The day's allowance that was used; null for a contribution, which counts in full. */
+      /** What the XP is for. */
+      source: XpSource,
+      /** The day's allowance that was used; null if the XP counts in full. */
       allowance: Allowance | null,
+      /** XP since the beginning of the level that the player has now. A level that was reached
+ * with this XP follows as `level_reached`. */
+      level_xp: number,
+      /** XP from the beginning of that level to the next one. */
+      next_level_xp: number,
+      /** The skill that the XP trains; null if it trains none. */
+      skill: string | null,
+      /** XP that the player has earned in the skill. */
+      skill_xp: number | null,
+      /** The player's level in the skill. */
+      skill_level: number | null,
+      /** The player's coins after it. */
+      coins: number,
+      /** How many of them the XP brought. */
+      coins_earned: number,
+      /** Why the host app's backend granted the XP; null for XP of a raid. */
+      note: string | null,
+      /** The counters of achievements that moved. */
+      counters: Array<Counter>,
+    }
+  }
+  | {
+    type: "level_reached",
+    data: {
+      /** The level that was reached. */
+      level: number,
+      /** The player's coins after it. */
+      coins: number,
+      /** How many of them the level brought. */
+      coins_earned: number,
+      /** The counters of achievements that moved. */
+      counters: Array<Counter>,
+    }
+  }
+  | {
+    type: "coins_moved",
+    data: {
+      /** How many coins came; negative if they were spent. */
+      amount: number,
+      /** Why the coins moved. */
+      reason: CoinsReason,
+      /** The player's coins after it. */
+      coins: number,
+      /** What the host app's backend says about it; null if nothing. */
+      note: string | null,
+      /** The counters of achievements that moved. */
+      counters: Array<Counter>,
+    }
+  }
+  | {
+    type: "achievement_unlocked",
+    data: {
+      /** Id of the achievement. */
+      id: string,
+      /** The tier, from 1. */
+      tier: number,
+    }
+  }
+  | {
+    type: "item_granted",
+    data: {
+      /** Id of the item. */
+      item: string,
+      /** How the player got it. */
+      by: ItemSource,
+      /** The counters of achievements that moved. */
+      counters: Array<Counter>,
+    }
+  }
+  | {
+    type: "item_equipped",
+    data: {
+      /** Where it is worn. It replaces what was worn there. */
+      slot: string,
+      /** Id of the item. */
+      item: string,
     }
   }
   | {
@@ -1152,6 +1425,8 @@ export type PlayerEventData =
       raid: RaidId,
       /** Role of the player from then on. */
       role: Role,
+      /** The counters of achievements that moved. */
+      counters: Array<Counter>,
     }
   }
   | {
@@ -1178,6 +1453,8 @@ export type PlayerEventData =
       raids_played: number,
       /** How many of them were completed. */
       raids_won: number,
+      /** The counters of achievements that moved. */
+      counters: Array<Counter>,
     }
   }
   | {
@@ -1240,11 +1517,20 @@ export type Allowance = {
   since: UnixMillis,
 };
 
+/** What XP is for. */
+export type XpSource = "task" | "contribution" | "grant";
+
+/** Why a player's coins moved. */
+export type CoinsReason = "victory" | "mvp" | "achievement" | "purchase" | "granted";
+
+/** How a player got an item. */
+export type ItemSource = "purchase" | "grant";
+
 /** How a raid ended. */
 export type RaidOutcome = "completed" | "failed";
 
 /** A number of a player's state that can be corrected. */
-export type CorrectedField = "xp" | "earned_xp" | "tasks" | "raids_won" | "raids_played";
+export type CorrectedField = "xp" | "earned_xp" | "tasks" | "raids_won" | "raids_played" | "level" | "level_xp" | "next_level_xp" | "coins";
 
 /** Everything about one player that their own devices show. */
 export type PlayerState = {
@@ -1256,6 +1542,14 @@ export type PlayerState = {
   xp: number,
   /** All XP that the player has earned, in raids and beyond what counts in a day. */
   earned_xp: number,
+  /** The player's level, from 1. It never goes down. */
+  level: number,
+  /** XP since the beginning of the level. */
+  level_xp: number,
+  /** XP from the beginning of the level to the next one. */
+  next_level_xp: number,
+  /** How many coins the player has. */
+  coins: number,
   /** How many tasks and contributions the player has completed. */
   tasks: number,
   /** How many raids were completed while the player was a member. */
@@ -1264,6 +1558,17 @@ export type PlayerState = {
   raids_played: number,
   /** The raids that the player is a member of and that have not ended, the latest 200 by joining. */
   raids: Array<PlayerRaid>,
+  /** The skills that the player has trained, in the order of their first XP. */
+  skills: Array<SkillProgress>,
+  /** The achievements that the player has, each with its highest tier, in the order of their first
+ * tier. */
+  achievements: Array<UnlockedAchievement>,
+  /** The counters of achievements that have moved, in the order of their first move. */
+  counters: Array<Counter>,
+  /** Ids of the items that the player has, in the order in which they got them. */
+  items: Array<string>,
+  /** What the player wears: ids of items by slot. */
+  equipped: { [key in string]: string },
   /** The settings that were set, by key. */
   settings: { [key in string]: Setting },
   /** The notifications of the player. */
@@ -1276,6 +1581,36 @@ export type PlayerRaid = {
   raid: RaidId,
   /** Role of the player. */
   role: Role,
+};
+
+/** What a player has in a skill. */
+export type SkillProgress = {
+  /** Name of the skill. */
+  skill: string,
+  /** XP that the player earned in it. */
+  xp: number,
+  /** The player's level in it, from 1. */
+  level: number,
+};
+
+/** An achievement that a player has. */
+export type UnlockedAchievement = {
+  /** Id of the achievement. */
+  id: string,
+  /** The highest tier that was reached, from 1. */
+  tier: number,
+  /** When it was reached. */
+  at: UnixMillis,
+};
+
+/** How far a player is towards an achievement. */
+export type Counter = {
+  /** Id of the achievement. */
+  id: string,
+  /** What has been counted so far. */
+  value: number,
+  /** The goal of the next tier; null after the last one. */
+  goal: number | null,
 };
 
 /** One setting of a player. */
@@ -1323,7 +1658,7 @@ export type ErrorBody = {
 };
 
 /** Type of an error, as far as a client can act on it. */
-export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "conflict" | "quota_exceeded" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
+export type ErrorType = "invalid" | "unauthenticated" | "forbidden" | "not_leader" | "not_yours" | "not_found" | "not_member" | "method_not_allowed" | "wrong_status" | "task_taken" | "raid_full" | "raid_closed" | "too_many_tasks" | "not_enough_energy" | "not_enough_coins" | "conflict" | "quota_exceeded" | "too_large" | "rate_limited" | "overloaded" | "unavailable" | "internal";
 
 /** A fault in one field of a request. */
 export type FieldFault = {
@@ -1577,6 +1912,7 @@ export const ERRORS: Record<ErrorType, { status: number, retry: boolean }> = {
   raid_closed: { status: 409, retry: false },
   too_many_tasks: { status: 409, retry: false },
   not_enough_energy: { status: 409, retry: false },
+  not_enough_coins: { status: 409, retry: false },
   conflict: { status: 409, retry: false },
   quota_exceeded: { status: 409, retry: false },
   too_large: { status: 413, retry: false },

@@ -115,7 +115,7 @@ const playerEvent = (name: string): PlayerEvent => {
 
 test('every event type of the player\'s stream is folded without changing the previous state', () => {
   const names = readdirSync(fixtures).filter(name => /^player_event_.*\.json$/.test(name));
-  assert.ok(names.length >= 13);
+  assert.ok(names.length >= 24);
   for (const name of names) assert.ok(foldPlayer(player('player_snapshot_with_id.json'), playerEvent(name)), name);
   const [setting, renamed, notified, readThrough] = ['setting_set', 'name_changed', 'notified', 'read_through'].map(type => playerEvent(`player_event_${type}.json`));
   const folded = [setting, renamed, notified].reduce((state, event) => foldPlayer(state, event!)!, player('player_snapshot_with_id.json'));
@@ -132,7 +132,7 @@ test('a player\'s history folds to the state that the server folds it to', () =>
 });
 
 const playerEventOf = (rest: object): PlayerEvent => ({ seq: 61, at, cause: { raid: 7, seq: 3 }, ...rest }) as unknown as PlayerEvent;
-const roleIn = (raid: number, role: string): PlayerEvent => playerEventOf({ type: 'raid_joined', data: { raid, role } });
+const roleIn = (raid: number, role: string): PlayerEvent => playerEventOf({ type: 'raid_joined', data: { raid, role, counters: [] } });
 const leftRaid = (raid: number): PlayerEvent => playerEventOf({ type: 'raid_left', data: { raid, reason: 'kicked' } });
 
 test('a raid keeps its place when the role in it changes', () => {
@@ -142,6 +142,20 @@ test('a raid keeps its place when the role in it changes', () => {
   assert.deepEqual(again.raids.map(({ raid }) => raid), [8, 7]);
 });
 
+test('skills, achievements and counters keep their places, and nothing lists a skill that is not trained', () => {
+  const before = player('player_snapshot_with_id.json');
+  const unlocked = { type: 'achievement_unlocked', data: { id: 'victor', tier: 2 } };
+  const counters = [{ id: 'victor', value: 4, goal: 10 }, { id: 'saver', value: 9, goal: 10 }];
+  const moved = { type: 'coins_moved', data: { amount: 9, reason: 'granted', coins: 91, note: 'refund', counters } };
+  const after = [unlocked, moved].map(playerEventOf).reduce((state, event) => foldPlayer(state, event)!, before);
+  assert.deepEqual(after.achievements, [{ id: 'victor', tier: 2, at }]);
+  assert.deepEqual([after.coins, after.counters], [91, [counters[0], ...before.counters.slice(1), counters[1]]]);
+  const untrained = foldPlayer(before, playerEvent('player_event_xp_earned_contributed.json'));
+  assert.equal(untrained?.skills, before.skills);
+  const trained = foldPlayer(before, playerEvent('player_event_xp_earned_granted.json'));
+  assert.deepEqual(trained?.skills, [...before.skills, { skill: 'discipline', xp: 25, level: 1 }]);
+});
+
 test('a player\'s state keeps the latest 200 raids, and ends those it does not show', () => {
   let state = player('player_snapshot.json');
   for (let raid = 1; raid <= 201; raid++) state = foldPlayer(state, roleIn(raid, 'member'))!;
@@ -149,7 +163,7 @@ test('a player\'s state keeps the latest 200 raids, and ends those it does not s
   const full = foldPlayer(state, roleIn(2, 'leader'))!;
   assert.deepEqual([full.raids.length, full.raids[0]], [200, { raid: 2, role: 'leader' }]);
   assert.deepEqual(foldPlayer(full, leftRaid(1)), full);
-  const ended = playerEventOf({ type: 'raid_ended', data: { raid: 1, outcome: 'failed', rank: null, xp: 0, raids_played: 1, raids_won: 0 } });
+  const ended = playerEventOf({ type: 'raid_ended', data: { raid: 1, outcome: 'failed', rank: null, xp: 0, raids_played: 1, raids_won: 0, counters: [] } });
   assert.deepEqual(foldPlayer(full, ended), { ...full, raids_played: 1 });
 });
 

@@ -6,8 +6,9 @@ import type { ClientMessage } from '../src/protocol.js';
 import { Peer } from './peer.js';
 import { StoredItems } from './simulation.js';
 
-const totals = { xp: 0, earned_xp: 0, tasks: 0, raids_won: 0, raids_played: 0 };
-const state = { id: 5, name: 'Ada', ...totals, raids: [], settings: {}, inbox: { unread: 0, items: [] } };
+const totals = { xp: 0, earned_xp: 0, level: 1, level_xp: 0, next_level_xp: 100, coins: 0, tasks: 0, raids_won: 0, raids_played: 0 };
+const lists = { raids: [], skills: [], achievements: [], counters: [], items: [] };
+const state = { id: 5, name: 'Ada', ...totals, ...lists, equipped: {}, settings: {}, inbox: { unread: 0, items: [] } };
 const snapshot = (seq: number) => ({ t: 'snapshot', player: 5, seq, recovered: false, state });
 const watching = (seq: number) => ({ t: 'watching', player: 5, seq, recovered: true });
 const renamed = (seq: number) => ({ t: 'event', player: 5, seq, at: 1, cause: null, type: 'name_changed', data: { name: `Ada ${seq}` } });
@@ -99,10 +100,13 @@ test('what a raid caused is shown, and its listeners get the cause', async () =>
   me.onEvent(({ type, cause }) => causes.push([type, cause]));
   const cause = (seq: number) => ({ raid: 7, seq });
   const allowance = { ranked: false, used: 40, since: 1 };
-  peer.say({ ...renamed(42), cause: cause(2), type: 'raid_joined', data: { raid: 7, role: 'leader' } });
-  peer.say({ ...renamed(43), cause: cause(9), type: 'xp_earned', data: { amount: 40, counted: 40, earned_xp: 40, xp: 40, tasks: 1, allowance } });
-  peer.say({ ...renamed(43), cause: cause(9), type: 'xp_earned', data: { amount: 40, counted: 40, earned_xp: 80, xp: 80, tasks: 2, allowance } });
-  assert.deepEqual(me.getView().state, { ...state, xp: 40, earned_xp: 40, tasks: 1, raids: [{ raid: 7, role: 'leader' }] });
+  const teamwork = { skill: 'teamwork', skill_xp: 40, skill_level: 1 };
+  const earned = { amount: 40, counted: 40, earned_xp: 40, xp: 40, tasks: 1, source: 'task', allowance, level_xp: 40, next_level_xp: 100, ...teamwork, coins: 4, coins_earned: 4, note: null, counters: [] };
+  peer.say({ ...renamed(42), cause: cause(2), type: 'raid_joined', data: { raid: 7, role: 'leader', counters: [] } });
+  peer.say({ ...renamed(43), cause: cause(9), type: 'xp_earned', data: earned });
+  peer.say({ ...renamed(43), cause: cause(9), type: 'xp_earned', data: { ...earned, earned_xp: 80, xp: 80, tasks: 2 } });
+  const skills = [{ skill: 'teamwork', xp: 40, level: 1 }];
+  assert.deepEqual(me.getView().state, { ...state, xp: 40, earned_xp: 40, level_xp: 40, coins: 4, tasks: 1, skills, raids: [{ raid: 7, role: 'leader' }] });
   assert.deepEqual(causes, [['raid_joined', cause(2)], ['xp_earned', cause(9)]]);
   peer.client.close();
 });
@@ -116,6 +120,30 @@ test('a refused watch is repeated if that may help, and else the stream is gone'
   assert.equal(received(peer).length, 2);
   peer.say(refusal('watch', undefined, { type: 'forbidden', retry: false }));
   assert.deepEqual([peer.client.me.getView().gone, peer.client.me.getView().live], ['forbidden', false]);
+  peer.client.close();
+});
+
+test('items are bought and equipped, and a purchase without coins is refused', async () => {
+  const { peer } = await watched(41);
+  const { me } = peer.client;
+  const sent = (): ClientMessage[] => received(peer).slice(1);
+  const commandAt = (index: number) => {
+    const message = sent()[index];
+    assert.ok(message?.t === 'do' && 'player' in message);
+    return message;
+  };
+  const bought = me.buy('frame_gold');
+  const equipped = me.equip('frame_gold');
+  const unpaid = refused(me.buy('title_night_owl'));
+  assert.deepEqual(commandAt(0).cmd, { type: 'buy', item: 'frame_gold' });
+  peer.say(ack(commandAt(0).id, 43));
+  assert.equal((await bought).seq, 43);
+  assert.deepEqual(commandAt(1).cmd, { type: 'equip', item: 'frame_gold' });
+  peer.say(ack(commandAt(1).id, 44));
+  assert.equal((await equipped).seq, 44);
+  await peer.clock.pass(1_000);
+  peer.say(refusal('do', commandAt(2).id, { type: 'not_enough_coins', retry: false }));
+  assert.equal((await unpaid).type, 'not_enough_coins');
   peer.client.close();
 });
 

@@ -160,8 +160,9 @@ test('two devices of a player have the same settings, also after the server is k
   for (const value of [1, 2, 3, 4, 5, 6]) await phone.me.setSetting('app.n', value); // more than a burst
   await until('both have all events', () => devices.every(({ me }) => me.getView().seq === 8));
   const settings = { theme: { value: 'dark', version: 1 }, 'app.n': { value: 6, version: 6 } };
-  const totals = { xp: 0, earned_xp: 0, tasks: 0, raids_won: 0, raids_played: 0 };
-  const expected = { id: session.player.id, name: 'Countess', ...totals, raids: [], settings, inbox: { unread: 0, items: [] } };
+  const totals = { xp: 0, earned_xp: 0, level: 1, level_xp: 0, next_level_xp: 100, coins: 0, tasks: 0, raids_won: 0, raids_played: 0 };
+  const lists = { raids: [], skills: [], achievements: [], counters: [], items: [] };
+  const expected = { id: session.player.id, name: 'Countess', ...totals, ...lists, equipped: {}, settings, inbox: { unread: 0, items: [] } };
   for (const { me } of devices) assert.deepEqual(me.getView().state, expected);
   devices.forEach(client => client.close());
 });

@@ -1,13 +1,13 @@
 //! A device's fold of events into its player's state, written from the protocol's specification and
 //! not from the server's code.
 
+use raidhall_protocol::Seq;
 use raidhall_protocol::limits::{INBOX_ITEMS_SHOWN, PLAYER_RAIDS_SHOWN};
-use raidhall_protocol::player::event::CorrectedField;
-use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
+use raidhall_protocol::player::state::{
+    Counter, Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, UnlockedAchievement,
+};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::state::Role;
-use raidhall_protocol::{RaidId, Seq};
 
 use super::Contradiction;
 
@@ -26,10 +26,19 @@ impl StreamFold {
             name: player.name.clone(),
             xp: 0,
             earned_xp: 0,
+            level: 1,
+            level_xp: 0,
+            next_level_xp: 100,
+            coins: 0,
             tasks: 0,
             raids_won: 0,
             raids_played: 0,
             raids: Vec::new(),
+            skills: Vec::new(),
+            achievements: Vec::new(),
+            counters: Vec::new(),
+            items: Vec::new(),
+            equipped: Default::default(),
             settings: Default::default(),
             inbox: Inbox::default(),
         };
@@ -82,33 +91,89 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
             earned_xp,
             xp,
             tasks,
+            level_xp,
+            next_level_xp,
+            skill,
+            skill_xp,
+            skill_level,
+            coins,
+            counters,
             ..
         } => {
             state.earned_xp = *earned_xp;
             state.xp = *xp;
             state.tasks = *tasks;
+            state.level_xp = *level_xp;
+            state.next_level_xp = *next_level_xp;
+            state.coins = *coins;
+            if let (Some(skill), Some(xp), Some(level)) = (skill, skill_xp, skill_level) {
+                let progress = SkillProgress {
+                    skill: skill.clone(),
+                    xp: *xp,
+                    level: *level,
+                };
+                put(&mut state.skills, progress, |it| it.skill == *skill);
+            }
+            put_counters(state, counters);
         }
-        PlayerEventData::Corrected { field, to, .. } => {
-            let number = match field {
-                CorrectedField::Xp => &mut state.xp,
-                CorrectedField::EarnedXp => &mut state.earned_xp,
-                CorrectedField::Tasks => &mut state.tasks,
-                CorrectedField::RaidsWon => &mut state.raids_won,
-                CorrectedField::RaidsPlayed => &mut state.raids_played,
+        PlayerEventData::LevelReached {
+            level,
+            coins,
+            counters,
+            ..
+        } => {
+            state.level = *level;
+            state.coins = *coins;
+            put_counters(state, counters);
+        }
+        PlayerEventData::CoinsMoved {
+            coins, counters, ..
+        } => {
+            state.coins = *coins;
+            put_counters(state, counters);
+        }
+        PlayerEventData::AchievementUnlocked { id, tier } => {
+            let unlocked = UnlockedAchievement {
+                id: id.clone(),
+                tier: *tier,
+                at: event.at,
             };
-            *number = *to;
+            put(&mut state.achievements, unlocked, |it| it.id == *id);
         }
-        PlayerEventData::RaidJoined { raid, role } => apply_role(state, *raid, *role),
+        PlayerEventData::ItemGranted { item, counters, .. } => {
+            state.items.push(item.clone());
+            put_counters(state, counters);
+        }
+        PlayerEventData::ItemEquipped { slot, item } => {
+            state.equipped.insert(slot.clone(), item.clone());
+        }
+        PlayerEventData::Corrected { field, to, .. } => *state.number_mut(*field) = *to,
+        PlayerEventData::RaidJoined {
+            raid,
+            role,
+            counters,
+        } => {
+            let joined = PlayerRaid {
+                raid: *raid,
+                role: *role,
+            };
+            put(&mut state.raids, joined, |it| it.raid == *raid);
+            let surplus = state.raids.len().saturating_sub(PLAYER_RAIDS_SHOWN);
+            state.raids.drain(..surplus);
+            put_counters(state, counters);
+        }
         PlayerEventData::RaidLeft { raid, .. } => state.raids.retain(|it| it.raid != *raid),
         PlayerEventData::RaidEnded {
             raid,
             raids_played,
             raids_won,
+            counters,
             ..
         } => {
             state.raids_played = *raids_played;
             state.raids_won = *raids_won;
             state.raids.retain(|it| it.raid != *raid);
+            put_counters(state, counters);
         }
         PlayerEventData::SettingSet {
             key,
@@ -144,14 +209,20 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
     }
 }
 
-fn apply_role(state: &mut PlayerState, raid: RaidId, role: Role) {
-    if let Some(known) = state.raids.iter_mut().find(|it| it.raid == raid) {
-        known.role = role;
-        return;
+/// Puts an entry in the place of the one that is the same, or else at the end.
+fn put<T>(list: &mut Vec<T>, entry: T, is_same: impl Fn(&T) -> bool) {
+    match list.iter_mut().find(|it| is_same(it)) {
+        Some(held) => *held = entry,
+        None => list.push(entry),
     }
-    state.raids.push(PlayerRaid { raid, role });
-    let surplus = state.raids.len().saturating_sub(PLAYER_RAIDS_SHOWN);
-    state.raids.drain(..surplus);
+}
+
+fn put_counters(state: &mut PlayerState, counters: &[Counter]) {
+    for counter in counters {
+        put(&mut state.counters, counter.clone(), |it| {
+            it.id == counter.id
+        });
+    }
 }
 
 fn count_unread(inbox: &mut Inbox) {

@@ -2,20 +2,26 @@
 //! holds them against each other and against the ledgers of the player's raids.
 
 mod allowance;
+mod balances;
 mod causes;
 mod commands;
+mod counters;
 mod device;
 mod effects;
+mod follow_ups;
 mod lag;
+mod progress;
+mod rules;
 mod violation;
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use causes::{ExpectedEffect, Gain, expected_effects};
+use counters::TierGoals;
 use device::{DeviceSummary, stream_event};
 pub use lag::{EffectArrivals, RaidEventArrivals};
-use raidhall_protocol::player::{PlayerEvent, PlayerState};
+use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerState};
 use raidhall_protocol::rest::{PlayerStateAt, Profile};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
@@ -38,11 +44,20 @@ pub struct StreamRecord {
     pub profile: Option<Profile>,
 }
 
+/// A command of the host app's backend to a player's stream.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    pub command: PlayerCommand,
+    /// The seq of its ack; `None` if it was refused.
+    pub ack: Option<Seq>,
+}
+
 /// One player with the logs of their devices.
 #[derive(Debug, Clone)]
 pub struct StreamCase {
     pub record: StreamRecord,
     pub devices: Vec<StreamLog>,
+    pub grants: Vec<Grant>,
 }
 
 /// The judge's result for all players.
@@ -58,6 +73,8 @@ pub struct StreamVerdict {
     pub received_events: u64,
     /// Commands of devices that were acknowledged.
     pub acks: u64,
+    /// Grants of the host app's backend that were acknowledged.
+    pub grants: u64,
     /// Watches of streams with `since`.
     pub resumes: u64,
     /// A hash over the final states of all players, as their first, second, … devices hold them.
@@ -74,46 +91,57 @@ pub fn judge_players(cases: &[StreamCase], expected: &[ExpectedEffect]) -> Strea
     }
     let mut verdict = StreamVerdict::default();
     let mut hashers: Vec<DefaultHasher> = Vec::new();
+    let mut goals = TierGoals::default();
     for case in cases {
-        let expected = by_player.remove(&case.record.player.id).unwrap_or_default();
-        judge_player(case, &expected, &mut verdict, &mut hashers);
+        let player = case.record.player.id;
+        let expected = by_player.remove(&player).unwrap_or_default();
+        let devices: Vec<_> = case.devices.iter().map(device::read_stream_log).collect();
+        let states = states_of_stream(&case.record, &devices);
+        let mut found = check_stream(&case.record, &states);
+        found.extend(judge_stream(case, &devices, &expected, &mut goals));
+        let found = found.into_iter();
+        (verdict.violations).extend(found.map(|kind| StreamViolation::of_server(player, kind)));
+        judge_devices(case, &devices, &states, &mut verdict, &mut hashers);
     }
     verdict.state_hashes = hashers.iter().map(Hasher::finish).collect();
     verdict
 }
 
-fn judge_player(
+/// Holds a stream against its raids' ledgers, the rules, and the commands that were sent to it.
+fn judge_stream(
     case: &StreamCase,
+    devices: &[DeviceSummary],
     expected: &[&ExpectedEffect],
-    verdict: &mut StreamVerdict,
-    hashers: &mut Vec<DefaultHasher>,
-) {
+    goals: &mut TierGoals,
+) -> Vec<StreamViolationKind> {
     let record = &case.record;
-    let devices: Vec<_> = case.devices.iter().map(device::read_stream_log).collect();
-    let states = states_of_stream(record, &devices);
-    let mut of_server = check_stream(record, &states);
-    of_server.extend(effects::check_effects(
-        &record.player,
-        &record.events,
-        expected.iter().copied(),
-    ));
-    of_server.extend(commands::check_commands(&devices, &record.events));
+    let events = &record.events;
+    let mut found = effects::check_effects(&record.player, events, expected.iter().copied(), goals);
+    found.extend(commands::check_commands(devices, &case.grants, events));
     if let Some(shown) = record.states.first() {
-        of_server.extend(effects::check_balances(
-            &record.events,
+        found.extend(balances::check_balances(
+            events,
             &shown.state,
             record.profile.as_ref(),
         ));
     }
+    found
+}
+
+/// Compares the devices with the stream, and adds what they show to the verdict.
+fn judge_devices(
+    case: &StreamCase,
+    devices: &[DeviceSummary],
+    states: &BTreeMap<Seq, PlayerState>,
+    verdict: &mut StreamVerdict,
+    hashers: &mut Vec<DefaultHasher>,
+) {
+    let record = &case.record;
     let player = record.player.id;
-    let of_server = of_server.into_iter();
-    verdict
-        .violations
-        .extend(of_server.map(|kind| StreamViolation::of_server(player, kind)));
     hashers.resize_with(hashers.len().max(devices.len()), DefaultHasher::new);
-    for ((log, device), hasher) in case.devices.iter().zip(&devices).zip(hashers) {
+    for ((log, device), hasher) in case.devices.iter().zip(devices).zip(hashers) {
         let found = device.violations.iter().cloned();
-        let found = found.chain(compare_with_stream(device, record, &states));
+        let found = found.chain(compare_with_stream(device, record, states));
         verdict.violations.extend(found.map(|kind| StreamViolation {
             player,
             client: log.client.clone(),
@@ -127,6 +155,8 @@ fn judge_player(
         verdict.arrivals.add(&log.client, player, device);
     }
     verdict.stream_events += record.events.len() as u64;
+    let grants = case.grants.iter().filter(|grant| grant.ack.is_some());
+    verdict.grants += grants.count() as u64;
     let effects = record.events.iter().filter(|event| event.cause.is_some());
     verdict.effects += effects.count() as u64;
 }

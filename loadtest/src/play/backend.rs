@@ -22,6 +22,8 @@ const TASK_INTERVAL: Duration = Duration::from_secs(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How long answers may take after the last command.
 const REPLIES_TIMEOUT: Duration = Duration::from_secs(45);
+/// Kinds of contributions: one for each skill, and one that trains none.
+const CONTRIBUTION_KINDS: [&str; 5] = ["habit", "workout", "study", "focus", "load"];
 const CONTRIBUTION_XP_MAX: i64 = 10;
 const TASK_XP_MAX: i64 = 400;
 
@@ -122,10 +124,11 @@ impl BackendBot {
             && let Some(player) = players.choose(&mut self.rng)
             && self.player.pending_count() < UNANSWERED_MAX
         {
+            let kind = self.rng.random_range(0..CONTRIBUTION_KINDS.len());
             let contribution = Command::Contribute {
                 player: *player,
                 xp: self.rng.random_range(1..=CONTRIBUTION_XP_MAX),
-                kind: "load".to_owned(),
+                kind: CONTRIBUTION_KINDS[kind].to_owned(),
                 note: None,
             };
             self.player.send_command(raid, contribution).await;

@@ -1,5 +1,5 @@
-//! A device of a player: a task that follows the player's own stream and changes settings now and
-//! then, until the run is finished.
+//! A device of a player: a task that follows the player's own stream, changes settings and visits the
+//! shop now and then, until the run is finished.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,6 +24,15 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(15);
 const SHARED_SETTING: &str = "app.shared";
 /// One of so many commands changes the shared setting.
 const COMMANDS_PER_SHARED_ONE: u32 = 4;
+/// One of so many commands buys or equips an item.
+const COMMANDS_PER_SHOP_ONE: u32 = 6;
+/// Items of the shop, as the built-in definitions have them.
+pub(super) const SHOP_ITEMS: [&str; 4] = [
+    "frame_bronze",
+    "frame_gold",
+    "title_early_bird",
+    "title_night_owl",
+];
 
 /// A stage of a run, which the devices of a player follow.
 #[derive(Debug, Clone, Copy)]
@@ -104,12 +113,15 @@ impl DeviceBot {
         self.player.disconnect_device().await
     }
 
-    /// Sends a command whose effect no other command of the run has, except for rare ones.
+    /// Sends a command whose effect no other command of the run has, except for rare ones and those of
+    /// the shop.
     async fn send_command(&mut self) {
         let op = self.player.new_op();
         let unique = Value::from(op.as_str());
         let command = if let Some(rare) = self.rare_commands.pop() {
             rare
+        } else if self.rng.random_ratio(1, COMMANDS_PER_SHOP_ONE) {
+            self.shop_command()
         } else if self.rng.random_ratio(1, COMMANDS_PER_SHARED_ONE) {
             let state = self.player.own_state();
             let held = state.and_then(|state| state.settings.get(SHARED_SETTING));
@@ -126,6 +138,17 @@ impl DeviceBot {
             }
         };
         self.player.send_own_command(op, command).await;
+    }
+
+    /// Returns a command that equips an item, or buys it if the player does not have it.
+    fn shop_command(&mut self) -> PlayerCommand {
+        let item = SHOP_ITEMS[self.rng.random_range(0..SHOP_ITEMS.len())].to_owned();
+        let state = self.player.own_state();
+        if state.is_some_and(|state| state.items.contains(&item)) {
+            PlayerCommand::Equip { item }
+        } else {
+            PlayerCommand::Buy { item }
+        }
     }
 
     /// Waits until the device holds everything up to the head, or for the time limit, and records in

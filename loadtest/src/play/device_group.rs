@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use raidhall_protocol::Seq;
 use raidhall_protocol::player::PlayerEvent;
 use raidhall_protocol::rest::TokenPair;
 use raidhall_protocol::server::PlayerRef;
+use raidhall_protocol::{PlayerId, Seq};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::device_bot::{DeviceBot, DeviceProgress, DeviceStage, rare_commands};
 use crate::client::{ClientCounts, Decoder, Player, PlayerOptions, RestClient};
 use crate::client_log::{RunClock, StreamLog};
-use crate::judge::{ExpectedEffect, StreamCase, StreamRecord};
+use crate::judge::{ExpectedEffect, Grant, StreamCase, StreamRecord};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// How long replies may take after the last command.
@@ -106,6 +106,11 @@ impl DeviceGroup {
         }
     }
 
+    /// Returns the player whose devices they are.
+    pub const fn player(&self) -> PlayerId {
+        self.player.id
+    }
+
     /// Returns whether every device has watched the stream at least once.
     pub fn has_connected(&self) -> bool {
         self.progress.watching.load(Ordering::Relaxed) >= self.count
@@ -121,6 +126,7 @@ impl DeviceGroup {
     pub async fn settle(
         mut self,
         expected: &[ExpectedEffect],
+        grants: Vec<Grant>,
     ) -> anyhow::Result<(StreamCase, Vec<ClientCounts>)> {
         self.stop_playing();
         self.wait_for(&self.progress.idle, REPLIES_TIMEOUT).await;
@@ -150,7 +156,12 @@ impl DeviceGroup {
             states,
             profile: Some(profile),
         };
-        Ok((StreamCase { record, devices }, counts))
+        let case = StreamCase {
+            record,
+            devices,
+            grants,
+        };
+        Ok((case, counts))
     }
 
     /// Reads the stream until it has every expected effect, or the time limit has passed.

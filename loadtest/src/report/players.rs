@@ -20,6 +20,8 @@ pub struct PlayerFigures {
     pub received: u64,
     /// Acknowledged commands of devices.
     pub acks: u64,
+    /// Acknowledged grants of the host app's backend.
+    pub grants: u64,
     /// Watches of streams with `since`.
     pub resumes: u64,
     /// Commands per second of the host app's backend that were acknowledged.
@@ -42,12 +44,13 @@ impl fmt::Display for PlayerFigures {
             effects,
             received,
             acks,
+            grants,
             resumes,
             ..
         } = self;
         writeln!(
             f,
-            "  players     {players} with {devices} devices: {events} events ({received} received), {effects} effects, {acks} acks, {resumes} resumes"
+            "  players     {players} with {devices} devices: {events} events ({received} received), {effects} effects, {acks} acks, {grants} grants, {resumes} resumes"
         )?;
         writeln!(
             f,

@@ -22,7 +22,7 @@ use super::parse_rate;
 use crate::client::{Decoder, PlayerOptions};
 use crate::client_log::RunClock;
 use crate::judge::expected_effects;
-use crate::play::{Backend, BackendPlan, BotGroup, DeviceGroup, DevicePlan};
+use crate::play::{Backend, BackendPlan, BotGroup, DeviceGroup, DevicePlan, GrantSender};
 use crate::process::raise_open_files_limit;
 use crate::report::Report;
 
@@ -47,7 +47,7 @@ pub struct StreamLoadArgs {
     /// Contributions per second from the host app's backend, all raids together, 0 to 10000
     #[arg(long, default_value_t = 20.0, value_parser = parse_contribution_rate)]
     pub contributions_per_second: f64,
-    /// Changes of settings per second and device, 0 to 1000; the server admits 2 per player
+    /// Changes of settings and purchases per second and device, 0 to 1000; the server admits 2 per player
     #[arg(long, default_value_t = 0.3, value_parser = parse_rate)]
     pub settings_per_second: f64,
     /// Seconds after which an effect is late, if no node is disturbed, 1 to 600
@@ -100,10 +100,13 @@ async fn play_on(
     groups.wait_until_fully_online().await?;
     let devices = connect_devices(&parties, play, streams, clock).await?;
     let backend = start_backend(&parties, &groups, play, streams, clock)?;
+    let players = parties.players().map(|player| player.id).collect();
+    let grants = GrantSender::start(&parties.backend(), players, play.seed);
 
     let played = play_disturbed(nodes, clock, &groups, play, disturb).await?;
 
     let backend = backend.stop().await;
+    let mut grants = grants.stop().await?;
     for group in &devices {
         group.stop_playing();
     }
@@ -119,7 +122,10 @@ async fn play_on(
         .iter()
         .flat_map(|outcome| expected_effects(outcome.raid, &outcome.server_record.events))
         .collect();
-    let settling = devices.into_iter().map(|group| group.settle(&expected));
+    let settling = devices.into_iter().map(|group| {
+        let grants = grants.remove(&group.player()).unwrap_or_default();
+        group.settle(&expected, grants)
+    });
     let settled = try_join_all(settling).await?;
     let (cases, device_counts): (Vec<_>, Vec<_>) = settled.into_iter().unzip();
     let lag_max = Duration::from_secs(streams.effect_seconds);

@@ -11,7 +11,8 @@ use ts_rs::TS;
 use crate::fields::Fields;
 use crate::ids::Seq;
 use crate::limits::{
-    NAME_CHARS_MAX, NOTICE_BODY_CHARS_MAX, NOTICE_KIND_CHARS_MAX, NOTICE_TITLE_CHARS_MAX,
+    COINS_GRANTED, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, ITEM_CHARS_MAX, NAME_CHARS_MAX,
+    NOTE_CHARS_MAX, NOTICE_BODY_CHARS_MAX, NOTICE_KIND_CHARS_MAX, NOTICE_TITLE_CHARS_MAX,
     NOTICE_URL_CHARS_MAX, SETTING_KEY_CHARS_MAX,
 };
 use crate::text::{NAME, TEXT};
@@ -50,6 +51,45 @@ pub enum PlayerCommand {
         /// The seq of the newest notification that was read, at most the stream's newest.
         seq: Seq,
     },
+    /// Buys an item of the shop.
+    Buy {
+        /// Id of the item.
+        #[schemars(length(min = 1, max = ITEM_CHARS_MAX))]
+        item: String,
+    },
+    /// Puts on an item that the player has.
+    Equip {
+        /// Id of the item.
+        #[schemars(length(min = 1, max = ITEM_CHARS_MAX))]
+        item: String,
+    },
+    /// Grants XP that counts in full; only the host app's backend may send it.
+    GrantXp {
+        /// How much XP it is.
+        #[schemars(range(min = *CONTRIBUTION_XP.start(), max = *CONTRIBUTION_XP.end()))]
+        amount: i64,
+        /// What it is for, for programs. It decides which skill is trained.
+        #[schemars(length(min = 1, max = CONTRIBUTION_KIND_CHARS_MAX), regex(pattern = "^[a-z_]*$"))]
+        kind: String,
+        /// What it is for, for the player.
+        #[schemars(length(min = 1, max = NOTE_CHARS_MAX), regex(pattern = TEXT))]
+        note: String,
+    },
+    /// Grants coins, or takes them; only the host app's backend may send it.
+    GrantCoins {
+        /// How many coins come; negative if they go. Not 0.
+        #[schemars(range(min = *COINS_GRANTED.start(), max = *COINS_GRANTED.end()), extend("not" = {"const": 0}))]
+        amount: i64,
+        /// What they are for, for the player.
+        #[schemars(length(min = 1, max = NOTE_CHARS_MAX), regex(pattern = TEXT))]
+        note: String,
+    },
+    /// Grants an item of the shop; only the host app's backend may send it.
+    GrantItem {
+        /// Id of the item.
+        #[schemars(length(min = 1, max = ITEM_CHARS_MAX))]
+        item: String,
+    },
     /// Adds a notification to the player's inbox; only the host app's backend may send it.
     Notify {
         /// Kind of the notification, for programs.
@@ -75,6 +115,11 @@ impl PlayerCommand {
             Self::SetSetting { .. } => "set_setting",
             Self::SetName { .. } => "set_name",
             Self::ReadThrough { .. } => "read_through",
+            Self::Buy { .. } => "buy",
+            Self::Equip { .. } => "equip",
+            Self::GrantXp { .. } => "grant_xp",
+            Self::GrantCoins { .. } => "grant_coins",
+            Self::GrantItem { .. } => "grant_item",
             Self::Notify { .. } => "notify",
         }
     }
@@ -98,6 +143,33 @@ impl PlayerCommand {
             },
             "read_through" => Self::ReadThrough {
                 seq: Seq(fields.natural("seq")?),
+            },
+            "buy" => Self::Buy {
+                item: fields.text("item")?,
+            },
+            "equip" => Self::Equip {
+                item: fields.text("item")?,
+            },
+            "grant_xp" => {
+                let amount = fields.integer("amount");
+                let kind = fields.text("kind");
+                let note = fields.text("note");
+                Self::GrantXp {
+                    amount: amount?,
+                    kind: kind?,
+                    note: note?,
+                }
+            }
+            "grant_coins" => {
+                let amount = fields.integer("amount");
+                let note = fields.text("note");
+                Self::GrantCoins {
+                    amount: amount?,
+                    note: note?,
+                }
+            }
+            "grant_item" => Self::GrantItem {
+                item: fields.text("item")?,
             },
             "notify" => {
                 let kind = fields.text("kind");

@@ -1,11 +1,15 @@
 //! Events of a player's stream. An event carries results, so a client that applies events to a
 //! state gets the server's state without knowing the rules.
 
+mod values;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
+pub use self::values::{Allowance, CoinsReason, CorrectedField, ItemSource, RaidOutcome, XpSource};
+use super::state::Counter;
 use crate::event::LeaveReason;
 use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
 use crate::state::Role;
@@ -53,8 +57,76 @@ pub enum PlayerEventData {
         xp: u64,
         /// How many tasks and contributions the player has completed.
         tasks: u64,
-        /// The day's allowance that was used; null for a contribution, which counts in full.
+        /// What the XP is for.
+        source: XpSource,
+        /// The day's allowance that was used; null if the XP counts in full.
         allowance: Option<Allowance>,
+        /// XP since the beginning of the level that the player has now. A level that was reached
+        /// with this XP follows as `level_reached`.
+        level_xp: u64,
+        /// XP from the beginning of that level to the next one.
+        next_level_xp: u64,
+        /// The skill that the XP trains; null if it trains none.
+        skill: Option<String>,
+        /// XP that the player has earned in the skill.
+        skill_xp: Option<u64>,
+        /// The player's level in the skill.
+        skill_level: Option<u64>,
+        /// The player's coins after it.
+        coins: u64,
+        /// How many of them the XP brought.
+        coins_earned: u64,
+        /// Why the host app's backend granted the XP; null for XP of a raid.
+        note: Option<String>,
+        /// The counters of achievements that moved.
+        counters: Vec<Counter>,
+    },
+    /// The player reached a level. Each level is reached once.
+    LevelReached {
+        /// The level that was reached.
+        level: u64,
+        /// The player's coins after it.
+        coins: u64,
+        /// How many of them the level brought.
+        coins_earned: u64,
+        /// The counters of achievements that moved.
+        counters: Vec<Counter>,
+    },
+    /// The player got or spent coins, other than those of XP and levels.
+    CoinsMoved {
+        /// How many coins came; negative if they were spent.
+        amount: i64,
+        /// Why the coins moved.
+        reason: CoinsReason,
+        /// The player's coins after it.
+        coins: u64,
+        /// What the host app's backend says about it; null if nothing.
+        note: Option<String>,
+        /// The counters of achievements that moved.
+        counters: Vec<Counter>,
+    },
+    /// The player reached the goal of an achievement. Each tier is reached once.
+    AchievementUnlocked {
+        /// Id of the achievement.
+        id: String,
+        /// The tier, from 1.
+        tier: u32,
+    },
+    /// The player got an item of the shop. Each item is had once.
+    ItemGranted {
+        /// Id of the item.
+        item: String,
+        /// How the player got it.
+        by: ItemSource,
+        /// The counters of achievements that moved.
+        counters: Vec<Counter>,
+    },
+    /// The player put on an item that they have.
+    ItemEquipped {
+        /// Where it is worn. It replaces what was worn there.
+        slot: String,
+        /// Id of the item.
+        item: String,
     },
     /// The player joined a raid, or their role in it changed.
     RaidJoined {
@@ -62,6 +134,8 @@ pub enum PlayerEventData {
         raid: RaidId,
         /// Role of the player from then on.
         role: Role,
+        /// The counters of achievements that moved.
+        counters: Vec<Counter>,
     },
     /// The player left a raid, or was removed from it.
     RaidLeft {
@@ -84,6 +158,8 @@ pub enum PlayerEventData {
         raids_played: u64,
         /// How many of them were completed.
         raids_won: u64,
+        /// The counters of achievements that moved.
+        counters: Vec<Counter>,
     },
     /// A setting was set.
     SettingSet {
@@ -133,6 +209,11 @@ impl PlayerEventData {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::XpEarned { .. } => "xp_earned",
+            Self::LevelReached { .. } => "level_reached",
+            Self::CoinsMoved { .. } => "coins_moved",
+            Self::AchievementUnlocked { .. } => "achievement_unlocked",
+            Self::ItemGranted { .. } => "item_granted",
+            Self::ItemEquipped { .. } => "item_equipped",
             Self::RaidJoined { .. } => "raid_joined",
             Self::RaidLeft { .. } => "raid_left",
             Self::RaidEnded { .. } => "raid_ended",
@@ -144,68 +225,22 @@ impl PlayerEventData {
         }
     }
 
+    /// Returns the counters of achievements that the event moved.
+    pub fn counters(&self) -> &[Counter] {
+        match self {
+            Self::XpEarned { counters, .. }
+            | Self::LevelReached { counters, .. }
+            | Self::CoinsMoved { counters, .. }
+            | Self::ItemGranted { counters, .. }
+            | Self::RaidJoined { counters, .. }
+            | Self::RaidEnded { counters, .. } => counters,
+            _ => &[],
+        }
+    }
+
     /// Returns the version of the data's format: the first version with this type in its current
     /// form. A release that does not know the version leaves the stream to releases that do.
     pub const fn version(&self) -> u16 {
         1
-    }
-}
-
-/// What a player has used of the XP of tasks that counts in one day, in ranked raids or in all others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
-pub struct Allowance {
-    /// Whether it is the allowance of ranked raids.
-    pub ranked: bool,
-    /// XP that was counted in it so far.
-    pub used: u64,
-    /// When the player completed the first task of this day.
-    pub since: UnixMillis,
-}
-
-/// How a raid ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RaidOutcome {
-    /// Both goals were reached.
-    Completed,
-    /// The raid was lost.
-    Failed,
-}
-
-/// A number of a player's state that can be corrected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CorrectedField {
-    /// All XP of the player that counts.
-    Xp,
-    /// All XP that the player has earned.
-    EarnedXp,
-    /// How many tasks and contributions the player has completed.
-    Tasks,
-    /// How many raids were completed while the player was a member.
-    RaidsWon,
-    /// How many raids ended while the player was a member.
-    RaidsPlayed,
-}
-
-impl CorrectedField {
-    /// Every field, in the order of the state.
-    pub const ALL: [CorrectedField; 5] = [
-        Self::Xp,
-        Self::EarnedXp,
-        Self::Tasks,
-        Self::RaidsWon,
-        Self::RaidsPlayed,
-    ];
-
-    /// Returns the name of the field on the wire, and in the state.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Xp => "xp",
-            Self::EarnedXp => "earned_xp",
-            Self::Tasks => "tasks",
-            Self::RaidsWon => "raids_won",
-            Self::RaidsPlayed => "raids_played",
-        }
     }
 }

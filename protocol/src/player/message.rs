@@ -126,7 +126,7 @@ pub enum PlayerMessage {
         player: PlayerId,
         /// Event with its seq, type and data.
         #[serde(flatten)]
-        event: PlayerEvent,
+        event: Box<PlayerEvent>,
     },
     /// Confirms that a command is committed.
     Ack {

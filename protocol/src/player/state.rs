@@ -22,6 +22,14 @@ pub struct PlayerState {
     pub xp: u64,
     /// All XP that the player has earned, in raids and beyond what counts in a day.
     pub earned_xp: u64,
+    /// The player's level, from 1. It never goes down.
+    pub level: u64,
+    /// XP since the beginning of the level.
+    pub level_xp: u64,
+    /// XP from the beginning of the level to the next one.
+    pub next_level_xp: u64,
+    /// How many coins the player has.
+    pub coins: u64,
     /// How many tasks and contributions the player has completed.
     pub tasks: u64,
     /// How many raids were completed while the player was a member.
@@ -30,6 +38,17 @@ pub struct PlayerState {
     pub raids_played: u64,
     /// The raids that the player is a member of and that have not ended, the latest 200 by joining.
     pub raids: Vec<PlayerRaid>,
+    /// The skills that the player has trained, in the order of their first XP.
+    pub skills: Vec<SkillProgress>,
+    /// The achievements that the player has, each with its highest tier, in the order of their first
+    /// tier.
+    pub achievements: Vec<UnlockedAchievement>,
+    /// The counters of achievements that have moved, in the order of their first move.
+    pub counters: Vec<Counter>,
+    /// Ids of the items that the player has, in the order in which they got them.
+    pub items: Vec<String>,
+    /// What the player wears: ids of items by slot.
+    pub equipped: BTreeMap<String, String>,
     /// The settings that were set, by key.
     pub settings: BTreeMap<String, Setting>,
     /// The notifications of the player.
@@ -45,6 +64,10 @@ impl PlayerState {
             CorrectedField::Tasks => self.tasks,
             CorrectedField::RaidsWon => self.raids_won,
             CorrectedField::RaidsPlayed => self.raids_played,
+            CorrectedField::Level => self.level,
+            CorrectedField::LevelXp => self.level_xp,
+            CorrectedField::NextLevelXp => self.next_level_xp,
+            CorrectedField::Coins => self.coins,
         }
     }
 
@@ -56,6 +79,10 @@ impl PlayerState {
             CorrectedField::Tasks => &mut self.tasks,
             CorrectedField::RaidsWon => &mut self.raids_won,
             CorrectedField::RaidsPlayed => &mut self.raids_played,
+            CorrectedField::Level => &mut self.level,
+            CorrectedField::LevelXp => &mut self.level_xp,
+            CorrectedField::NextLevelXp => &mut self.next_level_xp,
+            CorrectedField::Coins => &mut self.coins,
         }
     }
 }
@@ -67,6 +94,39 @@ pub struct PlayerRaid {
     pub raid: RaidId,
     /// Role of the player.
     pub role: Role,
+}
+
+/// What a player has in a skill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct SkillProgress {
+    /// Name of the skill.
+    pub skill: String,
+    /// XP that the player earned in it.
+    pub xp: u64,
+    /// The player's level in it, from 1.
+    pub level: u64,
+}
+
+/// An achievement that a player has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct UnlockedAchievement {
+    /// Id of the achievement.
+    pub id: String,
+    /// The highest tier that was reached, from 1.
+    pub tier: u32,
+    /// When it was reached.
+    pub at: UnixMillis,
+}
+
+/// How far a player is towards an achievement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Counter {
+    /// Id of the achievement.
+    pub id: String,
+    /// What has been counted so far.
+    pub value: u64,
+    /// The goal of the next tier; null after the last one.
+    pub goal: Option<u64>,
 }
 
 /// One setting of a player.

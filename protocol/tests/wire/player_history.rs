@@ -1,8 +1,12 @@
 //! A player's whole stream, with which folds of player events are tested.
 
+use std::collections::BTreeMap;
+
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::player::event::{Allowance, CorrectedField, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{
+    Allowance, CoinsReason, CorrectedField, ItemSource, RaidOutcome, RaidPlace, XpSource,
+};
 use raidhall_protocol::player::state::Inbox;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::state::Role;
@@ -10,7 +14,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::player_samples::{
-    AT, by_key, empty_state, joined, place, raid, sale, sale_data, setting_at,
+    AT, achievement, by_key, counter, empty_state, joined, place, raid, sale, sale_data,
+    setting_at, skill,
 };
 
 /// A whole stream, and the states before and after it. Every fold of player events has to agree.
@@ -64,10 +69,32 @@ pub(crate) fn history() -> PlayerHistory {
             name: "Countess".to_owned(),
             xp: 360,
             earned_xp: 410,
+            level: 3,
+            level_xp: 60,
+            next_level_xp: 300,
+            coins: 50,
             tasks: 5,
             raids_won: 2,
             raids_played: 3,
             raids: vec![joined(7, Role::Member), joined(8, Role::Member)],
+            skills: vec![skill("teamwork", 340, 3), skill("discipline", 25, 3)],
+            achievements: vec![achievement("collector", 2), achievement("first_steps", 1)],
+            counters: vec![
+                counter("companion", 40, Some(50)),
+                counter("first_steps", 1, None),
+                counter("collector", 365, Some(1_000)),
+                counter("climber", 2, Some(5)),
+                counter("saver", 53, Some(100)),
+                counter("veteran", 2, Some(5)),
+                counter("wardrobe", 1, Some(5)),
+            ],
+            items: ["frame_gold", "frame_bronze", "title_night_owl"]
+                .map(str::to_owned)
+                .into(),
+            equipped: BTreeMap::from([
+                ("frame".to_owned(), "frame_bronze".to_owned()),
+                ("title".to_owned(), "title_night_owl".to_owned()),
+            ]),
             settings: by_key(settings),
             inbox: Inbox {
                 unread: 1,
@@ -84,7 +111,11 @@ pub(crate) fn history() -> PlayerHistory {
 fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
     let join = |raid_id, seq, role| {
         let raid = raid(raid_id);
-        let data = PlayerEventData::RaidJoined { raid, role };
+        let data = PlayerEventData::RaidJoined {
+            raid,
+            role,
+            counters: vec![counter("companion", seq, Some(50))],
+        };
         (Some(place(raid_id, seq)), data)
     };
     let leave = |raid_id, seq| {
@@ -102,18 +133,12 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
             xp,
             raids_played,
             raids_won: 1,
+            counters: vec![counter("veteran", raids_played, Some(5))],
         };
         (Some(place(raid_id, seq)), data)
     };
     let earn = |raid_id, seq, [amount, counted, earned_xp, xp, tasks]: [u64; 5], allowance| {
-        let data = PlayerEventData::XpEarned {
-            amount,
-            counted,
-            earned_xp,
-            xp,
-            tasks,
-            allowance,
-        };
+        let data = earned([amount, counted, earned_xp, xp, tasks], allowance);
         (Some(place(raid_id, seq)), data)
     };
     let allowance = |ranked, used| {
@@ -130,7 +155,15 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
         join(9, 4, Role::Member),
         join(10, 3, Role::Member),
         earn(7, 20, [250, 250, 250, 250, 1], allowance(false, 250)),
+        (Some(place(7, 20)), level_reached(2)),
+        (Some(place(7, 20)), unlocked("collector", 1)),
+        (
+            Some(place(7, 20)),
+            coins_moved(20, CoinsReason::Achievement, 65),
+        ),
         earn(8, 21, [100, 50, 350, 300, 2], allowance(false, 300)),
+        (Some(place(8, 21)), unlocked("first_steps", 1)),
+        (Some(place(8, 21)), unlocked("collector", 2)),
         earn(9, 22, [40, 40, 390, 340, 3], allowance(true, 40)),
         earn(10, 23, [25, 25, 415, 365, 4], None),
         join(7, 30, Role::Member),
@@ -138,12 +171,96 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
         end(9, 32, RaidOutcome::Completed, Some(2), 40, 1),
         end(10, 33, RaidOutcome::Failed, None, 25, 2),
         join(8, 40, Role::Member),
+        (None, item_granted("frame_gold", ItemSource::Grant)),
+        (None, item_equipped("frame", "frame_gold")),
+        (None, item_granted("frame_bronze", ItemSource::Purchase)),
+        (None, coins_moved(-12, CoinsReason::Purchase, 53)),
+        (None, item_equipped("frame", "frame_bronze")),
+        (None, item_granted("title_night_owl", ItemSource::Grant)),
+        (None, item_equipped("title", "title_night_owl")),
         (None, correct(CorrectedField::Xp, 365, 360)),
         (None, correct(CorrectedField::EarnedXp, 415, 410)),
         (None, correct(CorrectedField::Tasks, 4, 5)),
         (None, correct(CorrectedField::RaidsWon, 1, 2)),
         (None, correct(CorrectedField::RaidsPlayed, 2, 3)),
+        (None, correct(CorrectedField::Level, 2, 3)),
+        (None, correct(CorrectedField::LevelXp, 265, 60)),
+        (None, correct(CorrectedField::NextLevelXp, 200, 300)),
+        (None, correct(CorrectedField::Coins, 53, 50)),
     ]
+}
+
+/// Returns XP of a task, which trains teamwork, or of a contribution, which trains discipline.
+fn earned(
+    [amount, counted, earned_xp, xp, tasks]: [u64; 5],
+    allowance: Option<Allowance>,
+) -> PlayerEventData {
+    let is_task = allowance.is_some();
+    let skill = if is_task { "teamwork" } else { "discipline" };
+    PlayerEventData::XpEarned {
+        amount,
+        counted,
+        earned_xp,
+        xp,
+        tasks,
+        source: if is_task {
+            XpSource::Task
+        } else {
+            XpSource::Contribution
+        },
+        allowance,
+        level_xp: xp - 100,
+        next_level_xp: 200,
+        skill: Some(skill.to_owned()),
+        skill_xp: Some(if is_task { xp } else { 25 }),
+        skill_level: Some(if xp < 300 { 2 } else { 3 }),
+        coins: 45 + counted / 10,
+        coins_earned: counted / 10,
+        note: None,
+        counters: vec![
+            counter("first_steps", 1, None),
+            counter("collector", xp, Some(1_000)),
+        ],
+    }
+}
+
+fn level_reached(level: u64) -> PlayerEventData {
+    PlayerEventData::LevelReached {
+        level,
+        coins: 45,
+        coins_earned: 20,
+        counters: vec![counter("climber", level, Some(5))],
+    }
+}
+
+fn unlocked(id: &str, tier: u32) -> PlayerEventData {
+    let id = id.to_owned();
+    PlayerEventData::AchievementUnlocked { id, tier }
+}
+
+fn coins_moved(amount: i64, reason: CoinsReason, coins: u64) -> PlayerEventData {
+    PlayerEventData::CoinsMoved {
+        amount,
+        reason,
+        coins,
+        note: None,
+        counters: vec![counter("saver", coins, Some(100))],
+    }
+}
+
+fn item_granted(item: &str, by: ItemSource) -> PlayerEventData {
+    PlayerEventData::ItemGranted {
+        item: item.to_owned(),
+        by,
+        counters: vec![counter("wardrobe", 1, Some(5))],
+    }
+}
+
+fn item_equipped(slot: &str, item: &str) -> PlayerEventData {
+    PlayerEventData::ItemEquipped {
+        slot: slot.to_owned(),
+        item: item.to_owned(),
+    }
 }
 
 fn correct(field: CorrectedField, from: u64, to: u64) -> PlayerEventData {

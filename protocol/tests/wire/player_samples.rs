@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use raidhall_protocol::error::{ErrorBody, ErrorType};
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::player::event::{Allowance, CorrectedField, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{
+    Allowance, CoinsReason, CorrectedField, ItemSource, RaidOutcome, RaidPlace, XpSource,
+};
 use raidhall_protocol::player::message::Me;
-use raidhall_protocol::player::state::{Inbox, InboxItem, PlayerRaid, Setting};
+use raidhall_protocol::player::state::{
+    Counter, Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, UnlockedAchievement,
+};
 use raidhall_protocol::player::{
     PlayerCommand, PlayerEvent, PlayerEventData, PlayerMessage, PlayerRequest, PlayerState,
 };
@@ -35,6 +39,25 @@ fn notify(url: Option<&str>) -> PlayerCommand {
         title: "Sale".to_owned(),
         body: "Frames for half".to_owned(),
         url: url.map(str::to_owned),
+    }
+}
+
+fn gold() -> String {
+    "frame_gold".to_owned()
+}
+
+fn grant_xp() -> PlayerCommand {
+    PlayerCommand::GrantXp {
+        amount: 25,
+        kind: "habit".to_owned(),
+        note: "a week of walks".to_owned(),
+    }
+}
+
+fn grant_coins() -> PlayerCommand {
+    PlayerCommand::GrantCoins {
+        amount: -20,
+        note: "refund".to_owned(),
     }
 }
 
@@ -69,6 +92,17 @@ pub(crate) fn client() -> Vec<(String, ClientMessage)> {
         (
             "do_me_read_through",
             execute(PlayerCommand::ReadThrough { seq: Seq(44) }),
+        ),
+        ("do_me_buy", execute(PlayerCommand::Buy { item: gold() })),
+        (
+            "do_me_equip",
+            execute(PlayerCommand::Equip { item: gold() }),
+        ),
+        ("do_me_grant_xp", execute(grant_xp())),
+        ("do_me_grant_coins", execute(grant_coins())),
+        (
+            "do_me_grant_item",
+            execute(PlayerCommand::GrantItem { item: gold() }),
         ),
         ("do_me_notify", execute(notify(Some("/shop")))),
         ("do_me_notify_without_url", execute(notify(None))),
@@ -125,7 +159,13 @@ pub(crate) fn server() -> Vec<(String, ServerMessage)> {
             data,
         };
         let name = format!("player_event_{name}");
-        (name, PlayerMessage::Event { player, event })
+        (
+            name,
+            PlayerMessage::Event {
+                player,
+                event: Box::new(event),
+            },
+        )
     }));
     let mut all: Vec<_> = samples
         .into_iter()
@@ -160,6 +200,7 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
     let joined = |role| PlayerEventData::RaidJoined {
         raid: raid(7),
         role,
+        counters: Vec::new(),
     };
     let left = |reason| PlayerEventData::RaidLeft {
         raid: raid(7),
@@ -172,6 +213,7 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
         xp: 400,
         raids_played: 5,
         raids_won,
+        counters: vec![counter("victor", raids_won, Some(10))],
     };
     let casual = Allowance {
         ranked: false,
@@ -187,6 +229,41 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
         ("xp_earned", cause, earned(40, 10, Some(casual))),
         ("xp_earned_ranked", cause, earned(40, 40, Some(ranked))),
         ("xp_earned_contributed", cause, earned(25, 25, None)),
+        ("xp_earned_granted", None, granted()),
+        ("level_reached", cause, level_reached()),
+        (
+            "coins_moved",
+            cause,
+            coins_moved(50, CoinsReason::Victory, None),
+        ),
+        (
+            "coins_moved_mvp",
+            cause,
+            coins_moved(25, CoinsReason::Mvp, None),
+        ),
+        (
+            "coins_moved_achievement",
+            cause,
+            coins_moved(10, CoinsReason::Achievement, None),
+        ),
+        (
+            "coins_moved_purchase",
+            None,
+            coins_moved(-1_000, CoinsReason::Purchase, None),
+        ),
+        (
+            "coins_moved_granted",
+            None,
+            coins_moved(-20, CoinsReason::Granted, Some("refund")),
+        ),
+        ("achievement_unlocked", cause, unlocked()),
+        ("item_granted", None, item_granted(ItemSource::Purchase)),
+        (
+            "item_granted_by_service",
+            None,
+            item_granted(ItemSource::Grant),
+        ),
+        ("item_equipped", None, item_equipped()),
         ("raid_joined", cause, joined(Role::Leader)),
         ("raid_joined_member", cause, joined(Role::Member)),
         ("raid_left", cause, left(LeaveReason::Left)),
@@ -214,16 +291,98 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
     ]
 }
 
-/// Returns XP that a player earned who had earned 860 XP, of which 700 count.
+/// Returns XP of a raid that a player earned who had earned 860 XP, of which 700 count.
 fn earned(amount: u64, counted: u64, allowance: Option<Allowance>) -> PlayerEventData {
+    let is_task = allowance.is_some();
     PlayerEventData::XpEarned {
         amount,
         counted,
         earned_xp: 860 + amount,
         xp: 700 + counted,
         tasks: 31,
+        source: if is_task {
+            XpSource::Task
+        } else {
+            XpSource::Contribution
+        },
         allowance,
+        level_xp: 100 + counted,
+        next_level_xp: 400,
+        skill: is_task.then(|| "teamwork".to_owned()),
+        skill_xp: is_task.then_some(300 + counted),
+        skill_level: is_task.then_some(3),
+        coins: 80 + counted / 10,
+        coins_earned: counted / 10,
+        note: None,
+        counters: vec![counter("contributor", 31, Some(100))],
     }
+}
+
+fn granted() -> PlayerEventData {
+    PlayerEventData::XpEarned {
+        amount: 25,
+        counted: 25,
+        earned_xp: 885,
+        xp: 725,
+        tasks: 30,
+        source: XpSource::Grant,
+        allowance: None,
+        level_xp: 125,
+        next_level_xp: 400,
+        skill: Some("discipline".to_owned()),
+        skill_xp: Some(25),
+        skill_level: Some(1),
+        coins: 82,
+        coins_earned: 2,
+        note: Some("a week of walks".to_owned()),
+        counters: Vec::new(),
+    }
+}
+
+fn level_reached() -> PlayerEventData {
+    PlayerEventData::LevelReached {
+        level: 5,
+        coins: 102,
+        coins_earned: 20,
+        counters: vec![counter("climber", 5, Some(5))],
+    }
+}
+
+fn coins_moved(amount: i64, reason: CoinsReason, note: Option<&str>) -> PlayerEventData {
+    PlayerEventData::CoinsMoved {
+        amount,
+        reason,
+        coins: 82,
+        note: note.map(str::to_owned),
+        counters: Vec::new(),
+    }
+}
+
+fn unlocked() -> PlayerEventData {
+    PlayerEventData::AchievementUnlocked {
+        id: "victor".to_owned(),
+        tier: 1,
+    }
+}
+
+fn item_granted(by: ItemSource) -> PlayerEventData {
+    PlayerEventData::ItemGranted {
+        item: gold(),
+        by,
+        counters: vec![counter("wardrobe", 10, None)],
+    }
+}
+
+fn item_equipped() -> PlayerEventData {
+    PlayerEventData::ItemEquipped {
+        slot: "frame".to_owned(),
+        item: gold(),
+    }
+}
+
+pub(crate) fn counter(id: &str, value: u64, goal: Option<u64>) -> Counter {
+    let id = id.to_owned();
+    Counter { id, value, goal }
 }
 
 fn corrected(by: Option<PlayerId>) -> PlayerEventData {
@@ -253,10 +412,19 @@ pub(crate) fn empty_state() -> PlayerState {
         name: "Ada".to_owned(),
         xp: 0,
         earned_xp: 0,
+        level: 1,
+        level_xp: 0,
+        next_level_xp: 100,
+        coins: 0,
         tasks: 0,
         raids_won: 0,
         raids_played: 0,
         raids: Vec::new(),
+        skills: Vec::new(),
+        achievements: Vec::new(),
+        counters: Vec::new(),
+        items: Vec::new(),
+        equipped: BTreeMap::new(),
         settings: BTreeMap::new(),
         inbox: Inbox::default(),
     }
@@ -270,10 +438,22 @@ fn full_state() -> PlayerState {
     PlayerState {
         xp: 720,
         earned_xp: 900,
+        level: 4,
+        level_xp: 120,
+        next_level_xp: 400,
+        coins: 82,
         tasks: 31,
         raids_won: 3,
         raids_played: 5,
         raids: vec![joined(7, Role::Leader), joined(9, Role::Member)],
+        skills: vec![skill("teamwork", 300, 3)],
+        achievements: vec![achievement("victor", 1)],
+        counters: vec![
+            counter("victor", 3, Some(10)),
+            counter("first_steps", 1, None),
+        ],
+        items: vec![gold()],
+        equipped: BTreeMap::from([("frame".to_owned(), gold())]),
         settings: by_key(settings),
         inbox: Inbox {
             unread: 1,
@@ -287,6 +467,19 @@ pub(crate) fn joined(raid_id: u64, role: Role) -> PlayerRaid {
     PlayerRaid {
         raid: raid(raid_id),
         role,
+    }
+}
+
+pub(crate) fn skill(skill: &str, xp: u64, level: u64) -> SkillProgress {
+    let skill = skill.to_owned();
+    SkillProgress { skill, xp, level }
+}
+
+pub(crate) fn achievement(id: &str, tier: u32) -> UnlockedAchievement {
+    UnlockedAchievement {
+        id: id.to_owned(),
+        tier,
+        at: AT,
     }
 }
 

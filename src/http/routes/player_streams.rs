@@ -5,9 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use raidhall_protocol::limits::ITEM_CHARS_MAX;
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::rest::{CommandResult, Data, PlayerStateAt};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
@@ -80,12 +81,28 @@ async fn execute_for_service(
         let command = fields.nested("cmd", PlayerCommand::read);
         Some((op?, command?))
     })?;
-    // The texts are left out, because an erasure cannot remove them from the audit log.
-    let details = json!({"type": command.kind()});
+    let details = audit_details(&command);
     caller
         .record(&*app.store, "command", format!("player {player}"), details)
         .await?;
     let op = caller.authenticated.op_hash(Some(op));
     let executed = app.streams.execute(player, Author::Service, &command, op);
     Ok(command_result(executed.await?))
+}
+
+/// Returns what the audit log says of a command. Texts are left out, because an erasure cannot remove
+/// them from there.
+fn audit_details(command: &PlayerCommand) -> Value {
+    let kind = command.kind();
+    match command {
+        PlayerCommand::GrantXp { amount, .. } | PlayerCommand::GrantCoins { amount, .. } => {
+            json!({"type": kind, "amount": amount})
+        }
+        PlayerCommand::GrantItem { item } => {
+            // It is recorded before it is checked.
+            let item: String = item.chars().take(ITEM_CHARS_MAX).collect();
+            json!({"type": kind, "item": item})
+        }
+        _ => json!({"type": kind}),
+    }
 }

@@ -2,7 +2,7 @@
 
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::limits::PLAYER_RAIDS_SHOWN;
-use raidhall_protocol::player::event::{Allowance, RaidOutcome};
+use raidhall_protocol::player::event::{Allowance, RaidOutcome, XpSource};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{RaidId, UnixMillis};
@@ -26,7 +26,14 @@ fn apply(fold: &mut PlayerFold, data: PlayerEventData) {
 
 fn join(fold: &mut PlayerFold, raid_id: u64, role: Role) {
     let raid = raid(raid_id);
-    apply(fold, PlayerEventData::RaidJoined { raid, role });
+    apply(
+        fold,
+        PlayerEventData::RaidJoined {
+            raid,
+            role,
+            counters: Vec::new(),
+        },
+    );
 }
 
 fn leave(fold: &mut PlayerFold, raid_id: u64) {
@@ -42,7 +49,17 @@ fn earn(fold: &mut PlayerFold, allowance: Option<Allowance>) {
         earned_xp: 40,
         xp: 40,
         tasks: 1,
+        source: XpSource::Contribution,
         allowance,
+        level_xp: 0,
+        next_level_xp: 100,
+        skill: None,
+        skill_xp: None,
+        skill_level: None,
+        coins: 0,
+        coins_earned: 0,
+        note: None,
+        counters: Vec::new(),
     };
     apply(fold, earned);
 }
@@ -122,6 +139,7 @@ fn an_ended_raid_counts_even_if_it_is_not_shown() {
         xp: 40,
         raids_played: 5,
         raids_won: 3,
+        counters: Vec::new(),
     };
     apply(&mut fold, ended);
     assert_eq!((fold.state.raids_played, fold.state.raids_won), (5, 3));

@@ -69,14 +69,14 @@ fn joining_and_leaving_concern_the_member() {
 
 #[test]
 fn a_change_of_the_leader_concerns_both_unless_one_has_left() {
-    let follows = (5, CauseKind::HasRole(Role::Member));
-    let leads = (6, CauseKind::HasRole(Role::Leader));
+    let follows = || (5, CauseKind::HasRole(Role::Member));
+    let leads = || (6, CauseKind::HasRole(Role::Leader));
     for reason in ["promoted", "leader_offline"] {
         let data = json!({"player": 6, "previous": 5, "reason": reason, "term": 2});
-        check("leader_changed", data, &[follows, leads]);
+        check("leader_changed", data, &[follows(), leads()]);
     }
     let data = json!({"player": 6, "previous": 5, "reason": "left", "term": 2});
-    check("leader_changed", data, &[leads]);
+    check("leader_changed", data, &[leads()]);
 }
 
 #[test]
@@ -103,7 +103,13 @@ fn xp_of_a_task_is_that_of_a_ranked_raid_or_not() {
     check(
         "contributed",
         contributed,
-        &[(6, CauseKind::Contributed { xp: 25 })],
+        &[(
+            6,
+            CauseKind::Contributed {
+                xp: 25,
+                kind: "habit".to_owned(),
+            },
+        )],
     );
 }
 

@@ -27,7 +27,11 @@ fn add(stream: &mut Stream, raid_id: u64, kind: CauseKind) -> Vec<PlayerEventDat
 
 fn joined(raid_id: u64, role: Role) -> PlayerEventData {
     let raid = raid(raid_id);
-    PlayerEventData::RaidJoined { raid, role }
+    PlayerEventData::RaidJoined {
+        raid,
+        role,
+        counters: Vec::new(),
+    }
 }
 
 fn shown(stream: &Stream) -> Vec<(u64, Role)> {
@@ -72,6 +76,7 @@ fn an_ended_raid_is_played_and_a_completed_one_won() {
         xp,
         raids_played,
         raids_won: 1,
+        counters: Vec::new(),
     };
     let won = ended(7, RaidOutcome::Completed, Some(2), 40, 1);
     assert_eq!(add(&mut stream, 7, COMPLETED), [won]);
@@ -96,6 +101,11 @@ fn the_largest_numbers_stay_the_largest() {
     state.tasks = u64::MAX;
     state.raids_played = u64::MAX;
     state.raids_won = u64::MAX;
+    state.coins = u64::MAX;
+    let levels = stream.definitions.levels;
+    state.level = levels.level_of(u64::MAX);
+    state.level_xp = u64::MAX - levels.begin(state.level);
+    state.next_level_xp = levels.width(state.level);
     stream.definitions.casual_xp_per_day = u64::MAX;
     let full = stream.fold.state.clone();
     let at = time("2026-11-28T12:00Z");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use raidhall_protocol::UnixMillis;
 
 use super::{Stream, time};
-use crate::progression::Definitions;
+use crate::definitions::Definitions;
 
 const ZONES: [&str; 6] = [
     "UTC",
@@ -52,7 +52,7 @@ fn check(
     completions: &[Completion],
     day_of: impl Fn(&Stream, UnixMillis) -> String,
 ) -> Result<(), TestCaseError> {
-    let max = Definitions::default();
+    let max = Definitions::built_in();
     let mut at = time("2026-03-27T12:00Z");
     let mut sums = BTreeMap::new();
     let mut uncounted = 0;

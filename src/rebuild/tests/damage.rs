@@ -1,6 +1,9 @@
 //! Each kind of damage: it is found, repaired and found no more.
 
+use raidhall_protocol::player::PlayerCommand;
+
 use super::*;
+use crate::player::decide;
 
 #[test]
 fn a_lost_effect_is_projected_again() {
@@ -37,9 +40,11 @@ fn an_event_with_too_much_xp_is_corrected() {
         stream.found(),
         [
             "event 5 (raid 7, event 4): amount is 50 and should be 20, counted is 50 and should be 20, \
-             earned_xp is 115 and should be 85, xp is 115 and should be 85",
+             earned_xp is 115 and should be 85, level_xp is 115 and should be 85, \
+             xp is 115 and should be 85",
             "xp is 115 and should be 85",
             "earned_xp is 115 and should be 85",
+            "level_xp is 115 and should be 85",
         ]
     );
     stream.repair(&[]);
@@ -57,10 +62,11 @@ fn an_event_with_too_much_xp_is_corrected() {
     let expected = [
         (CorrectedField::Xp, 115, 85),
         (CorrectedField::EarnedXp, 115, 85),
+        (CorrectedField::LevelXp, 115, 85),
     ];
     assert_eq!(corrections, expected);
     assert_eq!(stream.shown().state.xp, 85);
-    stream.play(CauseKind::Contributed { xp: 5 });
+    stream.play(contributed(5));
     assert_eq!(stream.found(), [""; 0]);
 }
 
@@ -89,7 +95,7 @@ fn a_wrong_amount_with_right_numbers_is_settled_by_a_correction() {
 #[test]
 fn a_repeated_effect_is_corrected() {
     let mut stream = PlayedStream::played();
-    let cause = stream.causes[2];
+    let cause = stream.causes[2].clone();
     stream.append_effects(&cause);
     assert_eq!(
         stream.found(),
@@ -98,6 +104,7 @@ fn a_repeated_effect_is_corrected() {
             "xp is 110 and should be 85",
             "earned_xp is 110 and should be 85",
             "tasks is 4 and should be 3",
+            "level_xp is 110 and should be 85",
         ]
     );
     stream.repair(&[]);
@@ -108,7 +115,7 @@ fn a_repeated_effect_is_corrected() {
 #[test]
 fn an_effect_repeated_at_once_is_found() {
     let mut stream = PlayedStream::of([CauseKind::HasRole(Role::Member)]);
-    let cause = stream.causes[0];
+    let cause = stream.causes[0].clone();
     stream.append_effects(&cause);
     assert_eq!(
         stream.found(),
@@ -137,7 +144,7 @@ fn effects_without_a_cause_are_corrected() {
         "{found:?}"
     );
     // The raid is not among the player's raids, and no append would bring it back.
-    stream.repair(&["raids are [] and should be [7 (member)]"]);
+    stream.repair(&[r#"raids: [] should be [{"raid":7,"role":"member"}]"#]);
 }
 
 #[test]
@@ -199,4 +206,81 @@ fn a_name_that_no_event_gave_is_saved_again() {
     assert_eq!(stream.found().len(), 1);
     stream.repair(&[]);
     assert_eq!(stream.shown().state.name, "Ada");
+}
+
+/// A task that brings a level and achievements, and a victory.
+fn rewarded() -> PlayedStream {
+    let is_ranked = true;
+    let kinds = [
+        CauseKind::HasRole(Role::Leader),
+        CauseKind::TaskCompleted { xp: 400, is_ranked },
+        contributed(25),
+        CauseKind::Ended {
+            outcome: RaidOutcome::Completed,
+            rank: Some(1),
+            xp: 425,
+        },
+    ];
+    PlayedStream::with_definitions(Definitions::built_in(), kinds)
+}
+
+#[test]
+fn all_effects_of_a_cause_are_compared() {
+    let stream = rewarded();
+    assert_eq!(stream.found(), [""; 0]);
+    let of_task = |event: &&PlayerEvent| event.cause == Some(place(2));
+    let count = stream.events.iter().filter(of_task).count();
+    assert!(count > 3, "{count} effects");
+    for (index, event) in stream.events.iter().enumerate() {
+        let mut lacking = stream.clone();
+        lacking.events.remove(index);
+        let found = lacking.found();
+        assert_ne!(found, [""; 0], "without {event:?}");
+    }
+}
+
+#[test]
+fn a_wrong_reward_is_corrected() {
+    let mut stream = rewarded();
+    let is_coins = |it: &PlayerEvent| matches!(it.data, PlayerEventData::CoinsMoved { .. });
+    let index = stream.events.iter().rposition(is_coins).expect("coins");
+    let right = stream.shown().state.coins;
+    stream.change(index as u64 + 1, |data| match data {
+        PlayerEventData::CoinsMoved { amount, coins, .. } => {
+            *amount += 1_000;
+            *coins += 1_000;
+        }
+        other => panic!("{other:?}"),
+    });
+    let wrong = format!("coins is {} and should be {right}", right + 1_000);
+    assert!(stream.found().contains(&wrong), "{:?}", stream.found());
+    stream.repair(&[]);
+    assert_eq!(stream.shown().state.coins, right);
+}
+
+/// What a command brings is an input, as its event says it, whatever was wrong before it.
+#[test]
+fn what_a_command_brings_is_no_difference() {
+    let mut stream = rewarded();
+    let grant = |stream: &mut PlayedStream| {
+        let command = PlayerCommand::GrantXp {
+            amount: 500,
+            kind: "habit".to_owned(),
+            note: "a week of walks".to_owned(),
+        };
+        let decided = decide(&stream.shown(), &command, &stream.definitions, NOW);
+        for data in decided.expect("a grant") {
+            stream.append(data);
+        }
+    };
+    grant(&mut stream);
+    stream.play(contributed(10));
+    assert_eq!(stream.found(), [""; 0]);
+    let right = stream.shown().state;
+    stream.save(|fold| fold.state.coins += 7);
+    grant(&mut stream);
+    stream.repair(&[]);
+    let state = stream.shown().state;
+    assert_eq!(state.xp, right.xp + 500);
+    assert!(state.coins > right.coins);
 }

@@ -9,10 +9,10 @@ use super::*;
 fn random_kind(rng: &mut StdRng) -> CauseKind {
     let xp = rng.random_range(1..200);
     match rng.random_range(0..4) {
-        0 => CauseKind::Contributed { xp },
+        0 => contributed(xp),
         1 => CauseKind::Ended {
-            outcome: RaidOutcome::Failed,
-            rank: None,
+            outcome: RaidOutcome::Completed,
+            rank: Some(rng.random_range(1..3)),
             xp,
         },
         _ => CauseKind::TaskCompleted {
@@ -41,7 +41,10 @@ fn damage(stream: &mut PlayedStream, rng: &mut StdRng) {
         2 => stream.save(|fold| fold.state.earned_xp += 1),
         _ => match &mut stream.events[index].data {
             PlayerEventData::XpEarned { xp: number, .. }
-            | PlayerEventData::RaidEnded { xp: number, .. } => *number += 7,
+            | PlayerEventData::RaidEnded { xp: number, .. }
+            | PlayerEventData::LevelReached { coins: number, .. }
+            | PlayerEventData::CoinsMoved { coins: number, .. } => *number += 7,
+            PlayerEventData::AchievementUnlocked { tier, .. } => *tier += 7,
             other => panic!("{other:?}"),
         },
     }
@@ -51,7 +54,7 @@ fn damage(stream: &mut PlayedStream, rng: &mut StdRng) {
 fn damage_is_found_once_and_later_play_is_healthy() {
     for seed in 0..100 {
         let rng = &mut StdRng::seed_from_u64(seed);
-        let mut stream = PlayedStream::of([]);
+        let mut stream = PlayedStream::with_definitions(Definitions::built_in(), []);
         for _ in 0..rng.random_range(2..40) {
             stream.play(random_kind(rng));
         }
@@ -64,8 +67,8 @@ fn damage_is_found_once_and_later_play_is_healthy() {
         }
         assert_ne!(stream.found(), [""; 0], "seed {seed}");
         stream.repair(&[]);
-        let earned = stream.causes.iter().map(|cause| match cause.kind {
-            CauseKind::TaskCompleted { xp, .. } | CauseKind::Contributed { xp } => xp,
+        let earned = stream.causes.iter().map(|cause| match &cause.kind {
+            CauseKind::TaskCompleted { xp, .. } | CauseKind::Contributed { xp, .. } => *xp,
             _ => 0,
         });
         assert_eq!(

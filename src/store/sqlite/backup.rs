@@ -130,18 +130,22 @@ const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("an audit log", "SELECT EXISTS (SELECT 1 FROM audit_log)"),
 ];
 
-/// Scans the whole ledger once.
+/// Scans the whole ledger once. XP that was granted outside of raids is in the streams only.
 const WRONG_TOTALS: &str = "
     SELECT p.id FROM players p
     LEFT JOIN (
         SELECT player, sum(xp) AS xp, count(*) AS tasks FROM raid_events WHERE player IS NOT NULL GROUP BY player
     ) AS earned ON earned.player = p.id
     LEFT JOIN (
+        SELECT player, sum(data ->> 'amount') AS xp
+        FROM player_events WHERE kind = 'xp_earned' AND data ->> 'source' = 'grant' GROUP BY player
+    ) AS granted ON granted.player = p.id
+    LEFT JOIN (
         SELECT ranked.value ->> 'player' AS player, count(*) AS won
         FROM raid_events, json_each(raid_events.data, '$.ranking') AS ranked
         WHERE raid_events.kind = 'raid_completed' GROUP BY 1
     ) AS wins ON wins.player = p.id
-    WHERE p.xp > coalesce(earned.xp, 0) OR p.tasks > coalesce(earned.tasks, 0)
+    WHERE p.xp > coalesce(earned.xp, 0) + coalesce(granted.xp, 0) OR p.tasks > coalesce(earned.tasks, 0)
         OR p.raids_won > coalesce(wins.won, 0)
     LIMIT 1";
 

@@ -1,7 +1,7 @@
 //! Operations of the host app's backend.
 
 use raidhall_protocol::ErrorType::{
-    NotFound, Overloaded, QuotaExceeded, RaidClosed, RaidFull, WrongStatus,
+    NotEnoughCoins, NotFound, Overloaded, QuotaExceeded, RaidClosed, RaidFull, WrongStatus,
 };
 use raidhall_protocol::admin::Erased;
 use raidhall_protocol::host_app::{FeedEvent, HostPlayer};
@@ -73,9 +73,11 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             "Send a command to a player's stream",
         )
         .describe(
-            "Sends a command of the host app's backend to a player's own stream: `notify`. \
-             Responds once its events are stored. A command that is repeated under its `op` takes \
-             effect once. Requires the scope `service`.",
+            "Sends a command of the host app's backend to a player's own stream: `grant_xp`, \
+             `grant_coins`, `grant_item` or `notify`. Responds once its events are stored. A \
+             command that is repeated under its `op` takes effect once. Returns \
+             `not_enough_coins` if it would take more coins than the player has. Requires the \
+             scope `service`.",
         )
         .body(
             player_command,
@@ -83,7 +85,7 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 "type": "notify", "kind": "sale", "title": "Sale", "body": "Frames for half", "url": "/shop",
             }}),
         )
-        .fails_with(&[NotFound])
+        .fails_with(&[NotFound, NotEnoughCoins])
         .returns::<CommandResult>(200, schemas),
         new(
             "POST /raids/{id}/members",

@@ -1,6 +1,6 @@
 //! Operations on the calling player: profile, own stream, own data.
 
-use raidhall_protocol::ErrorType::{Conflict, NotFound};
+use raidhall_protocol::ErrorType::{Conflict, NotEnoughCoins, NotFound, WrongStatus};
 use raidhall_protocol::admin::Erased;
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::rest::{CommandResult, LedgerRow, PlayerStateAt, Profile};
@@ -56,15 +56,18 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                 "Sends a command to the calling player's own stream. Responds once its events \
                  are stored. With an `op`, which `Idempotency-Key` can carry too, the command \
                  takes effect at most once. Returns `conflict` if a setting does not have the \
-                 version `if_version`, and `forbidden` for commands of the host app's backend. A \
-                 player may send 2 commands per second. Only players may call this.",
+                 version `if_version`, `not_found` for an item that does not exist or, to put it \
+                 on, is not the player's, `wrong_status` for one that the player has already, \
+                 `not_enough_coins` for one that is too expensive, and `forbidden` for commands \
+                 of the host app's backend. A player may send 2 commands per second. Only players \
+                 may call this.",
             )
             .idempotent()
             .body(
                 command,
                 json!({"op": "0190f3", "cmd": {"type": "set_setting", "key": "theme", "value": "dark"}}),
             )
-            .fails_with(&[NotFound, Conflict])
+            .fails_with(&[NotFound, Conflict, WrongStatus, NotEnoughCoins])
             .returns::<CommandResult>(200, schemas),
         new("GET /me/stream", "streamMe", "Stream your events")
             .describe(

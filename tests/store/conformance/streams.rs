@@ -3,7 +3,9 @@
 use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
-use raidhall_protocol::player::event::{Allowance, CorrectedField, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{
+    Allowance, CorrectedField, RaidOutcome, RaidPlace, XpSource,
+};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::state::Role;
 use serde_json::json;
@@ -231,7 +233,17 @@ pub async fn effects_of_raids_raise_the_players_totals(store: &dyn Store) {
         earned_xp,
         xp: 3,
         tasks,
+        source: XpSource::Contribution,
         allowance: None,
+        level_xp: 0,
+        next_level_xp: 100,
+        skill: None,
+        skill_xp: None,
+        skill_level: None,
+        coins: 0,
+        coins_earned: 0,
+        note: None,
+        counters: Vec::new(),
     };
     let ended = |raids_won| PlayerEventData::RaidEnded {
         raid: raid(1),
@@ -240,6 +252,7 @@ pub async fn effects_of_raids_raise_the_players_totals(store: &dyn Store) {
         xp: 40,
         raids_played: 9,
         raids_won,
+        counters: Vec::new(),
     };
     let effects = [earned(20, 1), earned(40, 2), ended(1), notified("a")];
     append(store, &stream_append(ada, 0, effects)).await;
@@ -330,15 +343,26 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
                 earned_xp: 3,
                 xp: 4,
                 tasks: u64::MAX,
+                source: XpSource::Contribution,
                 allowance: Some(Allowance {
                     ranked: true,
                     used: 5,
                     since: NOW,
                 }),
+                level_xp: 0,
+                next_level_xp: 100,
+                skill: None,
+                skill_xp: None,
+                skill_level: None,
+                coins: 0,
+                coins_earned: 0,
+                note: None,
+                counters: Vec::new(),
             },
             PlayerEventData::RaidJoined {
                 raid: raid(7),
                 role: Role::Leader,
+                counters: Vec::new(),
             },
             PlayerEventData::RaidLeft {
                 raid: raid(7),
@@ -351,6 +375,7 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
                 xp: 6,
                 raids_played: 7,
                 raids_won: 8,
+                counters: Vec::new(),
             },
         ],
     );

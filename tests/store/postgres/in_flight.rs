@@ -9,6 +9,7 @@ use raidhall::store::{
     StoreError,
 };
 use raidhall_protocol::player::PlayerEventData;
+use raidhall_protocol::player::event::XpSource;
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
@@ -514,7 +515,17 @@ async fn commits_and_their_effects_update_rows_in_place() {
             earned_xp: number + 1,
             xp: number + 1,
             tasks: number + 1,
+            source: XpSource::Contribution,
             allowance: None,
+            level_xp: 0,
+            next_level_xp: 100,
+            skill: None,
+            skill_xp: None,
+            skill_level: None,
+            coins: 0,
+            coins_earned: 0,
+            note: None,
+            counters: Vec::new(),
         };
         streams::append(&*store, &stream_append(ada, number, [effect])).await;
     }

@@ -253,6 +253,7 @@ export const en = {
     raid_closed: 'This raid isn’t accepting new players.',
     too_many_tasks: 'This raid has reached the limit of 500 tasks.',
     not_enough_energy: 'Not enough energy (claiming costs 10). You regain 1 per minute.',
+    not_enough_coins: 'Not enough coins.',
     conflict: 'Another device has changed this. Try again.',
     quota_exceeded: 'You’ve reached a limit. Finish something first, or try again tomorrow.',
     too_large: 'That’s too long.',

@@ -27,6 +27,18 @@ impl RestClient {
             .await
     }
 
+    /// Sends a command to any player's stream; only the host app's backend may.
+    pub async fn command_player(
+        &self,
+        player: PlayerId,
+        op: &OpKey,
+        command: &PlayerCommand,
+    ) -> Result<CommandResult, RestClientError> {
+        let path = format!("/players/{player}/commands");
+        let body = json!({ "op": op, "cmd": command });
+        self.request(Method::POST, &path, Some(body), None).await
+    }
+
     /// Returns the state of the token's player, with its seq.
     pub async fn player_state(&self) -> Result<PlayerStateAt, RestClientError> {
         self.request(Method::GET, "/me/state", None, None).await

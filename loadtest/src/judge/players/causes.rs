@@ -23,7 +23,7 @@ pub(super) const fn place_key(place: RaidPlace) -> (RaidId, Seq) {
 }
 
 /// What a raid's event means for one player.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gain {
     /// The player joined, or their role changed.
     Role(Role),
@@ -34,6 +34,7 @@ pub enum Gain {
     },
     Contribution {
         xp: u64,
+        kind: String,
     },
     Ended {
         outcome: RaidOutcome,
@@ -44,7 +45,7 @@ pub enum Gain {
 
 impl Gain {
     /// Returns the type of the effect on the wire.
-    pub(super) const fn kind(self) -> &'static str {
+    pub(super) const fn kind(&self) -> &'static str {
         match self {
             Self::Role(_) => "raid_joined",
             Self::Left(_) => "raid_left",
@@ -120,11 +121,13 @@ impl LedgerMembers {
             EventData::Contributed {
                 player,
                 xp,
+                kind,
                 member_xp,
                 ..
             } => {
                 self.members.insert(*player, *member_xp);
-                return vec![(*player, Gain::Contribution { xp: *xp })];
+                let kind = kind.clone();
+                return vec![(*player, Gain::Contribution { xp: *xp, kind })];
             }
             EventData::RaidCompleted { ranking } => {
                 return self.end(RaidOutcome::Completed, ranking);

@@ -2,33 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use raidhall_protocol::player::event::RaidOutcome;
+use raidhall_protocol::player::event::XpSource;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
-use raidhall_protocol::rest::Profile;
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
 
-use super::allowance::{Allowances, DayBegin};
-use super::causes::{ExpectedEffect, Gain, place_key};
+use super::allowance::Allowances;
+use super::causes::{ExpectedEffect, place_key};
+use super::counters::{TierGoals, check_counters};
+use super::follow_ups::{AwaitedFollowUps, chains, is_follow_up};
+use super::rules::{data_of_command, data_of_gain};
 use super::violation::StreamViolationKind;
 use crate::fold::StreamFold;
 
-/// Sums over the effects of a stream.
-#[derive(Debug, Default)]
-struct EffectSums {
-    amount: u64,
-    counted: u64,
-    tasks: u64,
-    played: u64,
-    won: u64,
-}
-
 struct EffectReader<'a> {
     expected: BTreeMap<(RaidId, Seq), &'a ExpectedEffect>,
-    /// The causes that have taken effect, each with the seq of its effect.
+    /// The causes that have taken effect, each with the seq of its first event.
     seen: BTreeMap<(RaidId, Seq), Seq>,
     newest_cause: BTreeMap<RaidId, Seq>,
-    sums: EffectSums,
     allowances: Allowances,
     /// When the newest event happened.
     clock: UnixMillis,
@@ -36,11 +27,13 @@ struct EffectReader<'a> {
 }
 
 /// Reports every effect without its cause, every cause without its effect or with two, and every
-/// effect that is not what cause and rules give.
+/// event that is not what its cause, the rules and the state before it give. `goals` are those of
+/// all players.
 pub(super) fn check_effects<'a>(
     player: &PlayerRef,
     events: &[PlayerEvent],
     expected: impl Iterator<Item = &'a ExpectedEffect>,
+    goals: &mut TierGoals,
 ) -> Vec<StreamViolationKind> {
     let mut reader = EffectReader {
         expected: expected
@@ -48,111 +41,74 @@ pub(super) fn check_effects<'a>(
             .collect(),
         seen: BTreeMap::new(),
         newest_cause: BTreeMap::new(),
-        sums: EffectSums::default(),
         allowances: Allowances::default(),
         clock: UnixMillis(i64::MIN),
         violations: Vec::new(),
     };
     let mut fold = StreamFold::of_new_player(player);
-    for event in events {
-        if let Some(state) = fold.state() {
-            reader.process(event, DayBegin::from_settings(&state.settings));
-        }
-        let _ = fold.apply(event); // a gap is reported where the stream is read
+    for chain in chains(events) {
+        reader.process(chain, &mut fold);
+        let wrong = fold.state().map(|state| goals.check(chain, state));
+        reader.violations.extend(wrong.into_iter().flatten());
     }
     reader.finish()
 }
 
-/// Checks that the balances of a state and of the profile are the sums of a stream's effects.
-pub(super) fn check_balances(
-    events: &[PlayerEvent],
-    state: &PlayerState,
-    profile: Option<&Profile>,
-) -> Vec<StreamViolationKind> {
-    let mut sums = EffectSums::default();
-    for event in events {
-        sums.add(&event.data);
-    }
-    let of_state = [
-        ("xp", state.xp, sums.counted),
-        ("earned_xp", state.earned_xp, sums.amount),
-        ("tasks", state.tasks, sums.tasks),
-        ("raids_played", state.raids_played, sums.played),
-        ("raids_won", state.raids_won, sums.won),
-    ];
-    let of_profile = profile.map(|profile| {
-        [
-            ("xp of the profile", profile.xp, sums.amount),
-            ("tasks of the profile", profile.tasks, sums.tasks),
-            ("raids_won of the profile", profile.raids_won, sums.won),
-        ]
-    });
-    let all = of_state.into_iter().chain(of_profile.into_iter().flatten());
-    all.filter(|(_, told, summed)| told != summed)
-        .map(|(what, told, summed)| StreamViolationKind::BalanceWrong { what, told, summed })
-        .collect()
-}
-
-/// Returns whether only an event of a raid can cause events of this type.
-pub(super) const fn is_effect(data: &PlayerEventData) -> bool {
-    matches!(
-        data,
-        PlayerEventData::XpEarned { .. }
-            | PlayerEventData::RaidJoined { .. }
-            | PlayerEventData::RaidLeft { .. }
-            | PlayerEventData::RaidEnded { .. }
-    )
-}
-
-impl EffectSums {
-    fn add(&mut self, data: &PlayerEventData) {
-        match data {
-            PlayerEventData::XpEarned {
-                amount, counted, ..
-            } => {
-                self.amount += amount;
-                self.counted += counted;
-                self.tasks += 1;
-            }
-            PlayerEventData::RaidEnded { outcome, .. } => {
-                self.played += 1;
-                self.won += u64::from(*outcome == RaidOutcome::Completed);
-            }
-            _ => {}
-        }
-    }
-}
-
 impl EffectReader<'_> {
-    fn process(&mut self, event: &PlayerEvent, begin: DayBegin) {
-        let PlayerEvent { seq, at, .. } = *event;
-        if is_effect(&event.data) || event.cause.is_some() {
-            let cause = event.cause.filter(|_| is_effect(&event.data));
-            match cause.and_then(|cause| self.expected.get(&place_key(cause)).copied()) {
-                Some(expected) => self.check_effect(event, expected, begin),
-                None => self
-                    .violations
-                    .push(StreamViolationKind::EffectWithoutCause {
-                        seq,
-                        kind: event.data.kind(),
-                        cause: event.cause,
-                    }),
+    /// Checks a chain of events, each by the state before it.
+    fn process(&mut self, chain: &[PlayerEvent], fold: &mut StreamFold) {
+        let first = &chain[0];
+        let mut awaited = AwaitedFollowUps::default();
+        for event in chain {
+            let Some(state) = fold.state() else { return };
+            if is_follow_up(&event.data) {
+                self.violations.extend(awaited.check(event, first, state));
+            } else {
+                self.check_first(event, state);
             }
+            self.violations.extend(check_item(state, event));
+            self.violations.extend(check_counters(state, event));
+            awaited.add(state, &event.data);
+            self.clock = self.clock.max(event.at);
+            let _ = fold.apply(event); // a gap is reported where the stream is read
         }
-        self.clock = self.clock.max(at);
-        self.sums.add(&event.data);
+        self.violations.extend(awaited.finish(first));
     }
 
-    fn check_effect(&mut self, event: &PlayerEvent, expected: &ExpectedEffect, begin: DayBegin) {
+    /// Checks the first event of a chain.
+    fn check_first(&mut self, event: &PlayerEvent, state: &PlayerState) {
+        if event.cause.is_none() && !needs_cause(&event.data) {
+            let expected = data_of_command(state, &event.data);
+            let wrong = StreamViolationKind::of_data(event, &expected);
+            self.violations.extend(wrong);
+            return;
+        }
+        let cause = event.cause.filter(|_| needs_cause(&event.data));
+        match cause.and_then(|cause| self.expected.get(&place_key(cause)).copied()) {
+            Some(expected) => self.check_effect(event, expected, state),
+            None => self
+                .violations
+                .push(StreamViolationKind::EffectWithoutCause {
+                    seq: event.seq,
+                    kind: event.data.kind(),
+                    cause: event.cause,
+                }),
+        }
+    }
+
+    fn check_effect(
+        &mut self,
+        event: &PlayerEvent,
+        expected: &ExpectedEffect,
+        state: &PlayerState,
+    ) {
         let seq = event.seq;
         let cause = expected.cause;
-        let kind = event.data.kind();
         if let Some(first) = self.seen.get(&place_key(cause)) {
-            let first = *first;
             self.violations.push(StreamViolationKind::DoubleEffect {
                 seq,
-                first,
-                kind,
+                first: *first,
+                kind: event.data.kind(),
                 cause,
             });
             return;
@@ -172,46 +128,9 @@ impl EffectReader<'_> {
                 expected: at.0,
             });
         }
-        let data = self.expected_data(expected, begin);
-        if event.data != data {
-            self.violations.push(StreamViolationKind::EffectWrong {
-                seq,
-                found: format!("{:?}", event.data),
-                expected: format!("{data:?}"),
-            });
-        }
-    }
-
-    fn expected_data(&mut self, expected: &ExpectedEffect, begin: DayBegin) -> PlayerEventData {
-        let raid = expected.cause.raid;
-        let (amount, counted, allowance) = match expected.gain {
-            Gain::Role(role) => return PlayerEventData::RaidJoined { raid, role },
-            Gain::Left(reason) => return PlayerEventData::RaidLeft { raid, reason },
-            Gain::Ended { outcome, rank, xp } => {
-                let is_won = outcome == RaidOutcome::Completed;
-                return PlayerEventData::RaidEnded {
-                    raid,
-                    outcome,
-                    rank,
-                    xp,
-                    raids_played: self.sums.played + 1,
-                    raids_won: self.sums.won + u64::from(is_won),
-                };
-            }
-            Gain::Contribution { xp } => (xp, xp, None),
-            Gain::Task { xp, ranked } => {
-                let (counted, allowance) = self.allowances.count(begin, expected.at, xp, ranked);
-                (xp, counted, Some(allowance))
-            }
-        };
-        PlayerEventData::XpEarned {
-            amount,
-            counted,
-            earned_xp: self.sums.amount + amount,
-            xp: self.sums.counted + counted,
-            tasks: self.sums.tasks + 1,
-            allowance,
-        }
+        let data = data_of_gain(state, expected, &event.data, &mut self.allowances);
+        self.violations
+            .extend(StreamViolationKind::of_data(event, &data));
     }
 
     fn finish(mut self) -> Vec<StreamViolationKind> {
@@ -225,5 +144,34 @@ impl EffectReader<'_> {
             });
         self.violations.extend(missing);
         self.violations
+    }
+}
+
+/// Returns whether only an event of a raid can cause an event.
+const fn needs_cause(data: &PlayerEventData) -> bool {
+    matches!(
+        data,
+        PlayerEventData::XpEarned {
+            source: XpSource::Task | XpSource::Contribution,
+            ..
+        } | PlayerEventData::RaidJoined { .. }
+            | PlayerEventData::RaidLeft { .. }
+            | PlayerEventData::RaidEnded { .. }
+    )
+}
+
+/// Checks that an item comes once, and is worn only by a player who has it.
+fn check_item(state: &PlayerState, event: &PlayerEvent) -> Option<StreamViolationKind> {
+    let seq = event.seq;
+    match &event.data {
+        PlayerEventData::ItemGranted { item, .. } if state.items.contains(item) => {
+            let item = item.clone();
+            Some(StreamViolationKind::ItemTwice { seq, item })
+        }
+        PlayerEventData::ItemEquipped { item, .. } if !state.items.contains(item) => {
+            let item = item.clone();
+            Some(StreamViolationKind::ItemNotHad { seq, item })
+        }
+        _ => None,
     }
 }

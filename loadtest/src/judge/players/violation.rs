@@ -3,6 +3,8 @@
 use std::fmt;
 
 use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::player::state::Counter;
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{OpKey, PlayerId, Seq};
 
 /// A broken promise of a player's stream: where it was seen, and which one it is.
@@ -114,6 +116,47 @@ pub enum StreamViolationKind {
     /// Effects of one raid came in another order than their causes.
     #[error("the effect at {seq} has an older cause in its raid than one before it")]
     CausesReordered { seq: Seq },
+    /// An event that only another event brings, where none has brought it.
+    #[error("{kind} at {seq} follows from no event")]
+    FollowUpUnexpected { seq: Seq, kind: &'static str },
+    /// An event did not bring what it must.
+    #[error("the event at {seq} is not followed by {expected}")]
+    FollowUpMissing { seq: Seq, expected: String },
+    /// A counter of an achievement moved back, or was told although it did not move.
+    #[error("counter {id} moves from {from} to {to} at {seq}")]
+    CounterWentBack {
+        seq: Seq,
+        id: String,
+        from: u64,
+        to: u64,
+    },
+    /// A counter moved after the last goal of its achievement.
+    #[error("counter {id} moves at {seq} after its last goal")]
+    CounterPastLastGoal { seq: Seq, id: String },
+    /// A counter does not have the number that it counts.
+    #[error("counter {id} is {told} at {seq}, expected {expected}")]
+    CounterWrong {
+        seq: Seq,
+        id: String,
+        told: u64,
+        expected: u64,
+    },
+    /// The goal of a counter is not the next one, or another one than that of other streams.
+    #[error(
+        "counter {id} at {seq} has the value {value} and the goal {goal:?}, which is not the next"
+    )]
+    GoalWrong {
+        seq: Seq,
+        id: String,
+        value: u64,
+        goal: Option<u64>,
+    },
+    /// A player got an item that they have.
+    #[error("double effect: item {item} comes again at {seq}")]
+    ItemTwice { seq: Seq, item: String },
+    /// A player put on an item that they do not have.
+    #[error("item {item} is equipped at {seq}, and the player does not have it")]
+    ItemNotHad { seq: Seq, item: String },
     /// A balance is not the sum of the effects.
     #[error("{what} is {told}, and the effects sum up to {summed}")]
     BalanceWrong {
@@ -138,6 +181,30 @@ impl StreamViolation {
             player,
             client: "server".to_owned(),
             kind,
+        }
+    }
+}
+
+impl StreamViolationKind {
+    /// Compares the data of an event with what it must be.
+    pub(super) fn of_data(
+        event: &PlayerEvent,
+        expected: &PlayerEventData,
+    ) -> Option<StreamViolationKind> {
+        (event.data != *expected).then(|| Self::EffectWrong {
+            seq: event.seq,
+            found: format!("{:?}", event.data),
+            expected: format!("{expected:?}"),
+        })
+    }
+
+    /// Creates the violation of a wrong goal.
+    pub(super) fn of_goal(seq: Seq, counter: &Counter) -> StreamViolationKind {
+        Self::GoalWrong {
+            seq,
+            id: counter.id.clone(),
+            value: counter.value,
+            goal: counter.goal,
         }
     }
 }

@@ -55,6 +55,7 @@ impl SettledStreams {
             effects: verdict.effects,
             received: verdict.received_events,
             acks: verdict.acks,
+            grants: verdict.grants,
             resumes: verdict.resumes,
             backend_acks_per_second: per_second(backend_acks as f64),
             effects_per_second: per_second(lag.count as f64 / devices.max(1) as f64),

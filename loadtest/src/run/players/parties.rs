@@ -63,6 +63,11 @@ impl Parties {
         &self.rest
     }
 
+    /// Returns the backend's client.
+    pub(super) fn backend(&self) -> RestClient {
+        self.rest.with_token(&self.backend_token)
+    }
+
     /// Returns the tokens of one of the backend's connections, which acts for no player. They name
     /// one because every client's do.
     pub(super) fn backend_tokens(&self) -> anyhow::Result<TokenPair> {
@@ -80,7 +85,7 @@ impl Parties {
         player: PlayerId,
         count: usize,
     ) -> anyhow::Result<Vec<TokenPair>> {
-        let backend = self.rest.with_token(&self.backend_token);
+        let backend = self.backend();
         let mut tokens = Vec::with_capacity(count);
         for index in 0..count {
             let signed_in = backend.with_home(index).sign_in_device(player).await;

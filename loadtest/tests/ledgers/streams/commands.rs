@@ -2,7 +2,7 @@
 
 use raidhall_loadtest::client_log::Observation;
 use raidhall_loadtest::judge::StreamViolationKind;
-use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerEventData, PlayerRequest};
+use raidhall_protocol::player::{PlayerCommand, PlayerEventData, PlayerRequest};
 use raidhall_protocol::{ClientMessage, ErrorBody, ErrorType, Seq, ServerMessage};
 
 use super::sample_stream::*;
@@ -20,29 +20,11 @@ fn refusal(r#type: ErrorType) -> Observation {
 
 /// Adds an event of a setting to the end of the stream and of the devices.
 fn append(case: &mut StreamSample, value: &str, version: u64) {
-    let event = PlayerEvent {
-        seq: Seq(7),
-        cause: None,
-        data: PlayerEventData::SettingSet {
-            key: "app.n".to_owned(),
-            value: value.into(),
-            version,
-        },
-        ..case.stream[at(6)].clone()
-    };
-    for device in [&mut case.phone, &mut case.laptop] {
-        device.pop();
-        device.push(told(&event));
-        device.push(settled(7));
-    }
-    case.stream.push(event);
-    for shown in &mut case.states {
-        shown.seq = Seq(7);
-        if let Some(setting) = shown.state.settings.get_mut("app.n") {
-            setting.value = value.into();
-            setting.version = version;
-        }
-    }
+    case.append(vec![PlayerEventData::SettingSet {
+        key: "app.n".to_owned(),
+        value: value.into(),
+        version,
+    }]);
 }
 
 #[test]
@@ -64,14 +46,15 @@ fn an_ack_whose_event_is_not_in_the_stream_is_a_violation() {
         effect: "setting app.n to \"k2\"".to_owned(),
         found: found.to_owned(),
     };
-    assert_only("server", lost(6, "raid_ended"), |case| {
-        case.phone.splice(10..10, [set(2, "k2"), ack(2, 6)]);
+    assert_only("server", lost(10, "raid_ended"), |case| {
+        case.phone
+            .splice(PHONE_END..PHONE_END, [set(2, "k2"), ack(2, 10)]);
     });
     let found = find(|case| {
         case.laptop.insert(6, set(2, "k2"));
-        case.laptop.insert(7, ack(2, 9));
+        case.laptop.insert(7, ack(2, END + 1));
     });
-    assert_eq!(found, [("server".to_owned(), lost(9, "no event"))]);
+    assert_eq!(found, [("server".to_owned(), lost(END + 1, "no event"))]);
 }
 
 #[test]
@@ -121,7 +104,8 @@ fn a_repeat_that_is_acknowledged_elsewhere_is_a_violation() {
         then: Seq(3),
     };
     assert_only("phone", changed, |case| {
-        case.phone.splice(10..10, [set(1, "k1"), ack(1, 3)]);
+        case.phone
+            .splice(PHONE_END..PHONE_END, [set(1, "k1"), ack(1, 3)]);
     });
 }
 
@@ -146,25 +130,26 @@ fn a_repeat_after_a_lost_connection_is_no_violation() {
 fn a_command_without_a_final_answer_is_a_violation() {
     let unanswered = StreamViolationKind::Unanswered { id: 2 };
     assert_only("phone", unanswered.clone(), |case| {
-        case.phone.insert(10, set(2, "k2"));
+        case.phone.insert(PHONE_END, set(2, "k2"));
     });
     assert_only("phone", unanswered, |case| {
         let overloaded = refusal(ErrorType::Overloaded);
-        case.phone.splice(10..10, [set(2, "k2"), overloaded]);
+        case.phone
+            .splice(PHONE_END..PHONE_END, [set(2, "k2"), overloaded]);
     });
 }
 
 #[test]
 fn a_version_that_does_not_count_the_settings_is_a_violation() {
     let wrong = StreamViolationKind::VersionWrong {
-        seq: Seq(7),
+        seq: Seq(END + 1),
         told: 3,
         expected: 2,
     };
     assert_only("server", wrong, |case| {
         append(case, "k2", 3);
         case.laptop.insert(9, set(2, "k2"));
-        case.laptop.insert(14, ack(2, 7));
+        case.laptop.insert(LAPTOP_END + 2, ack(2, END + 1));
     });
 }
 

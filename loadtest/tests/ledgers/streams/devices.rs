@@ -12,8 +12,8 @@ use crate::sample_case::{DISCONNECTED, player};
 fn two_devices_that_follow_a_correct_stream_have_no_violations() {
     let verdict = StreamSample::valid().judge();
     assert_eq!(verdict.violations, []);
-    assert_eq!((verdict.stream_events, verdict.effects), (6, 5));
-    assert_eq!((verdict.received_events, verdict.acks), (10, 1));
+    assert_eq!((verdict.stream_events, verdict.effects), (13, 12));
+    assert_eq!((verdict.received_events, verdict.acks), (24, 1));
     assert_eq!(verdict.resumes, 1);
     assert_eq!(verdict.state_hashes.len(), 2);
     assert_eq!(verdict.state_hashes[0], verdict.state_hashes[1]);
@@ -53,12 +53,13 @@ fn an_event_that_differs_from_the_stream_is_a_violation() {
 #[test]
 fn an_event_that_the_stream_does_not_have_is_a_violation() {
     let found = find(|case| {
-        let mut event = case.stream[at(6)].clone();
-        event.seq = Seq(7);
-        case.phone.insert(10, told(&event));
+        let mut event = case.stream[at(2)].clone();
+        event.seq = Seq(END + 1);
+        event.at = case.stream[at(ENDED)].at;
+        case.phone.insert(PHONE_END, told(&event));
     });
     assert!(
-        matches!(&found[0].1, StreamViolationKind::DifferentEvent { seq: Seq(7), recorded, .. }
+        matches!(&found[0].1, StreamViolationKind::DifferentEvent { seq: Seq(14), recorded, .. }
             if recorded == "None"),
         "{found:?}"
     );
@@ -97,7 +98,7 @@ fn a_snapshot_behind_what_the_device_held_is_a_step_back() {
 #[test]
 fn a_snapshot_that_is_not_the_fold_of_the_stream_is_a_violation() {
     let found = find(|case| {
-        let Observation::Received(message) = snapshot(6) else {
+        let Observation::Received(message) = snapshot(END as usize) else {
             unreachable!("a snapshot is received");
         };
         let mut message = (*message).clone();
@@ -108,11 +109,11 @@ fn a_snapshot_that_is_not_the_fold_of_the_stream_is_a_violation() {
         }
         case.laptop.truncate(8);
         case.laptop.push(crate::sample_case::received(message));
-        case.laptop.push(settled(6));
+        case.laptop.push(settled(END));
     });
     let is_wrong = |(client, kind): &(String, StreamViolationKind)| {
         client == "laptop"
-            && matches!(kind, StreamViolationKind::StateMismatch { seq: Seq(6), difference }
+            && matches!(kind, StreamViolationKind::StateMismatch { seq: Seq(END), difference }
                 if difference == ".xp received 331, folded 330")
     };
     assert!(!found.is_empty() && found.iter().all(is_wrong), "{found:?}");
@@ -122,10 +123,10 @@ fn a_snapshot_that_is_not_the_fold_of_the_stream_is_a_violation() {
 fn messages_that_nothing_asked_for_are_violations() {
     let unsolicited = |what| StreamViolationKind::Unsolicited { what };
     assert_only("phone", unsolicited("a snapshot"), |case| {
-        case.phone.insert(10, snapshot(6));
+        case.phone.insert(PHONE_END, snapshot(END as usize));
     });
     assert_only("phone", unsolicited("an ack"), |case| {
-        case.phone.insert(10, ack(9, 6));
+        case.phone.insert(PHONE_END, ack(9, END));
     });
     assert_only("laptop", unsolicited("watching"), |case| {
         case.laptop.insert(5, watching(3));
@@ -136,7 +137,7 @@ fn messages_that_nothing_asked_for_are_violations() {
         let event = case.stream[at(3)].clone();
         case.phone[6] = stream_message(PlayerMessage::Event {
             player: player(5),
-            event,
+            event: Box::new(event),
         });
     });
 }
@@ -149,7 +150,7 @@ fn an_unreadable_frame_is_a_violation() {
         StreamViolationKind::Unreadable { text: text.clone() },
         |case| {
             case.phone
-                .insert(10, Observation::Unreadable { text, error: false });
+                .insert(PHONE_END, Observation::Unreadable { text, error: false });
         },
     );
 }
@@ -159,21 +160,21 @@ fn a_device_that_lacks_the_end_of_the_stream_is_a_violation() {
     assert_only(
         "laptop",
         StreamViolationKind::IncompleteAtEnd {
-            held: Seq(5),
-            head: Seq(6),
+            held: Seq(END - 1),
+            head: Seq(END),
         },
-        |case| drop(case.laptop.remove(11)),
+        |case| drop(case.laptop.remove(LAPTOP_END - 1)),
     );
     assert_only("laptop", StreamViolationKind::NeverSettled, |case| {
-        case.laptop.truncate(12);
+        case.laptop.truncate(LAPTOP_END);
     });
     assert_only(
         "phone",
         StreamViolationKind::IncompleteAtEnd {
-            held: Seq(6),
-            head: Seq(6),
+            held: Seq(END),
+            head: Seq(END),
         },
-        |case| case.phone.insert(10, DISCONNECTED),
+        |case| case.phone.insert(PHONE_END, DISCONNECTED),
     );
 }
 
@@ -190,7 +191,7 @@ fn devices_that_end_with_other_states_are_convicted_by_state_and_hash() {
     assert!(
         matches!(&kinds[..], [
             StreamViolationKind::DifferentEvent { seq: Seq(2), .. },
-            StreamViolationKind::StateMismatch { seq: Seq(6), difference },
+            StreamViolationKind::StateMismatch { seq: Seq(END), difference },
         ] if difference.contains(".settings.app.m")),
         "{kinds:?}"
     );
@@ -214,7 +215,13 @@ fn a_player_without_raids_is_judged_too() {
         player: player(6),
         entries: vec![entry(connected()), entry(settled(0))],
     }];
-    let verdict = judge_players(&[StreamCase { record, devices }], &[]);
+    let grants = Vec::new();
+    let case = StreamCase {
+        record,
+        devices,
+        grants,
+    };
+    let verdict = judge_players(&[case], &[]);
     let incomplete = StreamViolationKind::IncompleteAtEnd {
         held: Seq(0),
         head: Seq(0),

@@ -5,32 +5,11 @@ use std::time::Duration;
 use raidhall_loadtest::client_log::{ClientLog, Moment};
 use raidhall_loadtest::judge::{RaidEventArrivals, StreamViolationKind};
 use raidhall_protocol::Seq;
-use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::player::PlayerEventData;
 
+use super::forged_stream::{find_in_stream, renumber};
 use super::sample_stream::*;
 use crate::sample_case::{player, raid, received_event};
-
-/// Returns the violations of a stream that the devices were told as it is.
-fn find_in_stream(forge: impl FnOnce(&mut Vec<PlayerEvent>)) -> Vec<StreamViolationKind> {
-    let found = find(|case| {
-        forge(&mut case.stream);
-        case.phone.clear();
-        case.laptop.clear();
-        case.states.clear();
-    });
-    let of_server = found.into_iter().filter(|(client, _)| client == "server");
-    // No device sent the setting.
-    of_server
-        .map(|(_, kind)| kind)
-        .filter(|kind| !matches!(kind, StreamViolationKind::DoubleCommand { .. }))
-        .collect()
-}
-
-fn renumber(stream: &mut [PlayerEvent]) {
-    for (event, seq) in stream.iter_mut().zip(1..) {
-        event.seq = Seq(seq);
-    }
-}
 
 #[test]
 fn a_correct_stream_has_no_violations_without_devices() {
@@ -71,8 +50,8 @@ fn a_cause_without_its_effect_is_a_violation() {
     for (seq, kind, cause) in [
         (1, "raid_joined", 3),
         (4, "xp_earned", 8),
-        (5, "raid_joined", 9),
-        (6, "raid_ended", 10),
+        (9, "raid_joined", 9),
+        (10, "raid_ended", 10),
     ] {
         let found = find_in_stream(|stream| {
             stream.remove(at(seq));
@@ -88,7 +67,7 @@ fn a_cause_without_its_effect_is_a_violation() {
 
 #[test]
 fn two_effects_of_one_cause_are_a_violation() {
-    for (seq, kind, cause) in [(4, "xp_earned", 8), (5, "raid_joined", 9)] {
+    for (seq, kind, cause) in [(3, "xp_earned", 5), (9, "raid_joined", 9)] {
         let found = find_in_stream(|stream| {
             stream.insert(seq, stream[at(seq)].clone());
             renumber(stream);
@@ -115,12 +94,12 @@ fn an_effect_that_its_cause_and_the_allowance_do_not_give_is_a_violation() {
                 *allowance = None;
             }
         }),
-        (6, |data| {
+        (ENDED, |data| {
             if let PlayerEventData::RaidEnded { rank, .. } = data {
                 *rank = Some(2);
             }
         }),
-        (6, |data| {
+        (ENDED, |data| {
             if let PlayerEventData::RaidEnded { raids_won, .. } = data {
                 *raids_won = 0;
             }
@@ -147,10 +126,10 @@ fn change_xp(data: &mut PlayerEventData, change: impl FnOnce(&mut u64, &mut u64)
 
 #[test]
 fn an_effect_with_another_time_than_its_cause_is_a_violation() {
-    let found = find_in_stream(|stream| stream[at(5)].at.0 += 1);
+    let found = find_in_stream(|stream| stream[at(9)].at.0 += 1);
     let at = ledger()[at(9)].at.0;
     let wrong = StreamViolationKind::EffectTimeWrong {
-        seq: Seq(5),
+        seq: Seq(9),
         told: at + 1,
         expected: at,
     };
@@ -160,7 +139,8 @@ fn an_effect_with_another_time_than_its_cause_is_a_violation() {
 #[test]
 fn effects_in_another_order_than_their_causes_are_a_violation() {
     let found = find_in_stream(|stream| {
-        stream.swap(at(4), at(5));
+        let leads = stream.remove(at(9));
+        stream.insert(at(4), leads);
         renumber(stream);
     });
     let reordered = StreamViolationKind::CausesReordered { seq: Seq(5) };
@@ -169,14 +149,14 @@ fn effects_in_another_order_than_their_causes_are_a_violation() {
 
 #[test]
 fn a_gap_or_a_duplicate_in_the_servers_stream_is_a_violation() {
-    let found = find_in_stream(|stream| stream[at(6)].seq = Seq(8));
+    let found = find_in_stream(|stream| stream[at(13)].seq = Seq(15));
     let gap = StreamViolationKind::Gap {
-        held: Seq(5),
-        got: Seq(8),
+        held: Seq(12),
+        got: Seq(15),
     };
     assert_eq!(found, [gap]);
-    let found = find_in_stream(|stream| stream[at(6)].seq = Seq(5));
-    assert_eq!(found, [StreamViolationKind::Duplicate { seq: Seq(5) }]);
+    let found = find_in_stream(|stream| stream[at(13)].seq = Seq(12));
+    assert_eq!(found, [StreamViolationKind::Duplicate { seq: Seq(12) }]);
 }
 
 #[test]
@@ -188,7 +168,7 @@ fn balances_that_are_not_the_sums_of_the_effects_are_violations() {
     assert!(
         matches!(
             kinds[0],
-            StreamViolationKind::StateMismatch { seq: Seq(6), .. }
+            StreamViolationKind::StateMismatch { seq: Seq(END), .. }
         ),
         "{kinds:?}"
     );
@@ -204,15 +184,17 @@ fn balances_that_are_not_the_sums_of_the_effects_are_violations() {
 fn a_state_of_another_instance_that_differs_is_a_violation() {
     let found = find(|case| case.states[1].state.tasks = 3);
     assert!(
-        matches!(&found[..], [(client, StreamViolationKind::StateMismatch { seq: Seq(6), .. })]
+        matches!(&found[..], [(client, StreamViolationKind::StateMismatch { seq: Seq(END), .. })]
             if client == "server"),
         "{found:?}"
     );
     let beyond = StreamViolationKind::StateBeyondStream {
-        at: Seq(7),
-        end: Seq(6),
+        at: Seq(END + 1),
+        end: Seq(END),
     };
-    assert_only("server", beyond, |case| case.states[1].seq = Seq(7));
+    assert_only("server", beyond, |case| {
+        case.states[1].seq = Seq(END + 1);
+    });
 }
 
 #[test]

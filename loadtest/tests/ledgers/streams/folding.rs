@@ -26,7 +26,11 @@ fn event(seq: u64, data: PlayerEventData) -> PlayerEvent {
 
 fn joined_as(raid: u64, role: Role) -> PlayerEventData {
     let raid = RaidId::try_from(raid).unwrap();
-    PlayerEventData::RaidJoined { raid, role }
+    PlayerEventData::RaidJoined {
+        raid,
+        role,
+        counters: Vec::new(),
+    }
 }
 
 #[test]

@@ -28,12 +28,16 @@ fn a_won_raid_gives_roles_xp_and_its_end() {
         xp: 400,
         ranked: false,
     };
+    let credited = Gain::Contribution {
+        xp: 30,
+        kind: "focus".to_owned(),
+    };
     assert_eq!(
         gains(&ledger()),
         [
             (2, 5, Gain::Role(Role::Leader)),
             (3, 6, Gain::Role(Role::Member)),
-            (5, 6, Gain::Contribution { xp: 30 }),
+            (5, 6, credited),
             (8, 6, task),
             (9, 6, Gain::Role(Role::Leader)),
             (9, 5, Gain::Role(Role::Member)),

@@ -1,0 +1,125 @@
+//! The definitions of progression, which an operator can replace: how XP makes levels and coins,
+//! which skills it trains, the achievements, and the items of the shop.
+
+mod achievement;
+mod levels;
+mod parse;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use achievement::{AchievementDefinition, Tier};
+pub use levels::LevelCurve;
+
+/// The definitions that the server has built in, as TOML.
+pub const BUILT_IN: &str = include_str!("../config/progression.toml");
+
+/// The key of the skill that tasks train, among the kinds of contributions.
+const TASK: &str = "task";
+
+/// Everything about progression that an operator can choose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definitions {
+    /// How much XP of tasks in raids that are not ranked counts in one day of a player.
+    pub casual_xp_per_day: u64,
+    /// How much XP of tasks in ranked raids counts in one day of a player.
+    pub ranked_xp_per_day: u64,
+    /// The XP at which each level begins, of players and of skills.
+    pub levels: LevelCurve,
+    /// How many coins things bring.
+    pub coins: CoinAmounts,
+    /// Skills by the kind of contribution that trains them. Tasks have the kind `task`.
+    skills: BTreeMap<String, String>,
+    /// The achievements, in the order in which clients show them.
+    pub achievements: Vec<AchievementDefinition>,
+    /// The items of the shop, in the order in which clients show them.
+    pub items: Vec<ItemDefinition>,
+}
+
+/// How many coins something brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoinAmounts {
+    /// XP that counts, for one coin.
+    pub xp_per_coin: u64,
+    /// Coins for a raid that was completed.
+    pub victory: u64,
+    /// Coins for its first place, beside those of the victory.
+    pub mvp: u64,
+    /// Coins for each level.
+    pub level: u64,
+}
+
+/// An item of the shop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemDefinition {
+    /// Id of the item.
+    pub id: String,
+    /// Where it is worn.
+    pub slot: String,
+    /// Its price in coins.
+    pub price: u64,
+    /// Its names in the languages.
+    pub name: Translated<String>,
+}
+
+/// A text in each language of the app.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Translated<T> {
+    /// The text in English.
+    pub en: T,
+    /// The text in Russian.
+    pub ru: T,
+}
+
+impl Definitions {
+    /// Returns the definitions that the server has built in.
+    pub fn built_in() -> Definitions {
+        Definitions::parse(BUILT_IN).expect("the built-in definitions are valid")
+    }
+
+    /// Reads definitions from TOML.
+    ///
+    /// # Errors
+    ///
+    /// Fails with every fault, each with the key that it is about.
+    pub fn parse(text: &str) -> Result<Definitions, Vec<String>> {
+        parse::parse(text)
+    }
+
+    /// Returns definitions by which each cause has one effect: there are no achievements, and neither
+    /// coins nor a second level can be reached.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Definitions {
+        Definitions {
+            levels: LevelCurve::new(1_000_000),
+            coins: CoinAmounts {
+                xp_per_coin: 1_000_000,
+                victory: 0,
+                mvp: 0,
+                level: 0,
+            },
+            skills: BTreeMap::new(),
+            achievements: Vec::new(),
+            items: Vec::new(),
+            ..Definitions::built_in()
+        }
+    }
+
+    /// Returns the skill that tasks train; `None` if they train none.
+    pub fn skill_of_tasks(&self) -> Option<&str> {
+        self.skills.get(TASK).map(String::as_str)
+    }
+
+    /// Returns the skill that a contribution or a grant of a kind trains; `None` if it trains none.
+    pub fn skill_of_kind(&self, kind: &str) -> Option<&str> {
+        let skill = self.skills.get(kind).filter(|_| kind != TASK);
+        skill.map(String::as_str)
+    }
+
+    /// Returns an item of the shop.
+    pub fn item(&self, id: &str) -> Option<&ItemDefinition> {
+        self.items.iter().find(|item| item.id == id)
+    }
+}

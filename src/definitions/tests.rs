@@ -1,0 +1,293 @@
+//! Tests of the definitions: their file, the curve of levels, and what achievements count.
+
+use proptest::prelude::*;
+use raidhall_protocol::player::PlayerEventData;
+use raidhall_protocol::player::event::{Allowance, CoinsReason, ItemSource, RaidOutcome, XpSource};
+use raidhall_protocol::state::Role;
+use raidhall_protocol::{RaidId, UnixMillis};
+
+use super::achievement::{COUNTED_FIELDS, content};
+use super::{BUILT_IN, Definitions, LevelCurve};
+
+const SMALL: &str = r#"
+    casual_xp_per_day = 300
+    ranked_xp_per_day = 2000
+    levels = { xp_factor = 50 }
+    coins = { xp_per_coin = 10, victory = 50, mvp = 25, level = 20 }
+    skills = { task = "teamwork", habit = "discipline" }
+    items = [{ id = "frame_gold", slot = "frame", price = 1000, en = "Golden frame", ru = "Золотая рамка" }]
+"#;
+
+const TEXTS: &str = r#"
+    id = "doer"
+    icon = "check"
+    en = { title = "Doer", text = "Complete tasks" }
+    ru = { title = "Деятель", text = "Выполняйте задания" }
+"#;
+
+/// Reads definitions with one achievement.
+fn parse_achievement(counted: &str) -> Result<Definitions, Vec<String>> {
+    Definitions::parse(&format!("{SMALL}\n[[achievements]]\n{TEXTS}\n{counted}"))
+}
+
+/// Returns a counter of an achievement after these events.
+fn count(counted: &str, events: &[PlayerEventData]) -> u64 {
+    let definitions = parse_achievement(counted).expect("definitions");
+    let achievement = &definitions.achievements[0];
+    let add = |value, data| achievement.count(value, data).unwrap_or(value);
+    events.iter().fold(0, add)
+}
+
+fn raid() -> RaidId {
+    RaidId::try_from(7_u64).expect("an id")
+}
+
+fn earned(counted: u64, is_ranked: bool) -> PlayerEventData {
+    PlayerEventData::XpEarned {
+        amount: counted + 5,
+        counted,
+        earned_xp: 900,
+        xp: 700,
+        tasks: 31,
+        source: XpSource::Task,
+        allowance: Some(Allowance {
+            ranked: is_ranked,
+            used: counted,
+            since: UnixMillis(0),
+        }),
+        level_xp: 100,
+        next_level_xp: 400,
+        skill: Some("teamwork".to_owned()),
+        skill_xp: Some(300),
+        skill_level: Some(3),
+        coins: 80,
+        coins_earned: 1,
+        note: None,
+        counters: Vec::new(),
+    }
+}
+
+fn moved(amount: i64, reason: CoinsReason) -> PlayerEventData {
+    PlayerEventData::CoinsMoved {
+        amount,
+        reason,
+        coins: 80,
+        note: None,
+        counters: Vec::new(),
+    }
+}
+
+fn ended(outcome: RaidOutcome, rank: Option<u32>) -> PlayerEventData {
+    PlayerEventData::RaidEnded {
+        raid: raid(),
+        outcome,
+        rank,
+        xp: 400,
+        raids_played: 5,
+        raids_won: 3,
+        counters: Vec::new(),
+    }
+}
+
+fn level(level: u64) -> PlayerEventData {
+    PlayerEventData::LevelReached {
+        level,
+        coins: 80,
+        coins_earned: 20,
+        counters: Vec::new(),
+    }
+}
+
+#[test]
+fn the_built_in_definitions_are_those_of_the_contract() {
+    let definitions = Definitions::built_in();
+    assert_eq!(
+        (definitions.casual_xp_per_day, definitions.ranked_xp_per_day),
+        (300, 2_000)
+    );
+    assert_eq!(definitions.skill_of_tasks(), Some("teamwork"));
+    assert_eq!(definitions.skill_of_kind("task"), None);
+    assert_eq!(definitions.skill_of_kind("unknown"), None);
+    assert!(definitions.achievements.len() >= 15);
+    assert!(definitions.items.iter().any(|item| item.slot == "frame"));
+    let levels = definitions.levels;
+    assert_eq!(
+        [1, 2, 3, 4].map(|level| levels.begin(level)),
+        [0, 100, 300, 600]
+    );
+}
+
+#[test]
+fn every_fault_of_a_file_is_found_at_once() {
+    let text = r#"
+        casual_xp_per_day = -1
+        levels = { xp_factor = 0, growth = 2 }
+        coins = { xp_per_coin = 10, victory = "many", mvp = 25, level = 20 }
+        skills = { task = "Team work", Habit = "discipline" }
+        items = [
+            { id = "frame_gold", slot = "frame", price = 1, en = "Gold", ru = "Золото" },
+            { id = "frame_gold", slot = "frame", price = 1, en = "", ru = "Золото" },
+        ]
+        sounds = true
+        [[achievements]]
+        id = "doer"
+        icon = "check"
+        event = "xp_earned"
+        where = { source = "walk", colour = "red" }
+        at_least = { source = 1 }
+        sum = "skill"
+        tiers = [{ goal = 10, coins = 1 }, { goal = 10, coins = 1 }]
+        en = { title = "Doer", text = "Complete tasks" }
+        [[achievements]]
+        id = "late"
+        icon = "clock"
+        event = "day_lost"
+        where = { anything = 1 }
+        tiers = []
+        en = { title = "Late", text = "Be late" }
+        ru = 1
+    "#;
+    let mut faults = Definitions::parse(text).expect_err("faults");
+    faults.sort();
+    assert_eq!(
+        faults,
+        [
+            "achievements[0].at_least.source: must be a field that holds a number",
+            "achievements[0].ru: is required, a table",
+            "achievements[0].sum: must be one of amount, counted",
+            "achievements[0].tiers: must have goals, each above the one before it",
+            "achievements[0].where.colour: must be one of the fields amount, counted, source, skill, ranked",
+            "achievements[0].where.source: must be one of task, contribution, grant",
+            "achievements[1].event: must be one of xp_earned, level_reached, coins_moved, item_granted, raid_joined, raid_ended",
+            "achievements[1].ru: must be a table",
+            "achievements[1].tiers: must have goals, each above the one before it",
+            "casual_xp_per_day: must be a whole number from 0 to 1000000000",
+            "coins.victory: must be a whole number from 0 to 1000000",
+            "items: must have the id frame_gold only once",
+            "items[1].en: must be a text of 1 to 60 characters on one line",
+            "levels.growth: is not a known key",
+            "levels.xp_factor: must be a whole number from 1 to 1000000",
+            "ranked_xp_per_day: is required, a whole number from 0 to 1000000000",
+            "skills.Habit: must be a kind: 1 to 50 characters of a-z _",
+            "skills.task: must be the name of a skill: 1 to 64 characters of a-z 0-9 _",
+            "sounds: is not a known key",
+        ]
+    );
+    let broken = Definitions::parse("levels = {").expect_err("a fault");
+    assert!(broken[0].starts_with("is not TOML: "), "{broken:?}");
+}
+
+#[test]
+fn lists_have_an_end() {
+    let item = |number: usize| {
+        format!(
+            r#"{{ id = "item_{number}", slot = "frame", price = 1, en = "Item", ru = "Вещь" }}"#
+        )
+    };
+    let items: Vec<_> = (0..201).map(item).collect();
+    let (head, _) = SMALL.split_once("items").expect("the items");
+    let text = format!("{head}\nachievements = []\nitems = [{}]", items.join(","));
+    let faults = Definitions::parse(&text).expect_err("a fault");
+    assert_eq!(faults, ["items: must be a list of at most 200 tables"]);
+}
+
+#[test]
+fn an_achievement_counts_events_that_pass_its_filters() {
+    let won = ended(RaidOutcome::Completed, Some(1));
+    let second = ended(RaidOutcome::Completed, Some(2));
+    let lost = ended(RaidOutcome::Failed, None);
+    let ends = [won, second, lost, earned(40, false)];
+    let goal = "tiers = [{ goal = 100, coins = 0 }]";
+    let count = |what: &str, events: &[_]| count(&format!("{what}\n{goal}"), events);
+    assert_eq!(count(r#"event = "raid_ended""#, &ends), 3);
+    let first = r#"event = "raid_ended"
+        where = { outcome = "completed", rank = 1 }"#;
+    assert_eq!(count(first, &ends), 1);
+    let ranked = r#"event = "xp_earned"
+        where = { ranked = true }"#;
+    assert_eq!(count(ranked, &[earned(40, true), earned(40, false)]), 1);
+    let large = r#"event = "xp_earned"
+        at_least = { counted = 40 }"#;
+    assert_eq!(count(large, &[earned(40, true), earned(39, true)]), 1);
+}
+
+#[test]
+fn an_achievement_sums_or_takes_the_largest_number() {
+    let goal = "tiers = [{ goal = 10, coins = 0 }, { goal = 100, coins = 0 }]";
+    let count = |what: &str, events: &[_]| count(&format!("{what}\n{goal}"), events);
+    let sum = r#"event = "xp_earned"
+        sum = "counted""#;
+    let earned_twice = [earned(40, true), earned(25, true)];
+    assert_eq!(count(sum, &earned_twice), 65);
+    let beyond = [earned(90, true), earned(90, true), earned(90, true)];
+    assert_eq!(count(sum, &beyond), 180, "it stops after the last goal");
+    let max = r#"event = "level_reached"
+        max = "level""#;
+    assert_eq!(count(max, &[level(3), level(7), level(5)]), 7);
+    let spent = r#"event = "coins_moved"
+        sum = "spent""#;
+    let moves = [
+        moved(50, CoinsReason::Victory),
+        moved(-30, CoinsReason::Purchase),
+    ];
+    assert_eq!(count(spent, &moves), 30);
+}
+
+#[test]
+fn every_field_that_achievements_can_use_is_read() {
+    let samples = [
+        earned(40, true),
+        level(3),
+        moved(50, CoinsReason::Victory),
+        PlayerEventData::ItemGranted {
+            item: "frame_gold".to_owned(),
+            by: ItemSource::Grant,
+            counters: Vec::new(),
+        },
+        PlayerEventData::RaidJoined {
+            raid: raid(),
+            role: Role::Leader,
+            counters: Vec::new(),
+        },
+        ended(RaidOutcome::Completed, Some(1)),
+    ];
+    for field in COUNTED_FIELDS {
+        let sample = samples.iter().find(|data| data.kind() == field.event);
+        let sample = sample.expect("a sample of the event");
+        let name = field.name;
+        assert!(content(sample, name).is_some(), "{}: {name}", field.event);
+    }
+}
+
+#[test]
+fn a_counter_has_the_next_goal_until_the_last_one() {
+    let tiers = r#"event = "raid_ended"
+        tiers = [{ goal = 1, coins = 10 }, { goal = 10, coins = 50 }]"#;
+    let definitions = parse_achievement(tiers).expect("definitions");
+    let achievement = &definitions.achievements[0];
+    assert_eq!(
+        [0, 1, 9, 10].map(|value| achievement.next_goal(value)),
+        [Some(1), Some(10), Some(10), None]
+    );
+    let won = ended(RaidOutcome::Completed, Some(1));
+    assert_eq!(achievement.count(10, &won), None);
+}
+
+#[test]
+fn the_built_in_file_is_what_operators_change() {
+    let changed = BUILT_IN.replace("xp_factor = 50", "xp_factor = 80");
+    let definitions = Definitions::parse(&changed).expect("definitions");
+    assert_eq!(definitions.levels, LevelCurve::new(80));
+}
+
+proptest! {
+    #[test]
+    fn xp_lies_between_its_level_and_the_next(xp in 0..=u64::MAX >> 8, factor in 1..1_000_000_u64) {
+        let levels = LevelCurve::new(factor);
+        let level = levels.level_of(xp);
+        prop_assert!(level >= 1);
+        prop_assert!(levels.begin(level) <= xp);
+        prop_assert!(xp < levels.begin(level + 1));
+        prop_assert_eq!(levels.begin(level) + levels.width(level), levels.begin(level + 1));
+    }
+}
