@@ -8,6 +8,7 @@ mod health;
 mod instance;
 mod lease;
 mod open;
+mod progression;
 mod rebuild;
 mod shutdown;
 mod signals;
@@ -20,6 +21,7 @@ use anyhow::Context;
 pub use backup::{export, import, new_lineage};
 pub use health::check_health;
 pub use instance::{Instance, InstanceParts};
+pub use progression::{apply_definitions, show_definitions};
 use raidhall_protocol::{PlayerId, UnixMillis};
 pub use rebuild::rebuild_players;
 use thiserror::Error;
@@ -66,6 +68,13 @@ pub enum StartError {
     /// Nothing was changed.
     #[error("no import")]
     Backup(#[source] BackupError),
+    /// A file with definitions of progression has faults. Nothing was changed.
+    #[error("the definitions of {file} have faults:\n  {faults}")]
+    Definitions {
+        file: String,
+        /// All faults, one per line.
+        faults: String,
+    },
     /// The database does not have this release's schema, and the command does not migrate it.
     #[error("{0} does not have the schema of this release: run `raidhall migrate`")]
     NotMigrated(String),
@@ -103,7 +112,9 @@ impl StartError {
     fn from_store(what: String, error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::unavailable(what, error),
-            StoreError::Refused { .. } | StoreError::NewerVersion { .. } => {
+            StoreError::Refused { .. }
+            | StoreError::NewerVersion { .. }
+            | StoreError::NewerDefinitions { .. } => {
                 Self::Internal(anyhow::Error::new(error).context(what))
             }
         }

@@ -32,6 +32,7 @@ Examples:
   RAIDHALL__LIMITS__WATCHES=8 raidhall check-config
   raidhall token --player 5 --ttl-secs 600    a token to try the API with
   raidhall export raids.backup                back up the database; `import` restores it into an empty one
+  raidhall progression show > my.toml         what players earn; `progression apply my.toml` changes it
   raidhall rebuild players --check            prove that players' streams follow from the raids' events
 
 Configuration:
@@ -42,7 +43,8 @@ Exit codes:
    0  success, or stopped by SIGTERM or SIGINT (130 after a second one)
   64  wrong arguments or configuration; every fault is listed
   65  the backup is damaged or invalid, or the database is not empty; nothing was imported;
-      or `rebuild` found differences that remain
+      or `rebuild` found differences that remain; or definitions of progression
+      have faults
   69  a dependency is unavailable, such as the database
   70  internal error
   75  another instance holds the database, or one that cannot run beside this
@@ -94,6 +96,34 @@ pub enum CliCommand {
     /// Prove that what is derived follows from the raids' events, and repair it
     #[command(subcommand)]
     Rebuild(RebuildCommand),
+    /// Show or change the definitions of progression: what counts, and for how much
+    #[command(subcommand)]
+    Progression(ProgressionCommand),
+}
+
+/// What `raidhall progression` does with the definitions.
+#[derive(Debug, Subcommand)]
+pub enum ProgressionCommand {
+    /// Bring the definitions of a file into force for what happens from now on
+    ///
+    /// What happened before keeps the definitions of its time. The server may be running. Lists every
+    /// fault of the file and exits with 65 if there is one. See docs/OPERATIONS.md.
+    Apply(ProgressionApplyCommand),
+    /// Print the definitions in force, to be edited and applied
+    Show(ConfigArgs),
+}
+
+/// The arguments of `raidhall progression apply`.
+#[derive(Debug, Args)]
+pub struct ProgressionApplyCommand {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// The TOML file with all definitions
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only check the file; no database is opened
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// What `raidhall rebuild` compares with the raids' events.

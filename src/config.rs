@@ -14,6 +14,7 @@ mod effective;
 mod environment;
 mod fault;
 mod production;
+mod progression;
 mod ranges;
 mod relations;
 mod server;
@@ -29,6 +30,7 @@ pub use database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use effective::EffectiveConfig;
 pub use environment::process_environment;
 pub use fault::{ConfigError, ConfigErrors, ValueSource};
+pub use progression::ProgressionConfig;
 pub use server::{BaseUrl, ServerConfig, ServerProfile};
 use settings::{SectionError, Settings};
 pub use shutdown::ShutdownConfig;
@@ -70,6 +72,8 @@ pub struct Config {
     pub space: space_monitor::Options,
     /// How long unused data is kept.
     pub retention: maintenance::Options,
+    /// The source of the definitions of progression.
+    pub progression: ProgressionConfig,
     /// The timing of a shutdown.
     pub shutdown: ShutdownConfig,
     /// Options of logs, metrics and traces.
@@ -80,8 +84,8 @@ pub struct Config {
 
 impl Config {
     /// Reads the defaults, then `file`, then the environment, in which only the variables that
-    /// `config/default.toml` describes matter. Has no side effects besides reading `file` and the
-    /// secret files that variables name.
+    /// `config/default.toml` describes matter. Has no side effects besides reading `file`, the
+    /// secret files that variables name and the file with the definitions of progression.
     ///
     /// # Errors
     ///
@@ -114,6 +118,7 @@ impl Config {
             http: settings.read(&["limits", "server"])?,
             sockets: settings.read(&["limits", "server", "shutdown"])?,
             retention: settings.read(&["retention"])?,
+            progression: settings.read(&["progression"])?,
             shutdown: settings.read(&["shutdown"])?,
             telemetry: settings.read(&["telemetry"])?,
             webhooks: settings.read(&["webhooks"])?,

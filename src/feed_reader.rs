@@ -67,12 +67,9 @@ async fn handle_store_error(
     error: &StoreError,
     is_warning_due: bool,
 ) -> Duration {
-    if let StoreError::NewerVersion { version } = error {
+    if let StoreError::NewerVersion { .. } | StoreError::NewerDefinitions { .. } = error {
         if is_warning_due {
-            warn!(
-                version,
-                "a newer release wrote the next event; waiting for an instance of it"
-            );
+            warn!(%error, "a newer release wrote what comes next; waiting for an instance of it");
         }
         reader.count_newer();
         release(reader).await;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use raidhall::app::{self, StartError};
-use raidhall::cli::{Cli, CliCommand, ConfigArgs, Exit, RebuildCommand, TokenCommand};
+use raidhall::cli::{
+    Cli, CliCommand, ConfigArgs, Exit, ProgressionCommand, RebuildCommand, TokenCommand,
+};
 use raidhall::config::{self, EffectiveConfig};
 use raidhall::telemetry;
 use rustix::fs::Mode;
@@ -84,6 +86,21 @@ fn run(command: CliCommand) -> Result<Exit, Exit> {
                 Ok(true) => Ok(Exit::Ok),
                 Ok(false) => Ok(Exit::Data),
                 Err(error) => exit_of(Err(error)),
+            }
+        }
+        CliCommand::Progression(ProgressionCommand::Apply(args)) => {
+            let config = load_config(&args.config)?.config;
+            let apply = app::apply_definitions(&config, &args.file, args.check);
+            match block_on(1, apply)? {
+                Ok(outcome) => print(format!("{outcome}\n")),
+                Err(error) => Err(report_start_error(&error)),
+            }
+        }
+        CliCommand::Progression(ProgressionCommand::Show(args)) => {
+            let config = load_config(&args)?.config;
+            match block_on(1, app::show_definitions(&config))? {
+                Ok(definitions) => print(definitions),
+                Err(error) => Err(report_start_error(&error)),
             }
         }
         CliCommand::CheckConfig(args) => print(load_config(&args)?),

@@ -4,9 +4,11 @@
 //! cause into events of their stream.
 
 mod cause;
+mod history;
 mod rules;
 #[cfg(test)]
 mod tests;
 
 pub use cause::{Cause, CauseKind, RaidContext, causes};
+pub use history::{DefinitionsHistory, DefinitionsNumber};
 pub use rules::project;

@@ -2,14 +2,15 @@
 //!
 //! Two folds of a stream are compared. The **recorded** fold applies the events as they are. The
 //! **derived** fold applies the inputs: what the rules [`project`](crate::progression::project())
-//! from each cause, in the order of the stream, and the events that no raid causes, as they are.
-//! Then
+//! from each cause with the definitions in force for it, in the order of the stream, and the events
+//! that no raid causes. Of those, what a command brought changes the numbers by the same amounts;
+//! the others are applied as they are. Then
 //!
 //! - each event that a raid causes is what the rules give on one of the two folds, and each cause
 //!   is there once;
 //! - each cause up to the projector's place is there, unless it failed and the projector retries
 //!   it;
-//! - the numbers and raids of both folds are equal;
+//! - the numbers and lists of both folds are equal;
 //! - the saved state is the recorded fold at its seq.
 //!
 //! Nothing is rewritten; a repair appends. A missing cause is projected, under the op key that the
@@ -20,7 +21,8 @@
 //! number of both folds by the same amount. One by this command (`by` is null) is none: it sets
 //! the recorded number to the derived one. It also settles what was wrong with the events before
 //! it, because they stay in the stream and would be found for ever; the derived fold goes on with
-//! the allowance that the recorded fold has used, since that is what the projector counts on. If
+//! the allowance that the recorded fold has used, and with its skills, achievements, counters and
+//! items, since those are what the projector counts on. If
 //! an event is wrong but no number is, a correction from a number to itself settles it. A second
 //! run therefore finds nothing. Only what an append cannot mend is found again: seqs without an
 //! event, other raids, events that cannot be read.
@@ -51,10 +53,10 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 
 use self::feed_walk::FeedWalk;
 use self::survey::{CauseDigest, Survey};
-use crate::definitions::Definitions;
 use crate::jobs::projector::RaidContexts;
 use crate::progression::Cause;
 use crate::store::{FeedCursor, Result, Store, StreamOutcome};
+use crate::streams::CurrentDefinitions;
 use crate::telemetry::Progress;
 
 /// Players that are listed at once.
@@ -67,7 +69,7 @@ const ATTEMPTS: u32 = 5;
 /// Checks players' streams, and repairs them.
 pub struct Rebuild {
     store: Arc<dyn Store>,
-    definitions: Definitions,
+    definitions: CurrentDefinitions,
     options: Options,
     contexts: RaidContexts,
     /// The projector's place at the beginning.
@@ -96,7 +98,6 @@ impl Rebuild {
     /// remain.
     pub async fn run(
         store: Arc<dyn Store>,
-        definitions: Definitions,
         options: Options,
         findings: &mut Findings,
     ) -> Result<()> {
@@ -104,8 +105,8 @@ impl Rebuild {
             contexts: RaidContexts::new(Arc::clone(&store)),
             end: store.projector_place().await?,
             failed: BTreeMap::new(),
+            definitions: CurrentDefinitions::new(Arc::clone(&store)),
             store,
-            definitions,
             options,
         };
         rebuild.read_failed(findings).await?;

@@ -10,6 +10,7 @@ pub mod backup;
 mod batch;
 mod catalog;
 mod connection_shares;
+pub mod definitions;
 mod effects;
 pub mod erasures;
 pub mod faulty;
@@ -33,8 +34,9 @@ pub mod webhooks;
 pub use audit::{AuditLog, NewAuditEntry};
 pub use catalog::{Catalog, RaidMembers, RaidRow};
 pub use connection_shares::ConnectionShares;
+pub use definitions::{ApplyOutcome, ProgressionDefinitions, StoredDefinitions};
 pub use erasures::{Erasure, Erasures};
-pub use feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
+pub use feed::{CommittedEvent, Feed, FeedBatch, FeedCursor, OpenTransaction};
 pub use identities::{Identities, LinkOutcome};
 pub use leases::{
     DatabaseSpace, GENERATION, InstanceRecord, Leases, MaintenanceReport, PeerInstance,
@@ -56,6 +58,8 @@ pub use stale_leases::StaleLeases;
 pub use streams::{LoadedStream, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome};
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;
+
+use crate::progression::DefinitionsNumber;
 
 /// Result of a call to the store.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -82,6 +86,14 @@ pub enum StoreError {
         /// The version of the event's encoding.
         version: u16,
     },
+    /// This release cannot read these definitions of progression: a newer release wrote them.
+    #[error("the progression definitions {} are newer than this release: {fault}", number.0)]
+    NewerDefinitions {
+        /// The number of the definitions.
+        number: DefinitionsNumber,
+        /// The first fault that this release finds in them.
+        fault: String,
+    },
 }
 
 /// Id of one instance: a server process that serves raids.
@@ -103,6 +115,7 @@ pub trait Store:
     + Feed
     + PlayerStreams
     + Projection
+    + ProgressionDefinitions
     + WebhookDeliveries
 {
 }

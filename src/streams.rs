@@ -4,6 +4,7 @@
 //! Every answer comes after the commit that it reports.
 
 mod append;
+mod definitions;
 mod followed;
 mod load;
 
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 pub use self::append::AppendBuilder;
+pub use self::definitions::CurrentDefinitions;
 use self::followed::FollowedStreams;
 pub use self::followed::StreamFollower;
 pub use self::load::{StreamFault, fold_stream};
@@ -48,7 +50,7 @@ struct StreamsInner {
     store: Arc<dyn Store>,
     clock: Arc<Clock>,
     cluster: ClusterClient,
-    definitions: Definitions,
+    definitions: CurrentDefinitions,
     command_limiter: RateLimiter<PlayerId>,
     followed: FollowedStreams,
 }
@@ -61,10 +63,10 @@ impl Streams {
             Duration::from_secs(BURST_SECS.into()),
         );
         Streams(Arc::new(StreamsInner {
+            definitions: CurrentDefinitions::new(Arc::clone(&store)),
             store,
             clock,
             cluster,
-            definitions: Definitions::built_in(),
             command_limiter: RateLimiter::from_rate(rate),
             followed: FollowedStreams::default(),
         }))
@@ -77,6 +79,21 @@ impl Streams {
     /// Fails with [`Error::NotFound`] if there is no such player, or they were erased.
     pub async fn read(&self, player: PlayerId) -> Result<PlayerFold, Error> {
         self.load(player, None).await.map(|(fold, _)| fold)
+    }
+
+    /// Returns the definitions of progression that this instance has read, to share them.
+    pub fn current_definitions(&self) -> CurrentDefinitions {
+        self.0.definitions.clone()
+    }
+
+    /// Returns the definitions for a command, which may be those of a few seconds ago.
+    ///
+    /// # Errors
+    ///
+    /// Fails with [`Error::Unavailable`] if the store fails, or if only a newer release can read the
+    /// definitions: another attempt may reach an instance of it.
+    pub async fn definitions(&self) -> Result<Arc<Definitions>, Error> {
+        self.0.definitions.newest().await.map_err(report)
     }
 
     /// Returns events of the player's stream with a seq above `after`, oldest first, at most
@@ -132,6 +149,7 @@ impl Streams {
         }
         // Before the op is looked up: bad values are refused under any op.
         let command = check(author, command)?;
+        let definitions = self.definitions().await?;
         for _ in 0..ATTEMPTS {
             let (fold, op_seq) = self.load(player, op).await?;
             if let Some(seq) = op_seq {
@@ -141,7 +159,7 @@ impl Streams {
                 });
             }
             let now = self.0.clock.now().max(fold.at);
-            let decided = decide(&fold, &command, &self.0.definitions, now)?;
+            let decided = decide(&fold, &command, &definitions, now)?;
             if decided.is_empty() {
                 return Ok(Ack {
                     seq: fold.seq,
@@ -216,7 +234,9 @@ fn report(error: StoreError) -> Error {
             error!(?error, "a player's stream: the store refuses");
             Error::Internal
         }
-        StoreError::Unavailable { .. } | StoreError::NewerVersion { .. } => {
+        StoreError::Unavailable { .. }
+        | StoreError::NewerVersion { .. }
+        | StoreError::NewerDefinitions { .. } => {
             warn!(?error, "a player's stream: store unavailable");
             Error::Unavailable
         }

@@ -37,6 +37,7 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
     };
     let done = exported.map_err(|error| backup_error(config, error))?;
     let backup::ExportCounts {
+        definitions,
         players,
         streams,
         player_events,
@@ -47,8 +48,8 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         audit_entries,
     } = done;
     info!(
-        players,
-        streams, player_events, raids, events, sign_ins, bans, audit_entries, "exported"
+        definitions,
+        players, streams, player_events, raids, events, sign_ins, bans, audit_entries, "exported"
     );
     Ok(())
 }
@@ -80,6 +81,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         );
     }
     let backup::format::FooterLine {
+        definitions,
         players,
         streams,
         player_events,
@@ -89,6 +91,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         ..
     } = imported.footer;
     info!(
+        definitions,
         players,
         streams,
         player_events,

@@ -15,7 +15,7 @@ use tracing::{Instrument, info, info_span};
 
 use super::lease::{HeldLease, LeaseSetup};
 use super::tasks::InstanceTasks;
-use super::{StartError, open};
+use super::{StartError, open, progression};
 use crate::auth::{Auth, AuthSecret, RevocationPoller};
 use crate::clock::Clock;
 use crate::cluster::bus::redis::{SharedLimits, SharedLimitsDriver};
@@ -25,7 +25,6 @@ use crate::cluster::lease::Lease;
 use crate::cluster::message::EnvelopeSealer;
 use crate::cluster::ownership::OwnershipClient;
 use crate::config::{BaseUrl, Config};
-use crate::definitions::Definitions;
 use crate::http::server::AcceptLimits;
 use crate::http::{self, AppState, ExportPermits, InstancePhase, RateLimits, Readiness};
 use crate::jobs::command_reporter::CommandReporter;
@@ -139,6 +138,7 @@ impl Instance {
         .map_err(|error| {
             open::register_error(format!("the database {}", config.database.url), error)
         })?;
+        progression::adopt_definitions(&*store, &config).await?;
         let clock = Arc::clone(&held_lease.clock);
         let lease = Arc::clone(&held_lease.lease);
         tasks.spawn(
@@ -260,10 +260,10 @@ impl Instance {
         let projector_readiness = readiness.clone();
         let projector = Projector {
             store: Arc::clone(&store),
+            definitions: streams.current_definitions(),
             streams,
             instance: id,
             clock: Arc::clone(&clock),
-            definitions: Definitions::built_in(),
             committed,
             report_lag: Box::new(move |lag| projector_readiness.set_projector_lag(lag)),
         };

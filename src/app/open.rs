@@ -58,6 +58,16 @@ pub(super) async fn existing_store(config: &Config) -> Result<(Arc<dyn Store>, b
     opened.map_err(|error| StartError::from_store(database(config), error))
 }
 
+/// Opens an existing database that has this release's schema, while a server may hold its lock.
+pub(super) async fn current_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let (store, is_migrated) = existing_store(config).await?;
+    if is_migrated {
+        Ok(store)
+    } else {
+        Err(StartError::NotMigrated(database(config)))
+    }
+}
+
 async fn open_store(config: &Config, migrate: bool) -> Result<Arc<dyn Store>, StartError> {
     let timeout = register_timeout(config);
     let opened: Result<(Arc<dyn Store>, bool), RegisterError> = match config.database.url.kind() {

@@ -7,7 +7,6 @@ use raidhall_protocol::PlayerId;
 
 use super::{StartError, machine_time, open};
 use crate::config::Config;
-use crate::definitions::Definitions;
 use crate::rebuild::{Findings, Options, Rebuild};
 
 /// Compares players' streams with the raids' events, and repairs them unless `is_check` is set.
@@ -24,10 +23,7 @@ pub async fn rebuild_players(
     let from_store = |error| StartError::from_store(open::database(config), error);
     let player = player.map(PlayerId::try_from).transpose();
     let player = player.context("read the player's id")?;
-    let (store, is_migrated) = open::existing_store(config).await?;
-    if !is_migrated {
-        return Err(StartError::NotMigrated(open::database(config)));
-    }
+    let store = open::current_store(config).await?;
     if let Some(player) = player {
         let stream = store.load_stream(player, None).await.map_err(from_store)?;
         if stream.is_none() {
@@ -41,7 +37,7 @@ pub async fn rebuild_players(
         now: machine_time()?,
     };
     let mut findings = Findings::new(Box::new(io::stdout()));
-    let run = Rebuild::run(store, Definitions::built_in(), options, &mut findings);
+    let run = Rebuild::run(store, options, &mut findings);
     let run = run.await.map_err(from_store);
     let is_clean = findings.finish().context("print what was found")?;
     run.map(|()| is_clean)

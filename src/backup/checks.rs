@@ -12,11 +12,12 @@ use raidhall_protocol::limits::{NAME_CHARS_MAX, REASON_CHARS_MAX};
 use raidhall_protocol::text::check_characters;
 use serde_json::Value;
 
-use super::format::{BackupLine, HeaderLine};
+use super::format::{BackupLine, HeaderLine, hex};
 use crate::store::backup::{
-    AuditLine, BanLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine, SignInLine,
-    StreamLine,
+    AuditLine, BanLine, DefinitionsLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine,
+    SignInLine, StreamLine,
 };
+use crate::store::definitions::hash as definitions_hash;
 
 /// Result of a check; the error begins with the field's name.
 pub(super) type Checked = Result<(), String>;
@@ -38,6 +39,7 @@ const DETAILS_BYTES_MAX: usize = 16_384;
 pub(super) fn check_line(line: &BackupLine) -> Checked {
     match line {
         BackupLine::Header(header) => check_header(header),
+        BackupLine::Definitions(definitions) => check_definitions(definitions),
         BackupLine::Player(player) => check_player(player),
         BackupLine::Stream(stream) => check_stream(stream),
         BackupLine::PlayerEvent(event) => check_player_event(event),
@@ -71,6 +73,19 @@ pub(super) fn check_header(header: &HeaderLine) -> Checked {
     time("made_at", *made_at)?;
     text("database", database, 1..=WORD_CHARS_MAX)?;
     text("lineage", lineage, 1..=WORD_CHARS_MAX)
+}
+
+fn check_definitions(definitions: &DefinitionsLine) -> Checked {
+    let DefinitionsLine {
+        number: _, // compared with that of the line before
+        hash,
+        body,
+        applied_at,
+    } = definitions;
+    if *hash != hex(&definitions_hash(body)) {
+        return Err("hash: is not that of the body".into());
+    }
+    time("applied_at", *applied_at)
 }
 
 fn check_player(player: &PlayerLine) -> Checked {
@@ -164,6 +179,7 @@ fn check_event(event: &EventLine) -> Checked {
         by,
         version,
         op_key,
+        definitions,
         // The fold proves these; their contents are checked by `event_checks`.
         raid: _,
         seq: _,
@@ -173,6 +189,9 @@ fn check_event(event: &EventLine) -> Checked {
     time("at", *at)?;
     optional(by, |by| id("by", *by))?;
     number("version", *version, 1..=i64::from(i16::MAX))?;
+    optional(definitions, |of| {
+        number("definitions", *of, 1..=i64::from(i32::MAX))
+    })?;
     optional(op_key, |key| hexadecimal("op_key", key, 16))
 }
 

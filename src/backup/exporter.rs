@@ -20,6 +20,7 @@ pub struct Options {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "named as what they count")]
 pub struct ExportCounts {
+    pub definitions: u64,
     pub players: u64,
     pub streams: u64,
     pub player_events: u64,
@@ -52,6 +53,7 @@ pub async fn export(
         counts: ExportCounts::default(),
     };
     export.write_line(&BackupLine::Header(header))?;
+    export.write_definitions().await?;
     export.write_players().await?;
     export.write_raids().await?;
     if options.sign_ins {
@@ -69,6 +71,21 @@ struct Exporter<'s, W> {
 }
 
 impl<W: Write + Send> Exporter<'_, W> {
+    async fn write_definitions(&mut self) -> Result<(), BackupError> {
+        let mut after = 0;
+        loop {
+            let page = self.source.definitions(after, PAGE_ROWS).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = last.number;
+            for definitions in page {
+                self.write_line(&BackupLine::Definitions(definitions))?;
+                self.counts.definitions += 1;
+            }
+        }
+    }
+
     async fn write_players(&mut self) -> Result<(), BackupError> {
         let mut after = 0;
         let mut next_stream = self.source.next_stream(0).await?;
@@ -193,6 +210,7 @@ impl<W: Write + Send> Exporter<'_, W> {
         let ids = self.source.allocated_ids().await?;
         self.write_line(&BackupLine::Ids(ids))?;
         let ExportCounts {
+            definitions,
             players,
             streams,
             player_events,
@@ -203,6 +221,7 @@ impl<W: Write + Send> Exporter<'_, W> {
             audit_entries,
         } = self.counts;
         let counted = FooterLine {
+            definitions,
             players,
             streams,
             player_events,

@@ -1,5 +1,5 @@
-//! The lines of a backup, version 2; version 1 has no streams of players. The format has types of its own, like the stored state,
-//! because users keep such files.
+//! The lines of a backup, version 2; version 1 has no definitions of progression and no streams of
+//! players. The format has types of its own, like the stored state, because users keep such files.
 //!
 //! Each line is a map with one key, which names its kind. Bytes are hexadecimal text, times are
 //! Unix milliseconds. The members of raids are not in the file, because they follow from the
@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::backup::{
-    AuditLine, BanLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine, SignInLine,
-    SnapshotLine, StreamLine,
+    AuditLine, BanLine, DefinitionsLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine,
+    SignInLine, SnapshotLine, StreamLine,
 };
 
 /// Version of the format that this build writes, and the newest that it reads.
@@ -18,7 +18,7 @@ pub const VERSION: u32 = 2;
 /// Name of the format, at the beginning of each file.
 pub const FORMAT: &str = "raidhall-backup";
 
-/// One line of a backup. Lines come in this order: the header, players by id (each followed
+/// One line of a backup. Lines come in this order: the header, definitions by number, players by id (each followed
 /// by its stream and the stream's events by seq), raids by id (each followed by its snapshot and its events
 /// by seq), sign-ins by id, bans by player, audit entries
 /// in their order, ids, the footer.
@@ -27,6 +27,7 @@ pub const FORMAT: &str = "raidhall-backup";
 #[allow(missing_docs, reason = "named as what they hold")]
 pub enum BackupLine {
     Header(HeaderLine),
+    Definitions(DefinitionsLine),
     Player(PlayerLine),
     Stream(StreamLine),
     PlayerEvent(PlayerEventLine),
@@ -63,7 +64,9 @@ pub struct HeaderLine {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FooterLine {
-    /// Number of players in the file; the fields up to `deeds` count the other kinds of lines.
+    /// Number of definitions in the file; the fields up to `deeds` count the other kinds of lines.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub definitions: u64,
     pub players: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub streams: u64,

@@ -125,6 +125,7 @@ fn name_stream(player: i64) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Section {
     Header,
+    Definitions,
     Players,
     Raids,
     SignIns,
@@ -138,6 +139,7 @@ impl Section {
     fn from_line(entry: &BackupLine) -> Section {
         match entry {
             BackupLine::Header(_) => Section::Header,
+            BackupLine::Definitions(_) => Section::Definitions,
             BackupLine::Player(_) | BackupLine::Stream(_) | BackupLine::PlayerEvent(_) => {
                 Section::Players
             }
@@ -194,6 +196,16 @@ impl Importer {
 
     async fn add_line(&mut self, entry: BackupLine, place: &str) -> Result<(), BackupError> {
         match entry {
+            BackupLine::Definitions(definitions) => {
+                self.counts.definitions += 1;
+                if u64::try_from(definitions.number) != Ok(self.counts.definitions) {
+                    return Err(BackupError::invalid(
+                        place,
+                        "number: must follow the one before",
+                    ));
+                }
+                self.target.add_definitions(&definitions).await?;
+            }
             BackupLine::Player(player) => {
                 self.finish_stream().await?;
                 self.reserve_ids(IdsLine {
@@ -293,8 +305,14 @@ impl Importer {
     }
 
     async fn add_event(&mut self, event: EventLine, place: &str) -> Result<(), BackupError> {
+        let definitions_max = self.counts.definitions.max(1);
         let verifier = self.current_raid(place)?;
         let raid = format!("raid {}", verifier.row.id);
+        let definitions = event.definitions.unwrap_or(1).cast_unsigned();
+        if definitions > definitions_max {
+            let why = format!("event {}: definitions: are not in the file", event.seq);
+            return Err(BackupError::invalid(raid, why));
+        }
         let snapshot = verifier
             .apply_event(&event)
             .map_err(|why| BackupError::invalid(raid, why))?;

@@ -14,7 +14,7 @@ pub enum Exit {
     /// help.
     Configuration = 64,
     /// The backup is damaged or invalid, or the database is not empty, and nothing was imported; or
-    /// `rebuild` found differences that remain (EX_DATAERR).
+    /// `rebuild` found differences that remain; or definitions have faults (EX_DATAERR).
     Data = 65,
     /// A dependency is unavailable, such as the database or its schema at start, or the lease was lost
     /// for good (EX_UNAVAILABLE).
@@ -31,7 +31,7 @@ impl From<&StartError> for Exit {
         match error {
             StartError::Argument(_) => Self::Configuration,
             StartError::Unavailable { .. } | StartError::NotMigrated(_) => Self::Unavailable,
-            StartError::Backup(_) => Self::Data,
+            StartError::Backup(_) | StartError::Definitions { .. } => Self::Data,
             StartError::AlreadyRunning(_) | StartError::OtherGeneration { .. } => {
                 Self::AlreadyRunning
             }

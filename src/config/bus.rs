@@ -19,7 +19,7 @@ pub struct BusConfig {
     pub cluster: bool,
     /// A PEM file with the only certificate authorities that are trusted for a `rediss://` server;
     /// `None` for the system's.
-    #[serde(deserialize_with = "ca_file")]
+    #[serde(deserialize_with = "optional_path")]
     pub ca_file: Option<PathBuf>,
 }
 
@@ -137,7 +137,10 @@ impl<'de> Deserialize<'de> for BusUrl {
     }
 }
 
-fn ca_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+/// Reads a path; an empty one counts as none.
+pub(super) fn optional_path<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<PathBuf>, D::Error> {
     let text = String::deserialize(deserializer)?;
     Ok((!text.is_empty()).then(|| text.into()))
 }

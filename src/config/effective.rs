@@ -41,6 +41,7 @@ impl EffectiveConfig {
         let config = deserialize_config(&mut settings, &mut faults);
         check_constraints(&config, &settings, &mut faults);
         production::check_production(&config, &settings, &mut faults);
+        config.progression.check(&mut faults);
         if faults.is_empty() {
             Ok(Self { config, settings })
         } else {

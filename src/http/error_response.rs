@@ -133,7 +133,9 @@ impl From<StoreError> for ErrorResponse {
     fn from(error: StoreError) -> ErrorResponse {
         let public_error = match error {
             // Another attempt may reach an instance of the newer release.
-            StoreError::Unavailable { .. } | StoreError::NewerVersion { .. } => Error::Unavailable,
+            StoreError::Unavailable { .. }
+            | StoreError::NewerVersion { .. }
+            | StoreError::NewerDefinitions { .. } => Error::Unavailable,
             StoreError::Refused { .. } => Error::Internal,
         };
         ErrorResponse {

@@ -23,11 +23,10 @@ use tracing::info;
 
 pub use self::contexts::RaidContexts;
 use crate::clock::Clock;
-use crate::definitions::Definitions;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
 use crate::store::{FeedCursor, InstanceId, Result, Store};
-use crate::streams::Streams;
+use crate::streams::{CurrentDefinitions, Streams};
 use crate::telemetry::metrics;
 
 /// Interval between reads of the feed while nothing happens. A commit of this instance is noticed at
@@ -54,8 +53,8 @@ pub struct Projector {
     pub instance: InstanceId,
     /// The clock of the database.
     pub clock: Arc<Clock>,
-    /// The numbers of the rules.
-    pub definitions: Definitions,
+    /// The definitions of progression.
+    pub definitions: CurrentDefinitions,
     /// Notified when this instance has committed events.
     pub committed: Arc<Notify>,
     /// Called with how far the projector is behind; `None` while this instance is not the projector.
@@ -113,13 +112,13 @@ impl Projector {
             }
         }
         let batch = self.store.read_feed(tenure.place, PAGE_EVENTS_MAX).await?;
-        let Some((_, oldest)) = batch.events.first() else {
+        let Some(oldest) = batch.events.first() else {
             self.record_lag(Some(Duration::ZERO));
             self.wait(tenure).await;
             return Ok(true);
         };
         tenure.active_until = Instant::now() + ACTIVE_PERIOD;
-        let lag = self.clock.now().since(oldest.at).max(0);
+        let lag = self.clock.now().since(oldest.event.at).max(0);
         self.record_lag(Some(Duration::from_millis(lag.cast_unsigned())));
         let work = self.find_work(tenure, batch).await?;
         self.project(tenure, work).await

@@ -5,7 +5,9 @@ use raidhall_protocol::player::event::{RaidOutcome, RaidPlace};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, UnixMillis};
 
-/// What is known of a raid beside its event.
+use super::DefinitionsNumber;
+
+/// What is known of a raid and its event beside the event's data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RaidContext {
     /// Whether the raid is ranked.
@@ -13,6 +15,8 @@ pub struct RaidContext {
     /// The members at the end of a raid that failed, each with their XP in it. A raid that was
     /// completed has them in its event.
     pub last_members: Vec<(PlayerId, u64)>,
+    /// The number of the definitions in force for the event.
+    pub definitions: DefinitionsNumber,
 }
 
 /// What an event of a raid means for one player.
@@ -22,6 +26,8 @@ pub struct Cause {
     pub place: RaidPlace,
     /// When the event happened.
     pub at: UnixMillis,
+    /// The number of the definitions in force for the event.
+    pub definitions: DefinitionsNumber,
     /// What the event means for the player.
     pub kind: CauseKind,
 }
@@ -52,8 +58,13 @@ pub fn causes(raid: RaidId, event: &Event, context: &RaidContext) -> Vec<(Player
         seq: event.seq,
     };
     let for_player = |(player, kind)| {
-        let at = event.at;
-        (player, Cause { place, at, kind })
+        let cause = Cause {
+            place,
+            at: event.at,
+            definitions: context.definitions,
+            kind,
+        };
+        (player, cause)
     };
     kinds(&event.data, context)
         .into_iter()

@@ -3,6 +3,7 @@
 mod allowance;
 mod causes;
 mod effects;
+mod history;
 mod random;
 mod rewards;
 
@@ -12,7 +13,7 @@ use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use serde_json::Value;
 
-use super::{Cause, CauseKind, project};
+use super::{Cause, CauseKind, DefinitionsNumber, project};
 use crate::definitions::Definitions;
 use crate::player::PlayerFold;
 
@@ -67,7 +68,13 @@ impl Stream {
             raid: raid(raid_id),
             seq: Seq(124),
         };
-        let effects = project(&self.fold, &Cause { place, at, kind }, &self.definitions);
+        let cause = Cause {
+            place,
+            at,
+            definitions: DefinitionsNumber::FIRST,
+            kind,
+        };
+        let effects = project(&self.fold, &cause, &self.definitions);
         for data in &effects {
             self.append(at, Some(place), data.clone());
         }

@@ -7,7 +7,7 @@ use raidhall_protocol::player::event::RaidPlace;
 
 use crate::jobs::projector::RaidContexts;
 use crate::progression::{Cause, causes};
-use crate::store::{FeedBatch, FeedCursor, Result, Store};
+use crate::store::{CommittedEvent, FeedBatch, FeedCursor, Result, Store};
 use crate::telemetry::Progress;
 
 /// Events that are read at once.
@@ -46,13 +46,14 @@ impl FeedWalk {
         };
         self.progress.add(page.events.len() as u64);
         let mut events = Vec::new();
-        for (raid, event) in &page.events {
+        for committed in &page.events {
+            let CommittedEvent { raid, event, .. } = committed;
             let place = RaidPlace {
                 raid: *raid,
                 seq: event.seq,
             };
             // A raid that cannot be read has failed for all of its members.
-            let context = contexts.find(*raid, event).await?.unwrap_or_default();
+            let context = contexts.find(committed).await?.unwrap_or_default();
             events.push((place, causes(*raid, event, &context)));
         }
         Ok(Some(events))

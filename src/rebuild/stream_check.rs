@@ -10,16 +10,15 @@ use raidhall_protocol::{PlayerId, Seq};
 
 use super::checked_stream::CheckedStream;
 use super::difference::{Difference, compare_folds};
-use crate::definitions::Definitions;
 use crate::player::{FoldError, PlayerFold};
-use crate::progression::{Cause, project};
+use crate::progression::{Cause, DefinitionsHistory, project};
 use crate::store::{LoadedStream, OpHash, Result, StoreError};
 use crate::streams::AppendBuilder;
 
 /// Comparison of one stream, as far as its events have been applied.
 pub(super) struct StreamCheck<'a> {
     stream: &'a LoadedStream,
-    definitions: &'a Definitions,
+    definitions: &'a DefinitionsHistory,
     recorded: PlayerFold,
     derived: PlayerFold,
     /// The saved state; `None` if it is damaged or there is none.
@@ -51,7 +50,7 @@ impl<'a> StreamCheck<'a> {
     pub(super) fn new(
         player: PlayerId,
         stream: &'a LoadedStream,
-        definitions: &'a Definitions,
+        definitions: &'a DefinitionsHistory,
     ) -> Result<StreamCheck<'a>> {
         let saved = stream.saved_state.as_ref();
         let saved = match saved.map(|(_, bytes)| PlayerFold::decode(bytes)) {
@@ -147,10 +146,11 @@ impl<'a> StreamCheck<'a> {
     /// Projects a cause onto both folds.
     fn begin_cause(&mut self, event: &PlayerEvent, cause: &Cause) {
         self.seen.insert(cause.place, event.seq);
-        let effects = project(&self.derived, cause, self.definitions);
+        let definitions = self.definitions.in_force_at(cause.definitions);
+        let effects = project(&self.derived, cause, definitions);
         self.rest = RestOfCause {
             cause: Some(cause.place),
-            recorded: project(&self.recorded, cause, self.definitions).into(),
+            recorded: project(&self.recorded, cause, definitions).into(),
             derived: effects.iter().cloned().collect(),
         };
         for (seq, data) in (event.seq.0..).zip(effects) {
@@ -193,13 +193,14 @@ impl<'a> StreamCheck<'a> {
         for cause in expected.filter(|cause| !self.seen.contains_key(&cause.place)) {
             let place = Some(cause.place);
             let op = Some(OpHash::from_cause(cause.place));
-            let effects = project(derived.fold(), cause, self.definitions);
+            let definitions = self.definitions.in_force_at(cause.definitions);
+            let effects = project(derived.fold(), cause, definitions);
             self.found.push(Difference::Missing {
                 cause: cause.place,
                 kinds: effects.iter().map(PlayerEventData::kind).collect(),
             });
             derived.add(effects, cause.at, place, op);
-            let effects = project(recorded.fold(), cause, self.definitions);
+            let effects = project(recorded.fold(), cause, definitions);
             shown.add(effects.clone(), cause.at, place, op);
             recorded.add(effects, cause.at, place, op);
         }

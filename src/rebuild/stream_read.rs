@@ -40,7 +40,8 @@ impl Rebuild {
         let Some(loaded) = self.store.load_stream(player, None).await? else {
             return Ok(None);
         };
-        let definitions = self.definitions.clone();
+        // After the stream, so that they are known to all causes in it.
+        let definitions = self.definitions.read().await?;
         let mut check = StreamCheck::new(player, &loaded, &definitions)?;
         let mut after = Seq::ZERO;
         while after < loaded.last_seq {
@@ -71,11 +72,11 @@ impl Rebuild {
         let places: HashSet<_> = events.iter().filter_map(|event| event.cause).collect();
         let places: Vec<_> = places.into_iter().collect();
         let mut found = HashMap::new();
-        for (raid, event) in self.store.events_at(&places).await? {
-            let Some(context) = self.contexts.find(raid, &event).await? else {
+        for committed in self.store.events_at(&places).await? {
+            let Some(context) = self.contexts.find(&committed).await? else {
                 continue;
             };
-            let causes = causes(raid, &event, &context).into_iter();
+            let causes = causes(committed.raid, &committed.event, &context).into_iter();
             let own = causes.filter(|(of, _)| *of == player);
             found.extend(own.map(|(_, cause)| (cause.place, cause)));
         }

@@ -14,7 +14,7 @@ use super::checked_stream::CheckedStream;
 use super::stream_check::StreamCheck;
 use crate::definitions::Definitions;
 use crate::player::PlayerFold;
-use crate::progression::{Cause, CauseKind, project};
+use crate::progression::{Cause, CauseKind, DefinitionsHistory, DefinitionsNumber, project};
 use crate::store::{LoadedStream, OpHash, StoreError};
 use crate::streams::AppendBuilder;
 
@@ -105,7 +105,8 @@ impl PlayedStream {
 
     fn check(&self) -> CheckedStream {
         let loaded = self.loaded();
-        let check = StreamCheck::new(player(5), &loaded, &self.definitions);
+        let definitions = DefinitionsHistory::new(self.definitions.clone());
+        let check = StreamCheck::new(player(5), &loaded, &definitions);
         let mut check = check.expect("a state of this release");
         for event in &self.events {
             let is_of = |cause: &&Cause| Some(cause.place) == event.cause;
@@ -139,6 +140,7 @@ impl PlayedStream {
         let cause = Cause {
             place: place(count),
             at: NOW.plus(HOUR_MS * count.cast_signed()),
+            definitions: DefinitionsNumber::FIRST,
             kind,
         };
         self.append_effects(&cause);
@@ -291,7 +293,7 @@ fn an_operators_correction_settles_nothing() {
 fn a_state_of_a_newer_release_is_an_error() {
     let mut stream = PlayedStream::played();
     stream.saved = Some((Seq(6), vec![0, 2]));
-    let definitions = Definitions::built_in();
+    let definitions = DefinitionsHistory::new(Definitions::plain());
     let loaded = stream.loaded();
     let check = StreamCheck::new(player(5), &loaded, &definitions);
     assert!(matches!(

@@ -34,6 +34,18 @@ impl From<RegisterError> for OpenTargetError {
     }
 }
 
+/// A row of `progression_definitions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as the columns")]
+pub struct DefinitionsLine {
+    pub number: i64,
+    /// SHA-256 of the body, as hexadecimal text.
+    pub hash: String,
+    pub body: String,
+    pub applied_at: i64,
+}
+
 /// A row of `players`: a player and their totals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -129,6 +141,9 @@ pub struct EventLine {
     pub op_key: Option<String>,
     /// The event's data as on the wire, with keys in alphabetical order.
     pub data: Value,
+    /// The number of the definitions in force for the event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definitions: Option<i64>,
 }
 
 /// An event with the ledger's columns that derive from its data: the player who earned XP, and how
@@ -204,6 +219,10 @@ pub trait BackupSource: Send {
     /// Returns the largest ids that have been allocated.
     async fn allocated_ids(&mut self) -> Result<IdsLine>;
 
+    /// Returns definitions with numbers above `after`, in the order of their numbers, at most
+    /// `limit`.
+    async fn definitions(&mut self, after: i64, limit: u32) -> Result<Vec<DefinitionsLine>>;
+
     /// Returns players with ids above `after`, in the order of their ids, at most `limit`.
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>>;
 
@@ -245,6 +264,9 @@ pub trait BackupSource: Send {
 /// trace.
 #[async_trait]
 pub trait BackupTarget: Send {
+    /// Adds definitions. Those that a server stored when it first used the empty database are gone.
+    async fn add_definitions(&mut self, row: &DefinitionsLine) -> Result<()>;
+
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()>;
 
     /// Adds the row of a player's stream.

@@ -26,6 +26,7 @@ use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use super::audit::AuditRow;
 use super::webhooks::{EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay};
 use super::*;
+use crate::progression::DefinitionsNumber;
 
 /// A connection to a store, with its own faults. Clones share both.
 pub struct Faulty<S> {
@@ -175,7 +176,7 @@ faulty! {
     Ledger {
         Load => load(raid: RaidId, op_keys: u64) -> Result<Option<LoadedRaid>>;
         Events => events(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Event>>;
-        EventsAt => events_at(places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>>;
+        EventsAt => events_at(places: &[RaidPlace]) -> Result<Vec<CommittedEvent>>;
         Contributions => contributions(raid: RaidId, after: Seq, limit: u32) -> Result<Vec<Contribution>>;
         FindOps => find_ops(raid: RaidId, ops: &[OpHash]) -> Result<Vec<(OpHash, Seq)>>;
         SaveSnapshot => save_snapshot(raid: RaidId, owner: InstanceId, epoch: Epoch, seq: Seq, state: &[u8]) -> Result<()>;
@@ -291,6 +292,13 @@ faulty! {
         CommitProjection => commit_projection(instance: InstanceId, page: &ProjectedPage) -> Result<ProjectionOutcome>;
         FailedCauses => failed_causes(after: Option<PlayerId>, limit: u32) -> Result<Vec<FailedCause>>;
         CountFailedCauses => count_failed_causes() -> Result<u64>;
+    }
+}
+
+faulty! {
+    ProgressionDefinitions {
+        DefinitionsAfter => definitions_after(after: Option<DefinitionsNumber>) -> Result<Vec<StoredDefinitions>>;
+        AddDefinitions => add_definitions(number: DefinitionsNumber, body: &str) -> Result<bool>;
     }
 }
 

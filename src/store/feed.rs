@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use raidhall_protocol::{Event, RaidId};
 
 use super::Result;
+use crate::progression::DefinitionsNumber;
 
 /// A place in the feed. Its numbers have a meaning only in the database that returned it, and only
 /// within that database's lineage.
@@ -18,13 +19,23 @@ pub struct FeedCursor {
     pub seq: u64,
 }
 
+/// An event of a raid, with what is known of its commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CommittedEvent {
+    /// The raid of the event.
+    pub raid: RaidId,
+    pub event: Event,
+    /// The number of the definitions in force for the event.
+    pub definitions: DefinitionsNumber,
+}
+
 /// One page of the feed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FeedBatch {
     /// The lineage of the database that the page is from.
     pub lineage: String,
     /// The events in the order of the feed.
-    pub events: Vec<(RaidId, Event)>,
+    pub events: Vec<CommittedEvent>,
     /// The cursor behind the last event, to be passed to the next read.
     pub next: FeedCursor,
 }

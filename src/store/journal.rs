@@ -262,9 +262,7 @@ impl JournalWriter {
                     warn!(operation, error = %source, raids = units.len(), "batch refused by the store; splitting it to find the append at fault");
                     return units;
                 }
-                Ok(Err(
-                    error @ (StoreError::Unavailable { .. } | StoreError::NewerVersion { .. }),
-                )) => {
+                Ok(Err(error)) => {
                     trace.end("unavailable");
                     debug!(error = ?error, "commit failed; retrying");
                 }

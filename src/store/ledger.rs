@@ -8,7 +8,7 @@ use raidhall_protocol::{Event, OpKey, RaidId, Seq, UnixMillis};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use super::{Epoch, InstanceId, RaidHead, Result};
+use super::{CommittedEvent, Epoch, InstanceId, RaidHead, Result};
 
 /// The month in which a raid was created, as year × 100 + month, in UTC: the ledger's partition
 /// key.
@@ -204,7 +204,7 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Returns the events at these places, of any raids and in any order; places without an event
     /// are absent. No place is named twice.
-    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>>;
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<CommittedEvent>>;
 
     /// Returns contributions with a seq above `after`, oldest first, at most `limit`.
     async fn contributions(

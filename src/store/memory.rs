@@ -1,6 +1,7 @@
 //! The store as a few maps in memory, without I/O, so that it runs under tokio's paused time. With
 //! [`Faulty`](super::faulty::Faulty) around it, it fails on demand.
 
+mod definitions;
 mod erasures;
 mod moderation;
 mod players;
@@ -24,9 +25,9 @@ use tables::Tables;
 use uuid::Uuid;
 
 use super::{
-    Append, Catalog, ClaimOutcome, CommitOutcome, DueRaid, Epoch, InstanceId, InstanceRecord,
-    Leases, Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidMembers, RaidRow, RegisterError,
-    Renewal, Result, Store,
+    Append, Catalog, ClaimOutcome, CommitOutcome, CommittedEvent, DueRaid, Epoch, InstanceId,
+    InstanceRecord, Leases, Ledger, LoadedRaid, OpHash, Ownership, RaidHead, RaidMembers, RaidRow,
+    RegisterError, Renewal, Result, Store,
 };
 
 /// A database in memory. Clones are handles to the same database.
@@ -171,16 +172,13 @@ impl Ledger for MemoryStore {
             .collect())
     }
 
-    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>> {
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<CommittedEvent>> {
         let tables = self.0.lock();
-        let mut found = Vec::new();
-        for place in places {
-            let before = Seq(place.seq.0.saturating_sub(1));
-            let next = tables.events(place.raid, before).next();
-            let event = next.filter(|event| event.seq == place.seq);
-            found.extend(event.map(|event| (place.raid, event.clone())));
-        }
-        Ok(found)
+        let is_there = |it: &&CommittedEvent| {
+            let of = |place: &RaidPlace| place.raid == it.raid && place.seq == it.event.seq;
+            places.iter().any(of)
+        };
+        Ok(tables.feed.iter().filter(is_there).cloned().collect())
     }
 
     async fn contributions(

@@ -10,6 +10,7 @@ mod catalog;
 mod columns;
 mod commit;
 mod connections;
+mod definitions;
 mod erasures;
 mod fault;
 mod feed;

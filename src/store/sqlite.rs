@@ -7,6 +7,7 @@ mod audit;
 mod backup;
 mod catalog;
 mod commit;
+mod definitions;
 mod erasures;
 mod event_row;
 mod fault;

@@ -13,13 +13,16 @@ use super::Streams;
 use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
 use crate::cluster::membership::Membership;
+use crate::definitions::BUILT_IN;
 use crate::error::Error;
 use crate::player::Author;
+use crate::progression::DefinitionsNumber;
 use crate::raid::Ack;
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
 use crate::store::{
-    Accounts, InstanceId, OpHash, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome,
+    Accounts, ApplyOutcome, InstanceId, OpHash, PlayerStreams, ProgressionDefinitions,
+    StreamAppend, StreamEntry, StreamOutcome,
 };
 
 struct TestStreams {
@@ -147,4 +150,43 @@ async fn an_unknown_player_has_no_stream() {
     let stranger = PlayerId::try_from(99_u64).expect("an id");
     let read = test.streams.read(stranger).await;
     assert!(matches!(read, Err(Error::NotFound(_))), "{read:?}");
+}
+
+/// Returns the built-in definitions with another allowance.
+fn counting(casual_xp_per_day: u64) -> String {
+    let line = format!("casual_xp_per_day = {casual_xp_per_day}");
+    BUILT_IN.replace("casual_xp_per_day = 300", &line)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_of_the_definitions_reaches_commands_within_seconds() {
+    let test = TestStreams::new().await;
+    let casual = async || {
+        let definitions = test.streams.definitions().await;
+        definitions.expect("definitions").casual_xp_per_day
+    };
+    assert_eq!(casual().await, 300, "the built-in ones");
+    for (body, number) in [(300, 1), (100, 2)] {
+        let applied = test.store.apply_definitions(&counting(body)).await;
+        let number = ApplyOutcome::Applied(DefinitionsNumber(number));
+        assert_eq!(applied.expect("apply"), number);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(casual().await, body);
+    }
+    let reads = test.store.faults().call_count(Call::DefinitionsAfter);
+    for _ in 0..10 {
+        assert_eq!(casual().await, 100);
+    }
+    let again = test.store.faults().call_count(Call::DefinitionsAfter);
+    assert_eq!(again, reads, "the store is not read for each command");
+}
+
+#[tokio::test(start_paused = true)]
+async fn definitions_of_a_newer_release_make_commands_unavailable() {
+    let test = TestStreams::new().await;
+    for body in [&counting(300), "of = 'a newer release'"] {
+        let applied = test.store.apply_definitions(body).await;
+        applied.expect("apply");
+    }
+    assert_eq!(test.streams.definitions().await, Err(Error::Unavailable));
 }

@@ -18,7 +18,7 @@ use super::{Endpoint, WebhookEventKind, WebhookMessage, schedule};
 use crate::clock::Clock;
 use crate::feed_reader::FeedReader;
 use crate::store::webhooks::{EndpointProgress, ParkedDelivery, ProgressUpdate};
-use crate::store::{FeedCursor, InstanceId, Result, Store};
+use crate::store::{CommittedEvent, FeedCursor, InstanceId, Result, Store};
 use crate::telemetry::metrics;
 
 /// Interval between two reads of the feed and of due retries while there is nothing to deliver.
@@ -190,7 +190,7 @@ impl WebhookDispatcher {
         }
         let mut deliveries = Vec::new();
         let mut read = 0;
-        for (raid, event) in &page.events {
+        for CommittedEvent { raid, event, .. } in &page.events {
             deliveries.extend(self.pending_delivery(&state.lineage, *raid, event));
             read += 1;
             if deliveries.len() == limit as usize {

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use raidhall::backup::{BackupError, ImportReport, import};
 use raidhall::store::Result;
 use raidhall::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
-    PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, DefinitionsLine, EventLine, EventWithEarnings,
+    IdsLine, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
 };
 use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 
@@ -17,6 +17,7 @@ use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 pub struct BackupContents {
     pub lineage: String,
     pub ids: IdsLine,
+    pub definitions: Vec<DefinitionsLine>,
     pub players: Vec<PlayerLine>,
     pub streams: Vec<StreamLine>,
     pub player_events: Vec<PlayerEventLine>,
@@ -74,6 +75,10 @@ impl BackupSource for BackupContents {
 
     async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self.ids)
+    }
+
+    async fn definitions(&mut self, after: i64, limit: u32) -> Result<Vec<DefinitionsLine>> {
+        Ok(take_page(&self.definitions, |it| it.number > after, limit))
     }
 
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>> {
@@ -150,6 +155,11 @@ impl BackupSource for BackupContents {
 
 #[async_trait]
 impl BackupTarget for ContentsTarget {
+    async fn add_definitions(&mut self, row: &DefinitionsLine) -> Result<()> {
+        self.contents.definitions.push(row.clone());
+        Ok(())
+    }
+
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.contents.players.extend_from_slice(rows);
         Ok(())

@@ -8,10 +8,11 @@ use crate::backup_database::BackupDatabase;
 
 /// Every column, with the reason why it is not lost: it is in the file, it derives from what is, or
 /// it matters only for the moment.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 21] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
+    "progression_definitions: applied_at body hash number",
     // For the moment: the instances that serve now.
     "instances: draining generation id lease_ms lease_until release ws_url",
     // Due erasures derive from `erased_at`.
@@ -23,7 +24,7 @@ const COLUMNS: [&str; 20] = [
     "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq leader \
      leader_slot owner status target_tasks target_xp time_limit_secs title",
     // Earnings derive from `data`; the order of commits (position, tx) ends with the lineage.
-    "raid_events: at born by data kind op_key player position raid_id seq tx version xp",
+    "raid_events: at born by data definitions kind op_key player position raid_id seq tx version xp",
     "raid_snapshots: raid_id seq state",
     // Follows from the ledger.
     "raid_members: joined_at member player raid_id",

@@ -160,6 +160,15 @@ fn line_cases() -> Vec<(&'static str, Alter)> {
         case("raid 1: event 1: at: ", |c| c.events[0].at = -1),
         case("raid 1: event 1: by: ", |c| c.events[0].by = Some(i64::MAX)),
         case("raid 1: event 1: version: ", |c| c.events[0].version = 0),
+        case("raid 1: event 1: definitions: ", |c| {
+            c.events[0].definitions = Some(0)
+        }),
+        case("raid 1: event 1: definitions: ", |c| {
+            c.events[0].definitions = Some(99)
+        }),
+        case("number: ", |c| c.definitions[1].number = 3),
+        case("hash: ", |c| c.definitions[1].body.push('.')),
+        case("applied_at: ", |c| c.definitions[0].applied_at = FAR_TIME),
         case("raid 1: event 1: op_key: ", |c| {
             c.events[0].op_key = Some("ab".into())
         }),

@@ -74,7 +74,7 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
         }
         let context = RaidContext {
             is_ranked: matches!(events[0].data, EventData::RaidCreated { ranked: true, .. }),
-            last_members: Vec::new(),
+            ..RaidContext::default()
         };
         let causes = events
             .iter()

@@ -1,6 +1,7 @@
 //! Transfers from one store to another and back: nothing is lost, and new rows do not collide with
 //! imported ones.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use raidhall::backup::BackupError;
@@ -103,6 +104,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         "{counted:?}"
     );
     assert!(counted.events > 700, "{counted:?}");
+    assert_eq!(counted.definitions, 10, "{counted:?}");
     // One of five players with a stream is erased.
     assert_eq!(counted.streams, 4, "{counted:?}");
     assert!(counted.player_events > 500, "{counted:?}");
@@ -113,6 +115,9 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     let (back, _) = third.export().await;
     assert_eq!(lines_after_header(&file), lines_after_header(&back));
     let contents = comparable_contents(&file).await;
+    let numbers = contents.events.iter().map(|event| event.definitions);
+    let numbers: BTreeSet<_> = numbers.collect();
+    assert_eq!(numbers.len(), 11, "one of each, and none: {numbers:?}");
     assert_eq!(
         (contents.bans.len(), contents.audit_entries.len()),
         (players.len(), players.len() + 1)

@@ -62,6 +62,7 @@ mod node_freeze;
 mod node_kill;
 mod node_stop;
 mod player_streams;
+mod progression;
 mod proxies;
 mod raid_moderation;
 mod rebuild;

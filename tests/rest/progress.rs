@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use raidhall::auth::Scope;
+use raidhall::definitions::BUILT_IN;
+use raidhall::progression::DefinitionsNumber;
 use raidhall::store::faulty::Call;
+use raidhall::store::{ApplyOutcome, ProgressionDefinitions};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
@@ -26,10 +29,21 @@ struct TestRaid {
 impl TestRaid {
     /// Creates and starts a raid that two contributions complete.
     async fn start() -> TestRaid {
+        TestRaid::start_with([100, 2]).await
+    }
+
+    /// Creates and starts a raid that no contribution completes.
+    async fn start_long() -> TestRaid {
+        TestRaid::start_with([1_000_000, 100]).await
+    }
+
+    async fn start_with(targets: [u64; 2]) -> TestRaid {
         let server = RestServer::start().await;
         let ada = server.sign_in_guest("Ada").await;
         let token = json_text(&ada["access_token"]);
-        let raid = server.create_raid(&token).await["id"].clone();
+        let [target_xp, target_tasks] = targets;
+        let new = json!({"title": "Ship it", "target_xp": target_xp, "target_tasks": target_tasks});
+        let raid = server.post("/raids", &token, new).await.expect_data(201)["id"].clone();
         let started = server.send_command(&raid, &token, json!({"type": "start"}));
         started.await.expect_data(200);
         TestRaid {
@@ -46,6 +60,26 @@ impl TestRaid {
             json!({"type": "contribute", "player": self.player, "xp": xp, "kind": "habit"});
         let sent = self.server.send_command(&self.raid, &self.service, credit);
         sent.await.expect_data(200);
+    }
+
+    /// Lets the leader complete a new task.
+    async fn complete_task(&self, task: u64, xp: u64) {
+        for command in [
+            json!({"type": "add_task", "title": "Sweep", "xp": xp, "minutes": 5}),
+            json!({"type": "claim_task", "task": task}),
+            json!({"type": "complete_task", "task": task}),
+        ] {
+            let sent = self.server.send_command(&self.raid, &self.token, command);
+            sent.await.expect_data(200);
+        }
+    }
+
+    /// Lowers the daily allowance from 300 to 100.
+    async fn lower_allowance(&self) {
+        let lower = BUILT_IN.replace("casual_xp_per_day = 300", "casual_xp_per_day = 100");
+        let applied = self.server.store.apply_definitions(&lower).await;
+        let second = ApplyOutcome::Applied(DefinitionsNumber(2));
+        assert_eq!(applied.expect("apply"), second);
     }
 
     /// Returns the events of the stream without those that others brought: coins and achievements.
@@ -83,6 +117,14 @@ fn assert_data(event: &Value, expected: Value) {
     for (field, value) in expected.as_object().expect("fields") {
         assert_eq!(&event["data"][field], value, "{field} of {event}");
     }
+}
+
+/// Returns how much XP each `xp_earned` counts.
+fn counted(events: &[Value]) -> Vec<Value> {
+    let counted = events.iter().filter(|event| event["type"] == "xp_earned");
+    counted
+        .map(|event| event["data"]["counted"].clone())
+        .collect()
 }
 
 fn types(events: &[Value]) -> Vec<String> {
@@ -223,4 +265,62 @@ async fn an_event_of_a_newer_release_stops_the_projector_only_for_a_while() {
     let events = test.wait_for_events(2, RETRY_TIME).await;
     assert_eq!(types(&events), ["raid_joined", "xp_earned"]);
     assert!(faults.call_count(Call::ReleaseProjector) > releases);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cause_counts_by_the_definitions_in_force_when_it_happened() {
+    let test = TestRaid::start_long().await;
+    test.wait_for_events(1, PROJECTION_TIME).await;
+    let faults = test.server.store.faults();
+    faults.hold_calls(Call::ReadFeed);
+    test.complete_task(1, 150).await;
+    test.lower_allowance().await;
+    test.complete_task(2, 40).await;
+    faults.release_calls(Call::ReadFeed);
+    let events = test.wait_for_events(3, PROJECTION_TIME).await;
+    assert_eq!(counted(&events), [150, 0], "of 300, then of 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_cause_is_retried_with_the_definitions_of_its_time() {
+    let test = TestRaid::start_long().await;
+    test.wait_for_events(1, PROJECTION_TIME).await;
+    let faults = test.server.store.faults();
+    // The page, and the player's effects alone.
+    faults.refuse_calls(Call::CommitProjection, 2);
+    test.complete_task(1, 150).await;
+    let is_aside = async {
+        while faults.call_count(Call::CountFailedCauses) < 2 {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(PROJECTION_TIME, is_aside).await.expect("put aside");
+    test.lower_allowance().await;
+    let events = test.wait_for_events(2, RETRY_TIME).await;
+    assert_eq!(counted(&events), [150], "of 300");
+    test.complete_task(2, 40).await;
+    let events = test.wait_for_events(3, PROJECTION_TIME).await;
+    assert_eq!(counted(&events), [150, 0], "of 100");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_projector_waits_at_definitions_of_a_newer_release() {
+    let test = TestRaid::start_long().await;
+    test.contribute(60).await;
+    test.wait_for_events(2, PROJECTION_TIME).await;
+    let applied = test
+        .server
+        .store
+        .apply_definitions("of = 'a newer release'");
+    applied.await.expect("apply");
+    let faults = test.server.store.faults();
+    let releases = faults.call_count(Call::ReleaseProjector);
+    test.contribute(50).await;
+    let is_released = async {
+        while faults.call_count(Call::ReleaseProjector) < releases + 2 {
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    timeout(RETRY_TIME, is_released).await.expect("it waits");
+    assert_eq!(test.events().await.len(), 2);
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod audit;
 pub mod claims;
 pub mod commits;
+pub mod definitions;
 pub mod erasures;
 pub mod feed;
 pub mod identities;
@@ -116,6 +117,10 @@ macro_rules! conformance_suite {
             commits: the_row_follows_the_events;
             commits: a_commit_whose_caller_gave_up_leaves_the_store_usable;
             commits: concurrent_commits_each_take_effect_once;
+            definitions: the_first_definitions_of_two_starts_are_the_same;
+            definitions: applied_definitions_come_behind_the_newest_ones;
+            definitions: concurrent_changes_of_definitions_follow_one_another;
+            definitions: events_carry_the_definitions_in_force_at_their_commit;
             feed: the_feed_lists_all_raids_events_in_order_for_any_page_size;
             feed: an_empty_feed_names_the_lineage;
             reads: a_load_is_the_snapshot_and_the_events_after_it;

@@ -23,7 +23,7 @@ use crate::http::extract::{
 };
 use crate::http::routes::raids::{RaidResponse, raid_view};
 use crate::raid;
-use crate::store::{FeedBatch, FeedCursor};
+use crate::store::{CommittedEvent, FeedBatch, FeedCursor};
 
 /// The error for a feed cursor that is malformed or of another lineage.
 const FEED_CURSOR_NOT_FOUND: Error =
@@ -144,7 +144,7 @@ async fn read_feed(
     }
     let data = events
         .into_iter()
-        .map(|(raid, event)| FeedEvent { raid, event })
+        .map(|CommittedEvent { raid, event, .. }| FeedEvent { raid, event })
         .collect();
     Ok(Json(FeedPage {
         data,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use raidhall_protocol::player::event::RaidPlace;
-use raidhall_protocol::{Event, PlayerId, RaidId, Seq};
+use raidhall_protocol::{Event, PlayerId, RaidId};
 use tracing::warn;
 
 use super::{Projector, Tenure};
 use crate::progression::{Cause, causes};
-use crate::store::{FailedCause, FeedBatch, FeedCursor, Result};
+use crate::store::{CommittedEvent, FailedCause, FeedBatch, FeedCursor, Result};
 
 /// Maximum number of players whose failed causes are tried again together.
 const FAILED_PLAYERS_MAX: u32 = 64;
@@ -45,8 +45,9 @@ impl Projector {
     pub(super) async fn find_work(&self, tenure: &mut Tenure, batch: FeedBatch) -> Result<Work> {
         tenure.limit_memory();
         let mut work = Work::new(batch.next);
-        for (raid, event) in &batch.events {
-            match tenure.contexts.find(*raid, event).await? {
+        for committed in &batch.events {
+            let CommittedEvent { raid, event, .. } = committed;
+            match tenure.contexts.find(committed).await? {
                 Some(context) => {
                     for (player, cause) in causes(*raid, event, &context) {
                         work.add(player, cause);
@@ -107,16 +108,15 @@ impl Projector {
         failure: &FailedCause,
     ) -> Result<()> {
         let FailedCause { player, cause, .. } = *failure;
-        let before = Seq(cause.seq.0.saturating_sub(1));
-        let found = self.store.events(cause.raid, before, 1).await?;
-        let Some(event) = found.first().filter(|event| event.seq == cause.seq) else {
+        let found = self.store.events_at(&[cause]).await?;
+        let Some(committed) = found.first() else {
             warn!(%player, raid = %cause.raid, seq = %cause.seq, "the ledger lacks the event behind a failed effect");
             return Ok(());
         };
-        let Some(context) = tenure.contexts.find(cause.raid, event).await? else {
+        let Some(context) = tenure.contexts.find(committed).await? else {
             return Ok(());
         };
-        for (of, cause) in causes(cause.raid, event, &context) {
+        for (of, cause) in causes(cause.raid, &committed.event, &context) {
             if of == player {
                 work.add(player, cause);
             }

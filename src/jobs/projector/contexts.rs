@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use raidhall_protocol::{Event, EventData, RaidId, Seq};
+use raidhall_protocol::{EventData, RaidId, Seq};
 
 use crate::progression::RaidContext;
 use crate::session::stored_members;
-use crate::store::{Result, Store};
+use crate::store::{CommittedEvent, Result, Store};
 
 /// Maximum number of raids of which it is kept whether they are ranked.
 const RAIDS_KEPT_MAX: usize = 10_000;
@@ -33,9 +33,13 @@ impl RaidContexts {
     /// # Errors
     ///
     /// Fails if the store does.
-    pub async fn find(&mut self, raid: RaidId, event: &Event) -> Result<Option<RaidContext>> {
-        let mut context = RaidContext::default();
-        match event.data {
+    pub async fn find(&mut self, committed: &CommittedEvent) -> Result<Option<RaidContext>> {
+        let raid = committed.raid;
+        let mut context = RaidContext {
+            definitions: committed.definitions,
+            ..RaidContext::default()
+        };
+        match committed.event.data {
             EventData::RaidCreated { ranked, .. } => self.keep(raid, ranked),
             EventData::TaskCompleted { .. } => context.is_ranked = self.is_ranked(raid).await?,
             EventData::RaidFailed { .. } => match stored_members(&*self.store, raid).await? {

@@ -105,6 +105,11 @@ impl Projector {
     /// Computes the effects of waiting causes, each player's in a row. Causes that have taken effect
     /// already and players who are gone have none.
     async fn compute(&self, tenure: &mut Tenure, work: &mut Work) -> Result<Vec<Effects>> {
+        let waiting = work.waiting.values().flatten();
+        let Some(newest) = waiting.map(|cause| cause.definitions).max() else {
+            return Ok(Vec::new());
+        };
+        let definitions = self.definitions.up_to(newest).await?;
         self.load_folds(tenure, work).await?;
         let waiting = work.waiting.iter();
         let op = |place| OpHash::from_cause(place);
@@ -122,7 +127,8 @@ impl Projector {
             for cause in causes {
                 let op = OpHash::from_cause(cause.place);
                 if !found.contains(&(*player, op)) {
-                    let decided = project(append.fold(), cause, &self.definitions);
+                    let definitions = definitions.in_force_at(cause.definitions);
+                    let decided = project(append.fold(), cause, definitions);
                     append.add(decided, cause.at, Some(cause.place), Some(op));
                 }
             }

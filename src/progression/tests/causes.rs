@@ -10,7 +10,7 @@ use raidhall_protocol::{Event, Seq, ServerMessage, UnixMillis};
 use serde_json::{Value, json};
 
 use super::{player, raid};
-use crate::progression::{Cause, CauseKind, RaidContext, causes};
+use crate::progression::{Cause, CauseKind, DefinitionsNumber, RaidContext, causes};
 
 const AT: UnixMillis = UnixMillis(1_767_225_600_000);
 
@@ -35,7 +35,7 @@ fn check(kind: &str, data: Value, expected: &[(u64, CauseKind)]) {
 }
 
 #[test]
-fn a_cause_has_the_place_and_time_of_its_event() {
+fn a_cause_has_the_place_time_and_definitions_of_its_event() {
     let left = event(
         "member_left",
         json!({"player": 6, "reason": "left", "released": []}),
@@ -46,9 +46,14 @@ fn a_cause_has_the_place_and_time_of_its_event() {
             seq: Seq(124),
         },
         at: AT,
+        definitions: DefinitionsNumber(3),
         kind: CauseKind::Left(LeaveReason::Left),
     };
-    let found = causes(raid(7), &left, &RaidContext::default());
+    let context = RaidContext {
+        definitions: DefinitionsNumber(3),
+        ..RaidContext::default()
+    };
+    let found = causes(raid(7), &left, &context);
     assert_eq!(found, [(player(6), cause)]);
 }
 

@@ -95,6 +95,8 @@ pub enum Call {
     CommitProjection,
     FailedCauses,
     CountFailedCauses,
+    DefinitionsAfter,
+    AddDefinitions,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.

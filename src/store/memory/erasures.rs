@@ -67,9 +67,9 @@ impl Erasures for MemoryStore {
             let in_feed = tables
                 .feed
                 .iter_mut()
-                .find(|(of, known)| *of == raid && known.seq == event.seq);
-            if let Some((_, known)) = in_feed {
-                known.data = event.data.clone();
+                .find(|known| known.raid == raid && known.event.seq == event.seq);
+            if let Some(known) = in_feed {
+                known.event.data = event.data.clone();
             }
         }
         let Some(found) = tables.raids.get_mut(&raid) else {

@@ -40,7 +40,8 @@ pub(super) struct Tables {
     pub(super) instances: BTreeMap<InstanceId, InstanceLease>,
     pub(super) raids: BTreeMap<RaidId, StoredRaid>,
     /// Every event, in commit order.
-    pub(super) feed: Vec<(RaidId, Event)>,
+    pub(super) feed: Vec<CommittedEvent>,
+    pub(super) definitions: Vec<StoredDefinitions>,
     /// When each member joined.
     members: BTreeMap<(PlayerId, RaidId), UnixMillis>,
     /// All present and former members.
@@ -91,6 +92,7 @@ impl Tables {
             instances: BTreeMap::new(),
             raids: BTreeMap::new(),
             feed: Vec::new(),
+            definitions: Vec::new(),
             members: BTreeMap::new(),
             ever_joined: BTreeSet::new(),
             players: BTreeMap::new(),
@@ -300,9 +302,13 @@ impl Tables {
             }
             self.raids.insert(append.raid, raid);
         }
-        let events = append.events.iter().map(|recorded| &recorded.event);
-        self.feed
-            .extend(events.map(|event| (append.raid, event.clone())));
+        let definitions = self.newest_definitions_number();
+        let events = append.events.iter().map(|recorded| CommittedEvent {
+            raid: append.raid,
+            event: recorded.event.clone(),
+            definitions,
+        });
+        self.feed.extend(events);
         self.apply_effects(append);
         if let Some(raid) = self.raids.get_mut(&append.raid) {
             if let Some(leadership) = Leadership::of(append) {

@@ -20,8 +20,9 @@ use super::{
 };
 use crate::store::Result;
 use crate::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
-    OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, DefinitionsLine, EventLine, EventWithEarnings,
+    IdsLine, OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    StreamLine,
 };
 
 const READ: &str = "read the database for a backup";
@@ -33,6 +34,12 @@ const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(50);
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const LOCK: &str = "SELECT pg_try_advisory_lock($1)";
 const LINEAGE: &str = "SELECT value FROM meta WHERE key = 'lineage'";
+
+const DEFINITIONS: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT number, encode(hash, 'hex') AS hash, body, applied_at FROM progression_definitions
+        WHERE number > $1 ORDER BY number LIMIT $2
+    ) r";
 
 const PLAYERS: &str = "
     SELECT row_to_json(r)::text FROM (
@@ -67,7 +74,7 @@ const SNAPSHOT: &str = "
 
 const EVENTS: &str = "
     SELECT row_to_json(r)::text FROM (
-        SELECT raid_id AS raid, seq, at, by, version, kind, encode(op_key, 'hex') AS op_key, data
+        SELECT raid_id AS raid, seq, at, by, version, kind, encode(op_key, 'hex') AS op_key, data, definitions
         FROM raid_events WHERE born = $1 AND raid_id = $2 AND seq > $3 ORDER BY seq LIMIT $4
     ) r";
 
@@ -95,6 +102,12 @@ const IDS: &str = "
     SELECT json_build_object(
         'players', coalesce(pg_sequence_last_value(pg_get_serial_sequence('players', 'id')), 0),
         'raids', coalesce(pg_sequence_last_value('raid_ids'), 0))::text";
+
+const FILL_DEFINITIONS: &str = "
+    INSERT INTO progression_definitions (number, hash, body, applied_at)
+    SELECT number, decode(hash, 'hex'), body, applied_at
+    FROM jsonb_to_recordset($1::jsonb) AS r (number integer, hash text, body text, applied_at bigint)
+    WHERE $2 IS NOT NULL";
 
 const ADD_PLAYERS: &str = "
     INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erase_due)
@@ -129,10 +142,10 @@ const ADD_SNAPSHOTS: &str = "
     FROM jsonb_to_recordset($1::jsonb) AS r (raid bigint, seq bigint, state text) WHERE $2 IS NOT NULL";
 
 const ADD_EVENTS: &str = "
-    INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data)
-    SELECT $2::bigint::integer, raid, seq, at, by, player, xp, version, kind, decode(op_key, 'hex'), data
+    INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data, definitions)
+    SELECT $2::bigint::integer, raid, seq, at, by, player, xp, version, kind, decode(op_key, 'hex'), data, definitions
     FROM jsonb_to_recordset($1::jsonb) AS r (raid bigint, seq bigint, at bigint, by bigint, player bigint, xp bigint,
-        version smallint, kind text, op_key text, data jsonb)";
+        version smallint, kind text, op_key text, data jsonb, definitions integer)";
 
 const ADD_MEMBERS: &str = "
     INSERT INTO raid_members (player, raid_id, member, joined_at)
@@ -168,6 +181,9 @@ const SET_RAID_IDS: &str = "SELECT setval('raid_ids', greatest($1, 1), $1 > 0)";
 
 const SET_LINEAGE: &str = "
     UPDATE meta SET value = coalesce($1, replace(gen_random_uuid()::text, '-', '')) WHERE key = 'lineage'";
+
+/// A server that used the empty database has stored the first definitions.
+const DELETE_DEFINITIONS: &str = "DELETE FROM progression_definitions";
 
 /// Checks that must all be false, each with a name for what its table holds.
 const EMPTY_CHECKS: [(&str, &str); 5] = [
@@ -245,6 +261,7 @@ impl PostgresStore {
                 return Err(OpenTargetError::NotEmpty(what));
             }
         }
+        execute(&mut connection, WRITE, DELETE_DEFINITIONS).await?;
         Ok(PostgresTarget {
             connection,
             months: BTreeSet::new(),
@@ -329,6 +346,11 @@ impl BackupSource for PostgresSource {
             .await?
             .pop()
             .unwrap_or_default())
+    }
+
+    async fn definitions(&mut self, after: i64, limit: u32) -> Result<Vec<DefinitionsLine>> {
+        let query = sqlx::query_scalar(DEFINITIONS).bind(after);
+        self.fetch_rows(query.bind(i64::from(limit))).await
     }
 
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>> {
@@ -441,6 +463,10 @@ impl PostgresTarget {
 
 #[async_trait]
 impl BackupTarget for PostgresTarget {
+    async fn add_definitions(&mut self, row: &DefinitionsLine) -> Result<()> {
+        self.insert_rows(FILL_DEFINITIONS, &[row], 0).await
+    }
+
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.insert_rows(ADD_PLAYERS, &rows, 0).await
     }

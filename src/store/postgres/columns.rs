@@ -10,7 +10,8 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use crate::store::{InstanceId, OpHash, RaidHeader};
+use crate::progression::DefinitionsNumber;
+use crate::store::{CommittedEvent, InstanceId, OpHash, RaidHeader};
 
 /// Converts a number that is to be written; fails if it exceeds a bigint.
 pub(super) fn bigint(number: u64) -> Result<i64, TryFromIntError> {
@@ -59,6 +60,18 @@ pub(super) fn event(row: &PgRow) -> sqlx::Result<Event> {
             .transpose()
             .map_err(decode)?,
         data: serde_json::from_str(&tagged).map_err(decode)?,
+    })
+}
+
+/// Reads an event with its raid and its definitions, from the columns of [`event`], raid_id and
+/// definitions.
+pub(super) fn committed_event(row: &PgRow) -> sqlx::Result<CommittedEvent> {
+    let definitions: Option<i32> = row.try_get("definitions")?;
+    let definitions = definitions.map(|number| DefinitionsNumber(number.cast_unsigned()));
+    Ok(CommittedEvent {
+        raid: raid(row, "raid_id")?,
+        event: event(row)?,
+        definitions: definitions.unwrap_or_default(),
     })
 }
 

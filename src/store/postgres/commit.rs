@@ -85,8 +85,9 @@ pub(super) const COMMIT: &str = "
     ), written AS MATERIALIZED (
         SELECT id, born FROM created UNION ALL SELECT id, born FROM moved
     ), recorded AS (
-        INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data)
-        SELECT w.born, e.raid, e.seq, e.at, e.by, e.player, e.xp, e.version, e.kind, e.op_key, e.data::jsonb
+        INSERT INTO raid_events (born, raid_id, seq, at, by, player, xp, version, kind, op_key, data, definitions)
+        SELECT w.born, e.raid, e.seq, e.at, e.by, e.player, e.xp, e.version, e.kind, e.op_key, e.data::jsonb,
+            (SELECT max(number) FROM progression_definitions)
         FROM unnest($20::bigint[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bigint[], $25::bigint[],
                     $26::text[], $27::bytea[], $28::text[], $19::smallint[])
             AS e (raid, seq, at, by, player, xp, kind, op_key, data, version)

@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
-use super::columns::{clamped, event, number, raid as raid_id};
+use super::columns::{clamped, committed_event, number};
 use crate::store::Result;
 use crate::store::feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 
@@ -13,9 +13,10 @@ use crate::store::feed::{Feed, FeedBatch, FeedCursor, OpenTransaction};
 /// event of a later transaction may be committed already; a later call returns it.) The plan reads
 /// the index of each partition from the cursor on.
 const FEED: &str = "
-    SELECT m.value AS lineage, e.tx::text::bigint AS tx, e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data
+    SELECT m.value AS lineage, e.tx::text::bigint AS tx, e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data,
+        e.definitions
     FROM meta m LEFT JOIN LATERAL (
-        SELECT tx, raid_id, seq, at, by, kind, version, data::text AS data
+        SELECT tx, raid_id, seq, at, by, kind, version, data::text AS data, definitions
         FROM raid_events
         WHERE (tx, raid_id, seq) > ($1::text::xid8, $2, $3) AND tx < pg_snapshot_xmin(pg_current_snapshot())
         ORDER BY tx, raid_id, seq
@@ -90,14 +91,13 @@ fn feed_batch(rows: &[PgRow], after: FeedCursor) -> sqlx::Result<FeedBatch> {
         if row.try_get::<Option<i64>, _>("raid_id")?.is_none() {
             continue;
         }
-        let raid = raid_id(row, "raid_id")?;
-        let event = event(row)?;
+        let fed = committed_event(row)?;
         next = FeedCursor {
             commit: number(row, "tx")?,
-            raid: raid.get(),
-            seq: event.seq.0,
+            raid: fed.raid.get(),
+            seq: fed.event.seq.0,
         };
-        events.push((raid, event));
+        events.push(fed);
     }
     Ok(FeedBatch {
         lineage,

@@ -7,12 +7,13 @@ use raidhall_protocol::{Event, RaidId, Seq, TaskId, UnixMillis};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::columns::{clamped, event, number, op, player, raid as raid_id, seq};
+use super::columns::{clamped, committed_event, event, number, op, player, seq};
 use super::connections::ConnectionPool;
 use super::ownership::raid_head;
 use super::{PostgresStore, commit, fault};
 use crate::store::{
-    Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, Result,
+    Append, CommitOutcome, CommittedEvent, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash,
+    Result,
 };
 
 /// The raid's own row, then its events: those after the snapshot with their data, earlier ones only
@@ -47,10 +48,10 @@ const EVENTS: &str = "
     LIMIT $3";
 
 const EVENTS_AT: &str = "
-    SELECT e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data::text AS data
+    SELECT e.raid_id, e.seq, e.at, e.by, e.kind, e.version, e.data::text AS data, e.definitions
     FROM unnest($1::bigint[], $2::bigint[]) AS p (raid, seq)
     CROSS JOIN LATERAL (
-        SELECT raid_id, seq, at, by, kind, version, data FROM raid_events
+        SELECT raid_id, seq, at, by, kind, version, data, definitions FROM raid_events
         WHERE born = (SELECT born FROM raids WHERE id = p.raid) AND raid_id = p.raid AND seq = p.seq
         LIMIT 1
     ) e";
@@ -97,14 +98,12 @@ impl Ledger for PostgresStore {
             .await
     }
 
-    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>> {
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<CommittedEvent>> {
         let raids: Vec<i64> = places.iter().map(|place| place.raid.into()).collect();
         let seqs: Vec<i64> = places.iter().map(|place| clamped(place.seq.0)).collect();
         let statement = sqlx::query(EVENTS_AT).bind(raids).bind(seqs);
         self.general_pool
-            .fetch_all("read events of raids", statement, |row| {
-                Ok((raid_id(row, "raid_id")?, event(row)?))
-            })
+            .fetch_all("read events of raids", statement, committed_event)
             .await
     }
 

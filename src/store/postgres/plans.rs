@@ -27,8 +27,15 @@ const ALLOWED_SCANS: [&str; 2] = ["COUNT_FAILED_CAUSES", "DEFAULT_ROWS"];
 /// Name of the parameter by which a helper takes a statement. Its callers are checked instead.
 const FORWARDED: &str = "statement";
 
-/// Tables that stay small: one row per migration, instance, setting or endpoint.
-const SMALL_TABLES: [&str; 4] = ["_sqlx_migrations", "instances", "meta", "webhook_endpoints"];
+/// Tables that stay small: one row per migration, instance, setting, change of the
+/// definitions or endpoint.
+const SMALL_TABLES: [&str; 5] = [
+    "_sqlx_migrations",
+    "instances",
+    "meta",
+    "progression_definitions",
+    "webhook_endpoints",
+];
 
 /// Numbers of raids at which a session may make its plans, which it keeps while tables grow.
 const SIZES: [u32; 6] = [0, 100, 300, 1_000, 5_000, 100_000];

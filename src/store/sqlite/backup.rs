@@ -16,8 +16,9 @@ use super::schema::{MIGRATIONS, applied_migrations};
 use super::statements::statements;
 use super::{LOCK_RETRY_INTERVAL, SqliteStore};
 use crate::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, EventLine, EventWithEarnings, IdsLine,
-    OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, DefinitionsLine, EventLine, EventWithEarnings,
+    IdsLine, OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    StreamLine,
 };
 use crate::store::{Result, StoreError};
 
@@ -25,6 +26,9 @@ const READ: &str = "read the database for a backup";
 const WRITE: &str = "fill the database from a backup";
 
 statements! {
+    DEFINITIONS =
+        "SELECT json_object('number', number, 'hash', lower(hex(hash)), 'body', body, 'applied_at', applied_at) ",
+        "FROM progression_definitions WHERE number > ?1 ORDER BY number LIMIT ?2";
     PLAYERS =
         "SELECT json_object('id', id, 'name', name, 'xp', xp, 'tasks', tasks, 'raids_won', raids_won, ",
         "    'created_at', created_at, 'external_id', external_id, 'erased_at', erased_at) ",
@@ -51,7 +55,7 @@ statements! {
         "FROM raid_snapshots WHERE raid_id = ?1";
     EVENTS =
         "SELECT json_object('raid', raid_id, 'seq', seq, 'at', at, 'by', \"by\", 'version', version, 'kind', kind, ",
-        "    'op_key', nullif(lower(hex(op_key)), ''), 'data', json(data)) ",
+        "    'op_key', nullif(lower(hex(op_key)), ''), 'data', json(data), 'definitions', definitions) ",
         "FROM raid_events WHERE born = ?1 AND raid_id = ?2 AND seq > ?3 ORDER BY seq LIMIT ?4";
     SIGN_INS =
         "SELECT json_object('id', lower(hex(id)), 'player', player, 'current', lower(hex(current)), ",
@@ -68,6 +72,11 @@ statements! {
     IDS =
         "SELECT json_object('players', coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'players'), 0), ",
         "    'raids', (SELECT reserved FROM raid_ids))";
+    FILL_DEFINITIONS =
+        "INSERT INTO progression_definitions (number, hash, body, applied_at) ",
+        "SELECT value ->> 'number', unhex(value ->> 'hash'), value ->> 'body', value ->> 'applied_at' FROM json_each(?1)";
+    /// A server that used the empty database has stored the first definitions.
+    DELETE_DEFINITIONS = "DELETE FROM progression_definitions";
     ADD_PLAYERS =
         "INSERT INTO players (id, name, xp, tasks, raids_won, created_at, external_id, erased_at, erase_due) ",
         "SELECT value ->> 'id', value ->> 'name', value ->> 'xp', value ->> 'tasks', value ->> 'raids_won', ",
@@ -94,10 +103,10 @@ statements! {
         "INSERT INTO raid_snapshots (raid_id, seq, state) ",
         "SELECT value ->> 'raid', value ->> 'seq', unhex(value ->> 'state') FROM json_each(?1)";
     ADD_EVENTS =
-        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data) ",
+        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data, definitions) ",
         "SELECT ?2, value ->> 'raid', value ->> 'seq', value ->> 'at', value ->> 'by', value ->> 'player', ",
-        "    value ->> 'xp', value ->> 'version', value ->> 'kind', unhex(value ->> 'op_key'), value -> 'data' ",
-        "FROM json_each(?1)";
+        "    value ->> 'xp', value ->> 'version', value ->> 'kind', unhex(value ->> 'op_key'), value -> 'data', ",
+        "    value ->> 'definitions' FROM json_each(?1)";
     ADD_MEMBERS =
         "INSERT INTO raid_members (player, raid_id, joined_at) ",
         "SELECT value ->> 0, ?2, value ->> 1 FROM json_each(?1)";
@@ -222,6 +231,11 @@ impl BackupSource for SqliteSource {
             .unwrap_or_default())
     }
 
+    async fn definitions(&mut self, after: i64, limit: u32) -> Result<Vec<DefinitionsLine>> {
+        self.fetch_rows(sqlx::query_scalar(DEFINITIONS).bind(after).bind(limit))
+            .await
+    }
+
     async fn players(&mut self, after: i64, limit: u32) -> Result<Vec<PlayerLine>> {
         self.fetch_rows(sqlx::query_scalar(PLAYERS).bind(after).bind(limit))
             .await
@@ -315,6 +329,10 @@ impl SqliteTarget {
                 return Err(OpenTargetError::NotEmpty(what));
             }
         }
+        sqlx::query(DELETE_DEFINITIONS)
+            .execute(&mut connection)
+            .await
+            .map_err(failed(WRITE))?;
         Ok(SqliteTarget {
             connection,
             _store: store,
@@ -347,6 +365,10 @@ impl SqliteTarget {
 
 #[async_trait]
 impl BackupTarget for SqliteTarget {
+    async fn add_definitions(&mut self, row: &DefinitionsLine) -> Result<()> {
+        self.insert_rows(FILL_DEFINITIONS, &[row], 0).await
+    }
+
     async fn add_players(&mut self, rows: &[PlayerLine]) -> Result<()> {
         self.insert_rows(ADD_PLAYERS, &rows, 0).await
     }

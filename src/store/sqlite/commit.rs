@@ -42,9 +42,9 @@ statements! {
         "    AND raids.epoch = new.value ->> 2 AND raids.last_seq = new.value ->> 3 ",
         "RETURNING raids.id";
     INSERT_EVENTS =
-        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data) ",
+        "INSERT INTO raid_events (born, raid_id, seq, at, \"by\", player, xp, version, kind, op_key, data, definitions) ",
         "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ",
-        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10 ",
+        "    value ->> 7, value ->> 8, unhex(value ->> 9), value ->> 10, (SELECT max(number) FROM progression_definitions) ",
         "FROM json_each(?1)";
     JOIN =
         "INSERT INTO raid_members (player, raid_id, joined_at) ",

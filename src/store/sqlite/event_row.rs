@@ -1,10 +1,11 @@
 //! Events as rows of the ledger.
 
 use raidhall_protocol::event::EVENT_VERSION;
-use raidhall_protocol::{Event, EventData, PlayerId, Seq, UnixMillis};
+use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 
 use super::fault::{refused, unsigned};
-use crate::store::{Result, StoreError};
+use crate::progression::DefinitionsNumber;
+use crate::store::{CommittedEvent, Result, StoreError};
 
 const OPERATION: &str = "decode event";
 
@@ -20,6 +21,20 @@ pub(super) struct EventRow {
 }
 
 impl EventRow {
+    /// Decodes the event, with its raid and the number of its definitions.
+    pub(super) fn decode_committed(
+        self,
+        raid: i64,
+        definitions: Option<u32>,
+    ) -> Result<CommittedEvent> {
+        let raid = RaidId::try_from(raid);
+        Ok(CommittedEvent {
+            raid: raid.map_err(|error| refused(OPERATION, error))?,
+            event: self.decode()?,
+            definitions: definitions.map(DefinitionsNumber).unwrap_or_default(),
+        })
+    }
+
     /// Decodes the event; fails if a newer release wrote it or the row is damaged.
     pub(super) fn decode(self) -> Result<Event> {
         if self.version > i64::from(EVENT_VERSION) {

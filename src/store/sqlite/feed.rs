@@ -2,7 +2,6 @@
 //! time, so that is the order of their commits.
 
 use async_trait::async_trait;
-use raidhall_protocol::RaidId;
 
 use super::SqliteStore;
 use super::event_row::EventRow;
@@ -16,9 +15,10 @@ const OPERATION: &str = "read the feed";
 statements! {
     /// Each row has the lineage; if there are no events, a single row has it alone.
     FEED =
-        "SELECT m.value AS lineage, e.position, e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data ",
+        "SELECT m.value AS lineage, e.position, e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data, ",
+        "    e.definitions ",
         "FROM meta m LEFT JOIN (",
-        "    SELECT position, raid_id, seq, at, \"by\", version, kind, data FROM raid_events ",
+        "    SELECT position, raid_id, seq, at, \"by\", version, kind, data, definitions FROM raid_events ",
         "    WHERE position > ?1 ORDER BY position LIMIT ?2",
         ") e ON true ",
         "WHERE m.key = 'lineage' ORDER BY e.position";
@@ -37,6 +37,7 @@ struct FeedRow {
     version: Option<i64>,
     kind: Option<String>,
     data: Option<String>,
+    definitions: Option<u32>,
 }
 
 #[async_trait]
@@ -56,16 +57,15 @@ impl Feed for SqliteStore {
         };
         for row in rows {
             fed.lineage.clone_from(&row.lineage);
+            let definitions = row.definitions;
             let Some((position, raid, event)) = row.into_event_row() else {
                 continue;
             };
-            let raid = RaidId::try_from(unsigned(OPERATION, raid)?)
-                .map_err(|error| super::fault::refused(OPERATION, error))?;
             fed.next = FeedCursor {
                 commit: unsigned(OPERATION, position)?,
                 ..FeedCursor::default()
             };
-            fed.events.push((raid, event.decode()?));
+            fed.events.push(event.decode_committed(raid, definitions)?);
         }
         Ok(fed)
     }

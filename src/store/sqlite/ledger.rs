@@ -13,7 +13,8 @@ use super::fault::{failed, refused, unsigned};
 use super::statements::statements;
 use super::{SqliteStore, commit};
 use crate::store::{
-    Append, CommitOutcome, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash, Result, StoreError,
+    Append, CommitOutcome, CommittedEvent, Epoch, InstanceId, Ledger, LoadedRaid, Month, OpHash,
+    Result, StoreError,
 };
 
 statements! {
@@ -30,7 +31,8 @@ statements! {
         "WHERE born = (SELECT born FROM raids WHERE id = ?1) AND raid_id = ?1 AND seq > ?2 ",
         "ORDER BY seq LIMIT ?3";
     EVENTS_AT =
-        "SELECT e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data FROM json_each(?1) AS p ",
+        "SELECT e.raid_id, e.seq, e.at, e.\"by\", e.version, e.kind, e.data, e.definitions ",
+        "FROM json_each(?1) AS p ",
         "CROSS JOIN raids r ON r.id = p.value ->> 0 ",
         "CROSS JOIN raid_events e ON e.born = r.born AND e.raid_id = r.id AND e.seq = p.value ->> 1";
     CONTRIBUTIONS =
@@ -113,19 +115,16 @@ impl Ledger for SqliteStore {
         rows.into_iter().map(EventRow::decode).collect()
     }
 
-    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<(RaidId, Event)>> {
-        const OPERATION: &str = "read events of raids";
+    async fn events_at(&self, places: &[RaidPlace]) -> Result<Vec<CommittedEvent>> {
         let rows = places.iter();
         let rows = rows.map(|place| format!("[{},{}]", place.raid, place.seq));
         let events = sqlx::query_as(EVENTS_AT)
             .bind(json_array(rows))
             .fetch_all(&self.readers);
-        let rows: Vec<PlacedEventRow> = events.await.map_err(failed(OPERATION))?;
-        let placed = |row: PlacedEventRow| {
-            let raid = RaidId::try_from(row.raid_id).map_err(|error| refused(OPERATION, error))?;
-            Ok((raid, row.event.decode()?))
-        };
-        rows.into_iter().map(placed).collect()
+        let rows: Vec<PlacedEventRow> = events.await.map_err(failed("read events of raids"))?;
+        rows.into_iter()
+            .map(|row| row.event.decode_committed(row.raid_id, row.definitions))
+            .collect()
     }
 
     async fn contributions(
@@ -188,10 +187,11 @@ impl Ledger for SqliteStore {
     }
 }
 
-/// Columns of an event and its raid.
+/// Columns of an event, its raid and its definitions.
 #[derive(sqlx::FromRow)]
 struct PlacedEventRow {
     raid_id: i64,
+    definitions: Option<u32>,
     #[sqlx(flatten)]
     event: EventRow,
 }

@@ -56,7 +56,7 @@ mod plans {
     use super::*;
 
     /// Every file that defines statements, with the statements that it lists.
-    const FILES: [(&str, &[(&str, &str)]); 16] = [
+    const FILES: [(&str, &[(&str, &str)]); 17] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("commit.rs"), commit::STATEMENTS),
@@ -73,6 +73,7 @@ mod plans {
         (include_str!("schema.rs"), schema::STATEMENTS),
         (include_str!("streams.rs"), streams::STATEMENTS),
         (include_str!("projection.rs"), projection::STATEMENTS),
+        (include_str!("definitions.rs"), definitions::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have one row per instance, or fewer.

@@ -324,7 +324,8 @@ fn with_erased_name(data: &EventData) -> EventData {
 async fn read_feed(store: &dyn Store, count: usize) -> Vec<(RaidId, Event)> {
     wait_for("the feed", async || {
         let batch = store.read_feed(FeedCursor::default(), 100).await;
-        let events = batch.expect("feed").events;
+        let events = batch.expect("feed").events.into_iter();
+        let events: Vec<_> = events.map(|it| (it.raid, it.event)).collect();
         (events.len() >= count).then_some(events)
     })
     .await

@@ -30,7 +30,8 @@ async fn read_whole_feed(store: &dyn Store, count: usize, page: u32) -> Vec<(Rai
         }
         assert!(batch.next > place);
         place = batch.next;
-        all.extend(batch.events);
+        let events = batch.events.into_iter();
+        all.extend(events.map(|it| (it.raid, it.event)));
     }
 }
 

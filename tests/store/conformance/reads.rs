@@ -223,7 +223,9 @@ pub async fn events_of_several_raids_are_read_by_their_places(store: &dyn Store)
     let missing = [place(1, 11), place(3, 1)];
     let mut places = vec![place(1, 10), place(2, 1), place(1, 3)];
     places.extend(missing);
-    let mut found = store.events_at(&places).await.expect("events");
+    let found = store.events_at(&places).await.expect("events");
+    let found = found.into_iter().map(|it| (it.raid, it.event));
+    let mut found: Vec<_> = found.collect();
     found.sort_unstable_by_key(|(raid, event)| (*raid, event.seq));
     let mut expected = Vec::new();
     for (of, seq) in [(1, 3), (1, 10), (2, 1)] {

@@ -87,8 +87,8 @@ pub async fn an_endpoint_has_one_live_owner_and_starts_at_the_feed_end(store: &d
         batch
             .events
             .iter()
-            .filter(|(of, _)| *of == raid(2))
-            .map(|(_, event)| event.seq)
+            .filter(|it| it.raid == raid(2))
+            .map(|it| it.event.seq)
             .collect()
     };
     let batch = loop {

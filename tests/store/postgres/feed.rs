@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use raidhall::store::{Feed, FeedCursor, OpenTransaction, Store};
+use raidhall::store::{CommittedEvent, Feed, FeedCursor, OpenTransaction, Store};
 use raidhall_protocol::{RaidId, Seq};
 use sqlx::Executor;
 use tokio::time::timeout;
@@ -55,7 +55,7 @@ async fn a_feed_reader_misses_no_late_commit_and_sees_none_twice() {
         while seen.values().sum::<u64>() < total as u64 {
             let batch = store.read_feed(place, 7).await.expect("feed");
             place = batch.next;
-            for (raid, event) in batch.events {
+            for CommittedEvent { raid, event, .. } in batch.events {
                 let last = seen.entry(raid).or_default();
                 assert_eq!(event.seq, Seq(*last + 1), "raid {raid}");
                 *last = event.seq.0;
