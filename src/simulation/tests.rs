@@ -32,21 +32,23 @@ fn number(variable: &str) -> Option<u64> {
     Some(number)
 }
 
-/// Runs the seeds from the first one on, two at a time, until one fails or the time is over. Returns
-/// how many were run, and the first that failed.
-fn run_seeds(first: u64, count: u64, time: Duration) -> (u64, Option<(u64, Outcome)>) {
-    let began = Instant::now();
-    let next = AtomicU64::new(first);
+/// Runs plans two at a time, until one fails. Returns how many were run, and the name of the first
+/// that failed.
+fn run_in_pairs<T: Send>(
+    plans: impl Iterator<Item = (T, Plan)> + Send,
+) -> (u64, Option<(T, Plan, Outcome)>) {
+    let plans = Mutex::new(plans);
+    let ran = AtomicU64::new(0);
     let failed = Mutex::new(None);
+    let next = || plans.lock().next();
     let work = || {
-        while failed.lock().is_none() && began.elapsed() < time {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first.saturating_add(count) {
-                break;
-            }
-            let outcome = run(&Plan::random(seed));
+        while failed.lock().is_none()
+            && let Some((name, plan)) = next()
+        {
+            ran.fetch_add(1, Ordering::Relaxed);
+            let outcome = run(&plan);
             if !outcome.violations.is_empty() {
-                *failed.lock() = Some((seed, outcome));
+                *failed.lock() = Some((name, plan, outcome));
             }
         }
     };
@@ -54,8 +56,7 @@ fn run_seeds(first: u64, count: u64, time: Duration) -> (u64, Option<(u64, Outco
         scope.spawn(work);
         work();
     });
-    let ran = next.into_inner().min(first.saturating_add(count)) - first;
-    (ran, failed.into_inner())
+    (ran.into_inner(), failed.into_inner())
 }
 
 fn report(plan: &Plan, outcome: &Outcome) -> String {
@@ -115,10 +116,11 @@ fn random_plans_keep_every_promise() {
     let count = number("RAIDHALL_SIMULATE_SEEDS").unwrap_or(default_count);
     let first = number("RAIDHALL_SIMULATE_FIRST").unwrap_or(0);
     let time = Duration::from_secs(seconds.unwrap_or(u64::from(u32::MAX)));
-    let (ran, failed) = run_seeds(first, count, time);
+    let began = Instant::now();
+    let seeds = (first..first.saturating_add(count)).take_while(|_| began.elapsed() < time);
+    let (ran, failed) = run_in_pairs(seeds.map(|seed| (seed, Plan::random(seed))));
     println!("{ran} seeds from {first} on");
-    if let Some((seed, outcome)) = failed {
-        let plan = Plan::random(seed);
+    if let Some((seed, plan, outcome)) = failed {
         println!(
             "seed {seed} failed; shrinking its plan\n{}",
             report(&plan, &outcome)
@@ -136,17 +138,16 @@ fn random_plans_keep_every_promise() {
 
 #[test]
 fn plans_that_failed_once_pass() {
-    for entry in std::fs::read_dir(Path::new(PLANS)).expect("the folder of plans") {
+    let files = std::fs::read_dir(Path::new(PLANS)).expect("the folder of plans");
+    let plans = files.map(|entry| {
         let path = entry.expect("an entry").path();
         let json = std::fs::read_to_string(&path).expect("a plan");
-        let plan: Plan = serde_json::from_str(&json).expect("a plan");
-        let outcome = run(&plan);
-        let name = path.display();
-        assert!(
-            outcome.violations.is_empty(),
-            "{name}:\n{}",
-            report(&plan, &outcome)
-        );
+        (path, serde_json::from_str(&json).expect("a plan"))
+    });
+    let (ran, failed) = run_in_pairs(plans);
+    assert!(ran > 0, "no plans");
+    if let Some((path, plan, outcome)) = failed {
+        panic!("{}:\n{}", path.display(), report(&plan, &outcome));
     }
 }
 

@@ -30,9 +30,12 @@ impl Follower {
         self.presence_ends_at = (!is_watched).then(|| self.presence_ends_at.unwrap_or(ends_at));
     }
 
-    /// Returns when presence is forgotten. During a handover it is kept for the successor.
+    /// Returns when presence is forgotten. It is kept for a watch that has begun since the end was
+    /// scheduled, because later changes are told relative to it, and for the successor during a
+    /// handover.
     pub(super) fn presence_ends_at(&self) -> Option<Instant> {
-        let is_kept = self.presence_wait.is_some() || self.handover_guard.is_some();
+        let is_watched = self.audience.is_watched() || self.presence_wait.is_some();
+        let is_kept = is_watched || self.handover_guard.is_some();
         self.presence_ends_at.filter(|_| !is_kept)
     }
 

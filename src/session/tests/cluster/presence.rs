@@ -177,6 +177,30 @@ async fn a_watch_that_begins_again_after_the_owners_death_hides_no_player() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_begins_after_the_grace_is_told_who_goes_offline() {
+    let cluster = TestCluster::start(2).await;
+    let raid = cluster.node(0).create_raid(&[2, 3]).await;
+    let (first, _) = watch(cluster.node(0), raid, 1, None).await;
+    let (second, _) = watch(cluster.node(1), raid, 2, None).await;
+    sleep(Duration::from_secs(1)).await;
+    // The owner does not learn that the watch ends and begins again: the new one waits for presence
+    // until the grace since the end of the last one is over.
+    cluster.broker.set_fault(Some(BusFault::DropEveryNth(1)));
+    second.leave();
+    sleep(Duration::from_millis(4_500)).await;
+    let mut second = cluster.node(1).watch(raid, 2, None);
+    sleep(Duration::from_millis(600)).await;
+    // The next message follows at once.
+    cluster.broker.set_fault(Some(BusFault::Duplicate));
+    let (_third, _) = watch(cluster.node(0), raid, 3, None).await;
+    let answer = second.watch_answer().await.expect("watches");
+    assert_eq!(online_players(&answer), [1, 2, 3]);
+    first.leave();
+    let messages = presence_within(&second, Duration::from_secs(8)).await;
+    assert!(messages.iter().any(has_offline_players), "{messages:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_who_returns_during_a_store_outage_keeps_the_lead() {
     let cluster = TestCluster::start(2).await;
     let raid = cluster.node(0).create_raid(&[2, 3]).await;
