@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use raidhall::backup::BackupError;
 use raidhall::backup::format::hex;
+use raidhall::definitions::Definitions;
+use raidhall::player::{PlayerFold, decide};
 use raidhall::raid::{State, apply, stored};
 use raidhall::store::backup::{OpenTargetError, PlayerEventLine, SnapshotLine};
-use raidhall::store::{CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, OpHash, Store};
+use raidhall::store::{
+    CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, OpHash, Store, StreamOutcome,
+};
+use raidhall::streams::AppendBuilder;
 use raidhall_protocol::event::LeaderReason;
+use raidhall_protocol::player::PlayerCommand;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -56,6 +62,43 @@ fn op_hash(event: &PlayerEventLine) -> Option<OpHash> {
     Some(OpHash(key.to_be_bytes()))
 }
 
+fn erase_entry(player: PlayerId) -> NewAuditEntry {
+    NewAuditEntry {
+        at: NOW,
+        actor: "5".into(),
+        action: "erase",
+        target: format!("player {player}"),
+        request_id: "r".into(),
+        details: serde_json::json!({}),
+    }
+}
+
+#[tokio::test]
+async fn an_erased_player_with_granted_xp_can_be_imported() {
+    let source = BackupDatabase::sqlite();
+    let store = source.store().await;
+    let player = store.create_player("Ada").await.expect("created").id;
+    let grant = PlayerCommand::GrantXp {
+        amount: 250,
+        kind: "study".into(),
+        note: "A course".into(),
+    };
+    let mut append = AppendBuilder::new(PlayerFold::new(player, "Ada".into()));
+    let granted = decide(append.fold(), &grant, &Definitions::built_in(), NOW);
+    append.add(granted.expect("granted"), NOW, None, None);
+    let outcome = store.append_to_stream(&append.build().0).await;
+    assert_eq!(outcome.expect("append"), StreamOutcome::Appended);
+    let entry = erase_entry(player);
+    let erased = store.begin_erasure(player, "[erased]", &entry).await;
+    assert!(erased.expect("begun"));
+    let (file, _) = source.export().await;
+    for target in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        target.import(&file).await.expect("imported");
+        let profile = target.store().await.player(player).await.expect("read");
+        assert_eq!(profile.expect("a player").xp, 250);
+    }
+}
+
 #[tokio::test]
 async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
     let first = BackupDatabase::sqlite();
@@ -82,19 +125,11 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
                 .expect("banned")
         );
     }
-    let entry = NewAuditEntry {
-        at: NOW,
-        actor: "5".into(),
-        action: "erase",
-        target: format!("player {}", players[2].id),
-        request_id: "r".into(),
-        details: serde_json::json!({}),
-    };
     assert!(
         first
             .store()
             .await
-            .begin_erasure(players[2].id, "[erased]", &entry)
+            .begin_erasure(players[2].id, "[erased]", &erase_entry(players[2].id))
             .await
             .expect("begun")
     );

@@ -194,7 +194,8 @@ const EMPTY_CHECKS: [(&str, &str); 5] = [
     ("an audit log", "SELECT EXISTS (SELECT FROM audit_log)"),
 ];
 
-/// Scans the whole ledger once. XP that was granted outside of raids is in the streams only.
+/// Scans the whole ledger once. XP that was granted outside of raids is in the streams only, which an
+/// erasure deletes.
 const WRONG_TOTALS: &str = "
     SELECT p.id FROM players p
     LEFT JOIN (
@@ -209,8 +210,8 @@ const WRONG_TOTALS: &str = "
         FROM raid_events, jsonb_array_elements(data -> 'ranking') AS ranked
         WHERE kind = 'raid_completed' GROUP BY 1
     ) AS wins ON wins.player = p.id
-    WHERE p.xp > coalesce(earned.xp, 0) + coalesce(granted.xp, 0) OR p.tasks > coalesce(earned.tasks, 0)
-        OR p.raids_won > coalesce(wins.won, 0)
+    WHERE (p.xp > coalesce(earned.xp, 0) + coalesce(granted.xp, 0) AND p.erased_at IS NULL)
+        OR p.tasks > coalesce(earned.tasks, 0) OR p.raids_won > coalesce(wins.won, 0)
     LIMIT 1";
 
 impl PostgresStore {
