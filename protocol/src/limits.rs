@@ -78,3 +78,5 @@ pub const NOTICE_BYTES_MAX: usize = 2_048;
 pub const ITEM_CHARS_MAX: usize = 64;
 /// Range of the coins that one grant of the host app's backend moves.
 pub const COINS_GRANTED: RangeInclusive<i64> = -1_000_000..=1_000_000;
+/// Range of what one correction of an operator adds to a balance.
+pub const CORRECTION_AMOUNT: RangeInclusive<i64> = -1_000_000_000..=1_000_000_000;

@@ -1,5 +1,6 @@
 //! What follows from a command to a player's stream.
 
+mod correction;
 mod shop;
 
 use std::time::Duration;
@@ -33,20 +34,50 @@ pub enum Author {
     Player,
     /// The host app's backend.
     Service,
+    /// An operator of the server.
+    Operator,
+}
+
+impl Author {
+    /// Returns who may send a command.
+    pub const fn of(command: &PlayerCommand) -> Author {
+        match command {
+            PlayerCommand::SetSetting { .. }
+            | PlayerCommand::SetName { .. }
+            | PlayerCommand::ReadThrough { .. }
+            | PlayerCommand::Buy { .. }
+            | PlayerCommand::Equip { .. } => Self::Player,
+            PlayerCommand::GrantXp { .. }
+            | PlayerCommand::GrantCoins { .. }
+            | PlayerCommand::GrantItem { .. }
+            | PlayerCommand::Notify { .. } => Self::Service,
+            PlayerCommand::Correct { .. } => Self::Operator,
+        }
+    }
+
+    /// Returns the refusal of a command that only this author may send.
+    const fn refusal(self) -> &'static str {
+        match self {
+            Self::Player => "Only the player may do this",
+            Self::Service => "Only the host app's backend may do this",
+            Self::Operator => "Only operators may do this",
+        }
+    }
 }
 
 /// Checks everything about a command that does not depend on the state: who sends it, and its values.
 /// Returns it with its values as they are stored.
 pub fn check(author: Author, command: &PlayerCommand) -> Result<PlayerCommand, Error> {
-    match (author, command) {
-        (
-            Author::Player,
-            PlayerCommand::SetSetting {
-                key,
-                value,
-                if_version,
-            },
-        ) => {
+    let permitted = Author::of(command);
+    if author != permitted {
+        return Err(Error::Forbidden(permitted.refusal()));
+    }
+    match command {
+        PlayerCommand::SetSetting {
+            key,
+            value,
+            if_version,
+        } => {
             let value = check_setting(key, value.clone())?;
             Ok(PlayerCommand::SetSetting {
                 key: key.clone(),
@@ -54,35 +85,32 @@ pub fn check(author: Author, command: &PlayerCommand) -> Result<PlayerCommand, E
                 if_version: *if_version,
             })
         }
-        (Author::Player, PlayerCommand::SetName { name }) => {
+        PlayerCommand::SetName { name } => {
             let mut values = Values::default();
             let name = values.name("name", name, NAME_CHARS_MAX);
             values.finish()?;
             Ok(PlayerCommand::SetName { name })
         }
-        (Author::Player, PlayerCommand::ReadThrough { .. }) => Ok(command.clone()),
-        (Author::Player, PlayerCommand::Buy { item } | PlayerCommand::Equip { item })
-        | (Author::Service, PlayerCommand::GrantItem { item }) => {
+        PlayerCommand::ReadThrough { .. } => Ok(command.clone()),
+        PlayerCommand::Buy { item }
+        | PlayerCommand::Equip { item }
+        | PlayerCommand::GrantItem { item } => {
             shop::check_item(item)?;
             Ok(command.clone())
         }
-        (Author::Service, PlayerCommand::GrantXp { amount, kind, note }) => {
-            shop::check_xp_grant(*amount, kind, note)
-        }
-        (Author::Service, PlayerCommand::GrantCoins { amount, note }) => {
-            shop::check_coins_grant(*amount, note)
-        }
-        (
-            Author::Service,
-            PlayerCommand::Notify {
-                kind,
-                title,
-                body,
-                url,
-            },
-        ) => check_notice(kind, title, body, url.clone()),
-        (Author::Player, _) => Err(Error::Forbidden("Only the host app's backend may do this")),
-        (Author::Service, _) => Err(Error::Forbidden("Only the player may do this")),
+        PlayerCommand::GrantXp { amount, kind, note } => shop::check_xp_grant(*amount, kind, note),
+        PlayerCommand::GrantCoins { amount, note } => shop::check_coins_grant(*amount, note),
+        PlayerCommand::Correct {
+            field,
+            amount,
+            note,
+        } => correction::check(*field, *amount, note),
+        PlayerCommand::Notify {
+            kind,
+            title,
+            body,
+            url,
+        } => check_notice(kind, title, body, url.clone()),
     }
 }
 
@@ -109,6 +137,11 @@ pub fn decide(
         }
         PlayerCommand::GrantCoins { amount, note } => shop::grant_coins(fold, *amount, note)?,
         PlayerCommand::GrantItem { item } => shop::grant_item(fold, item, definitions)?,
+        PlayerCommand::Correct {
+            field,
+            amount,
+            note,
+        } => correction::correct(fold, *field, *amount, note)?,
         PlayerCommand::Notify {
             kind,
             title,

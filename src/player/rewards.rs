@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use raidhall_protocol::player::event::{Allowance, CoinsReason, ItemSource, XpSource};
+use raidhall_protocol::player::event::{
+    Allowance, CoinsReason, CorrectedField, CorrectionSource, ItemSource, XpSource,
+};
 use raidhall_protocol::player::state::Counter;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 
@@ -80,7 +82,20 @@ impl Rewards<'_> {
     /// Adds an event, and puts what it brings behind what is waiting.
     fn add(&mut self, happening: Happening) {
         let mut data = self.complete(happening);
-        self.bring_levels(&data);
+        match &data {
+            PlayerEventData::XpEarned { xp, .. } => self.bring_levels(*xp),
+            PlayerEventData::Corrected {
+                field: CorrectedField::Xp,
+                to,
+                by,
+                note,
+                ..
+            } => {
+                self.correct_level_xp(*to, *by, note);
+                self.bring_levels(*to);
+            }
+            _ => {}
+        }
         let moved = self.count(&data);
         if let Some(counters) = counters_mut(&mut data) {
             *counters = moved;
@@ -131,7 +146,7 @@ impl Rewards<'_> {
         let per_coin = self.definitions.coins.xp_per_coin;
         let coins_earned = xp / per_coin - state.xp / per_coin;
         let levels = self.definitions.levels;
-        let level = self.level_after(xp);
+        let (level_xp, next_level_xp) = self.level_progress(xp);
         let skill_xp = earned.skill.as_ref().map(|skill| {
             let trained = state.skills.iter().find(|it| it.skill == *skill);
             let before = trained.map_or(0, |trained| trained.xp);
@@ -146,8 +161,8 @@ impl Rewards<'_> {
             tasks: state.tasks.saturating_add((!is_grant).into()),
             source: earned.source,
             allowance: earned.allowance,
-            level_xp: xp.saturating_sub(levels.begin(level)),
-            next_level_xp: levels.width(level),
+            level_xp,
+            next_level_xp,
             skill: earned.skill,
             skill_xp,
             skill_level: skill_xp.map(|xp| levels.level_of(xp)),
@@ -166,12 +181,40 @@ impl Rewards<'_> {
     }
 
     /// Puts the levels that XP reaches behind what is waiting.
-    fn bring_levels(&mut self, data: &PlayerEventData) {
-        if let PlayerEventData::XpEarned { xp, .. } = data {
-            let level = self.fold.state.level;
-            let reached = (level..self.level_after(*xp)).map(|level| Happening::Level(level + 1));
-            self.waiting.extend(reached);
+    fn bring_levels(&mut self, xp: u64) {
+        let level = self.fold.state.level;
+        let reached = (level..self.level_after(xp)).map(|level| Happening::Level(level + 1));
+        self.waiting.extend(reached);
+    }
+
+    /// Corrects how far the player is in the level, after a correction of the XP.
+    fn correct_level_xp(&mut self, xp: u64, by: CorrectionSource, note: &str) {
+        let (level_xp, next_level_xp) = self.level_progress(xp);
+        let corrected = [
+            (CorrectedField::LevelXp, level_xp),
+            (CorrectedField::NextLevelXp, next_level_xp),
+        ];
+        for (field, to) in corrected {
+            let from = self.fold.state.number(field);
+            if from != to {
+                let corrected = PlayerEventData::Corrected {
+                    field,
+                    from,
+                    to,
+                    by,
+                    note: note.to_owned(),
+                };
+                self.waiting.push_back(Happening::Other(corrected));
+            }
         }
+    }
+
+    /// Returns the XP since the beginning of the level after XP, and from there to the next level.
+    fn level_progress(&self, xp: u64) -> (u64, u64) {
+        let levels = self.definitions.levels;
+        let level = self.level_after(xp);
+        let level_xp = xp.saturating_sub(levels.begin(level));
+        (level_xp, levels.width(level))
     }
 
     /// Moves the counters that an event moves, and unlocks the tiers that they reach.

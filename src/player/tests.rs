@@ -1,5 +1,6 @@
 //! Tests of the rules of a player's stream.
 
+mod correction;
 mod day;
 mod fold;
 mod shop;
@@ -292,11 +293,16 @@ fn a_notification_leads_to_https_or_into_the_app() {
 }
 
 #[test]
-fn players_and_the_host_app_have_different_commands() {
+fn each_command_is_of_one_author() {
     let by = |author, value| execute_by(&mut new_fold(), author, NOW, value);
     let is_forbidden = |result| matches!(result, Err(Error::Forbidden(_)));
     assert!(is_forbidden(by(Author::Player, notice())));
+    assert!(is_forbidden(by(Author::Operator, notice())));
     assert!(is_forbidden(by(Author::Service, set("theme", "dark"))));
+    assert!(is_forbidden(by(Author::Operator, set("theme", "dark"))));
+    let correct = json!({"type": "correct", "field": "xp", "amount": 1, "note": "x"});
+    assert!(is_forbidden(by(Author::Player, correct.clone())));
+    assert!(is_forbidden(by(Author::Service, correct)));
 }
 
 #[test]

@@ -67,6 +67,14 @@ impl Values {
         text.to_owned()
     }
 
+    /// Checks that what is added to a number is in a range, and not 0.
+    pub(crate) fn change(&mut self, field: &str, amount: i64, range: RangeInclusive<i64>) -> i64 {
+        if amount == 0 {
+            self.fault(field, "must not be 0");
+        }
+        self.number(field, amount, range)
+    }
+
     /// Checks that a number is in a range.
     pub(crate) fn number<T: TryFrom<i64> + Default>(
         &mut self,

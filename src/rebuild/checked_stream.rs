@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use raidhall_protocol::limits::NOTE_CHARS_MAX;
 use raidhall_protocol::player::PlayerEventData;
-use raidhall_protocol::player::event::{CorrectedField, RaidPlace};
+use raidhall_protocol::player::event::{CorrectedField, CorrectionSource, RaidPlace};
 use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 
 use super::difference::Difference;
@@ -55,7 +55,7 @@ impl CheckedStream {
             field,
             from: self.shown.state.number(field),
             to: self.derived.state.number(field),
-            by: None,
+            by: CorrectionSource::Rebuild,
             note: note.clone(),
         };
         let corrections = self.fields_to_correct().into_iter().map(correct).collect();

@@ -4,7 +4,7 @@ mod damage;
 mod findings;
 mod random;
 
-use raidhall_protocol::player::event::{CorrectedField, RaidOutcome, RaidPlace};
+use raidhall_protocol::player::event::{CorrectedField, CorrectionSource, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
@@ -205,7 +205,7 @@ impl PlayedStream {
         change(&mut event.expect("an event").data);
     }
 
-    fn correct(&mut self, field: CorrectedField, to: u64, by: Option<PlayerId>) {
+    fn correct(&mut self, field: CorrectedField, to: u64, by: CorrectionSource) {
         let from = self.shown().state.number(field);
         self.append(PlayerEventData::Corrected {
             field,
@@ -264,8 +264,8 @@ fn a_renamed_player_has_no_difference() {
 #[test]
 fn an_operators_correction_is_an_input() {
     let mut stream = PlayedStream::played();
-    stream.correct(CorrectedField::Xp, 185, Some(player(1)));
-    stream.correct(CorrectedField::RaidsWon, 0, Some(player(1)));
+    stream.correct(CorrectedField::Xp, 185, CorrectionSource::Operator);
+    stream.correct(CorrectedField::RaidsWon, 0, CorrectionSource::Operator);
     stream.play(contributed(5));
     assert_eq!(stream.found(), [""; 0]);
     assert_eq!(stream.shown().state.xp, 190);
@@ -275,7 +275,7 @@ fn an_operators_correction_is_an_input() {
 fn an_operators_correction_settles_nothing() {
     let mut stream = PlayedStream::played();
     stream.change(5, add_xp(30));
-    stream.correct(CorrectedField::Xp, 215, Some(player(1)));
+    stream.correct(CorrectedField::Xp, 215, CorrectionSource::Operator);
     let found = stream.found();
     assert!(
         found[0].starts_with("event 5 (raid 7, event 4): "),

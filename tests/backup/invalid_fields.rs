@@ -47,7 +47,7 @@ fn correct_player_1(contents: &mut BackupContents) {
         op_key: None,
         cause_raid: None,
         cause_seq: None,
-        data: json!({"field": "xp", "from": 7, "to": 5, "by": null, "note": "counted twice"}),
+        data: json!({"field": "xp", "from": 7, "to": 5, "by": "rebuild", "note": "counted twice"}),
         ..events[last].clone()
     };
     events.insert(last + 1, correction);

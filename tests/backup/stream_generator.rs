@@ -5,7 +5,7 @@ use raidhall::player::{Author, PlayerFold, check, decide};
 use raidhall::progression::{RaidContext, causes, project};
 use raidhall::store::{OpHash, Store, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall::streams::AppendBuilder;
-use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::player::event::{Balance, RaidPlace};
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{EventData, RaidId, Seq};
@@ -24,8 +24,8 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
     let mut now = fold.at.max(NOW);
     for act in 0..acts {
         now = now.plus(rng.random_range(0..100_000_000));
-        let (author, command) = random_command(rng, fold.seq);
-        let checked = check(author, &command);
+        let command = random_command(rng, fold.seq);
+        let checked = check(Author::of(&command), &command);
         let data = checked
             .and_then(|command| decide(&fold, &command, &definitions, now))
             .unwrap_or_default();
@@ -93,53 +93,41 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
     fold
 }
 
-fn random_command(rng: &mut StdRng, last_seq: Seq) -> (Author, PlayerCommand) {
-    let item = |rng: &mut StdRng| {
-        let items = ["frame_bronze", "frame_silver", "title_night_owl"];
-        items[rng.random_range(0..items.len())].to_owned()
-    };
-    let command = match rng.random_range(0..11) {
-        0..=2 => {
-            let command = PlayerCommand::Notify {
-                kind: "sale".into(),
-                title: "Näh \"now\" ☂".into(),
-                body: "two\u{a0}words \\".into(),
-                url: rng.random_bool(0.5).then(|| "/raids/7".into()),
-            };
-            return (Author::Service, command);
-        }
+fn random_command(rng: &mut StdRng, last_seq: Seq) -> PlayerCommand {
+    let items = ["frame_bronze", "frame_silver", "title_night_owl"];
+    let item = items[rng.random_range(0..items.len())].to_owned();
+    match rng.random_range(0..12) {
+        0..=2 => PlayerCommand::Notify {
+            kind: "sale".into(),
+            title: "Näh \"now\" ☂".into(),
+            body: "two\u{a0}words \\".into(),
+            url: rng.random_bool(0.5).then(|| "/raids/7".into()),
+        },
         3 => PlayerCommand::SetSetting {
             key: format!("app.{}", rng.random_range(0..5)),
             value: json!({"b": [rng.random_range(-9..9), 0.5, null], "a": "\"\n🎲"}),
             if_version: None,
         },
-        4 => {
-            let command = PlayerCommand::GrantXp {
-                amount: rng.random_range(1..500),
-                kind: "habit".into(),
-                note: "«Прогулки» ☂".into(),
-            };
-            return (Author::Service, command);
-        }
-        5 => {
-            let command = PlayerCommand::GrantCoins {
-                amount: rng.random_range(-100..200),
-                note: "goodwill".into(),
-            };
-            return (Author::Service, command);
-        }
-        6 => {
-            return (
-                Author::Service,
-                PlayerCommand::GrantItem { item: item(rng) },
-            );
-        }
-        7 => PlayerCommand::Buy { item: item(rng) },
-        8 => PlayerCommand::Equip { item: item(rng) },
+        4 => PlayerCommand::GrantXp {
+            amount: rng.random_range(1..500),
+            kind: "habit".into(),
+            note: "«Прогулки» ☂".into(),
+        },
+        5 => PlayerCommand::GrantCoins {
+            amount: rng.random_range(-100..200),
+            note: "goodwill".into(),
+        },
+        6 => PlayerCommand::GrantItem { item },
+        7 => PlayerCommand::Buy { item },
+        8 => PlayerCommand::Equip { item },
         9 => PlayerCommand::SetName {
             name: format!("Поля́ {}", rng.random_range(0..5)),
         },
+        10 => PlayerCommand::Correct {
+            field: Balance::Xp,
+            amount: rng.random_range(-100..100),
+            note: "counted twice".into(),
+        },
         _ => PlayerCommand::ReadThrough { seq: last_seq },
-    };
-    (Author::Player, command)
+    }
 }

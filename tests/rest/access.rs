@@ -143,6 +143,11 @@ fn public_rules() -> Vec<AccessRule> {
             ONLY_SERVICE,
         ),
         rule(
+            "POST /players/{player}/commands",
+            json!({"op": "ticket-81", "cmd": {"type": "correct", "field": "xp", "amount": 5, "note": "Lost"}}),
+            ONLY_ADMIN,
+        ),
+        rule(
             "POST /raids/{raid}/members",
             json!({"player": "{player}"}),
             ONLY_SERVICE,

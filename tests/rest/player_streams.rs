@@ -237,3 +237,40 @@ async fn the_service_grants_and_the_player_buys_and_wears() {
     let granted = json!({"type": "grant_coins", "amount": 150});
     assert!(details.contains(&&granted), "{details:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operators_correction_takes_effect_once_and_is_audited() {
+    let server = RestServer::start().await;
+    let ada = server.sign_in_guest("Ada").await;
+    let token = json_text(&ada["access_token"]);
+    let admin = server.scoped_token(Scope::Admin);
+    let path = format!("/players/{}/commands", ada["player"]["id"]);
+    let correct = |op: &str, field: &str, amount: i64| {
+        let command =
+            json!({"type": "correct", "field": field, "amount": amount, "note": "Paid twice"});
+        json!({"op": op, "cmd": command})
+    };
+    let refused = server.post(&path, &admin, correct("a", "coins", -1)).await;
+    refused.expect_error("not_enough_coins");
+    for (field, amount, fault) in [("xp", -1, "amount"), ("level", 1, "field")] {
+        let refused = server
+            .post(&path, &admin, correct("b", field, amount))
+            .await;
+        assert_eq!(refused.invalid_fields(), [fault]);
+    }
+    for duplicate in [false, true] {
+        let sent = server.post(&path, &admin, correct("c", "coins", 30)).await;
+        let ack = json!({"seq": 1, "duplicate": duplicate});
+        assert_eq!(sent.expect_data(200), ack);
+    }
+    let events = server.get("/me/events", &token).await.expect_data(200);
+    assert_eq!(
+        events[0]["data"],
+        json!({"field": "coins", "from": 0, "to": 30, "by": "operator", "note": "Paid twice"})
+    );
+    let audit = server.get("/admin/audit", &admin).await.expect_data(200);
+    let details = audit.as_array().expect("entries").iter();
+    let details: Vec<_> = details.map(|entry| &entry["details"]).collect();
+    let corrected = json!({"type": "correct", "field": "coins", "amount": 30});
+    assert!(details.contains(&&corrected), "{details:?}");
+}

@@ -1035,8 +1035,8 @@ export type PlayerMessage =
         from: number,
         /** The value from then on. */
         to: number,
-        /** Id of the player who corrected it as an operator; null if `raidhall rebuild` did. */
-        by: PlayerId | null,
+        /** What set the number right. */
+        by: CorrectionSource,
         /** Why it was corrected. */
         note: string,
       }
@@ -1105,6 +1105,15 @@ export type PlayerCommand =
     type: "grant_item",
     /** Id of the item. */
     item: string,
+  }
+  | {
+    type: "correct",
+    /** Which balance it is. */
+    field: Balance,
+    /** What is added to it; negative if it is taken away. Not 0. */
+    amount: number,
+    /** Why it is corrected, for the player. */
+    note: string,
   }
   | {
     type: "notify",
@@ -1305,8 +1314,8 @@ export type PlayerEvent =
         from: number,
         /** The value from then on. */
         to: number,
-        /** Id of the player who corrected it as an operator; null if `raidhall rebuild` did. */
-        by: PlayerId | null,
+        /** What set the number right. */
+        by: CorrectionSource,
         /** Why it was corrected. */
         note: string,
       }
@@ -1500,8 +1509,8 @@ export type PlayerEventData =
       from: number,
       /** The value from then on. */
       to: number,
-      /** Id of the player who corrected it as an operator; null if `raidhall rebuild` did. */
-      by: PlayerId | null,
+      /** What set the number right. */
+      by: CorrectionSource,
       /** Why it was corrected. */
       note: string,
     }
@@ -1528,6 +1537,12 @@ export type ItemSource = "purchase" | "grant";
 
 /** How a raid ended. */
 export type RaidOutcome = "completed" | "failed";
+
+/** What set a number of a player's state right. */
+export type CorrectionSource = "rebuild" | "operator";
+
+/** A balance that operators can correct. */
+export type Balance = "xp" | "coins";
 
 /** A number of a player's state that can be corrected. */
 export type CorrectedField = "xp" | "earned_xp" | "tasks" | "raids_won" | "raids_played" | "level" | "level_xp" | "next_level_xp" | "coins";

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
+use super::event::Balance;
 use crate::fields::Fields;
 use crate::ids::Seq;
 use crate::limits::{
-    COINS_GRANTED, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, ITEM_CHARS_MAX, NAME_CHARS_MAX,
-    NOTE_CHARS_MAX, NOTICE_BODY_CHARS_MAX, NOTICE_KIND_CHARS_MAX, NOTICE_TITLE_CHARS_MAX,
-    NOTICE_URL_CHARS_MAX, SETTING_KEY_CHARS_MAX,
+    COINS_GRANTED, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, CORRECTION_AMOUNT, ITEM_CHARS_MAX,
+    NAME_CHARS_MAX, NOTE_CHARS_MAX, NOTICE_BODY_CHARS_MAX, NOTICE_KIND_CHARS_MAX,
+    NOTICE_TITLE_CHARS_MAX, NOTICE_URL_CHARS_MAX, SETTING_KEY_CHARS_MAX,
 };
 use crate::text::{NAME, TEXT};
 
@@ -90,6 +91,17 @@ pub enum PlayerCommand {
         #[schemars(length(min = 1, max = ITEM_CHARS_MAX))]
         item: String,
     },
+    /// Corrects a balance of the player; only operators may send it.
+    Correct {
+        /// Which balance it is.
+        field: Balance,
+        /// What is added to it; negative if it is taken away. Not 0.
+        #[schemars(range(min = *CORRECTION_AMOUNT.start(), max = *CORRECTION_AMOUNT.end()), extend("not" = {"const": 0}))]
+        amount: i64,
+        /// Why it is corrected, for the player.
+        #[schemars(length(min = 1, max = NOTE_CHARS_MAX), regex(pattern = TEXT))]
+        note: String,
+    },
     /// Adds a notification to the player's inbox; only the host app's backend may send it.
     Notify {
         /// Kind of the notification, for programs.
@@ -120,6 +132,7 @@ impl PlayerCommand {
             Self::GrantXp { .. } => "grant_xp",
             Self::GrantCoins { .. } => "grant_coins",
             Self::GrantItem { .. } => "grant_item",
+            Self::Correct { .. } => "correct",
             Self::Notify { .. } => "notify",
         }
     }
@@ -171,6 +184,22 @@ impl PlayerCommand {
             "grant_item" => Self::GrantItem {
                 item: fields.text("item")?,
             },
+            "correct" => {
+                let name = fields.text("field");
+                let field = name.and_then(|name| {
+                    Balance::from_name(&name).or_else(|| {
+                        fields.fault("field", "must be xp or coins");
+                        None
+                    })
+                });
+                let amount = fields.integer("amount");
+                let note = fields.text("note");
+                Self::Correct {
+                    field: field?,
+                    amount: amount?,
+                    note: note?,
+                }
+            }
             "notify" => {
                 let kind = fields.text("kind");
                 let title = fields.text("title");

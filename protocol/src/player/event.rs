@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ts_rs::TS;
 
-pub use self::values::{Allowance, CoinsReason, CorrectedField, ItemSource, RaidOutcome, XpSource};
+pub use self::values::{
+    Allowance, Balance, CoinsReason, CorrectedField, CorrectionSource, ItemSource, RaidOutcome,
+    XpSource,
+};
 use super::state::Counter;
 use crate::event::LeaveReason;
-use crate::ids::{PlayerId, RaidId, Seq, UnixMillis};
+use crate::ids::{RaidId, Seq, UnixMillis};
 use crate::state::Role;
 
 /// Newest version of the data of player events that this build knows. The store keeps
@@ -197,8 +200,8 @@ pub enum PlayerEventData {
         from: u64,
         /// The value from then on.
         to: u64,
-        /// Id of the player who corrected it as an operator; null if `raidhall rebuild` did.
-        by: Option<PlayerId>,
+        /// What set the number right.
+        by: CorrectionSource,
         /// Why it was corrected.
         note: String,
     },

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::player::event::{
-    Allowance, CoinsReason, CorrectedField, ItemSource, RaidOutcome, RaidPlace, XpSource,
+    Allowance, CoinsReason, CorrectedField, CorrectionSource, ItemSource, RaidOutcome, RaidPlace,
+    XpSource,
 };
 use raidhall_protocol::player::state::Inbox;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
@@ -268,7 +269,7 @@ fn correct(field: CorrectedField, from: u64, to: u64) -> PlayerEventData {
         field,
         from,
         to,
-        by: None,
+        by: CorrectionSource::Rebuild,
         note: "counted twice".to_owned(),
     }
 }

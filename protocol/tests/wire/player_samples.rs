@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use raidhall_protocol::error::{ErrorBody, ErrorType};
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::player::event::{
-    Allowance, CoinsReason, CorrectedField, ItemSource, RaidOutcome, RaidPlace, XpSource,
+    Allowance, Balance, CoinsReason, CorrectedField, CorrectionSource, ItemSource, RaidOutcome,
+    RaidPlace, XpSource,
 };
 use raidhall_protocol::player::message::Me;
 use raidhall_protocol::player::state::{
@@ -61,6 +62,14 @@ fn grant_coins() -> PlayerCommand {
     }
 }
 
+fn correct() -> PlayerCommand {
+    PlayerCommand::Correct {
+        field: Balance::Xp,
+        amount: -40,
+        note: "counted twice".to_owned(),
+    }
+}
+
 /// Returns the requests of clients, each with the name of its fixture.
 pub(crate) fn client() -> Vec<(String, ClientMessage)> {
     let player = Me::Me;
@@ -104,6 +113,7 @@ pub(crate) fn client() -> Vec<(String, ClientMessage)> {
             "do_me_grant_item",
             execute(PlayerCommand::GrantItem { item: gold() }),
         ),
+        ("do_me_correct", execute(correct())),
         ("do_me_notify", execute(notify(Some("/shop")))),
         ("do_me_notify_without_url", execute(notify(None))),
     ];
@@ -286,8 +296,12 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
             None,
             PlayerEventData::ReadThrough { seq: Seq(44) },
         ),
-        ("corrected", None, corrected(None)),
-        ("corrected_by_operator", None, corrected(Some(player()))),
+        ("corrected", None, corrected(CorrectionSource::Rebuild)),
+        (
+            "corrected_by_operator",
+            None,
+            corrected(CorrectionSource::Operator),
+        ),
     ]
 }
 
@@ -385,7 +399,7 @@ pub(crate) fn counter(id: &str, value: u64, goal: Option<u64>) -> Counter {
     Counter { id, value, goal }
 }
 
-fn corrected(by: Option<PlayerId>) -> PlayerEventData {
+fn corrected(by: CorrectionSource) -> PlayerEventData {
     PlayerEventData::Corrected {
         field: CorrectedField::Xp,
         from: 750,

@@ -82,6 +82,8 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<player::event::CoinsReason>(),
         declare::<player::event::ItemSource>(),
         declare::<player::event::RaidOutcome>(),
+        declare::<player::event::CorrectionSource>(),
+        declare::<player::event::Balance>(),
         declare::<player::event::CorrectedField>(),
         declare::<PlayerState>(),
         declare::<player::state::PlayerRaid>(),

@@ -10,10 +10,12 @@ use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::rest::{CommandResult, Data, PlayerStateAt};
 use serde_json::{Value, json};
 
+use crate::auth::Scope;
+use crate::error::Error;
 use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::http::extract::{
-    Authenticated, HostAppBackend, IdempotencyKey, JsonBody, PlayerPath, Query, RowCharge,
+    Audited, Authenticated, IdempotencyKey, JsonBody, PlayerPath, Query, RowCharge,
 };
 use crate::http::routes::commands::{command_result, read_op};
 use crate::player::Author;
@@ -23,7 +25,7 @@ pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
         .route("/api/v1/me/state", get(read_state))
         .route("/api/v1/me/events", get(list_events))
         .route("/api/v1/me/commands", post(execute_command))
-        .route("/api/v1/players/{id}/commands", post(execute_for_service))
+        .route("/api/v1/players/{id}/commands", post(execute_for_player))
 }
 
 async fn read_state(
@@ -70,12 +72,20 @@ async fn execute_command(
     Ok(command_result(executed.await?))
 }
 
-async fn execute_for_service(
+async fn execute_for_player(
     State(app): State<Arc<AppState>>,
-    HostAppBackend(caller): HostAppBackend,
+    caller: Audited,
     PlayerPath(player): PlayerPath,
     body: JsonBody,
 ) -> Result<Json<Data<CommandResult>>, ErrorResponse> {
+    let author = match caller.authenticated.0.scope {
+        Scope::Service => Author::Service,
+        Scope::Admin => Author::Operator,
+        Scope::Player => {
+            const REFUSAL: &str = "Only the host app's backend and operators may do this";
+            return Err(Error::Forbidden(REFUSAL).into());
+        }
+    };
     let (op, command) = body.read(|fields| {
         let op = fields.op("op");
         let command = fields.nested("cmd", PlayerCommand::read);
@@ -86,7 +96,7 @@ async fn execute_for_service(
         .record(&*app.store, "command", format!("player {player}"), details)
         .await?;
     let op = caller.authenticated.op_hash(Some(op));
-    let executed = app.streams.execute(player, Author::Service, &command, op);
+    let executed = app.streams.execute(player, author, &command, op);
     Ok(command_result(executed.await?))
 }
 
@@ -97,6 +107,9 @@ fn audit_details(command: &PlayerCommand) -> Value {
     match command {
         PlayerCommand::GrantXp { amount, .. } | PlayerCommand::GrantCoins { amount, .. } => {
             json!({"type": kind, "amount": amount})
+        }
+        PlayerCommand::Correct { field, amount, .. } => {
+            json!({"type": kind, "field": field, "amount": amount})
         }
         PlayerCommand::GrantItem { item } => {
             // It is recorded before it is checked.

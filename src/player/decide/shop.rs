@@ -35,10 +35,7 @@ pub(super) fn check_xp_grant(amount: i64, kind: &str, note: &str) -> Result<Play
 
 pub(super) fn check_coins_grant(amount: i64, note: &str) -> Result<PlayerCommand, Error> {
     let mut values = Values::default();
-    let amount = values.number("amount", amount, COINS_GRANTED);
-    if amount == 0 {
-        values.fault("amount", "must not be 0");
-    }
+    let amount = values.change("amount", amount, COINS_GRANTED);
     let note = values.text("note", note, NOTE_CHARS_MAX);
     values.finish()?;
     Ok(PlayerCommand::GrantCoins { amount, note })

@@ -1,6 +1,6 @@
 //! Events that no raid causes: they are inputs of the derived fold.
 
-use raidhall_protocol::player::event::{CorrectedField, XpSource};
+use raidhall_protocol::player::event::{CorrectedField, CorrectionSource, XpSource};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 
 use super::StreamCheck;
@@ -19,7 +19,7 @@ impl StreamCheck<'_> {
                 self.derive(event);
             }
             PlayerEventData::Corrected {
-                by: Some(_),
+                by: CorrectionSource::Operator,
                 field,
                 from,
                 to,
@@ -30,7 +30,10 @@ impl StreamCheck<'_> {
                     .saturating_add(to.saturating_sub(*from))
                     .saturating_sub(from.saturating_sub(*to));
             }
-            PlayerEventData::Corrected { by: None, .. } => {
+            PlayerEventData::Corrected {
+                by: CorrectionSource::Rebuild,
+                ..
+            } => {
                 self.found.retain(|it| !it.is_settled_by_correction());
                 let used = &self.recorded.allowance_day;
                 self.derived.allowance_day.clone_from(used);

@@ -53,7 +53,7 @@ fn an_event_with_too_much_xp_is_corrected() {
             field,
             from,
             to,
-            by: None,
+            by: CorrectionSource::Rebuild,
             ..
         } => Some((*field, *from, *to)),
         _ => None,
@@ -86,7 +86,7 @@ fn a_wrong_amount_with_right_numbers_is_settled_by_a_correction() {
             field: CorrectedField::Xp,
             from: 85,
             to: 85,
-            by: None,
+            by: CorrectionSource::Rebuild,
             note: format!("rebuild: {wrong}"),
         }
     );

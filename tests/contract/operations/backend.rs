@@ -73,11 +73,11 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             "Send a command to a player's stream",
         )
         .describe(
-            "Sends a command of the host app's backend to a player's own stream: `grant_xp`, \
-             `grant_coins`, `grant_item` or `notify`. Responds once its events are stored. A \
-             command that is repeated under its `op` takes effect once. Returns \
-             `not_enough_coins` if it would take more coins than the player has. Requires the \
-             scope `service`.",
+            "Sends a command to a player's own stream: `grant_xp`, `grant_coins`, `grant_item` or \
+             `notify`, which require the scope `service`, or `correct`, which requires the scope \
+             `admin`. Responds once its events are stored. A command that is repeated under its \
+             `op` takes effect once. Returns `not_enough_coins` if it would take more coins than \
+             the player has.",
         )
         .body(
             player_command,

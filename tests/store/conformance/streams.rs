@@ -4,7 +4,7 @@ use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamEntr
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::player::event::{
-    Allowance, CorrectedField, RaidOutcome, RaidPlace, XpSource,
+    Allowance, CorrectedField, CorrectionSource, RaidOutcome, RaidPlace, XpSource,
 };
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::state::Role;
@@ -267,7 +267,7 @@ pub async fn effects_of_raids_raise_the_players_totals(store: &dyn Store) {
         field,
         from: 5,
         to,
-        by: None,
+        by: CorrectionSource::Rebuild,
         note: "wrong".into(),
     };
     let corrections = [
@@ -334,7 +334,7 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
                 field: CorrectedField::RaidsWon,
                 from: u64::MAX,
                 to: 3,
-                by: Some(player(2)),
+                by: CorrectionSource::Operator,
                 note: "event 4: \"xp\"".to_owned(),
             },
             PlayerEventData::XpEarned {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use raidhall_protocol::Seq;
-use raidhall_protocol::player::event::{CoinsReason, ItemSource, XpSource};
+use raidhall_protocol::player::event::{
+    CoinsReason, CorrectedField, CorrectionSource, ItemSource, XpSource,
+};
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent, PlayerEventData};
 
 use super::Grant;
@@ -149,6 +151,11 @@ fn effect_of_command(command: &PlayerCommand) -> String {
         PlayerCommand::GrantXp { amount, kind, note } => xp_effect(*amount, skill_of(kind), note),
         PlayerCommand::GrantCoins { amount, note } => format!("{amount} coins: {note}"),
         PlayerCommand::GrantItem { item } => format!("grant of {item}"),
+        PlayerCommand::Correct {
+            field,
+            amount,
+            note,
+        } => correction_effect(field.field(), *amount, note),
         PlayerCommand::Notify { title, .. } => format!("notification {title}"),
     }
 }
@@ -188,6 +195,17 @@ fn effect_of_event(event: &PlayerEvent) -> Option<String> {
             ItemSource::Grant => format!("grant of {item}"),
         }),
         PlayerEventData::ItemEquipped { item, .. } => Some(format!("wearing {item}")),
+        PlayerEventData::Corrected {
+            field,
+            from,
+            to,
+            by: CorrectionSource::Operator,
+            note,
+        } => Some(correction_effect(
+            *field,
+            to.cast_signed() - from.cast_signed(),
+            note,
+        )),
         PlayerEventData::XpEarned { .. }
         | PlayerEventData::LevelReached { .. }
         | PlayerEventData::CoinsMoved { .. }
@@ -197,6 +215,10 @@ fn effect_of_event(event: &PlayerEvent) -> Option<String> {
         | PlayerEventData::RaidEnded { .. }
         | PlayerEventData::Corrected { .. } => None,
     }
+}
+
+fn correction_effect(field: CorrectedField, amount: i64, note: &str) -> String {
+    format!("{amount} {} by a correction: {note}", field.as_str())
 }
 
 fn xp_effect(amount: impl fmt::Display, skill: Option<&str>, note: &str) -> String {

@@ -109,6 +109,45 @@ impl RaidOutcome {
     }
 }
 
+/// What set a number of a player's state right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CorrectionSource {
+    /// `raidhall rebuild`, which found that the number does not follow from the raids' events.
+    Rebuild,
+    /// An operator. The audit log has their name.
+    Operator,
+}
+
+/// A balance that operators can correct.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// All XP of the player that counts.
+    Xp,
+    /// How many coins the player has.
+    Coins,
+}
+
+impl Balance {
+    /// Returns the balance with a name on the wire; `None` if there is none.
+    pub fn from_name(name: &str) -> Option<Balance> {
+        match name {
+            "xp" => Some(Self::Xp),
+            "coins" => Some(Self::Coins),
+            _ => None,
+        }
+    }
+
+    /// Returns the field of the state that holds the balance.
+    pub const fn field(self) -> CorrectedField {
+        match self {
+            Self::Xp => CorrectedField::Xp,
+            Self::Coins => CorrectedField::Coins,
+        }
+    }
+}
+
 /// A number of a player's state that can be corrected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
