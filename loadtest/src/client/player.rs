@@ -6,13 +6,13 @@
 
 mod connection;
 mod own_stream;
+mod watch;
 mod watched_raid;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use connection::BEHIND_TIMEOUT;
 use own_stream::OwnStream;
 use raidhall_protocol::player::PlayerMessage;
 use raidhall_protocol::rest::TokenPair;
@@ -24,7 +24,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use watched_raid::{WatchStatus, WatchedRaid};
+use watch::{ClientWatch, WatchStatus};
+use watched_raid::WatchedRaid;
 
 use super::backoff::ReconnectDelay;
 use super::decoder::{Decoder, UnreadableFrame};
@@ -196,7 +197,7 @@ impl Player {
             && self
                 .views
                 .get(&raid)
-                .is_some_and(|view| view.status == WatchStatus::Live)
+                .is_some_and(|view| view.watch.status() == WatchStatus::Live)
     }
 
     /// Returns whether the server ended the watch: the player left, was kicked, or may not see the
@@ -204,13 +205,13 @@ impl Player {
     pub fn has_watch_ended(&self, raid: RaidId) -> bool {
         self.views
             .get(&raid)
-            .is_some_and(|view| view.status == WatchStatus::Ended)
+            .is_some_and(|view| view.watch.status() == WatchStatus::Ended)
     }
 
     /// Gives up a raid whose watch has ended.
     pub fn abandon(&mut self, raid: RaidId) {
         if let Some(view) = self.views.get_mut(&raid) {
-            view.status = WatchStatus::Abandoned;
+            view.watch.set_status(WatchStatus::Abandoned);
         }
     }
 
@@ -218,7 +219,7 @@ impl Player {
     pub fn is_abandoned(&self, raid: RaidId) -> bool {
         self.views
             .get(&raid)
-            .is_some_and(|view| view.status == WatchStatus::Abandoned)
+            .is_some_and(|view| view.watch.status() == WatchStatus::Abandoned)
     }
 
     /// Returns the number of commands that wait for a reply.
@@ -265,7 +266,7 @@ impl Player {
             .views
             .entry(raid)
             .or_insert_with(|| WatchedRaid::new(raid));
-        view.status = WatchStatus::Wanted;
+        view.watch.set_status(WatchStatus::Wanted);
         self.send_watches().await;
     }
 
@@ -274,7 +275,7 @@ impl Player {
         let Some(view) = self.views.get_mut(&raid) else {
             return;
         };
-        view.status = WatchStatus::Requested;
+        view.watch.set_status(WatchStatus::Requested);
         let since = Some(Seq(view.fold.seq().0 + SEQS_AHEAD));
         let id = None;
         self.send(ClientMessage::Watch { id, raid, since }).await;
@@ -392,17 +393,10 @@ impl Player {
             return Some(Step::Disconnected);
         };
         let silent = *last_received + *heartbeat * 3;
-        let behind = self
-            .views
-            .values()
-            .filter_map(|view| view.behind_since)
-            .chain(self.own_stream.as_ref().and_then(|own| own.behind_since))
-            .min();
-        let wakes = [
-            Some(silent),
-            self.pending.next_due(),
-            behind.map(|since| since + BEHIND_TIMEOUT),
-        ];
+        let raids = self.views.values().map(|view| &view.watch);
+        let own = self.own_stream.iter().map(|own| &own.watch);
+        let repeat_at = raids.chain(own).filter_map(ClientWatch::repeat_at).min();
+        let wakes = [Some(silent), self.pending.next_due(), repeat_at];
         let wake = wakes
             .into_iter()
             .flatten()

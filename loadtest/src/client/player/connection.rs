@@ -9,14 +9,12 @@ use tokio::time::{Instant, timeout};
 
 use super::super::backoff::{CloseClass, STABLE_UPTIME};
 use super::super::socket::{CloseInfo, ConnectError, Incoming, Socket};
-use super::watched_raid::WatchStatus;
+use super::watch::WatchStatus;
 use super::{ConnectionState, Player, PlayerOptions, renewal_time};
 use crate::client_log::{ClientLog, Observation};
 
 /// Time limit for the server's first message after `hello`.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the server's heads may be ahead of the client before it watches again.
-pub(super) const BEHIND_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Player {
     pub(super) async fn connect(&mut self) -> bool {
@@ -104,8 +102,9 @@ impl Player {
         self.counts.reconnects += u64::from(std::mem::replace(&mut self.has_connected, true));
         self.signals_seen.clear();
         for (raid, view) in &mut self.views {
-            if !matches!(view.status, WatchStatus::Ended | WatchStatus::Abandoned) {
-                view.status = WatchStatus::Wanted;
+            let status = view.watch.status();
+            if !matches!(status, WatchStatus::Ended | WatchStatus::Abandoned) {
+                view.watch.set_status(WatchStatus::Wanted);
             }
             let client = &self.options.client_name;
             let player = self.options.tokens.player.id;
@@ -126,7 +125,7 @@ impl Player {
             server: self.server_index,
         });
         if let Some(own) = &mut self.own_stream {
-            own.prepare_watch();
+            own.watch.set_status(WatchStatus::Wanted);
         }
         self.send_watches().await;
         Ok(())
@@ -204,24 +203,10 @@ impl Player {
             let client = None;
             self.send(ClientMessage::Hello { token, client }).await;
         }
-        for view in self.views.values_mut() {
-            if view
-                .behind_since
-                .is_some_and(|since| since + BEHIND_TIMEOUT <= now)
-            {
-                view.behind_since = None;
-                view.status = WatchStatus::Wanted;
-                self.counts.repairs += 1;
-            }
-        }
-        if let Some(own) = &mut self.own_stream
-            && own
-                .behind_since
-                .is_some_and(|since| since + BEHIND_TIMEOUT <= now)
-        {
-            own.behind_since = None;
-            own.status = WatchStatus::Wanted;
-            self.counts.repairs += 1;
+        let raids = self.views.values_mut().map(|view| &mut view.watch);
+        let own = self.own_stream.iter_mut().map(|own| &mut own.watch);
+        for watch in raids.chain(own) {
+            self.counts.repairs += u64::from(watch.repeat_if_due(now));
         }
         self.send_watches().await;
         while matches!(self.connection, ConnectionState::Connected { .. })
@@ -238,12 +223,10 @@ impl Player {
         let wanted = self
             .views
             .iter_mut()
-            .filter(|(_, view)| view.status == WatchStatus::Wanted);
+            .filter(|(_, view)| view.watch.status() == WatchStatus::Wanted);
         let mut messages: Vec<_> = wanted
             .map(|(raid, view)| {
-                view.status = WatchStatus::Requested;
-                // This watch also replaces one that was to be repeated.
-                view.behind_since = None;
+                view.watch.set_status(WatchStatus::Requested);
                 ClientMessage::Watch {
                     id: None,
                     raid: *raid,
@@ -252,9 +235,9 @@ impl Player {
             })
             .collect();
         if let Some(own) = &mut self.own_stream
-            && own.status == WatchStatus::Wanted
+            && own.watch.status() == WatchStatus::Wanted
         {
-            own.status = WatchStatus::Requested;
+            own.watch.set_status(WatchStatus::Requested);
             messages.push(own.watch_request());
         }
         for message in messages {

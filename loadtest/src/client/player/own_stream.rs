@@ -7,9 +7,8 @@ use std::sync::Arc;
 use raidhall_protocol::player::message::Me;
 use raidhall_protocol::player::{PlayerCommand, PlayerMessage, PlayerRequest, PlayerState};
 use raidhall_protocol::{ClientMessage, OpKey, PlayerId, Seq, ServerMessage};
-use tokio::time::Instant;
 
-use super::watched_raid::WatchStatus;
+use super::watch::{ClientWatch, WatchStatus};
 use super::{ClientCounts, ConnectionState, Player};
 use crate::client_log::{LogEntry, Moment, Observation, StreamLog};
 use crate::fold::StreamFold;
@@ -19,10 +18,7 @@ const HEAD_KEY: &str = "me";
 
 #[derive(Debug)]
 pub(super) struct OwnStream {
-    pub(super) status: WatchStatus,
-    /// Since when the server's heads are ahead of the fold.
-    pub(super) behind_since: Option<Instant>,
-    head: Seq,
+    pub(super) watch: ClientWatch,
     fold: StreamFold,
     log: StreamLog,
 }
@@ -30,9 +26,7 @@ pub(super) struct OwnStream {
 impl OwnStream {
     fn new(client: &str, player: PlayerId) -> OwnStream {
         OwnStream {
-            status: WatchStatus::Wanted,
-            behind_since: None,
-            head: Seq::ZERO,
+            watch: ClientWatch::new(),
             fold: StreamFold::default(),
             log: StreamLog {
                 client: client.to_owned(),
@@ -40,13 +34,6 @@ impl OwnStream {
                 entries: Vec::new(),
             },
         }
-    }
-
-    /// Prepares the watch of a new connection. What the heads of the former one showed is no reason
-    /// for a second watch.
-    pub(super) fn prepare_watch(&mut self) {
-        self.status = WatchStatus::Wanted;
-        self.behind_since = None;
     }
 
     pub(super) fn record(&mut self, at: Moment, observation: Observation) {
@@ -65,47 +52,31 @@ impl OwnStream {
     /// Applies a message about the stream.
     pub(super) fn apply(&mut self, message: &ServerMessage) {
         match message {
-            ServerMessage::Player(PlayerMessage::Watching { .. }) => {
-                self.status = WatchStatus::Live
-            }
+            ServerMessage::Player(PlayerMessage::Watching { .. }) => self.watch.open(),
             ServerMessage::Player(PlayerMessage::Snapshot { seq, state, .. }) => {
-                self.status = WatchStatus::Live;
+                self.watch.open();
                 self.fold.replace(*seq, (**state).clone());
             }
             ServerMessage::Player(PlayerMessage::Unwatched { .. }) => {
-                self.status = WatchStatus::Ended
+                self.watch.set_status(WatchStatus::Ended);
             }
             // The judge reports contradictions; the device keeps its state until a `beat` shows that
             // it is behind.
             ServerMessage::Player(PlayerMessage::Event { event, .. })
-                if self.status == WatchStatus::Live =>
+                if self.watch.status() == WatchStatus::Live =>
             {
                 let _ = self.fold.apply(event);
             }
-            // A retryable refusal is followed by another watch; a final one ends it.
-            ServerMessage::Error { re, error, .. } if re == "watch" => {
-                self.status = if error.retry {
-                    WatchStatus::Requested
-                } else {
-                    WatchStatus::Ended
-                };
-                self.behind_since = error.retry.then(Instant::now);
-            }
+            ServerMessage::Error { re, error, .. } if re == "watch" => self.watch.refuse(error),
             _ => {}
         }
-        if self.status == WatchStatus::Live && self.fold.seq() >= self.head {
-            self.behind_since = None;
-        }
+        self.watch.reach(self.fold.seq());
     }
 
-    /// Compares the head of a `beat` with the fold, and notes since when the fold is behind.
+    /// Compares the heads of a `beat` with the fold.
     pub(super) fn compare_heads(&mut self, heads: &BTreeMap<String, Seq>) {
-        let Some(head) = heads.get(HEAD_KEY) else {
-            return;
-        };
-        self.head = *head;
-        if self.status == WatchStatus::Live && self.fold.seq() < *head {
-            self.behind_since.get_or_insert_with(Instant::now);
+        if let Some(head) = heads.get(HEAD_KEY) {
+            self.watch.compare_head(*head, self.fold.seq());
         }
     }
 }
@@ -122,7 +93,7 @@ impl Player {
 
     /// Returns whether the current connection receives the events of the player's own stream.
     pub fn is_watching_own_stream(&self) -> bool {
-        let is_live = |own: &OwnStream| own.status == WatchStatus::Live;
+        let is_live = |own: &OwnStream| own.watch.status() == WatchStatus::Live;
         matches!(self.connection, ConnectionState::Connected { .. })
             && self.own_stream.as_ref().is_some_and(is_live)
     }
@@ -177,26 +148,5 @@ impl Player {
             own.apply(message);
         }
         self.record_own(Observation::Received(Arc::clone(message)));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_connection_forgets_that_the_former_one_was_behind() {
-        let player = PlayerId::try_from(6_u64).unwrap();
-        let mut own = OwnStream::new("phone", player);
-        own.apply(&ServerMessage::Player(PlayerMessage::Watching {
-            id: None,
-            player,
-            seq: Seq(5),
-            recovered: true,
-        }));
-        own.compare_heads(&BTreeMap::from([("me".to_owned(), Seq(5))]));
-        assert!(own.behind_since.is_some());
-        own.prepare_watch();
-        assert!(own.behind_since.is_none() && own.status == WatchStatus::Wanted);
     }
 }

@@ -3,41 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use raidhall_protocol::{PlayerId, RaidId, Seq, ServerMessage};
-use tokio::time::Instant;
 
+use super::watch::{ClientWatch, WatchStatus};
 use crate::fold::Fold;
 
 #[derive(Debug)]
 pub(super) struct WatchedRaid {
     pub(super) fold: Fold,
-    pub(super) status: WatchStatus,
+    pub(super) watch: ClientWatch,
     pub(super) online: BTreeSet<PlayerId>,
-    /// Since when the server's heads are ahead of the fold.
-    pub(super) behind_since: Option<Instant>,
-    head: Seq,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WatchStatus {
-    /// To be watched as soon as there is a connection.
-    Wanted,
-    /// A `watch` was sent and not answered yet.
-    Requested,
-    Live,
-    /// The server ended the watch.
-    Ended,
-    /// The player gave the raid up.
-    Abandoned,
 }
 
 impl WatchedRaid {
     pub(super) fn new(raid: RaidId) -> WatchedRaid {
         WatchedRaid {
             fold: Fold::new(raid),
-            status: WatchStatus::Wanted,
+            watch: ClientWatch::new(),
             online: BTreeSet::new(),
-            behind_since: None,
-            head: Seq::ZERO,
         }
     }
 
@@ -50,17 +32,17 @@ impl WatchedRaid {
     pub(super) fn apply(&mut self, message: &ServerMessage) {
         match message {
             ServerMessage::Watching { online, .. } => {
-                self.status = WatchStatus::Live;
+                self.watch.open();
                 self.online = online.iter().copied().collect();
             }
             ServerMessage::Snapshot {
                 seq, online, state, ..
             } => {
-                self.status = WatchStatus::Live;
+                self.watch.open();
                 self.online = online.iter().copied().collect();
                 self.fold.replace(*seq, (**state).clone());
             }
-            ServerMessage::Unwatched { .. } => self.status = WatchStatus::Ended,
+            ServerMessage::Unwatched { .. } => self.watch.set_status(WatchStatus::Ended),
             ServerMessage::Presence {
                 online, offline, ..
             } => {
@@ -69,33 +51,19 @@ impl WatchedRaid {
             }
             // The judge reports contradictions; the player keeps its state until a `beat` shows
             // that it is behind.
-            ServerMessage::Event { event, .. } if self.status == WatchStatus::Live => {
+            ServerMessage::Event { event, .. } if self.watch.status() == WatchStatus::Live => {
                 let _ = self.fold.apply(event);
             }
-            // A retryable refusal is followed by another watch; a final one ends it.
-            ServerMessage::Error { re, error, .. } if re == "watch" => {
-                self.status = if error.retry {
-                    WatchStatus::Requested
-                } else {
-                    WatchStatus::Ended
-                };
-                self.behind_since = error.retry.then(Instant::now);
-            }
+            ServerMessage::Error { re, error, .. } if re == "watch" => self.watch.refuse(error),
             _ => {}
         }
-        if self.status == WatchStatus::Live && self.fold.seq() >= self.head {
-            self.behind_since = None;
-        }
+        self.watch.reach(self.fold.seq());
     }
 
-    /// Compares the heads of a `beat` with the fold, and notes since when the fold is behind.
+    /// Compares the heads of a `beat` with the fold.
     pub(super) fn compare_heads(&mut self, heads: &BTreeMap<String, Seq>, raid: RaidId) {
-        let Some(head) = heads.get(&raid.to_string()) else {
-            return;
-        };
-        self.head = *head;
-        if self.status == WatchStatus::Live && self.fold.seq() < *head {
-            self.behind_since.get_or_insert_with(Instant::now);
+        if let Some(head) = heads.get(&raid.to_string()) {
+            self.watch.compare_head(*head, self.fold.seq());
         }
     }
 }
