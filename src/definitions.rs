@@ -10,7 +10,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use achievement::{AchievementDefinition, Tier};
+use raidhall_protocol::progression::{CoinAmounts, Levels, Progression, ShopItem};
+
+pub use achievement::AchievementDefinition;
 pub use levels::LevelCurve;
 
 /// The definitions that the server has built in, as TOML.
@@ -35,42 +37,7 @@ pub struct Definitions {
     /// The achievements, in the order in which clients show them.
     pub achievements: Vec<AchievementDefinition>,
     /// The items of the shop, in the order in which clients show them.
-    pub items: Vec<ItemDefinition>,
-}
-
-/// How many coins something brings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CoinAmounts {
-    /// XP that counts, for one coin.
-    pub xp_per_coin: u64,
-    /// Coins for a raid that was completed.
-    pub victory: u64,
-    /// Coins for its first place, beside those of the victory.
-    pub mvp: u64,
-    /// Coins for each level.
-    pub level: u64,
-}
-
-/// An item of the shop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemDefinition {
-    /// Id of the item.
-    pub id: String,
-    /// Where it is worn.
-    pub slot: String,
-    /// Its price in coins.
-    pub price: u64,
-    /// Its names in the languages.
-    pub name: Translated<String>,
-}
-
-/// A text in each language of the app.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Translated<T> {
-    /// The text in English.
-    pub en: T,
-    /// The text in Russian.
-    pub ru: T,
+    pub items: Vec<ShopItem>,
 }
 
 impl Definitions {
@@ -119,7 +86,22 @@ impl Definitions {
     }
 
     /// Returns an item of the shop.
-    pub fn item(&self, id: &str) -> Option<&ItemDefinition> {
+    pub fn item(&self, id: &str) -> Option<&ShopItem> {
         self.items.iter().find(|item| item.id == id)
+    }
+
+    /// Returns what clients show of the definitions.
+    pub fn shown(&self) -> Progression {
+        let achievements = self.achievements.iter();
+        Progression {
+            casual_xp_per_day: self.casual_xp_per_day,
+            ranked_xp_per_day: self.ranked_xp_per_day,
+            levels: Levels {
+                xp_factor: self.levels.xp_factor,
+            },
+            coins: self.coins,
+            achievements: achievements.map(|it| it.shown.clone()).collect(),
+            items: self.items.clone(),
+        }
     }
 }

@@ -20,6 +20,7 @@ pub mod host_app;
 pub mod ids;
 pub mod limits;
 pub mod player;
+pub mod progression;
 pub mod rest;
 pub mod server;
 pub mod state;

@@ -83,6 +83,32 @@ pub struct Profile {
     pub created_at: UnixMillis,
 }
 
+/// What a player shows to others (`GET /players/{id}/profile`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct PlayerProfile {
+    /// Id of the player.
+    pub id: PlayerId,
+    /// Name of the player.
+    pub name: String,
+    /// The player's level, from 1.
+    pub level: u64,
+    /// How many raids were completed while the player was a member.
+    pub raids_won: u64,
+    /// The achievements that the player has, in the order of their first tier.
+    pub badges: Vec<Badge>,
+    /// Id of the item that the player wears in the slot `frame`; null if none.
+    pub frame: Option<String>,
+}
+
+/// An achievement in a player's profile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Badge {
+    /// Id of the achievement.
+    pub id: String,
+    /// The highest tier that was reached, from 1.
+    pub tier: u32,
+}
+
 /// A raid in a REST response: its state, seq, online members and WebSocket URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 pub struct RaidView {

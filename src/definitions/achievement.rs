@@ -1,41 +1,16 @@
 //! Achievements, and what of a player's events they count.
 
 use raidhall_protocol::player::PlayerEventData;
+use raidhall_protocol::progression::Achievement;
 
-use super::Translated;
-
-/// An achievement that players can unlock.
+/// An achievement that players can unlock, and what it counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AchievementDefinition {
-    /// Id of the achievement.
-    pub id: String,
-    /// Name of its picture.
-    pub icon: String,
-    /// The goals, in ascending order.
-    pub tiers: Vec<Tier>,
-    /// Its title and what it is for.
-    pub texts: Translated<AchievementText>,
+    /// What clients show of it.
+    pub shown: Achievement,
     pub(super) event: &'static str,
     pub(super) filters: Vec<Filter>,
     pub(super) step: CounterStep,
-}
-
-/// The texts of an achievement in one language.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AchievementText {
-    /// The title of the achievement.
-    pub title: String,
-    /// What a player does for it.
-    pub text: String,
-}
-
-/// A goal of an achievement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Tier {
-    /// What the counter must reach.
-    pub goal: u64,
-    /// Coins for reaching it.
-    pub coins: u64,
 }
 
 /// A condition on an event that counts.
@@ -128,7 +103,7 @@ pub(super) const COUNTED_FIELDS: &[CountedField] = &[
 impl AchievementDefinition {
     /// Returns a counter after an event; `None` if the event does not move it.
     pub fn count(&self, value: u64, data: &PlayerEventData) -> Option<u64> {
-        let last = self.tiers.last()?;
+        let last = self.shown.tiers.last()?;
         let matches = |filter: &Filter| match filter {
             Filter::Is { field, value } => content(data, field).as_ref() == Some(value),
             Filter::AtLeast { field, min } => number(data, field) >= *min,
@@ -146,7 +121,7 @@ impl AchievementDefinition {
 
     /// Returns the next goal of a counter; `None` after the last one.
     pub fn next_goal(&self, value: u64) -> Option<u64> {
-        let mut goals = self.tiers.iter().map(|tier| tier.goal);
+        let mut goals = self.shown.tiers.iter().map(|tier| tier.goal);
         goals.find(|goal| *goal > value)
     }
 }

@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, HashSet};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use raidhall_protocol::limits::CONTRIBUTION_KIND_CHARS_MAX;
+use raidhall_protocol::progression::{Achievement, AchievementText, CoinAmounts, ShopItem, Tier};
 use serde_json::{Map, Value};
 
-use super::achievement::{
-    AchievementText, COUNTED_FIELDS, Content, CountedField, CounterStep, FieldKind, Filter,
-};
+use super::achievement::{COUNTED_FIELDS, Content, CountedField, CounterStep, FieldKind, Filter};
 use super::table::{NAME, Table, is_name};
-use super::{
-    AchievementDefinition, CoinAmounts, Definitions, ItemDefinition, LevelCurve, Tier, Translated,
-};
+use super::{AchievementDefinition, Definitions, LevelCurve};
 
 const ACHIEVEMENTS_MAX: usize = 64;
 const TIERS_MAX: usize = 10;
@@ -56,7 +53,10 @@ pub(super) fn parse(text: &str) -> Result<Definitions, Vec<String>> {
         achievements: table.list("achievements", ACHIEVEMENTS_MAX, read_achievement),
         items: table.list("items", ITEMS_MAX, read_item),
     };
-    let achievements = definitions.achievements.iter().map(|it| it.id.as_str());
+    let achievements = definitions
+        .achievements
+        .iter()
+        .map(|it| it.shown.id.as_str());
     check_unique(&mut table, "achievements", achievements);
     let items = definitions.items.iter().map(|it| it.id.as_str());
     check_unique(&mut table, "items", items);
@@ -95,15 +95,13 @@ fn read_skills(table: &mut Table<'_>) -> BTreeMap<String, String> {
     skills
 }
 
-fn read_item(table: &mut Table<'_>) -> ItemDefinition {
-    ItemDefinition {
+fn read_item(table: &mut Table<'_>) -> ShopItem {
+    ShopItem {
         id: table.name("id"),
         slot: table.name("slot"),
         price: table.natural("price", 0..=COINS_MAX),
-        name: Translated {
-            en: table.text("en", TITLE_CHARS_MAX),
-            ru: table.text("ru", TITLE_CHARS_MAX),
-        },
+        en: table.text("en", TITLE_CHARS_MAX),
+        ru: table.text("ru", TITLE_CHARS_MAX),
     }
 }
 
@@ -119,10 +117,10 @@ fn read_achievement(table: &mut Table<'_>) -> AchievementDefinition {
         table.fault("tiers", "must have goals, each above the one before it");
     }
     AchievementDefinition {
-        id: table.name("id"),
-        icon: table.name("icon"),
-        tiers,
-        texts: Translated {
+        shown: Achievement {
+            id: table.name("id"),
+            icon: table.name("icon"),
+            tiers,
             en: table.table("en", read_texts),
             ru: table.table("ru", read_texts),
         },

@@ -7,9 +7,10 @@ use raidhall_protocol::player::event::{
 };
 use raidhall_protocol::player::state::Counter;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
+use raidhall_protocol::progression::Achievement;
 
 use super::fold::PlayerFold;
-use crate::definitions::{AchievementDefinition, Definitions};
+use crate::definitions::Definitions;
 
 /// Most levels that one event reaches. A new curve can put a player far ahead; the rest of the levels
 /// follows with the next XP.
@@ -222,21 +223,22 @@ impl Rewards<'_> {
         let definitions = self.definitions;
         let mut moved = Vec::new();
         for achievement in &definitions.achievements {
-            let before = counter_value(&self.fold.state, &achievement.id);
+            let id = &achievement.shown.id;
+            let before = counter_value(&self.fold.state, id);
             let Some(value) = achievement.count(before, data) else {
                 continue;
             };
             moved.push(Counter {
-                id: achievement.id.clone(),
+                id: id.clone(),
                 value,
                 goal: achievement.next_goal(value),
             });
-            self.unlock(achievement, value);
+            self.unlock(&achievement.shown, value);
         }
         moved
     }
 
-    fn unlock(&mut self, achievement: &AchievementDefinition, value: u64) {
+    fn unlock(&mut self, achievement: &Achievement, value: u64) {
         let tiers = (1..).zip(&achievement.tiers);
         for (number, tier) in tiers.take_while(|(_, tier)| tier.goal <= value) {
             if self.is_unlocked(&achievement.id, number) {

@@ -2,10 +2,11 @@
 
 use raidhall_protocol::player::event::{Allowance, CoinsReason, RaidOutcome, XpSource};
 use raidhall_protocol::player::{PlayerEventData, PlayerState};
+use raidhall_protocol::progression::CoinAmounts;
 use raidhall_protocol::{RaidId, UnixMillis};
 
 use super::{Cause, CauseKind};
-use crate::definitions::{CoinAmounts, Definitions};
+use crate::definitions::Definitions;
 use crate::player::{AllowanceDay, EarnedXp, Happening, PlayerFold, reward};
 
 /// Returns the data of the events that a cause adds to a player's stream.

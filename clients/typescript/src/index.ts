@@ -23,7 +23,7 @@ export { storeOf } from './store.js';
 export type { Store } from './store.js';
 export type { Ack } from './stream.js';
 export type {
-  Allowance, ChatMessage, CoinsReason, Command, CommandResult, Contribution, CorrectedField, Counter, ErrorType, FieldFault, Inbox, InboxItem, InviteView, ItemSource, Member, NewRaid, OpKey, Page,
-  PlayerCommand, PlayerEvent, PlayerId, PlayerRaid, PlayerRef, PlayerState, Profile, RaidEvent, RaidId, RaidOutcome, RaidState, RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting,
-  SkillProgress, Task, TaskId, TaskStatus, TokenPair, UnlockedAchievement, UnwatchReason, XpSource,
+  Achievement, AchievementText, Allowance, Badge, ChatMessage, CoinAmounts, CoinsReason, Command, CommandResult, Contribution, CorrectedField, Counter, ErrorType, FieldFault, Inbox, InboxItem, InviteView,
+  ItemSource, Levels, Member, NewRaid, OpKey, Page, PlayerCommand, PlayerEvent, PlayerId, PlayerProfile, PlayerRaid, PlayerRef, PlayerState, Profile, Progression, RaidEvent, RaidId, RaidOutcome, RaidState,
+  RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting, ShopItem, SkillProgress, Task, TaskId, TaskStatus, Tier, TokenPair, UnlockedAchievement, UnwatchReason, XpSource,
 } from './protocol.js';

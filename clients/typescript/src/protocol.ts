@@ -1725,6 +1725,30 @@ export type Profile = {
   created_at: UnixMillis,
 };
 
+/** What a player shows to others (`GET /players/{id}/profile`). */
+export type PlayerProfile = {
+  /** Id of the player. */
+  id: PlayerId,
+  /** Name of the player. */
+  name: string,
+  /** The player's level, from 1. */
+  level: number,
+  /** How many raids were completed while the player was a member. */
+  raids_won: number,
+  /** The achievements that the player has, in the order of their first tier. */
+  badges: Array<Badge>,
+  /** Id of the item that the player wears in the slot `frame`; null if none. */
+  frame: string | null,
+};
+
+/** An achievement in a player's profile. */
+export type Badge = {
+  /** Id of the achievement. */
+  id: string,
+  /** The highest tier that was reached, from 1. */
+  tier: number,
+};
+
 /** Body of `POST /raids`. Only the types are checked here; the raid's rules check the values. */
 export type NewRaid = {
   /** Title of the raid, 1–80 characters. */
@@ -1892,6 +1916,84 @@ export type Contribution = {
   task: TaskId | null,
   /** Note of the backend, if it gave one. */
   note: string | null,
+};
+
+/** The definitions of progression that are in force (`GET /progression`). */
+export type Progression = {
+  /** How much XP of tasks in raids that are not ranked counts in one day of a player. */
+  casual_xp_per_day: number,
+  /** How much XP of tasks in ranked raids counts in one day of a player. */
+  ranked_xp_per_day: number,
+  /** The XP at which levels begin. */
+  levels: Levels,
+  /** How many coins things bring. */
+  coins: CoinAmounts,
+  /** The achievements, in the order in which clients show them. */
+  achievements: Array<Achievement>,
+  /** The items of the shop, in the order in which clients show them. */
+  items: Array<ShopItem>,
+};
+
+/** The XP at which each level begins, of players and of skills. */
+export type Levels = {
+  /** Level n begins at `xp_factor` · n · (n − 1) XP. */
+  xp_factor: number,
+};
+
+/** How many coins something brings. */
+export type CoinAmounts = {
+  /** XP that counts, for one coin. */
+  xp_per_coin: number,
+  /** Coins for a raid that was completed. */
+  victory: number,
+  /** Coins for its first place, beside those of the victory. */
+  mvp: number,
+  /** Coins for each level. */
+  level: number,
+};
+
+/** An achievement that players can unlock. */
+export type Achievement = {
+  /** Id of the achievement. */
+  id: string,
+  /** Name of its picture. */
+  icon: string,
+  /** The goals, in ascending order. */
+  tiers: Array<Tier>,
+  /** Its title and what it is for, in English. */
+  en: AchievementText,
+  /** Its title and what it is for, in Russian. */
+  ru: AchievementText,
+};
+
+/** A goal of an achievement. */
+export type Tier = {
+  /** What the counter must reach. */
+  goal: number,
+  /** Coins for reaching it. */
+  coins: number,
+};
+
+/** The texts of an achievement in one language. */
+export type AchievementText = {
+  /** The title of the achievement. */
+  title: string,
+  /** What a player does for it. */
+  text: string,
+};
+
+/** An item of the shop. */
+export type ShopItem = {
+  /** Id of the item. */
+  id: string,
+  /** Where it is worn. */
+  slot: string,
+  /** Its price in coins. */
+  price: number,
+  /** Its name in English. */
+  en: string,
+  /** Its name in Russian. */
+  ru: string,
 };
 
 /** Close codes with which the server closes a WebSocket. */

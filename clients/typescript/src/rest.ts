@@ -2,7 +2,7 @@
 import { errorIn, messageOf, RaidhallError } from './errors.js';
 import { fetchJson } from './fetch.js';
 import type { Fetch, JsonResponse } from './fetch.js';
-import type { Command, CommandResult, Contribution, InviteView, NewRaid, Page, Profile, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
+import type { Command, CommandResult, Contribution, InviteView, NewRaid, Page, PlayerId, PlayerProfile, Profile, Progression, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
 
 export interface RestOptions {
   /** URL of the server, as for `connect`. */
@@ -27,6 +27,12 @@ export class Rest {
   refresh = (refresh_token: string): Promise<TokenPair> => this.ask('POST', '/auth/refresh', { refresh_token }, false);
   signOut = (): Promise<{ signed_out: boolean }> => this.ask('POST', '/auth/sign-out');
   me = (): Promise<Profile> => this.ask('GET', '/me');
+  /** Returns the curve of levels, what brings coins, the achievements and the shop; needs no sign-in. */
+  progression = (): Promise<Progression> => this.ask('GET', '/progression', undefined, false);
+  /** Returns what a player shows to others; `not_found` if this player may not see the profile. */
+  profile = (id: PlayerId): Promise<PlayerProfile> => this.ask('GET', `/players/${id}/profile`);
+  /** Returns the profiles of up to 100 players, without those that this player may not see. */
+  profiles = (ids: readonly PlayerId[]): Promise<PlayerProfile[]> => this.ask('GET', `/players${search({ ids: ids.join(',') })}`);
   /** Closes the account permanently. */
   eraseMe = (): Promise<{ player: number; erased: boolean }> => this.ask('DELETE', '/me');
   /** Creates a raid. Requests with the same key create only one. */

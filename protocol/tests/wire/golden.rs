@@ -91,6 +91,8 @@ fn every_field_variant_and_value_has_a_sample() {
         "Page",
         "TokenPair",
         "Profile",
+        "PlayerProfile",
+        "Badge",
         "NewRaid",
         "RaidView",
         "RaidSummary",
@@ -98,6 +100,13 @@ fn every_field_variant_and_value_has_a_sample() {
         "CommandResult",
         "PlayerStateAt",
         "Contribution",
+        "Progression",
+        "Levels",
+        "CoinAmounts",
+        "Achievement",
+        "Tier",
+        "AchievementText",
+        "ShopItem",
     ];
     for declaration in typescript::declarations() {
         let code: String = declaration

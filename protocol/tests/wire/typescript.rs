@@ -8,6 +8,7 @@ use raidhall_protocol::event::{self, Event, EventData};
 use raidhall_protocol::player::{
     self, PlayerCommand, PlayerEvent, PlayerEventData, PlayerMessage, PlayerRequest, PlayerState,
 };
+use raidhall_protocol::progression::{self, Progression};
 use raidhall_protocol::rest::{self, Data, Page};
 use raidhall_protocol::server::{self, ServerMessage};
 use raidhall_protocol::state::{self, RaidState};
@@ -100,6 +101,8 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<Page<ts_rs::Dummy>>(),
         declare::<rest::TokenPair>(),
         declare::<rest::Profile>(),
+        declare::<rest::PlayerProfile>(),
+        declare::<rest::Badge>(),
         declare::<rest::NewRaid>(),
         declare::<rest::RaidView>(),
         declare::<rest::RaidSummary>(),
@@ -107,6 +110,13 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<rest::CommandResult>(),
         declare::<rest::PlayerStateAt>(),
         declare::<rest::Contribution>(),
+        declare::<Progression>(),
+        declare::<progression::Levels>(),
+        declare::<progression::CoinAmounts>(),
+        declare::<progression::Achievement>(),
+        declare::<progression::Tier>(),
+        declare::<progression::AchievementText>(),
+        declare::<progression::ShopItem>(),
     ]
 }
 

@@ -5,8 +5,9 @@ use raidhall_protocol::limits::{
 };
 use raidhall_protocol::player::event::{CoinsReason, ItemSource, XpSource};
 use raidhall_protocol::player::{PlayerCommand, PlayerEventData};
+use raidhall_protocol::progression::ShopItem;
 
-use crate::definitions::{Definitions, ItemDefinition};
+use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::player::PlayerFold;
 use crate::player::rewards::{EarnedXp, Happening};
@@ -47,7 +48,7 @@ pub(super) fn buy(
     definitions: &Definitions,
 ) -> Result<Vec<Happening>, Error> {
     let state = &fold.state;
-    let ItemDefinition { id, price, .. } = definitions.item(item).ok_or(NO_SUCH_ITEM)?;
+    let ShopItem { id, price, .. } = definitions.item(item).ok_or(NO_SUCH_ITEM)?;
     if state.items.contains(id) {
         return Err(Error::WrongStatus("The player has this item already"));
     }

@@ -1,0 +1,91 @@
+//! Progression as clients show it: the curve of levels, what brings coins, the achievements and the
+//! items of the shop. It has the form of the operator's file, without what only the rules need.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// The definitions of progression that are in force (`GET /progression`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Progression {
+    /// How much XP of tasks in raids that are not ranked counts in one day of a player.
+    pub casual_xp_per_day: u64,
+    /// How much XP of tasks in ranked raids counts in one day of a player.
+    pub ranked_xp_per_day: u64,
+    /// The XP at which levels begin.
+    pub levels: Levels,
+    /// How many coins things bring.
+    pub coins: CoinAmounts,
+    /// The achievements, in the order in which clients show them.
+    pub achievements: Vec<Achievement>,
+    /// The items of the shop, in the order in which clients show them.
+    pub items: Vec<ShopItem>,
+}
+
+/// The XP at which each level begins, of players and of skills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Levels {
+    /// Level n begins at `xp_factor` · n · (n − 1) XP.
+    pub xp_factor: u64,
+}
+
+/// How many coins something brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct CoinAmounts {
+    /// XP that counts, for one coin.
+    pub xp_per_coin: u64,
+    /// Coins for a raid that was completed.
+    pub victory: u64,
+    /// Coins for its first place, beside those of the victory.
+    pub mvp: u64,
+    /// Coins for each level.
+    pub level: u64,
+}
+
+/// An achievement that players can unlock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Achievement {
+    /// Id of the achievement.
+    pub id: String,
+    /// Name of its picture.
+    pub icon: String,
+    /// The goals, in ascending order.
+    pub tiers: Vec<Tier>,
+    /// Its title and what it is for, in English.
+    pub en: AchievementText,
+    /// Its title and what it is for, in Russian.
+    pub ru: AchievementText,
+}
+
+/// A goal of an achievement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Tier {
+    /// What the counter must reach.
+    pub goal: u64,
+    /// Coins for reaching it.
+    pub coins: u64,
+}
+
+/// The texts of an achievement in one language.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct AchievementText {
+    /// The title of the achievement.
+    pub title: String,
+    /// What a player does for it.
+    pub text: String,
+}
+
+/// An item of the shop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct ShopItem {
+    /// Id of the item.
+    pub id: String,
+    /// Where it is worn.
+    pub slot: String,
+    /// Its price in coins.
+    pub price: u64,
+    /// Its name in English.
+    pub en: String,
+    /// Its name in Russian.
+    pub ru: String,
+}
