@@ -2,19 +2,23 @@
 //!
 //! [`check()`] refuses a command for its sender or its values; [`decide()`] turns it into the data of
 //! events, or a refusal, and changes nothing; [`reward()`] adds what events bring, such as levels and
-//! achievements; [`PlayerFold::apply`] folds an event into the state.
+//! achievements; [`PlayerFold::apply`] folds an event into the state; [`is_profile_shown()`] decides
+//! to which callers a player's profile is shown.
 
 mod day;
 mod decide;
 mod fold;
+mod recent_raids;
 mod rewards;
 mod settings;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod visibility;
 
 pub use day::DaySettings;
 pub use decide::{Author, check, decide};
 pub use fold::{AllowanceDay, PlayerFold};
 pub use rewards::{EarnedXp, Happening, reward};
 pub use stored::FoldError;
+pub use visibility::{ProfileViewer, is_profile_shown};

@@ -8,6 +8,7 @@ mod definitions;
 mod followed;
 mod load;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::limits::rate::Rate;
 use crate::limits::rate_limiter::RateLimiter;
 use crate::player::{Author, PlayerFold, check, decide};
 use crate::raid::Ack;
-use crate::store::{OpHash, Store, StoreError, StreamOutcome};
+use crate::store::{LoadedStream, OpHash, Store, StoreError, StreamOutcome};
 use crate::telemetry::{CommandOutcome, Label, metrics};
 
 /// Commands of one player per second at one instance; twice as many in a burst.
@@ -79,6 +80,23 @@ impl Streams {
     /// Fails with [`Error::NotFound`] if there is no such player, or they were erased.
     pub async fn read(&self, player: PlayerId) -> Result<PlayerFold, Error> {
         self.load(player, None).await.map(|(fold, _)| fold)
+    }
+
+    /// Returns the states of players, without those who do not exist or were erased.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the store does, or cannot read one of the streams.
+    pub async fn read_many(
+        &self,
+        players: &[PlayerId],
+    ) -> Result<HashMap<PlayerId, PlayerFold>, Error> {
+        let loaded = self.0.store.load_streams(players).await.map_err(report)?;
+        let mut folds = HashMap::new();
+        for (player, stream) in loaded {
+            folds.insert(player, self.fold(player, stream).await?);
+        }
+        Ok(folds)
     }
 
     /// Returns the definitions of progression that this instance has read, to share them.
@@ -215,15 +233,18 @@ impl Streams {
         player: PlayerId,
         op: Option<OpHash>,
     ) -> Result<(PlayerFold, Option<Seq>), Error> {
-        let store = &*self.0.store;
-        let loaded = store.load_stream(player, op).await.map_err(report)?;
+        let loaded = self.0.store.load_stream(player, op).await.map_err(report)?;
         let loaded = loaded.ok_or(PLAYER_NOT_FOUND)?;
         let op_seq = loaded.op_seq;
-        match fold_stream(store, player, loaded).await {
-            Ok(fold) => Ok((fold, op_seq)),
-            Err(StreamFault::Store(error)) => Err(report(error)),
-            Err(StreamFault::Gap { .. }) => Err(Error::Internal),
-        }
+        Ok((self.fold(player, loaded).await?, op_seq))
+    }
+
+    async fn fold(&self, player: PlayerId, loaded: LoadedStream) -> Result<PlayerFold, Error> {
+        let folded = fold_stream(&*self.0.store, player, loaded).await;
+        folded.map_err(|fault| match fault {
+            StreamFault::Store(error) => report(error),
+            StreamFault::Gap { .. } => Error::Internal,
+        })
     }
 }
 

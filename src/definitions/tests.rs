@@ -1,10 +1,13 @@
 //! Tests of the definitions: their file, the curve of levels, and what achievements count.
 
+use figment::Figment;
+use figment::providers::{Format, Toml};
 use proptest::prelude::*;
 use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::{Allowance, CoinsReason, ItemSource, RaidOutcome, XpSource};
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{RaidId, UnixMillis};
+use serde_json::{Value, json};
 
 use super::achievement::{COUNTED_FIELDS, content};
 use super::{BUILT_IN, Definitions, LevelCurve};
@@ -115,6 +118,21 @@ fn the_built_in_definitions_are_those_of_the_contract() {
         [1, 2, 3, 4].map(|level| levels.begin(level)),
         [0, 100, 300, 600]
     );
+}
+
+#[test]
+fn clients_are_shown_the_file_without_what_only_the_rules_need() {
+    let read = Figment::from(Toml::string(BUILT_IN)).extract::<Value>();
+    let mut file = read.expect("TOML");
+    let hide = |value: &mut Value, hidden: &[&str]| {
+        let table = value.as_object_mut().expect("a table");
+        table.retain(|key, _| !hidden.contains(&key.as_str()));
+    };
+    hide(&mut file, &["skills"]);
+    for achievement in file["achievements"].as_array_mut().expect("a list") {
+        hide(achievement, &["event", "where", "at_least", "sum", "max"]);
+    }
+    assert_eq!(json!(Definitions::built_in().shown()), file);
 }
 
 #[test]

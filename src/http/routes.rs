@@ -11,6 +11,7 @@ pub(super) mod host_app;
 pub(super) mod identities;
 pub(super) mod ledger;
 pub(super) mod player_streams;
+pub(super) mod profiles;
 pub(super) mod raids;
 pub(super) mod web_app;
 pub(super) mod webhooks;

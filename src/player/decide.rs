@@ -234,10 +234,10 @@ fn read_through(fold: &PlayerFold, seq: Seq) -> Result<Vec<Happening>, Error> {
         values.fault("seq", "must not be above the newest seq");
     }
     values.finish()?;
-    let mut items = fold.state.inbox.items.iter();
-    let reads = items.any(|item| !item.read && item.seq <= seq);
-    let read = reads.then_some(Happening::Other(PlayerEventData::ReadThrough { seq }));
-    Ok(read.into_iter().collect())
+    if seq <= fold.state.read_through {
+        return Ok(Vec::new());
+    }
+    Ok(vec![Happening::Other(PlayerEventData::ReadThrough { seq })])
 }
 
 fn check_notice(

@@ -11,6 +11,7 @@ use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use serde::{Deserialize, Serialize};
 
 use super::day::DaySettings;
+use super::recent_raids::RecentRaids;
 use super::settings::is_day_setting;
 
 /// XP from the first level to the second one, until the first XP brings the number of the definitions
@@ -30,6 +31,8 @@ pub struct PlayerFold {
     pub(super) name_changes: RecentTimes,
     /// When the settings that decide the player's day were changed, the latest times.
     pub(super) day_changes: RecentTimes,
+    /// The raids that ended lately and in which the player earned XP.
+    pub(super) recent_raids: RecentRaids,
     /// The player's latest day with XP that an allowance limits.
     pub allowance_day: Option<AllowanceDay>,
 }
@@ -75,11 +78,13 @@ impl PlayerFold {
                 equipped: Default::default(),
                 settings: Default::default(),
                 inbox: Inbox::default(),
+                read_through: Seq::ZERO,
             },
             seq: Seq::ZERO,
             at: UnixMillis(0),
             name_changes: RecentTimes::default(),
             day_changes: RecentTimes::default(),
+            recent_raids: RecentRaids::default(),
             allowance_day: None,
         }
     }
@@ -138,10 +143,14 @@ impl PlayerFold {
             PlayerEventData::RaidLeft { raid, .. } => self.remove_raid(*raid),
             PlayerEventData::RaidEnded {
                 raid,
+                xp,
                 raids_played,
                 raids_won,
                 ..
             } => {
+                if *xp > 0 {
+                    self.recent_raids.add(*raid, *at);
+                }
                 self.state.raids_played = *raids_played;
                 self.state.raids_won = *raids_won;
                 self.remove_raid(*raid);
@@ -180,6 +189,7 @@ impl PlayerFold {
                 count_unread(&mut self.state.inbox);
             }
             PlayerEventData::ReadThrough { seq: read } => {
+                self.state.read_through = self.state.read_through.max(*read);
                 for item in &mut self.state.inbox.items {
                     item.read |= item.seq <= *read;
                 }
@@ -197,6 +207,11 @@ impl PlayerFold {
     /// Returns what decides the player's day from now on.
     pub fn day_settings(&self) -> DaySettings {
         DaySettings::from_settings(&self.state.settings)
+    }
+
+    /// Returns whether both players earned XP in a raid that ended within 90 days.
+    pub(super) fn is_companion_of(&self, other: &PlayerFold, now: UnixMillis) -> bool {
+        self.recent_raids.has_common(&other.recent_raids, now)
     }
 
     fn use_allowance(&mut self, used: Allowance) {

@@ -4,6 +4,7 @@ mod correction;
 mod day;
 mod fold;
 mod shop;
+mod visibility;
 
 use std::time::Duration;
 
@@ -250,16 +251,26 @@ fn an_inbox_shows_the_latest_50_and_counts_unread_ones() {
     assert_eq!(inbox(&fold), (50, Seq(11), 50));
     let read = |seq: u64| json!({"type": "read_through", "seq": seq});
     assert_eq!(faulty_fields(execute(&mut fold, read(61))), ["seq"]);
-    assert_eq!(
-        execute(&mut fold, read(10)),
-        Ok(0),
-        "nothing of it is shown"
-    );
     assert_eq!(execute(&mut fold, read(20)), Ok(1));
     assert_eq!(inbox(&fold).2, 40);
-    assert_eq!(execute(&mut fold, read(20)), Ok(0), "read already");
     notify(&mut fold);
     assert_eq!(inbox(&fold), (50, Seq(12), 41));
+}
+
+#[test]
+fn what_was_seen_reaches_further_or_stays() {
+    let mut fold = new_fold();
+    execute(&mut fold, set("theme", "dark")).expect("set");
+    execute(&mut fold, set("theme", "light")).expect("set");
+    let read = |seq: u64| json!({"type": "read_through", "seq": seq});
+    assert_eq!(execute(&mut fold, read(0)), Ok(0));
+    assert_eq!(execute(&mut fold, read(2)), Ok(1), "without notifications");
+    assert_eq!(fold.state.read_through, Seq(2));
+    for seen_already in [2, 1] {
+        assert_eq!(execute(&mut fold, read(seen_already)), Ok(0));
+    }
+    assert_eq!(execute(&mut fold, read(3)), Ok(1));
+    assert_eq!(fold.state.read_through, Seq(3));
 }
 
 #[test]

@@ -49,7 +49,18 @@ pub fn example_of(name: &str) -> Value {
             "items": ["frame_gold"], "equipped": {"frame": "frame_gold"},
             "settings": {"theme": {"value": "dark", "version": 3}},
             "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
-                "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}}})
+                "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}, "read_through": 43}})
+        }
+        "PlayerProfile" => json!({"id": 5, "name": "Ada", "level": 4, "raids_won": 3,
+            "badges": [{"id": "victor", "tier": 1}], "frame": "frame_gold"}),
+        "Progression" => {
+            json!({"casual_xp_per_day": 300, "ranked_xp_per_day": 2_000, "levels": {"xp_factor": 50},
+            "coins": {"xp_per_coin": 10, "victory": 50, "mvp": 25, "level": 20},
+            "achievements": [{"id": "victor", "icon": "trophy", "tiers": [{"goal": 1, "coins": 10}],
+                "en": {"title": "Victor", "text": "Win raids"},
+                "ru": {"title": "Победитель", "text": "Побеждайте в рейдах"}}],
+            "items": [{"id": "frame_gold", "slot": "frame", "price": 1_000, "en": "Golden frame",
+                "ru": "Золотая рамка"}]})
         }
         "PlayerEvent" => {
             json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": {"raid": 7, "seq": 124}, "type": "xp_earned",

@@ -145,6 +145,15 @@ impl Operation {
         self.fails_with(&[ErrorType::Invalid])
     }
 
+    /// Adds a required query parameter with several values between commas.
+    pub fn query_list(mut self, name: &str, description: &str, schema: Value) -> Self {
+        self.parameters.push(
+            json!({"name": name, "in": "query", "required": true, "explode": false,
+            "description": description, "schema": schema}),
+        );
+        self.fails_with(&[ErrorType::Invalid])
+    }
+
     /// Adds an optional header of the request.
     pub fn header(mut self, name: &str, description: &str, schema: Value) -> Self {
         self.parameters.push(

@@ -4,6 +4,7 @@
 mod backend;
 mod operators;
 mod players;
+mod profiles;
 mod raids;
 mod sign_ins;
 
@@ -23,6 +24,7 @@ pub fn all_operations(schemas: &mut Schemas) -> Vec<Operation> {
     [
         sign_ins::operations(schemas),
         players::operations(schemas),
+        profiles::operations(schemas),
         raids::operations(schemas),
         backend::operations(schemas),
         operators::operations(schemas),

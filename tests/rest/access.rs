@@ -75,6 +75,17 @@ fn public_rules() -> Vec<AccessRule> {
             json!({"cmd": {"type": "set_setting", "key": "theme", "value": "dark"}}),
             [401, 200, 200, 200, 200, 403, 403, 403],
         ),
+        rule("GET /progression", none(), [200; 8]),
+        rule(
+            "GET /players?ids={player}",
+            none(),
+            [401, 200, 200, 200, 200, 403, 200, 200],
+        ),
+        rule(
+            "GET /players/{player}/profile",
+            none(),
+            [401, 404, 200, 200, 404, 403, 200, 200],
+        ),
         rule(
             "POST /raids",
             json!({"title": "Ship it", "target_xp": 100, "target_tasks": 2}),

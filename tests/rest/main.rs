@@ -24,6 +24,7 @@ mod moderation;
 mod openapi_check;
 mod own_data;
 mod player_streams;
+mod profiles;
 mod progress;
 mod raid_moderation;
 mod raids;

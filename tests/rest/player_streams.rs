@@ -28,7 +28,7 @@ async fn a_state_is_a_function_of_the_events() {
         "id": id, "name": "Ada", "xp": 0, "earned_xp": 0, "level": 1, "level_xp": 0,
         "next_level_xp": 100, "coins": 0, "tasks": 0, "raids_won": 0, "raids_played": 0,
         "raids": [], "skills": [], "achievements": [], "counters": [], "items": [],
-        "equipped": {}, "settings": {}, "inbox": inbox,
+        "equipped": {}, "settings": {}, "inbox": inbox, "read_through": 0,
     });
     assert_eq!(empty, json!({"seq": 0, "state": state}));
 

@@ -145,7 +145,7 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
     }
     case 'read_through': {
       const { seq } = event.data;
-      return { ...state, inbox: inboxOf(state.inbox.items.map(item => (item.seq <= seq ? { ...item, read: true } : item))) };
+      return { ...state, read_through: Math.max(state.read_through, seq), inbox: inboxOf(state.inbox.items.map(item => (item.seq <= seq ? { ...item, read: true } : item))) };
     }
     case 'corrected': {
       const { field, to } = event.data;

@@ -36,7 +36,8 @@ export class PlayerStream extends WatchedStream<PlayerState, PlayerEvent, Waitin
     return this.carrier.execute({ type: 'set_name', name });
   }
 
-  /** Marks the notifications up to `seq` as read. */
+  /** Marks what happened up to `seq` as seen, on all devices, and the notifications up to it as
+   * read. */
   readThrough(seq: Seq): Promise<Ack> {
     return this.carrier.execute({ type: 'read_through', seq });
   }

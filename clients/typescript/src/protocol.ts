@@ -1072,7 +1072,7 @@ export type PlayerCommand =
   }
   | {
     type: "read_through",
-    /** The seq of the newest notification that was read, at most the stream's newest. */
+    /** The seq of the newest event that the player has seen, at most the stream's newest. */
     seq: Seq,
   }
   | {
@@ -1588,6 +1588,8 @@ export type PlayerState = {
   settings: { [key in string]: Setting },
   /** The notifications of the player. */
   inbox: Inbox,
+  /** The seq up to which the player has seen what happened, on any device; 0 at first. */
+  read_through: Seq,
 };
 
 /** A raid that a player is a member of. */

@@ -123,6 +123,8 @@ test('every event type of the player\'s stream is folded without changing the pr
   assert.deepEqual([folded.inbox.items.map(({ seq, read }) => [seq, read]), folded.inbox.unread], [[[12, true], [44, false], [45, false]], 2]);
   const read44 = foldPlayer(folded, readThrough!);
   assert.deepEqual([read44?.inbox.items.map(({ read }) => read), read44?.inbox.unread], [[true, true, false], 1]);
+  assert.equal(read44?.read_through, 44);
+  assert.equal(foldPlayer(read44!, playerEventOf({ type: 'read_through', data: { seq: 12 } }))?.read_through, 44, 'never lower');
 });
 
 test('a player\'s history folds to the state that the server folds it to', () => {

@@ -41,6 +41,7 @@ impl StreamFold {
             equipped: Default::default(),
             settings: Default::default(),
             inbox: Inbox::default(),
+            read_through: Seq::ZERO,
         };
         StreamFold {
             seq: Seq::ZERO,
@@ -201,6 +202,7 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
             count_unread(&mut state.inbox);
         }
         PlayerEventData::ReadThrough { seq } => {
+            state.read_through = state.read_through.max(*seq);
             for item in &mut state.inbox.items {
                 item.read |= item.seq <= *seq;
             }

@@ -47,9 +47,9 @@ pub enum PlayerCommand {
         #[schemars(length(min = 1, max = NAME_CHARS_MAX), regex(pattern = NAME))]
         name: String,
     },
-    /// Marks the notifications up to a seq as read.
+    /// Marks what happened up to a seq as seen, and the notifications up to it as read.
     ReadThrough {
-        /// The seq of the newest notification that was read, at most the stream's newest.
+        /// The seq of the newest event that the player has seen, at most the stream's newest.
         seq: Seq,
     },
     /// Buys an item of the shop.

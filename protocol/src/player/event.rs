@@ -187,7 +187,7 @@ pub enum PlayerEventData {
         #[ts(type = "unknown")]
         data: Value,
     },
-    /// The notifications up to a seq were read.
+    /// The player has seen what happened up to a seq, and read the notifications up to it.
     ReadThrough {
         /// The seq of the newest notification that was read.
         seq: Seq,

@@ -53,6 +53,8 @@ pub struct PlayerState {
     pub settings: BTreeMap<String, Setting>,
     /// The notifications of the player.
     pub inbox: Inbox,
+    /// The seq up to which the player has seen what happened, on any device; 0 at first.
+    pub read_through: Seq,
 }
 
 impl PlayerState {

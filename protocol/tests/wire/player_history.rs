@@ -101,6 +101,7 @@ pub(crate) fn history() -> PlayerHistory {
                 unread: 1,
                 items: vec![sale(3, true), sale(4, false)],
             },
+            read_through: Seq(3),
             ..empty_state()
         },
     }

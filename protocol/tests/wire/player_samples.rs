@@ -441,6 +441,7 @@ pub(crate) fn empty_state() -> PlayerState {
         equipped: BTreeMap::new(),
         settings: BTreeMap::new(),
         inbox: Inbox::default(),
+        read_through: Seq(0),
     }
 }
 
@@ -473,6 +474,7 @@ fn full_state() -> PlayerState {
             unread: 1,
             items: vec![sale(12, true), sale(44, false)],
         },
+        read_through: Seq(12),
         ..empty_state()
     }
 }

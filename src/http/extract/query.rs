@@ -1,12 +1,12 @@
 //! The query string of a request, and the paging parameters that all lists share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::extract::{FromRequestParts, Query as Pairs};
 use axum::http::request::Parts;
 use data_encoding::BASE64URL_NOPAD;
 use raidhall_protocol::state::RaidStatus;
-use raidhall_protocol::{FieldFault, RaidId, Seq};
+use raidhall_protocol::{FieldFault, PlayerId, RaidId, Seq};
 
 use crate::http::error_response::ErrorResponse;
 
@@ -64,12 +64,23 @@ impl Query {
 
     /// Reads the id of a raid or a player.
     pub(in crate::http) fn id<T: TryFrom<u64>>(&mut self, name: &str) -> Option<T> {
-        let read = |text: &str| T::try_from(text.parse().ok()?).ok();
         self.read(
             name,
             "must be an id: a whole number from 1 to 2^53 - 1",
-            read,
+            parse_id,
         )
+    }
+
+    /// Reads `ids`, a list of ids of players. It is required.
+    pub(in crate::http) fn ids(&mut self) -> Vec<PlayerId> {
+        let read = |text: &str| {
+            let ids: Vec<PlayerId> = text.split(',').map(parse_id).collect::<Option<_>>()?;
+            let distinct: HashSet<_> = ids.iter().collect();
+            (distinct.len() == ids.len() && ids.len() <= ROWS_MAX as usize).then_some(ids)
+        };
+        self.pairs.entry("ids".to_owned()).or_default();
+        let fault = "must be 1 to 100 ids between commas, each once";
+        self.read("ids", fault, read).unwrap_or_default()
     }
 
     /// Reads a flag, written as `true` or `false`.
@@ -133,6 +144,10 @@ impl Query {
     }
 }
 
+fn parse_id<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    T::try_from(text.parse().ok()?).ok()
+}
+
 /// Parses a seq from decimal digits; `None` if it is 2^53 or more.
 pub(crate) fn parse_seq(text: &str) -> Option<Seq> {
     text.parse().ok().filter(|seq| *seq < SEQ_END).map(Seq)
@@ -178,6 +193,29 @@ mod tests {
         let read = (query.cursor(), query.status(), query.after(), query.limit());
         assert_eq!(read, (Some(raid), Some(RaidStatus::Active), Seq(7), 100));
         assert!(query.finish().is_ok());
+    }
+
+    #[test]
+    fn a_list_of_ids_has_one_to_a_hundred_different_ones() {
+        let read = |text: &str| {
+            let mut query = query(&[("ids", text)]);
+            let ids: Vec<_> = query.ids().into_iter().map(u64::from).collect();
+            query.finish().is_ok().then_some(ids)
+        };
+        let numbers = |end: u64| (1..=end).map(|id| id.to_string()).collect::<Vec<_>>();
+        assert_eq!(read("7"), Some(vec![7]));
+        assert_eq!(read("7,5,6"), Some(vec![7, 5, 6]));
+        assert_eq!(
+            read(&numbers(100).join(",")).map(|ids| ids.len()),
+            Some(100)
+        );
+        let too_many = numbers(101).join(",");
+        for faulty in ["", ",", "7,", "7,7", "0", "x", "1.5", "-1", &too_many] {
+            assert_eq!(read(faulty), None, "{faulty:?}");
+        }
+        let mut without = query(&[]);
+        assert_eq!(without.ids(), []);
+        assert_eq!(without.faults[0].field, "ids");
     }
 
     #[test]

@@ -60,12 +60,15 @@ fn the_fold_shows_the_latest_raids_and_notifications() {
     }
     let read = PlayerEventData::ReadThrough { seq: Seq(204) };
     fold.apply(&event(254, read)).unwrap();
+    let read_before = PlayerEventData::ReadThrough { seq: Seq(203) };
+    fold.apply(&event(255, read_before)).unwrap();
     let state = fold.state().unwrap();
     assert_eq!(state.raids.len(), 200);
     assert_eq!(u64::from(state.raids[0].raid), 2);
     assert_eq!(state.raids[0].role, Role::Leader, "in the same place");
     assert_eq!((state.inbox.items.len(), state.inbox.unread), (50, 49));
     assert_eq!(state.inbox.items[0].seq, Seq(204));
+    assert_eq!(state.read_through, Seq(204));
 }
 
 #[test]

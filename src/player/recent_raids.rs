@@ -1,0 +1,45 @@
+//! The raids of a player that ended lately, by which players are companions.
+
+use raidhall_protocol::{RaidId, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Maximum number of raids; beyond it the oldest goes.
+const RECENT_RAIDS_MAX: usize = 200;
+/// How long after its end a raid is recent: 90 days.
+const RECENT_MS: i64 = 90 * 86_400_000;
+
+/// The recent raids in which the player earned XP, in the order of their ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct RecentRaids(Vec<EndedRaid>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct EndedRaid {
+    raid: RaidId,
+    ended_at: UnixMillis,
+}
+
+impl RecentRaids {
+    /// Adds a raid that ends now, and drops those that are no longer recent.
+    pub(super) fn add(&mut self, raid: RaidId, now: UnixMillis) {
+        self.0.retain(|ended| ended.is_recent(now));
+        let ended_at = now;
+        self.0.push(EndedRaid { raid, ended_at });
+        let surplus = self.0.len().saturating_sub(RECENT_RAIDS_MAX);
+        self.0.drain(..surplus);
+    }
+
+    /// Returns whether a raid is among those of both players and recent.
+    pub(super) fn has_common(&self, other: &RecentRaids, now: UnixMillis) -> bool {
+        let is_common = |ended: &EndedRaid| {
+            let mut others = other.0.iter();
+            others.any(|it| it.raid == ended.raid && it.is_recent(now))
+        };
+        self.0.iter().any(|it| it.is_recent(now) && is_common(it))
+    }
+}
+
+impl EndedRaid {
+    const fn is_recent(&self, now: UnixMillis) -> bool {
+        now.since(self.ended_at) <= RECENT_MS
+    }
+}
