@@ -1,5 +1,5 @@
 //! The definitions of progression, which an operator can replace: how XP makes levels and coins,
-//! which skills it trains, the achievements, and the items of the shop.
+//! which skills it trains, how streaks last, the achievements, and the items of the shop.
 
 mod achievement;
 mod levels;
@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use raidhall_protocol::progression::{CoinAmounts, Levels, Progression, ShopItem};
+use raidhall_protocol::progression::{CoinAmounts, Levels, Progression, ShopItem, StreakRules};
 
 pub use achievement::AchievementDefinition;
 pub use levels::LevelCurve;
@@ -34,6 +34,8 @@ pub struct Definitions {
     pub coins: CoinAmounts,
     /// Skills by the kind of contribution that trains them. Tasks have the kind `task`.
     skills: BTreeMap<String, String>,
+    /// The rules of streaks; `None` if there are no streaks.
+    pub streaks: Option<StreakRules>,
     /// The achievements, in the order in which clients show them.
     pub achievements: Vec<AchievementDefinition>,
     /// The items of the shop, in the order in which clients show them.
@@ -55,8 +57,8 @@ impl Definitions {
         parse::parse(text)
     }
 
-    /// Returns definitions by which each cause has one effect: there are no achievements, and neither
-    /// coins nor a second level can be reached.
+    /// Returns definitions by which each cause has one effect: there are neither achievements nor
+    /// streaks, and neither coins nor a second level can be reached.
     #[cfg(test)]
     pub(crate) fn plain() -> Definitions {
         Definitions {
@@ -68,10 +70,19 @@ impl Definitions {
                 level: 0,
             },
             skills: BTreeMap::new(),
+            streaks: None,
             achievements: Vec::new(),
             items: Vec::new(),
             ..Definitions::built_in()
         }
+    }
+
+    /// Returns plain definitions with the built-in rules of streaks.
+    #[cfg(test)]
+    pub(crate) fn plain_with_streaks() -> Definitions {
+        let mut definitions = Definitions::plain();
+        definitions.streaks = Definitions::built_in().streaks;
+        definitions
     }
 
     /// Returns the skill that tasks train; `None` if they train none.
@@ -100,6 +111,7 @@ impl Definitions {
                 xp_factor: self.levels.xp_factor,
             },
             coins: self.coins,
+            streaks: self.streaks,
             achievements: achievements.map(|it| it.shown.clone()).collect(),
             items: self.items.clone(),
         }

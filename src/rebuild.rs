@@ -21,8 +21,8 @@
 //! number of both folds by the same amount. One by this command (`by` is null) is none: it sets
 //! the recorded number to the derived one. It also settles what was wrong with the events before
 //! it, because they stay in the stream and would be found for ever; the derived fold goes on with
-//! the allowance that the recorded fold has used, and with its skills, achievements, counters and
-//! items, since those are what the projector counts on. If
+//! the allowance that the recorded fold has used, and with its skills, achievements, counters,
+//! streak and items, since those are what the projector counts on. If
 //! an event is wrong but no number is, a correction from a number to itself settles it. A second
 //! run therefore finds nothing. Only what an append cannot mend is found again: seqs without an
 //! event, other raids, events that cannot be read.

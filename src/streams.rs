@@ -6,6 +6,7 @@
 mod append;
 mod definitions;
 mod followed;
+mod lapse;
 mod load;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ pub use self::append::AppendBuilder;
 pub use self::definitions::CurrentDefinitions;
 use self::followed::FollowedStreams;
 pub use self::followed::StreamFollower;
+use self::lapse::due_loss;
 pub use self::load::{StreamFault, fold_stream};
 use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
@@ -177,14 +179,18 @@ impl Streams {
                 });
             }
             let now = self.0.clock.now().max(fold.at);
-            let decided = decide(&fold, &command, &definitions, now)?;
+            let seq = fold.seq;
+            let lost = due_loss(&*self.0.store, &fold, &definitions, now);
+            let lost = lost.await.map_err(report)?;
+            let mut append = AppendBuilder::new(fold);
+            append.add(lost.into_iter().collect(), now, None, None);
+            let decided = decide(append.fold(), &command, &definitions, now)?;
             if decided.is_empty() {
                 return Ok(Ack {
-                    seq: fold.seq,
+                    seq,
                     duplicate: false,
                 });
             }
-            let mut append = AppendBuilder::new(fold);
             append.add(decided, now, None, op);
             let (append, _) = append.build();
             match self.0.store.append_to_stream(&append).await {

@@ -16,6 +16,8 @@ pub struct Progression {
     pub levels: Levels,
     /// How many coins things bring.
     pub coins: CoinAmounts,
+    /// The rules of streaks; null if there are no streaks.
+    pub streaks: Option<StreakRules>,
     /// The achievements, in the order in which clients show them.
     pub achievements: Vec<Achievement>,
     /// The items of the shop, in the order in which clients show them.
@@ -40,6 +42,21 @@ pub struct CoinAmounts {
     pub mvp: u64,
     /// Coins for each level.
     pub level: u64,
+}
+
+/// How streaks survive missed days, and what a lost one costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct StreakRules {
+    /// Days of a streak that earn a freeze.
+    pub days_per_freeze: u64,
+    /// Most freezes that a player has.
+    pub freezes_max: u64,
+    /// Hours from the loss of a streak in which it can be repaired.
+    pub repair_hours: u64,
+    /// Coins that a repair costs.
+    pub repair_cost: u64,
+    /// Days from a repair to the next one.
+    pub repair_pause_days: u64,
 }
 
 /// An achievement that players can unlock.

@@ -143,6 +143,10 @@ fn check_data(event: &PlayerEvent) -> Checked {
         | PlayerEventData::LevelReached { .. }
         | PlayerEventData::CoinsMoved { .. }
         | PlayerEventData::AchievementUnlocked { .. }
+        | PlayerEventData::DayKept { .. }
+        | PlayerEventData::StreakFrozen { .. }
+        | PlayerEventData::StreakLost { .. }
+        | PlayerEventData::StreakRepaired { .. }
         | PlayerEventData::ItemGranted { .. }
         | PlayerEventData::ItemEquipped { .. }
         | PlayerEventData::RaidJoined { .. }
@@ -157,6 +161,7 @@ fn check_data(event: &PlayerEvent) -> Checked {
             key,
             value,
             version,
+            ..
         } => {
             text("key", key, 1..=SETTING_KEY_CHARS_MAX)?;
             json_bytes("value", value, SETTING_BYTES_MAX)?;

@@ -76,7 +76,14 @@ pub(super) const COUNTED_FIELDS: &[CountedField] = &[
     field(
         "coins_moved",
         "reason",
-        FieldKind::Choice(&["victory", "mvp", "achievement", "purchase", "granted"]),
+        FieldKind::Choice(&[
+            "victory",
+            "mvp",
+            "achievement",
+            "purchase",
+            "repair",
+            "granted",
+        ]),
     ),
     field("coins_moved", "gained", FieldKind::Number),
     field("coins_moved", "spent", FieldKind::Number),

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use raidhall_protocol::limits::CONTRIBUTION_KIND_CHARS_MAX;
-use raidhall_protocol::progression::{Achievement, AchievementText, CoinAmounts, ShopItem, Tier};
+use raidhall_protocol::progression::{
+    Achievement, AchievementText, CoinAmounts, ShopItem, StreakRules, Tier,
+};
 use serde_json::{Map, Value};
 
 use super::achievement::{COUNTED_FIELDS, Content, CountedField, CounterStep, FieldKind, Filter};
@@ -21,6 +23,9 @@ const TEXT_CHARS_MAX: usize = 200;
 /// The largest number, so that sums of many stay exact in every client.
 const NUMBER_MAX: u64 = 1_000_000_000;
 const COINS_MAX: u64 = 1_000_000;
+const DAYS_MAX: u64 = 1_000;
+const FREEZES_MAX: u64 = 30;
+const REPAIR_HOURS_MAX: u64 = 720;
 
 /// The types of events that achievements can count.
 const EVENTS: [&str; 6] = [
@@ -50,6 +55,7 @@ pub(super) fn parse(text: &str) -> Result<Definitions, Vec<String>> {
             level: coins.natural("level", 0..=COINS_MAX),
         }),
         skills: table.table("skills", read_skills),
+        streaks: table.optional_table("streaks", read_streaks),
         achievements: table.list("achievements", ACHIEVEMENTS_MAX, read_achievement),
         items: table.list("items", ITEMS_MAX, read_item),
     };
@@ -93,6 +99,17 @@ fn read_skills(table: &mut Table<'_>) -> BTreeMap<String, String> {
         table.fault("task", "must not be one of more than 64 kinds");
     }
     skills
+}
+
+/// Reads the rules of streaks, which are there.
+fn read_streaks(table: &mut Table<'_>) -> Option<StreakRules> {
+    Some(StreakRules {
+        days_per_freeze: table.natural("days_per_freeze", 1..=DAYS_MAX).max(1),
+        freezes_max: table.natural("freezes_max", 0..=FREEZES_MAX),
+        repair_hours: table.natural("repair_hours", 0..=REPAIR_HOURS_MAX),
+        repair_cost: table.natural("repair_cost", 0..=COINS_MAX),
+        repair_pause_days: table.natural("repair_pause_days", 0..=DAYS_MAX),
+    })
 }
 
 fn read_item(table: &mut Table<'_>) -> ShopItem {

@@ -5,6 +5,7 @@ use figment::providers::{Format, Toml};
 use proptest::prelude::*;
 use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::{Allowance, CoinsReason, ItemSource, RaidOutcome, XpSource};
+use raidhall_protocol::progression::StreakRules;
 use raidhall_protocol::state::Role;
 use raidhall_protocol::{RaidId, UnixMillis};
 use serde_json::{Value, json};
@@ -118,6 +119,14 @@ fn the_built_in_definitions_are_those_of_the_contract() {
         [1, 2, 3, 4].map(|level| levels.begin(level)),
         [0, 100, 300, 600]
     );
+    let streaks = StreakRules {
+        days_per_freeze: 7,
+        freezes_max: 2,
+        repair_hours: 48,
+        repair_cost: 100,
+        repair_pause_days: 30,
+    };
+    assert_eq!(definitions.streaks, Some(streaks));
 }
 
 #[test]
@@ -147,6 +156,7 @@ fn every_fault_of_a_file_is_found_at_once() {
             { id = "frame_gold", slot = "frame", price = 1, en = "", ru = "Золото" },
         ]
         sounds = true
+        streaks = { days_per_freeze = 0, freezes_max = 31, repair_hours = 48, repair_cost = -1, lapse = 1 }
         [[achievements]]
         id = "doer"
         icon = "check"
@@ -189,10 +199,22 @@ fn every_fault_of_a_file_is_found_at_once() {
             "skills.Habit: must be a kind: 1 to 50 characters of a-z _",
             "skills.task: must be the name of a skill: 1 to 64 characters of a-z 0-9 _",
             "sounds: is not a known key",
+            "streaks.days_per_freeze: must be a whole number from 1 to 1000",
+            "streaks.freezes_max: must be a whole number from 0 to 30",
+            "streaks.lapse: is not a known key",
+            "streaks.repair_cost: must be a whole number from 0 to 1000000",
+            "streaks.repair_pause_days: is required, a whole number from 0 to 1000",
         ]
     );
     let broken = Definitions::parse("levels = {").expect_err("a fault");
     assert!(broken[0].starts_with("is not TOML: "), "{broken:?}");
+}
+
+#[test]
+fn a_file_without_streaks_has_none() {
+    let text = format!("{SMALL}\nachievements = []");
+    let definitions = Definitions::parse(&text).expect("definitions");
+    assert_eq!(definitions.streaks, None);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::fold::PlayerFold;
 use super::rewards::{Happening, reward};
 use super::settings::{check_key, check_value, is_app_setting, is_day_setting, json_bytes};
+use super::streak;
 use crate::definitions::Definitions;
 use crate::error::Error;
 use crate::raid::Values;
@@ -46,7 +47,8 @@ impl Author {
             | PlayerCommand::SetName { .. }
             | PlayerCommand::ReadThrough { .. }
             | PlayerCommand::Buy { .. }
-            | PlayerCommand::Equip { .. } => Self::Player,
+            | PlayerCommand::Equip { .. }
+            | PlayerCommand::RepairStreak => Self::Player,
             PlayerCommand::GrantXp { .. }
             | PlayerCommand::GrantCoins { .. }
             | PlayerCommand::GrantItem { .. }
@@ -91,7 +93,7 @@ pub fn check(author: Author, command: &PlayerCommand) -> Result<PlayerCommand, E
             values.finish()?;
             Ok(PlayerCommand::SetName { name })
         }
-        PlayerCommand::ReadThrough { .. } => Ok(command.clone()),
+        PlayerCommand::ReadThrough { .. } | PlayerCommand::RepairStreak => Ok(command.clone()),
         PlayerCommand::Buy { item }
         | PlayerCommand::Equip { item }
         | PlayerCommand::GrantItem { item } => {
@@ -132,6 +134,7 @@ pub fn decide(
         PlayerCommand::ReadThrough { seq } => read_through(fold, *seq)?,
         PlayerCommand::Buy { item } => shop::buy(fold, item, definitions)?,
         PlayerCommand::Equip { item } => shop::equip(fold, item, definitions)?,
+        PlayerCommand::RepairStreak => streak::repair(fold, definitions.streaks.as_ref(), now)?,
         PlayerCommand::GrantXp { amount, kind, note } => {
             shop::grant_xp(*amount, kind, note, definitions)
         }
@@ -210,10 +213,13 @@ fn set_setting(
             .wait(DAY_CHANGES_MAX, DAY_CHANGES_PERIOD_MS, now);
         check_wait(wait)?;
     }
+    let day_settings = is_day_setting(key).then(|| fold.day_settings().with(key, value));
+    let lapses_at = day_settings.and_then(|it| streak::lapses_at_with(fold, &it, now));
     Ok(vec![Happening::Other(PlayerEventData::SettingSet {
         key: key.to_owned(),
         value: value.clone(),
         version: version + 1,
+        lapses_at,
     })])
 }
 

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::day::DaySettings;
 use super::recent_raids::RecentRaids;
 use super::settings::is_day_setting;
+use super::streak::StreakMoments;
 
 /// XP from the first level to the second one, until the first XP brings the number of the definitions
 /// in force.
@@ -35,6 +36,8 @@ pub struct PlayerFold {
     pub(super) recent_raids: RecentRaids,
     /// The player's latest day with XP that an allowance limits.
     pub allowance_day: Option<AllowanceDay>,
+    /// What the rules of the streak need.
+    pub streak: StreakMoments,
 }
 
 /// A player's day, and the XP that was counted in its allowances.
@@ -74,6 +77,7 @@ impl PlayerFold {
                 skills: Vec::new(),
                 achievements: Vec::new(),
                 counters: Vec::new(),
+                streak: Default::default(),
                 items: Vec::new(),
                 equipped: Default::default(),
                 settings: Default::default(),
@@ -86,6 +90,7 @@ impl PlayerFold {
             day_changes: RecentTimes::default(),
             recent_raids: RecentRaids::default(),
             allowance_day: None,
+            streak: StreakMoments::default(),
         }
     }
 
@@ -135,6 +140,10 @@ impl PlayerFold {
                 let unlocked = UnlockedAchievement { id, tier, at };
                 put(&mut self.state.achievements, unlocked, |it| &it.id);
             }
+            PlayerEventData::DayKept { .. }
+            | PlayerEventData::StreakFrozen { .. }
+            | PlayerEventData::StreakLost { .. }
+            | PlayerEventData::StreakRepaired { .. } => {}
             PlayerEventData::ItemGranted { item, .. } => self.state.items.push(item.clone()),
             PlayerEventData::ItemEquipped { slot, item } => {
                 self.state.equipped.insert(slot.clone(), item.clone());
@@ -159,6 +168,7 @@ impl PlayerFold {
                 key,
                 value,
                 version,
+                ..
             } => {
                 if is_day_setting(key) {
                     self.day_changes.add(*at);
@@ -199,6 +209,7 @@ impl PlayerFold {
                 *self.state.number_mut(*field) = *to;
             }
         }
+        self.apply_to_streak(event);
         for counter in data.counters() {
             put(&mut self.state.counters, counter.clone(), |it| &it.id);
         }

@@ -2,12 +2,15 @@
 
 use raidhall_protocol::player::event::{Allowance, CoinsReason, RaidOutcome, XpSource};
 use raidhall_protocol::player::{PlayerEventData, PlayerState};
-use raidhall_protocol::progression::CoinAmounts;
+use raidhall_protocol::progression::{CoinAmounts, StreakRules};
 use raidhall_protocol::{RaidId, UnixMillis};
 
 use super::{Cause, CauseKind};
 use crate::definitions::Definitions;
-use crate::player::{AllowanceDay, EarnedXp, Happening, PlayerFold, reward};
+use crate::player::{
+    AllowanceDay, CONTRIBUTION_DELAY_MAX_MS, EarnedXp, Happening, PlayerFold, keep_day,
+    lapse_streak, reward,
+};
 
 /// Returns the data of the events that a cause adds to a player's stream.
 pub fn project(
@@ -15,7 +18,31 @@ pub fn project(
     cause: &Cause,
     definitions: &Definitions,
 ) -> Vec<PlayerEventData> {
-    reward(fold, happenings(fold, cause, definitions), definitions)
+    let mut happenings = happenings(fold, cause, definitions);
+    if let Some(rules) = &definitions.streaks {
+        happenings = with_streak(fold, cause.at, happenings, rules);
+    }
+    reward(fold, happenings, definitions)
+}
+
+/// Puts the loss of a streak that has lapsed before what happens, and the day that it keeps behind.
+fn with_streak(
+    fold: &PlayerFold,
+    at: UnixMillis,
+    happenings: Vec<Happening>,
+    rules: &StreakRules,
+) -> Vec<Happening> {
+    let counts = |it: &Happening| matches!(it, Happening::Xp(earned) if earned.counted > 0);
+    let is_counted = happenings.iter().any(counts);
+    let (settled_at, kept) = if is_counted {
+        (at, keep_day(fold, at, rules))
+    } else {
+        (at.plus(-CONTRIBUTION_DELAY_MAX_MS), Vec::new())
+    };
+    let lost = lapse_streak(fold, settled_at, rules).into_iter();
+    let lost = lost.map(Happening::Other);
+    let kept = kept.into_iter().map(Happening::Other);
+    lost.chain(happenings).chain(kept).collect()
 }
 
 /// Returns what a cause is for the player, before what it brings.

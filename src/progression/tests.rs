@@ -6,6 +6,7 @@ mod effects;
 mod history;
 mod random;
 mod rewards;
+mod streaks;
 
 use jiff::Timestamp;
 use raidhall_protocol::player::event::{Allowance, RaidPlace};
@@ -87,6 +88,7 @@ impl Stream {
             key: key.to_owned(),
             value: value.into(),
             version: 1,
+            lapses_at: None,
         };
         self.append(self.fold.at, None, data);
     }

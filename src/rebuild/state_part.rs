@@ -10,15 +10,17 @@ pub(super) enum StatePart {
     Skills,
     Achievements,
     Counters,
+    Streak,
     Items,
 }
 
 impl StatePart {
-    pub(super) const ALL: [StatePart; 5] = [
+    pub(super) const ALL: [StatePart; 6] = [
         Self::Raids,
         Self::Skills,
         Self::Achievements,
         Self::Counters,
+        Self::Streak,
         Self::Items,
     ];
 
@@ -28,17 +30,19 @@ impl StatePart {
             Self::Skills => "skills",
             Self::Achievements => "achievements",
             Self::Counters => "counters",
+            Self::Streak => "streak",
             Self::Items => "items",
         }
     }
 
-    /// Returns the part as JSON.
+    /// Returns the part as JSON: a list.
     pub(super) fn of(self, state: &PlayerState) -> Value {
         match self {
             Self::Raids => json!(state.raids),
             Self::Skills => json!(state.skills),
             Self::Achievements => json!(state.achievements),
             Self::Counters => json!(state.counters),
+            Self::Streak => json!([state.streak]),
             Self::Items => json!(state.items),
         }
     }
@@ -49,5 +53,6 @@ pub(super) fn copy_rewards(from: &PlayerState, to: &mut PlayerState) {
     to.skills.clone_from(&from.skills);
     to.achievements.clone_from(&from.achievements);
     to.counters.clone_from(&from.counters);
+    to.streak.clone_from(&from.streak);
     to.items.clone_from(&from.items);
 }

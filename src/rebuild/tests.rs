@@ -3,6 +3,7 @@
 mod damage;
 mod findings;
 mod random;
+mod streaks;
 
 use raidhall_protocol::player::event::{CorrectedField, CorrectionSource, RaidOutcome, RaidPlace};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
@@ -80,6 +81,7 @@ impl PlayedStream {
             key: "zone".to_owned(),
             value: json!("Asia/Tashkent"),
             version: 1,
+            lapses_at: None,
         });
         stream.play(contributed(25));
         stream.play(task(20));

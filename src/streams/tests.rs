@@ -1,5 +1,7 @@
 //! Tests of streams whose store fails, or which two instances change at once.
 
+mod lapse;
+
 use std::sync::Arc;
 use std::time::Duration;
 

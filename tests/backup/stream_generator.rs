@@ -96,7 +96,7 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
 fn random_command(rng: &mut StdRng, last_seq: Seq) -> PlayerCommand {
     let items = ["frame_bronze", "frame_silver", "title_night_owl"];
     let item = items[rng.random_range(0..items.len())].to_owned();
-    match rng.random_range(0..12) {
+    match rng.random_range(0..14) {
         0..=2 => PlayerCommand::Notify {
             kind: "sale".into(),
             title: "Näh \"now\" ☂".into(),
@@ -128,6 +128,12 @@ fn random_command(rng: &mut StdRng, last_seq: Seq) -> PlayerCommand {
             amount: rng.random_range(-100..100),
             note: "counted twice".into(),
         },
+        11 => PlayerCommand::SetSetting {
+            key: "zone".into(),
+            value: ["Asia/Tashkent", "Pacific/Kiritimati"][rng.random_range(0..2)].into(),
+            if_version: None,
+        },
+        12 => PlayerCommand::RepairStreak,
         _ => PlayerCommand::ReadThrough { seq: last_seq },
     }
 }

@@ -46,16 +46,19 @@ pub fn example_of(name: &str) -> Value {
             "skills": [{"skill": "teamwork", "xp": 300, "level": 3}],
             "achievements": [{"id": "victor", "tier": 1, "at": 1_767_225_601_000_i64}],
             "counters": [{"id": "victor", "value": 3, "goal": 10}],
+            "streak": {"days": 12, "best": 20, "day": "2026-01-01", "freezes": 1,
+                "lapses_at": 1_767_484_800_000_i64, "repairable_until": null},
             "items": ["frame_gold"], "equipped": {"frame": "frame_gold"},
             "settings": {"theme": {"value": "dark", "version": 3}},
             "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
                 "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}, "read_through": 43}})
         }
         "PlayerProfile" => json!({"id": 5, "name": "Ada", "level": 4, "raids_won": 3,
-            "badges": [{"id": "victor", "tier": 1}], "frame": "frame_gold"}),
+            "badges": [{"id": "victor", "tier": 1}], "streak_days": 12, "frame": "frame_gold"}),
         "Progression" => {
             json!({"casual_xp_per_day": 300, "ranked_xp_per_day": 2_000, "levels": {"xp_factor": 50},
             "coins": {"xp_per_coin": 10, "victory": 50, "mvp": 25, "level": 20},
+            "streaks": {"days_per_freeze": 7, "freezes_max": 2, "repair_hours": 48, "repair_cost": 100, "repair_pause_days": 30},
             "achievements": [{"id": "victor", "icon": "trophy", "tiers": [{"goal": 1, "coins": 10}],
                 "en": {"title": "Victor", "text": "Win raids"},
                 "ru": {"title": "Победитель", "text": "Побеждайте в рейдах"}}],

@@ -24,11 +24,14 @@ async fn a_state_is_a_function_of_the_events() {
     let empty = server.get("/me/state", &token).await.expect_data(200);
     let id = &ada["player"]["id"];
     let inbox = json!({"unread": 0, "items": []});
+    let streak = json!({
+        "days": 0, "best": 0, "day": null, "freezes": 0, "lapses_at": null, "repairable_until": null,
+    });
     let state = json!({
         "id": id, "name": "Ada", "xp": 0, "earned_xp": 0, "level": 1, "level_xp": 0,
         "next_level_xp": 100, "coins": 0, "tasks": 0, "raids_won": 0, "raids_played": 0,
         "raids": [], "skills": [], "achievements": [], "counters": [], "items": [],
-        "equipped": {}, "settings": {}, "inbox": inbox, "read_through": 0,
+        "streak": streak, "equipped": {}, "settings": {}, "inbox": inbox, "read_through": 0,
     });
     assert_eq!(empty, json!({"seq": 0, "state": state}));
 

@@ -132,8 +132,7 @@ async fn a_profile_shows_level_badges_and_the_frame() {
     let test = ProfileFixture::start().await;
     let Guest { id, token } = &test.cy;
     let path = format!("/players/{id}/profile");
-    let empty =
-        json!({"id": id, "name": "Cy", "level": 1, "raids_won": 0, "badges": [], "frame": null});
+    let empty = json!({"id": id, "name": "Cy", "level": 1, "raids_won": 0, "badges": [], "streak_days": 0, "frame": null});
     let profile = test.server.get(&path, token).await.expect_data(200);
     assert_eq!(profile, empty);
 
@@ -167,7 +166,7 @@ async fn a_profile_shows_level_badges_and_the_frame() {
         "{badges:?}"
     );
     let expected = json!({
-        "id": id, "name": "Cy", "level": 3, "raids_won": 0, "badges": badges, "frame": "frame_bronze",
+        "id": id, "name": "Cy", "level": 3, "raids_won": 0, "badges": badges, "streak_days": 0, "frame": "frame_bronze",
     });
     assert_eq!(profile, expected);
 }

@@ -82,11 +82,16 @@ impl TestRaid {
         assert_eq!(applied.expect("apply"), second);
     }
 
-    /// Returns the events of the stream without those that others brought: coins and achievements.
+    /// Returns the events of the stream without those that others brought: coins, achievements and kept days.
     async fn events(&self) -> Vec<Value> {
         let events = self.server.get("/me/events", &self.token).await;
         let mut events = events.expect_data(200).as_array().expect("events").clone();
-        let brought = ["coins_moved", "achievement_unlocked", "level_reached"];
+        let brought = [
+            "coins_moved",
+            "achievement_unlocked",
+            "level_reached",
+            "day_kept",
+        ];
         events.retain(|event| !brought.contains(&event["type"].as_str().expect("a type")));
         events
     }

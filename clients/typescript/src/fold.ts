@@ -2,7 +2,7 @@
 // snapshot with the events after it is the server's state. States are immutable: parts that an
 // event leaves unchanged are shared with the previous state.
 import { INBOX_ITEMS_SHOWN, MESSAGES_SHOWN, PLAYER_RAIDS_SHOWN } from './protocol.js';
-import type { Counter, Inbox, InboxItem, Member, PlayerEvent, PlayerRaid, PlayerState, RaidEvent, RaidId, RaidState, Task, TaskId } from './protocol.js';
+import type { Counter, Inbox, InboxItem, Member, PlayerEvent, PlayerRaid, PlayerState, RaidEvent, RaidId, RaidState, Streak, Task, TaskId } from './protocol.js';
 
 /** Returns the state after an event. Returns null if this release does not know the event or it
  * contradicts the state; then only a snapshot helps. */
@@ -115,6 +115,20 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
       return { ...state, coins: event.data.coins, counters: withCounters(state, event) };
     case 'achievement_unlocked':
       return { ...state, achievements: withEntry(state.achievements, 'id', { ...event.data, at: event.at }) };
+    case 'day_kept': {
+      const { day, days, best, freezes, lapses_at } = event.data;
+      return withStreak(state, { day, days, best, freezes, lapses_at });
+    }
+    case 'streak_frozen': {
+      const { freezes, lapses_at } = event.data;
+      return withStreak(state, { freezes, lapses_at });
+    }
+    case 'streak_lost':
+      return withStreak(state, { days: 0, lapses_at: null, repairable_until: event.data.repairable_until });
+    case 'streak_repaired': {
+      const { days, best, lapses_at } = event.data;
+      return withStreak(state, { days, best, lapses_at, repairable_until: null });
+    }
     case 'item_granted':
       return { ...state, items: [...state.items, event.data.item], counters: withCounters(state, event) };
     case 'item_equipped': {
@@ -133,8 +147,9 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
       return { ...state, raids_played, raids_won, raids: withoutRaid(state.raids, raid), counters: withCounters(state, event) };
     }
     case 'setting_set': {
-      const { key, value, version } = event.data;
-      return { ...state, settings: { ...state.settings, [key]: { value, version } } };
+      const { key, value, version, lapses_at } = event.data;
+      const set = { ...state, settings: { ...state.settings, [key]: { value, version } } };
+      return lapses_at === null ? set : withStreak(set, { lapses_at });
     }
     case 'name_changed':
       return { ...state, name: event.data.name };
@@ -165,6 +180,8 @@ function withEntry<T>(list: T[], key: keyof T, entry: T): T[] {
 /** Returns the counters after an event that moved some of them. */
 const withCounters = ({ counters }: PlayerState, { data }: { data: { counters: Counter[] } }): Counter[] =>
   data.counters.reduce((moved, counter) => withEntry(moved, 'id', counter), counters);
+
+const withStreak = (state: PlayerState, change: Partial<Streak>): PlayerState => ({ ...state, streak: { ...state.streak, ...change } });
 
 const withoutRaid = (raids: PlayerRaid[], raid: RaidId): PlayerRaid[] => raids.filter(joined => joined.raid !== raid);
 

@@ -53,6 +53,12 @@ export class PlayerStream extends WatchedStream<PlayerState, PlayerEvent, Waitin
     return this.carrier.execute({ type: 'equip', item });
   }
 
+  /** Repairs the streak that was lost. The promise rejects with `not_enough_coins`, or with
+   * `wrong_status` if there is none that can still be repaired. */
+  repairStreak(): Promise<Ack> {
+    return this.carrier.execute({ type: 'repair_streak' });
+  }
+
   protected override fold(state: PlayerState, event: PlayerEvent): PlayerState | null {
     return foldPlayer(state, event);
   }

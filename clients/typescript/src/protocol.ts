@@ -934,6 +934,60 @@ export type PlayerMessage =
       }
     }
     | {
+      type: "day_kept",
+      data: {
+        /** The day, as `YYYY-MM-DD`. */
+        day: string,
+        /** Name of the time zone that it is a day of. */
+        zone: string,
+        /** How many days the streak has. */
+        days: number,
+        /** The most days that a streak of the player had. */
+        best: number,
+        /** How many missed days the streak survives from then on. */
+        freezes: number,
+        /** When the XP was earned, from which the next day of the streak is found. */
+        since: UnixMillis,
+        /** When the streak is lost if no day is kept until then. */
+        lapses_at: UnixMillis,
+      }
+    }
+    | {
+      type: "streak_frozen",
+      data: {
+        /** How many days were missed, each of which took a freeze. */
+        days_frozen: number,
+        /** How many freezes are left. */
+        freezes: number,
+        /** When the streak is lost if no day is kept until then. */
+        lapses_at: UnixMillis,
+      }
+    }
+    | {
+      type: "streak_lost",
+      data: {
+        /** How many days the streak had. */
+        days: number,
+        /** Until when it can be repaired; null if it cannot. */
+        repairable_until: UnixMillis | null,
+      }
+    }
+    | {
+      type: "streak_repaired",
+      data: {
+        /** How many days the streak has. */
+        days: number,
+        /** The most days that a streak of the player had. */
+        best: number,
+        /** How many coins it cost; they moved before it. */
+        cost: number,
+        /** A moment of the day before, which counts as kept; null if a day was kept since the loss. */
+        since: UnixMillis | null,
+        /** When the streak is lost if no day is kept until then. */
+        lapses_at: UnixMillis,
+      }
+    }
+    | {
       type: "item_granted",
       data: {
         /** Id of the item. */
@@ -1001,6 +1055,9 @@ export type PlayerMessage =
         value: unknown,
         /** How often the setting has been set. */
         version: number,
+        /** When the streak is lost from then on, if the setting decides the player's day; null if it
+ * does not, or if there is no streak. */
+        lapses_at: UnixMillis | null,
       }
     }
     | {
@@ -1085,6 +1142,7 @@ export type PlayerCommand =
     /** Id of the item. */
     item: string,
   }
+  | { type: "repair_streak" }
   | {
     type: "grant_xp",
     /** How much XP it is. */
@@ -1213,6 +1271,60 @@ export type PlayerEvent =
       }
     }
     | {
+      type: "day_kept",
+      data: {
+        /** The day, as `YYYY-MM-DD`. */
+        day: string,
+        /** Name of the time zone that it is a day of. */
+        zone: string,
+        /** How many days the streak has. */
+        days: number,
+        /** The most days that a streak of the player had. */
+        best: number,
+        /** How many missed days the streak survives from then on. */
+        freezes: number,
+        /** When the XP was earned, from which the next day of the streak is found. */
+        since: UnixMillis,
+        /** When the streak is lost if no day is kept until then. */
+        lapses_at: UnixMillis,
+      }
+    }
+    | {
+      type: "streak_frozen",
+      data: {
+        /** How many days were missed, each of which took a freeze. */
+        days_frozen: number,
+        /** How many freezes are left. */
+        freezes: number,
+        /** When the streak is lost if no day is kept until then. */
+        lapses_at: UnixMillis,
+      }
+    }
+    | {
+      type: "streak_lost",
+      data: {
+        /** How many days the streak had. */
+        days: number,
+        /** Until when it can be repaired; null if it cannot. */
+        repairable_until: UnixMillis | null,
+      }
+    }
+    | {
+      type: "streak_repaired",
+      data: {
+        /** How many days the streak has. */
+        days: number,
+        /** The most days that a streak of the player had. */
+        best: number,
+        /** How many coins it cost; they moved before it. */
+        cost: number,
+        /** A moment of the day before, which counts as kept; null if a day was kept since the loss. */
+        since: UnixMillis | null,
+        /** When the streak is lost if no day is kept until then. */
+        lapses_at: UnixMillis,
+      }
+    }
+    | {
       type: "item_granted",
       data: {
         /** Id of the item. */
@@ -1280,6 +1392,9 @@ export type PlayerEvent =
         value: unknown,
         /** How often the setting has been set. */
         version: number,
+        /** When the streak is lost from then on, if the setting decides the player's day; null if it
+ * does not, or if there is no streak. */
+        lapses_at: UnixMillis | null,
       }
     }
     | {
@@ -1408,6 +1523,60 @@ export type PlayerEventData =
     }
   }
   | {
+    type: "day_kept",
+    data: {
+      /** The day, as `YYYY-MM-DD`. */
+      day: string,
+      /** Name of the time zone that it is a day of. */
+      zone: string,
+      /** How many days the streak has. */
+      days: number,
+      /** The most days that a streak of the player had. */
+      best: number,
+      /** How many missed days the streak survives from then on. */
+      freezes: number,
+      /** When the XP was earned, from which the next day of the streak is found. */
+      since: UnixMillis,
+      /** When the streak is lost if no day is kept until then. */
+      lapses_at: UnixMillis,
+    }
+  }
+  | {
+    type: "streak_frozen",
+    data: {
+      /** How many days were missed, each of which took a freeze. */
+      days_frozen: number,
+      /** How many freezes are left. */
+      freezes: number,
+      /** When the streak is lost if no day is kept until then. */
+      lapses_at: UnixMillis,
+    }
+  }
+  | {
+    type: "streak_lost",
+    data: {
+      /** How many days the streak had. */
+      days: number,
+      /** Until when it can be repaired; null if it cannot. */
+      repairable_until: UnixMillis | null,
+    }
+  }
+  | {
+    type: "streak_repaired",
+    data: {
+      /** How many days the streak has. */
+      days: number,
+      /** The most days that a streak of the player had. */
+      best: number,
+      /** How many coins it cost; they moved before it. */
+      cost: number,
+      /** A moment of the day before, which counts as kept; null if a day was kept since the loss. */
+      since: UnixMillis | null,
+      /** When the streak is lost if no day is kept until then. */
+      lapses_at: UnixMillis,
+    }
+  }
+  | {
     type: "item_granted",
     data: {
       /** Id of the item. */
@@ -1475,6 +1644,9 @@ export type PlayerEventData =
       value: unknown,
       /** How often the setting has been set. */
       version: number,
+      /** When the streak is lost from then on, if the setting decides the player's day; null if it
+ * does not, or if there is no streak. */
+      lapses_at: UnixMillis | null,
     }
   }
   | {
@@ -1530,7 +1702,7 @@ export type Allowance = {
 export type XpSource = "task" | "contribution" | "grant";
 
 /** Why a player's coins moved. */
-export type CoinsReason = "victory" | "mvp" | "achievement" | "purchase" | "granted";
+export type CoinsReason = "victory" | "mvp" | "achievement" | "purchase" | "repair" | "granted";
 
 /** How a player got an item. */
 export type ItemSource = "purchase" | "grant";
@@ -1580,6 +1752,8 @@ export type PlayerState = {
   achievements: Array<UnlockedAchievement>,
   /** The counters of achievements that have moved, in the order of their first move. */
   counters: Array<Counter>,
+  /** The player's streak of days. */
+  streak: Streak,
   /** Ids of the items that the player has, in the order in which they got them. */
   items: Array<string>,
   /** What the player wears: ids of items by slot. */
@@ -1628,6 +1802,22 @@ export type Counter = {
   value: number,
   /** The goal of the next tier; null after the last one. */
   goal: number | null,
+};
+
+/** How many days in a row a player has kept. A day is kept with XP of a raid that counts. */
+export type Streak = {
+  /** How many days the streak has; 0 before the first kept day, and after it was lost. */
+  days: number,
+  /** The most days that a streak of the player had. */
+  best: number,
+  /** The latest day that was kept, as `YYYY-MM-DD`; null before the first one. */
+  day: string | null,
+  /** How many missed days the streak survives without being repaired. */
+  freezes: number,
+  /** When the streak is lost if no day is kept until then; null if there is no streak. */
+  lapses_at: UnixMillis | null,
+  /** Until when the lost streak can be repaired; null if it cannot. It may lie in the past. */
+  repairable_until: UnixMillis | null,
 };
 
 /** One setting of a player. */
@@ -1739,6 +1929,8 @@ export type PlayerProfile = {
   raids_won: number,
   /** The achievements that the player has, in the order of their first tier. */
   badges: Array<Badge>,
+  /** How many days the player's streak has. */
+  streak_days: number,
   /** Id of the item that the player wears in the slot `frame`; null if none. */
   frame: string | null,
 };
@@ -1930,6 +2122,8 @@ export type Progression = {
   levels: Levels,
   /** How many coins things bring. */
   coins: CoinAmounts,
+  /** The rules of streaks; null if there are no streaks. */
+  streaks: StreakRules | null,
   /** The achievements, in the order in which clients show them. */
   achievements: Array<Achievement>,
   /** The items of the shop, in the order in which clients show them. */
@@ -1952,6 +2146,20 @@ export type CoinAmounts = {
   mvp: number,
   /** Coins for each level. */
   level: number,
+};
+
+/** How streaks survive missed days, and what a lost one costs. */
+export type StreakRules = {
+  /** Days of a streak that earn a freeze. */
+  days_per_freeze: number,
+  /** Most freezes that a player has. */
+  freezes_max: number,
+  /** Hours from the loss of a streak in which it can be repaired. */
+  repair_hours: number,
+  /** Coins that a repair costs. */
+  repair_cost: number,
+  /** Days from a repair to the next one. */
+  repair_pause_days: number,
 };
 
 /** An achievement that players can unlock. */

@@ -158,6 +158,22 @@ test('skills, achievements and counters keep their places, and nothing lists a s
   assert.deepEqual(trained?.skills, [...before.skills, { skill: 'discipline', xp: 25, level: 1 }]);
 });
 
+const AT = 1_767_225_601_000; // of the fixtures
+
+test('a streak is lost, repaired and moved by a setting, and keeps what an event does not name', () => {
+  const before = player('player_snapshot_with_id.json');
+  const fold = (state: PlayerState, name: string): PlayerState => foldPlayer(state, playerEvent(`player_event_${name}.json`))!;
+  const lost = fold(before, 'streak_lost_repairable');
+  assert.deepEqual(lost.streak, { ...before.streak, days: 0, lapses_at: null, repairable_until: AT + 172_800_000 });
+  assert.equal(fold(lost, 'streak_lost').streak.repairable_until, null);
+  const repaired = fold(lost, 'streak_repaired');
+  assert.deepEqual(repaired.streak, { ...before.streak, days: 13, lapses_at: AT + 86_400_000, repairable_until: null });
+  const kept = fold(lost, 'day_kept');
+  assert.deepEqual(kept.streak, { ...before.streak, lapses_at: AT + 172_800_000, repairable_until: AT + 172_800_000 });
+  assert.equal(fold(kept, 'setting_set_zone').streak.lapses_at, AT + 86_400_000);
+  assert.equal(fold(kept, 'setting_set').streak, kept.streak);
+});
+
 test('a player\'s state keeps the latest 200 raids, and ends those it does not show', () => {
   let state = player('player_snapshot.json');
   for (let raid = 1; raid <= 201; raid++) state = foldPlayer(state, roleIn(raid, 'member'))!;

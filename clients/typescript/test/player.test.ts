@@ -8,7 +8,8 @@ import { StoredItems } from './simulation.js';
 
 const totals = { xp: 0, earned_xp: 0, level: 1, level_xp: 0, next_level_xp: 100, coins: 0, tasks: 0, raids_won: 0, raids_played: 0 };
 const lists = { raids: [], skills: [], achievements: [], counters: [], items: [] };
-const state = { id: 5, name: 'Ada', ...totals, ...lists, equipped: {}, settings: {}, inbox: { unread: 0, items: [] }, read_through: 0 };
+const streak = { days: 0, best: 0, day: null, freezes: 0, lapses_at: null, repairable_until: null };
+const state = { id: 5, name: 'Ada', ...totals, ...lists, streak, equipped: {}, settings: {}, inbox: { unread: 0, items: [] }, read_through: 0 };
 const snapshot = (seq: number) => ({ t: 'snapshot', player: 5, seq, recovered: false, state });
 const watching = (seq: number) => ({ t: 'watching', player: 5, seq, recovered: true });
 const renamed = (seq: number) => ({ t: 'event', player: 5, seq, at: 1, cause: null, type: 'name_changed', data: { name: `Ada ${seq}` } });
@@ -123,7 +124,7 @@ test('a refused watch is repeated if that may help, and else the stream is gone'
   peer.client.close();
 });
 
-test('items are bought and equipped, and a purchase without coins is refused', async () => {
+test('items are bought and equipped, a purchase without coins is refused, and a streak is repaired', async () => {
   const { peer } = await watched(41);
   const { me } = peer.client;
   const sent = (): ClientMessage[] => received(peer).slice(1);
@@ -144,6 +145,11 @@ test('items are bought and equipped, and a purchase without coins is refused', a
   await peer.clock.pass(1_000);
   peer.say(refusal('do', commandAt(2).id, { type: 'not_enough_coins', retry: false }));
   assert.equal((await unpaid).type, 'not_enough_coins');
+  const repaired = me.repairStreak();
+  await peer.clock.pass(1_000);
+  assert.deepEqual(commandAt(3).cmd, { type: 'repair_streak' });
+  peer.say(ack(commandAt(3).id, 46));
+  assert.equal((await repaired).seq, 46);
   peer.client.close();
 });
 

@@ -4,7 +4,7 @@
 use raidhall_protocol::Seq;
 use raidhall_protocol::limits::{INBOX_ITEMS_SHOWN, PLAYER_RAIDS_SHOWN};
 use raidhall_protocol::player::state::{
-    Counter, Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, UnlockedAchievement,
+    Counter, Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, Streak, UnlockedAchievement,
 };
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::server::PlayerRef;
@@ -37,6 +37,7 @@ impl StreamFold {
             skills: Vec::new(),
             achievements: Vec::new(),
             counters: Vec::new(),
+            streak: Streak::default(),
             items: Vec::new(),
             equipped: Default::default(),
             settings: Default::default(),
@@ -141,6 +142,10 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
             };
             put(&mut state.achievements, unlocked, |it| it.id == *id);
         }
+        PlayerEventData::DayKept { .. }
+        | PlayerEventData::StreakFrozen { .. }
+        | PlayerEventData::StreakLost { .. }
+        | PlayerEventData::StreakRepaired { .. } => apply_to_streak(&mut state.streak, &event.data),
         PlayerEventData::ItemGranted { item, counters, .. } => {
             state.items.push(item.clone());
             put_counters(state, counters);
@@ -180,12 +185,14 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
             key,
             value,
             version,
+            lapses_at,
         } => {
             let setting = Setting {
                 value: value.clone(),
                 version: *version,
             };
             state.settings.insert(key.clone(), setting);
+            state.streak.lapses_at = lapses_at.or(state.streak.lapses_at);
         }
         PlayerEventData::NameChanged { name } => state.name.clone_from(name),
         PlayerEventData::Notified { kind, data } => {
@@ -208,6 +215,53 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
             }
             count_unread(&mut state.inbox);
         }
+    }
+}
+
+fn apply_to_streak(streak: &mut Streak, data: &PlayerEventData) {
+    match data {
+        PlayerEventData::DayKept {
+            day,
+            days,
+            best,
+            freezes,
+            lapses_at,
+            ..
+        } => {
+            *streak = Streak {
+                days: *days,
+                best: *best,
+                day: Some(day.clone()),
+                freezes: *freezes,
+                lapses_at: Some(*lapses_at),
+                repairable_until: streak.repairable_until,
+            };
+        }
+        PlayerEventData::StreakFrozen {
+            freezes, lapses_at, ..
+        } => {
+            streak.freezes = *freezes;
+            streak.lapses_at = Some(*lapses_at);
+        }
+        PlayerEventData::StreakLost {
+            repairable_until, ..
+        } => {
+            streak.days = 0;
+            streak.lapses_at = None;
+            streak.repairable_until = *repairable_until;
+        }
+        PlayerEventData::StreakRepaired {
+            days,
+            best,
+            lapses_at,
+            ..
+        } => {
+            streak.days = *days;
+            streak.best = *best;
+            streak.lapses_at = Some(*lapses_at);
+            streak.repairable_until = None;
+        }
+        _ => {}
     }
 }
 

@@ -12,6 +12,7 @@ mod follow_ups;
 mod lag;
 mod progress;
 mod rules;
+mod streaks;
 mod violation;
 
 use std::collections::BTreeMap;

@@ -12,3 +12,4 @@ mod progression;
 mod sample_events;
 mod sample_stream;
 mod shop;
+mod streaks;

@@ -64,6 +64,8 @@ pub enum PlayerCommand {
         #[schemars(length(min = 1, max = ITEM_CHARS_MAX))]
         item: String,
     },
+    /// Repairs the streak that was lost, for coins.
+    RepairStreak,
     /// Grants XP that counts in full; only the host app's backend may send it.
     GrantXp {
         /// How much XP it is.
@@ -129,6 +131,7 @@ impl PlayerCommand {
             Self::ReadThrough { .. } => "read_through",
             Self::Buy { .. } => "buy",
             Self::Equip { .. } => "equip",
+            Self::RepairStreak => "repair_streak",
             Self::GrantXp { .. } => "grant_xp",
             Self::GrantCoins { .. } => "grant_coins",
             Self::GrantItem { .. } => "grant_item",
@@ -163,6 +166,7 @@ impl PlayerCommand {
             "equip" => Self::Equip {
                 item: fields.text("item")?,
             },
+            "repair_streak" => Self::RepairStreak,
             "grant_xp" => {
                 let amount = fields.integer("amount");
                 let kind = fields.text("kind");

@@ -115,6 +115,54 @@ pub enum PlayerEventData {
         /// The tier, from 1.
         tier: u32,
     },
+    /// The player earned XP that counts on another day of their streak, or on the same day in another
+    /// time zone, which leaves `days` as it is.
+    DayKept {
+        /// The day, as `YYYY-MM-DD`.
+        day: String,
+        /// Name of the time zone that it is a day of.
+        zone: String,
+        /// How many days the streak has.
+        days: u64,
+        /// The most days that a streak of the player had.
+        best: u64,
+        /// How many missed days the streak survives from then on.
+        freezes: u64,
+        /// When the XP was earned, from which the next day of the streak is found.
+        since: UnixMillis,
+        /// When the streak is lost if no day is kept until then.
+        lapses_at: UnixMillis,
+    },
+    /// Freezes kept the streak through days that were missed. The day that was kept after them follows
+    /// as `day_kept`.
+    StreakFrozen {
+        /// How many days were missed, each of which took a freeze.
+        days_frozen: u64,
+        /// How many freezes are left.
+        freezes: u64,
+        /// When the streak is lost if no day is kept until then.
+        lapses_at: UnixMillis,
+    },
+    /// The streak was lost: more days were missed than there are freezes, which stay.
+    StreakLost {
+        /// How many days the streak had.
+        days: u64,
+        /// Until when it can be repaired; null if it cannot.
+        repairable_until: Option<UnixMillis>,
+    },
+    /// The player repaired the streak that was lost. It includes the days kept since.
+    StreakRepaired {
+        /// How many days the streak has.
+        days: u64,
+        /// The most days that a streak of the player had.
+        best: u64,
+        /// How many coins it cost; they moved before it.
+        cost: u64,
+        /// A moment of the day before, which counts as kept; null if a day was kept since the loss.
+        since: Option<UnixMillis>,
+        /// When the streak is lost if no day is kept until then.
+        lapses_at: UnixMillis,
+    },
     /// The player got an item of the shop. Each item is had once.
     ItemGranted {
         /// Id of the item.
@@ -173,6 +221,9 @@ pub enum PlayerEventData {
         value: Value,
         /// How often the setting has been set.
         version: u64,
+        /// When the streak is lost from then on, if the setting decides the player's day; null if it
+        /// does not, or if there is no streak.
+        lapses_at: Option<UnixMillis>,
     },
     /// The player's name was changed.
     NameChanged {
@@ -215,6 +266,10 @@ impl PlayerEventData {
             Self::LevelReached { .. } => "level_reached",
             Self::CoinsMoved { .. } => "coins_moved",
             Self::AchievementUnlocked { .. } => "achievement_unlocked",
+            Self::DayKept { .. } => "day_kept",
+            Self::StreakFrozen { .. } => "streak_frozen",
+            Self::StreakLost { .. } => "streak_lost",
+            Self::StreakRepaired { .. } => "streak_repaired",
             Self::ItemGranted { .. } => "item_granted",
             Self::ItemEquipped { .. } => "item_equipped",
             Self::RaidJoined { .. } => "raid_joined",

@@ -45,6 +45,8 @@ pub struct PlayerState {
     pub achievements: Vec<UnlockedAchievement>,
     /// The counters of achievements that have moved, in the order of their first move.
     pub counters: Vec<Counter>,
+    /// The player's streak of days.
+    pub streak: Streak,
     /// Ids of the items that the player has, in the order in which they got them.
     pub items: Vec<String>,
     /// What the player wears: ids of items by slot.
@@ -129,6 +131,23 @@ pub struct Counter {
     pub value: u64,
     /// The goal of the next tier; null after the last one.
     pub goal: Option<u64>,
+}
+
+/// How many days in a row a player has kept. A day is kept with XP of a raid that counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Streak {
+    /// How many days the streak has; 0 before the first kept day, and after it was lost.
+    pub days: u64,
+    /// The most days that a streak of the player had.
+    pub best: u64,
+    /// The latest day that was kept, as `YYYY-MM-DD`; null before the first one.
+    pub day: Option<String>,
+    /// How many missed days the streak survives without being repaired.
+    pub freezes: u64,
+    /// When the streak is lost if no day is kept until then; null if there is no streak.
+    pub lapses_at: Option<UnixMillis>,
+    /// Until when the lost streak can be repaired; null if it cannot. It may lie in the past.
+    pub repairable_until: Option<UnixMillis>,
 }
 
 /// One setting of a player.

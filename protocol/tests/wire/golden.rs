@@ -103,6 +103,7 @@ fn every_field_variant_and_value_has_a_sample() {
         "Progression",
         "Levels",
         "CoinAmounts",
+        "StreakRules",
         "Achievement",
         "Tier",
         "AchievementText",

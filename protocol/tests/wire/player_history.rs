@@ -8,15 +8,15 @@ use raidhall_protocol::player::event::{
     Allowance, CoinsReason, CorrectedField, CorrectionSource, ItemSource, RaidOutcome, RaidPlace,
     XpSource,
 };
-use raidhall_protocol::player::state::Inbox;
+use raidhall_protocol::player::state::{Inbox, Streak};
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::state::Role;
 use serde::Serialize;
 use serde_json::json;
 
 use crate::player_samples::{
-    AT, achievement, by_key, counter, empty_state, joined, place, raid, sale, sale_data,
-    setting_at, skill,
+    AT, achievement, by_key, counter, day_kept, empty_state, joined, place, raid, sale, sale_data,
+    setting_at, skill, streak_frozen, streak_lost, streak_repaired,
 };
 
 /// A whole stream, and the states before and after it. Every fold of player events has to agree.
@@ -33,6 +33,7 @@ pub(crate) fn history() -> PlayerHistory {
         key: key.to_owned(),
         value: json!(value),
         version,
+        lapses_at: None,
     };
     let notified = PlayerEventData::Notified {
         kind: "sale".to_owned(),
@@ -53,6 +54,7 @@ pub(crate) fn history() -> PlayerHistory {
     ];
     let mut events: Vec<_> = own.into_iter().map(|data| (None, data)).collect();
     events.extend(raid_history());
+    events.extend(streak_history());
     let numbered = |(seq, (cause, data))| PlayerEvent {
         seq: Seq(seq),
         at: AT,
@@ -60,6 +62,7 @@ pub(crate) fn history() -> PlayerHistory {
         data,
     };
     let settings = [
+        ("day_start_hour", setting_at(json!(4), 1)),
         ("theme", setting_at(json!("dark"), 2)),
         ("zone", setting_at(json!("Asia/Tashkent"), 1)),
     ];
@@ -89,6 +92,14 @@ pub(crate) fn history() -> PlayerHistory {
                 counter("veteran", 2, Some(5)),
                 counter("wardrobe", 1, Some(5)),
             ],
+            streak: Streak {
+                days: 13,
+                best: 20,
+                day: Some("2026-01-01".to_owned()),
+                freezes: 1,
+                lapses_at: Some(AT.plus(100_800_000)),
+                repairable_until: None,
+            },
             items: ["frame_gold", "frame_bronze", "title_night_owl"]
                 .map(str::to_owned)
                 .into(),
@@ -189,6 +200,24 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
         (None, correct(CorrectedField::LevelXp, 265, 60)),
         (None, correct(CorrectedField::NextLevelXp, 200, 300)),
         (None, correct(CorrectedField::Coins, 53, 50)),
+    ]
+}
+
+/// Returns the part of the history that is about the streak: it is kept, lost and repaired, and then
+/// the day begins at another hour.
+fn streak_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
+    let later = PlayerEventData::SettingSet {
+        key: "day_start_hour".to_owned(),
+        value: json!(4),
+        version: 1,
+        lapses_at: Some(AT.plus(100_800_000)),
+    };
+    vec![
+        (Some(place(10, 23)), streak_frozen()),
+        (Some(place(10, 23)), day_kept(12)),
+        (None, streak_lost(Some(AT.plus(172_800_000)))),
+        (None, streak_repaired(Some(AT))),
+        (None, later),
     ]
 }
 

@@ -10,7 +10,7 @@ use raidhall_protocol::player::event::{
 };
 use raidhall_protocol::player::message::Me;
 use raidhall_protocol::player::state::{
-    Counter, Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, UnlockedAchievement,
+    Counter, Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, Streak, UnlockedAchievement,
 };
 use raidhall_protocol::player::{
     PlayerCommand, PlayerEvent, PlayerEventData, PlayerMessage, PlayerRequest, PlayerState,
@@ -107,6 +107,7 @@ pub(crate) fn client() -> Vec<(String, ClientMessage)> {
             "do_me_equip",
             execute(PlayerCommand::Equip { item: gold() }),
         ),
+        ("do_me_repair_streak", execute(PlayerCommand::RepairStreak)),
         ("do_me_grant_xp", execute(grant_xp())),
         ("do_me_grant_coins", execute(grant_coins())),
         (
@@ -199,6 +200,13 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
         key: "app.deck".to_owned(),
         value: json!({"cards": [1, null]}),
         version: 3,
+        lapses_at: None,
+    };
+    let moved = PlayerEventData::SettingSet {
+        key: "zone".to_owned(),
+        value: json!("Asia/Tashkent"),
+        version: 3,
+        lapses_at: Some(AT.plus(86_400_000)),
     };
     let named = PlayerEventData::NameChanged {
         name: "Countess".to_owned(),
@@ -267,6 +275,21 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
             coins_moved(-20, CoinsReason::Granted, Some("refund")),
         ),
         ("achievement_unlocked", cause, unlocked()),
+        (
+            "coins_moved_repair",
+            None,
+            coins_moved(-100, CoinsReason::Repair, None),
+        ),
+        ("day_kept", cause, day_kept(12)),
+        ("streak_frozen", cause, streak_frozen()),
+        ("streak_lost", cause, streak_lost(None)),
+        (
+            "streak_lost_repairable",
+            None,
+            streak_lost(Some(AT.plus(172_800_000))),
+        ),
+        ("streak_repaired", None, streak_repaired(Some(AT))),
+        ("streak_repaired_later", None, streak_repaired(None)),
         ("item_granted", None, item_granted(ItemSource::Purchase)),
         (
             "item_granted_by_service",
@@ -289,6 +312,7 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
             ended(RaidOutcome::Failed, None, 3),
         ),
         ("setting_set", None, set),
+        ("setting_set_zone", None, moved),
         ("name_changed", None, named),
         ("notified", cause, notified),
         (
@@ -379,6 +403,44 @@ fn unlocked() -> PlayerEventData {
     }
 }
 
+/// Returns a day of a streak with 1 freeze whose best is 20 days.
+pub(crate) fn day_kept(days: u64) -> PlayerEventData {
+    PlayerEventData::DayKept {
+        day: "2026-01-01".to_owned(),
+        zone: "Asia/Tashkent".to_owned(),
+        days,
+        best: 20,
+        freezes: 1,
+        since: AT,
+        lapses_at: AT.plus(172_800_000),
+    }
+}
+
+pub(crate) fn streak_frozen() -> PlayerEventData {
+    PlayerEventData::StreakFrozen {
+        days_frozen: 1,
+        freezes: 1,
+        lapses_at: AT.plus(86_400_000),
+    }
+}
+
+pub(crate) fn streak_lost(repairable_until: Option<UnixMillis>) -> PlayerEventData {
+    PlayerEventData::StreakLost {
+        days: 12,
+        repairable_until,
+    }
+}
+
+pub(crate) fn streak_repaired(since: Option<UnixMillis>) -> PlayerEventData {
+    PlayerEventData::StreakRepaired {
+        days: 13,
+        best: 20,
+        cost: 100,
+        since,
+        lapses_at: AT.plus(86_400_000),
+    }
+}
+
 fn item_granted(by: ItemSource) -> PlayerEventData {
     PlayerEventData::ItemGranted {
         item: gold(),
@@ -437,6 +499,7 @@ pub(crate) fn empty_state() -> PlayerState {
         skills: Vec::new(),
         achievements: Vec::new(),
         counters: Vec::new(),
+        streak: Streak::default(),
         items: Vec::new(),
         equipped: BTreeMap::new(),
         settings: BTreeMap::new(),
@@ -467,6 +530,14 @@ fn full_state() -> PlayerState {
             counter("victor", 3, Some(10)),
             counter("first_steps", 1, None),
         ],
+        streak: Streak {
+            days: 12,
+            best: 20,
+            day: Some("2026-01-01".to_owned()),
+            freezes: 1,
+            lapses_at: Some(AT.plus(172_800_000)),
+            repairable_until: Some(AT),
+        },
         items: vec![gold()],
         equipped: BTreeMap::from([("frame".to_owned(), gold())]),
         settings: by_key(settings),

@@ -99,6 +99,7 @@ fn profile(fold: &PlayerFold) -> PlayerProfile {
         level: state.level,
         raids_won: state.raids_won,
         badges: state.achievements.iter().map(badge).collect(),
+        streak_days: state.streak.days,
         frame: state.equipped.get("frame").cloned(),
     }
 }

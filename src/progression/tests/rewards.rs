@@ -66,6 +66,7 @@ fn xp_brings_coins_then_levels_then_achievements() {
         shorten(&effects),
         [
             "xp 705, 105 of 400, coins 70",
+            "day_kept",
             "level 2, coins 90",
             "level 3, coins 110",
             "level 4, coins 130",

@@ -11,6 +11,8 @@ impl StreamCheck<'_> {
     pub(super) fn apply_input(&mut self, event: &PlayerEvent) {
         match &event.data {
             PlayerEventData::SettingSet { .. }
+            | PlayerEventData::StreakLost { .. }
+            | PlayerEventData::StreakRepaired { .. }
             | PlayerEventData::ItemEquipped { .. }
             | PlayerEventData::Notified { .. }
             | PlayerEventData::ReadThrough { .. } => self.derive(event),
@@ -37,6 +39,7 @@ impl StreamCheck<'_> {
                 self.found.retain(|it| !it.is_settled_by_correction());
                 let used = &self.recorded.allowance_day;
                 self.derived.allowance_day.clone_from(used);
+                self.derived.streak.clone_from(&self.recorded.streak);
                 copy_rewards(&self.recorded.state, &mut self.derived.state);
             }
             PlayerEventData::LevelReached { .. }
@@ -48,6 +51,8 @@ impl StreamCheck<'_> {
                 ..
             } => self.apply_result(event),
             PlayerEventData::XpEarned { .. }
+            | PlayerEventData::DayKept { .. }
+            | PlayerEventData::StreakFrozen { .. }
             | PlayerEventData::RaidJoined { .. }
             | PlayerEventData::RaidLeft { .. }
             | PlayerEventData::RaidEnded { .. } => self.found.push(Difference::Event {

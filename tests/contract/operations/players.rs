@@ -57,8 +57,9 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                  are stored. With an `op`, which `Idempotency-Key` can carry too, the command \
                  takes effect at most once. Returns `conflict` if a setting does not have the \
                  version `if_version`, `not_found` for an item that does not exist or, to put it \
-                 on, is not the player's, `wrong_status` for one that the player has already, \
-                 `not_enough_coins` for one that is too expensive, and `forbidden` for commands \
+                 on, is not the player's, `wrong_status` for one that the player has already, or \
+                 if no lost streak can be repaired, `not_enough_coins` for what is too \
+                 expensive, and `forbidden` for commands \
                  of the host app's backend. A player may send 2 commands per second. Only players \
                  may call this.",
             )

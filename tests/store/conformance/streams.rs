@@ -318,6 +318,7 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
         key: "app.deck".to_owned(),
         value,
         version: 7,
+        lapses_at: None,
     };
     let mut all = stream_append(
         ada,
@@ -376,6 +377,31 @@ pub async fn every_kind_of_player_event_survives_a_round_trip(store: &dyn Store)
                 raids_played: 7,
                 raids_won: 8,
                 counters: Vec::new(),
+            },
+            PlayerEventData::DayKept {
+                day: "2026-11-28".to_owned(),
+                zone: "Asia/Tashkent".to_owned(),
+                days: 9,
+                best: 10,
+                freezes: 1,
+                since: NOW,
+                lapses_at: NOW.plus(1),
+            },
+            PlayerEventData::StreakFrozen {
+                days_frozen: 1,
+                freezes: 0,
+                lapses_at: NOW.plus(2),
+            },
+            PlayerEventData::StreakLost {
+                days: 9,
+                repairable_until: None,
+            },
+            PlayerEventData::StreakRepaired {
+                days: 9,
+                best: 10,
+                cost: 100,
+                since: Some(NOW),
+                lapses_at: NOW.plus(3),
             },
         ],
     );

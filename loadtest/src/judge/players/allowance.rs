@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::player::event::Allowance;
 use raidhall_protocol::player::state::Setting;
+use serde_json::Value;
 
 const UNRANKED_XP_PER_DAY: u64 = 300;
 const RANKED_XP_PER_DAY: u64 = 2_000;
@@ -29,8 +30,31 @@ impl DayBegin {
         DayBegin((behind_hours + start_hour.unwrap_or(0)) * HOUR_MS)
     }
 
-    const fn day_of(self, at: UnixMillis) -> i64 {
+    /// Returns when days begin after a setting was changed; `None` if it does not decide that.
+    pub(super) fn after_change(
+        settings: &BTreeMap<String, Setting>,
+        key: &str,
+        value: &Value,
+    ) -> Option<DayBegin> {
+        if !matches!(key, "zone" | "day_start_hour") {
+            return None;
+        }
+        let setting = Setting {
+            value: value.clone(),
+            version: 1,
+        };
+        let mut settings = settings.clone();
+        settings.insert(key.to_owned(), setting);
+        Some(DayBegin::from_settings(&settings))
+    }
+
+    pub(super) const fn day_of(self, at: UnixMillis) -> i64 {
         (at.0 - self.0).div_euclid(DAY_MS)
+    }
+
+    /// Returns when a day ends.
+    pub(super) const fn end_of(self, day: i64) -> UnixMillis {
+        UnixMillis((day + 1) * DAY_MS + self.0)
     }
 }
 
@@ -91,7 +115,7 @@ impl Allowances {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 

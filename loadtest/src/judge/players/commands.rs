@@ -148,6 +148,7 @@ fn effect_of_command(command: &PlayerCommand) -> String {
         PlayerCommand::ReadThrough { seq } => format!("read through {seq}"),
         PlayerCommand::Buy { item } => format!("purchase of {item}"),
         PlayerCommand::Equip { item } => format!("wearing {item}"),
+        PlayerCommand::RepairStreak => "repair of the streak".to_owned(),
         PlayerCommand::GrantXp { amount, kind, note } => xp_effect(*amount, skill_of(kind), note),
         PlayerCommand::GrantCoins { amount, note } => format!("{amount} coins: {note}"),
         PlayerCommand::GrantItem { item } => format!("grant of {item}"),
@@ -206,7 +207,11 @@ fn effect_of_event(event: &PlayerEvent) -> Option<String> {
             to.cast_signed() - from.cast_signed(),
             note,
         )),
+        PlayerEventData::StreakRepaired { .. } => Some("repair of the streak".to_owned()),
         PlayerEventData::XpEarned { .. }
+        | PlayerEventData::DayKept { .. }
+        | PlayerEventData::StreakFrozen { .. }
+        | PlayerEventData::StreakLost { .. }
         | PlayerEventData::LevelReached { .. }
         | PlayerEventData::CoinsMoved { .. }
         | PlayerEventData::AchievementUnlocked { .. }

@@ -7,11 +7,12 @@ use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::{RaidId, Seq, UnixMillis};
 
-use super::allowance::Allowances;
+use super::allowance::{Allowances, DayBegin};
 use super::causes::{ExpectedEffect, place_key};
 use super::counters::{TierGoals, check_counters};
 use super::follow_ups::{AwaitedFollowUps, chains, is_follow_up};
 use super::rules::{data_of_command, data_of_gain};
+use super::streaks::StreakJudge;
 use super::violation::StreamViolationKind;
 use crate::fold::StreamFold;
 
@@ -21,6 +22,7 @@ struct EffectReader<'a> {
     seen: BTreeMap<(RaidId, Seq), Seq>,
     newest_cause: BTreeMap<RaidId, Seq>,
     allowances: Allowances,
+    streak: StreakJudge,
     /// When the newest event happened.
     clock: UnixMillis,
     violations: Vec<StreamViolationKind>,
@@ -42,6 +44,7 @@ pub(super) fn check_effects<'a>(
         seen: BTreeMap::new(),
         newest_cause: BTreeMap::new(),
         allowances: Allowances::default(),
+        streak: StreakJudge::default(),
         clock: UnixMillis(i64::MIN),
         violations: Vec::new(),
     };
@@ -68,15 +71,65 @@ impl EffectReader<'_> {
             }
             self.violations.extend(check_item(state, event));
             self.violations.extend(check_counters(state, event));
+            self.violations.extend(self.check_streak(event, state));
+            awaited.add_to_streak(self.streak_events(event, state));
             awaited.add(state, &event.data);
+            self.streak.add(state, event);
             self.clock = self.clock.max(event.at);
             let _ = fold.apply(event); // a gap is reported where the stream is read
         }
         self.violations.extend(awaited.finish(first));
     }
 
+    /// Returns what an event does for the streak, which follows it.
+    fn streak_events(&self, event: &PlayerEvent, state: &PlayerState) -> Vec<PlayerEventData> {
+        let cause = event.cause.map(place_key);
+        let expected = cause.and_then(|cause| self.expected.get(&cause));
+        let earned_at = expected.map_or(event.at, |expected| expected.at);
+        self.streak.events_of_xp(state, &event.data, earned_at)
+    }
+
+    /// Checks an event of a streak that no contribution brings, and when a streak lapses.
+    fn check_streak(
+        &self,
+        event: &PlayerEvent,
+        state: &PlayerState,
+    ) -> Option<StreamViolationKind> {
+        let expected = match &event.data {
+            PlayerEventData::StreakLost { .. } => {
+                match self.streak.data_of_loss(&state.streak, event.at) {
+                    Some(expected) => expected,
+                    None => {
+                        return Some(StreamViolationKind::StreakLostEarly { seq: event.seq });
+                    }
+                }
+            }
+            PlayerEventData::StreakRepaired { .. } => self.streak.data_of_repair(state, event.at),
+            PlayerEventData::SettingSet {
+                key,
+                value,
+                version,
+                ..
+            } => {
+                let begin = DayBegin::after_change(&state.settings, key, value);
+                PlayerEventData::SettingSet {
+                    key: key.clone(),
+                    value: value.clone(),
+                    version: *version,
+                    lapses_at: begin
+                        .and_then(|begin| self.streak.lapses_at_with(state, begin, event.at)),
+                }
+            }
+            _ => return None,
+        };
+        StreamViolationKind::of_data(event, &expected)
+    }
+
     /// Checks the first event of a chain.
     fn check_first(&mut self, event: &PlayerEvent, state: &PlayerState) {
+        if matches!(event.data, PlayerEventData::StreakLost { .. }) {
+            return; // before whatever happens next, which may have a cause or none
+        }
         if event.cause.is_none() && !needs_cause(&event.data) {
             let expected = data_of_command(state, &event.data);
             let wrong = StreamViolationKind::of_data(event, &expected);

@@ -21,6 +21,10 @@ enum FollowUp {
         amount: i64,
         reason: CoinsReason,
     },
+    /// What XP does for the streak.
+    Streak(PlayerEventData),
+    /// The streak that was repaired.
+    Repair,
     /// The item that was bought.
     Item,
     /// The coins of the tier that was just unlocked, if it has any.
@@ -49,6 +53,9 @@ pub(super) const fn is_follow_up(data: &PlayerEventData) -> bool {
         data,
         PlayerEventData::LevelReached { .. }
             | PlayerEventData::AchievementUnlocked { .. }
+            | PlayerEventData::DayKept { .. }
+            | PlayerEventData::StreakFrozen { .. }
+            | PlayerEventData::StreakRepaired { .. }
             | PlayerEventData::ItemGranted {
                 by: ItemSource::Purchase,
                 ..
@@ -61,6 +68,11 @@ pub(super) const fn is_follow_up(data: &PlayerEventData) -> bool {
 }
 
 impl AwaitedFollowUps {
+    /// Adds what XP does for the streak, which comes before all else that it brings.
+    pub(super) fn add_to_streak(&mut self, events: Vec<PlayerEventData>) {
+        self.0.extend(events.into_iter().map(FollowUp::Streak));
+    }
+
     /// Adds what an event brings to a player in this state.
     pub(super) fn add(&mut self, state: &PlayerState, data: &PlayerEventData) {
         match data {
@@ -88,6 +100,10 @@ impl AwaitedFollowUps {
                 reason: CoinsReason::Purchase,
                 ..
             } => self.0.push_back(FollowUp::Item),
+            PlayerEventData::CoinsMoved {
+                reason: CoinsReason::Repair,
+                ..
+            } => self.0.push_back(FollowUp::Repair),
             PlayerEventData::AchievementUnlocked { .. } => {
                 self.0.push_front(FollowUp::TierCoins);
             }
@@ -170,7 +186,9 @@ impl FollowUp {
     /// Returns whether the chain is wrong without it.
     const fn is_due(&self) -> bool {
         match self {
-            Self::Level(_) | Self::Coins { .. } | Self::Item => true,
+            Self::Level(_) | Self::Coins { .. } | Self::Streak(_) | Self::Repair | Self::Item => {
+                true
+            }
             Self::TierCoins => false,
             Self::Tiers { is_due, .. } => *is_due,
         }
@@ -178,7 +196,9 @@ impl FollowUp {
 
     fn is_met_by(&self, data: &PlayerEventData) -> bool {
         match (self, data) {
+            (Self::Streak(expected), told) => expected.kind() == told.kind(),
             (Self::Level(_), PlayerEventData::LevelReached { .. })
+            | (Self::Repair, PlayerEventData::StreakRepaired { .. })
             | (Self::Item, PlayerEventData::ItemGranted { .. }) => true,
             (Self::Coins { reason, .. }, PlayerEventData::CoinsMoved { reason: told, .. }) => {
                 reason == told
@@ -213,7 +233,9 @@ impl FollowUp {
                 id: id.clone(),
                 tier: held_tier(state, id) + 1,
             },
-            (Self::Item | Self::TierCoins, told) => told.clone(),
+            (Self::Streak(expected), _) => expected.clone(),
+            // The effects of repairs are checked beside the chains.
+            (Self::Item | Self::Repair | Self::TierCoins, told) => told.clone(),
         }
     }
 }

@@ -7,6 +7,7 @@ use raidhall_protocol::player::{PlayerEventData, PlayerState};
 use super::allowance::{Allowances, DayBegin};
 use super::causes::{ExpectedEffect, Gain};
 use super::progress::{TASK_SKILL, XpGain, coins_moved, skill_of};
+use super::streaks::REPAIR_COST;
 
 /// Returns the data of the effect that a raid's event must have.
 pub(super) fn data_of_gain(
@@ -95,6 +96,10 @@ pub(super) fn data_of_command(state: &PlayerState, told: &PlayerEventData) -> Pl
             None,
             counters,
         ),
+        PlayerEventData::CoinsMoved {
+            reason: CoinsReason::Repair,
+            ..
+        } => coins_moved(state, -REPAIR_COST, CoinsReason::Repair, None, counters),
         PlayerEventData::CoinsMoved {
             amount,
             reason,

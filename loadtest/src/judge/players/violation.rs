@@ -151,6 +151,9 @@ pub enum StreamViolationKind {
         value: u64,
         goal: Option<u64>,
     },
+    /// A streak was lost before it lapsed.
+    #[error("the streak is lost at {seq} and has not lapsed")]
+    StreakLostEarly { seq: Seq },
     /// A player got an item that they have.
     #[error("double effect: item {item} comes again at {seq}")]
     ItemTwice { seq: Seq, item: String },

@@ -30,24 +30,24 @@ fn clear_counters(event: &mut PlayerEvent) {
 #[test]
 fn a_tier_that_is_unlocked_twice_or_out_of_order_is_a_violation() {
     let found = find_in_stream(|stream| {
-        stream.push(stream[at(13)].clone());
+        stream.push(stream[at(14)].clone());
         renumber(stream);
     });
     assert!(
         matches!(
             found[..],
-            [StreamViolationKind::EffectWrong { seq: Seq(14), .. }]
+            [StreamViolationKind::EffectWrong { seq: Seq(15), .. }]
         ),
         "{found:?}"
     );
-    assert_found(&unexpected(14, "achievement_unlocked"), |stream| {
-        let mut again = stream[at(7)].clone();
-        again.cause = stream[at(13)].cause;
-        again.at = stream[at(13)].at;
+    assert_found(&unexpected(15, "achievement_unlocked"), |stream| {
+        let mut again = stream[at(8)].clone();
+        again.cause = stream[at(14)].cause;
+        again.at = stream[at(14)].at;
         stream.push(again);
         renumber(stream);
     });
-    assert_wrong(13, |data| {
+    assert_wrong(14, |data| {
         if let PlayerEventData::AchievementUnlocked { tier, .. } = data {
             *tier = 2;
         }
@@ -56,15 +56,15 @@ fn a_tier_that_is_unlocked_twice_or_out_of_order_is_a_violation() {
 
 #[test]
 fn a_tier_is_unlocked_if_and_only_if_its_goal_is_reached() {
-    let not_unlocked = missing(4, r#"Tiers { id: "collector", is_due: true }"#);
+    let not_unlocked = missing(5, r#"Tiers { id: "collector", is_due: true }"#);
     assert_found(&not_unlocked, |stream| {
-        stream.drain(at(7)..=at(8));
+        stream.drain(at(8)..=at(9));
         renumber(stream);
     });
-    assert_found(&unexpected(7, "achievement_unlocked"), |stream| {
+    assert_found(&unexpected(8, "achievement_unlocked"), |stream| {
         counter_of(&mut stream[at(3)]).goal = Some(1_000);
     });
-    assert_found(&unexpected(13, "achievement_unlocked"), |stream| {
+    assert_found(&unexpected(14, "achievement_unlocked"), |stream| {
         clear_counters(&mut stream[at(ENDED)]);
     });
 }
@@ -73,17 +73,17 @@ fn a_tier_is_unlocked_if_and_only_if_its_goal_is_reached() {
 fn a_counter_that_does_not_move_forward_is_a_violation() {
     for to in [20, 30] {
         let went_back = StreamViolationKind::CounterWentBack {
-            seq: Seq(4),
+            seq: Seq(5),
             id: "collector".to_owned(),
             from: 30,
             to,
         };
         assert_found(&went_back, |stream| {
-            counter_of(&mut stream[at(4)]).value = to;
+            counter_of(&mut stream[at(5)]).value = to;
         });
     }
     let past = StreamViolationKind::CounterPastLastGoal {
-        seq: Seq(4),
+        seq: Seq(5),
         id: "collector".to_owned(),
     };
     assert_found(&past, |stream| counter_of(&mut stream[at(3)]).goal = None);
@@ -104,8 +104,8 @@ fn a_counter_that_is_not_what_it_counts_is_a_violation() {
     });
     let found = find_in_stream(|stream| counter_of(&mut stream[at(3)]).value = 31);
     assert_eq!(found, [wrong(3, "collector", 31, 30)]);
-    assert_found(&wrong(4, "collector", 30, 330), |stream| {
-        clear_counters(&mut stream[at(4)]);
+    assert_found(&wrong(5, "collector", 30, 330), |stream| {
+        clear_counters(&mut stream[at(5)]);
     });
 }
 
@@ -118,17 +118,17 @@ fn a_goal_that_is_not_the_next_one_is_a_violation() {
         goal,
     };
     for goal in [Some(100), Some(330)] {
-        assert_found(&wrong(4, 330, goal), |stream| {
-            counter_of(&mut stream[at(4)]).goal = goal;
+        assert_found(&wrong(5, 330, goal), |stream| {
+            counter_of(&mut stream[at(5)]).goal = goal;
         });
     }
     assert_found(&wrong(3, 30, Some(30)), |stream| {
         counter_of(&mut stream[at(3)]).goal = Some(30);
     });
-    assert_found(&wrong(4, 330, Some(2_000)), |stream| {
+    assert_found(&wrong(5, 330, Some(2_000)), |stream| {
         // The goal of 1,000 is not reached yet.
         counter_of(&mut stream[at(3)]).goal = Some(1_000);
-        counter_of(&mut stream[at(4)]).goal = Some(2_000);
+        counter_of(&mut stream[at(5)]).goal = Some(2_000);
     });
 }
 
@@ -136,7 +136,7 @@ fn a_goal_that_is_not_the_next_one_is_a_violation() {
 fn a_goal_that_another_player_does_not_have_is_a_violation() {
     let valid = || StreamSample::valid().into_case();
     let mut other = valid();
-    counter_of(&mut other.record.events[at(4)]).goal = Some(2_000);
+    counter_of(&mut other.record.events[at(5)]).goal = Some(2_000);
     other.devices.clear();
     let expected = expected_effects(raid(), &ledger());
     let judge = |second| {
@@ -145,7 +145,7 @@ fn a_goal_that_another_player_does_not_have_is_a_violation() {
         kinds.collect::<Vec<_>>()
     };
     let wrong = StreamViolationKind::GoalWrong {
-        seq: Seq(4),
+        seq: Seq(5),
         id: "collector".to_owned(),
         value: 330,
         goal: Some(2_000),
@@ -156,7 +156,7 @@ fn a_goal_that_another_player_does_not_have_is_a_violation() {
 
 #[test]
 fn an_unlocked_tier_takes_no_coins() {
-    assert_wrong(8, |data| {
+    assert_wrong(9, |data| {
         if let PlayerEventData::CoinsMoved {
             amount,
             coins,

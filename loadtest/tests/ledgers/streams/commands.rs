@@ -24,6 +24,7 @@ fn append(case: &mut StreamSample, value: &str, version: u64) {
         key: "app.n".to_owned(),
         value: value.into(),
         version,
+        lapses_at: None,
     }]);
 }
 
@@ -46,9 +47,9 @@ fn an_ack_whose_event_is_not_in_the_stream_is_a_violation() {
         effect: "setting app.n to \"k2\"".to_owned(),
         found: found.to_owned(),
     };
-    assert_only("server", lost(10, "raid_ended"), |case| {
+    assert_only("server", lost(11, "raid_ended"), |case| {
         case.phone
-            .splice(PHONE_END..PHONE_END, [set(2, "k2"), ack(2, 10)]);
+            .splice(PHONE_END..PHONE_END, [set(2, "k2"), ack(2, 11)]);
     });
     let found = find(|case| {
         case.laptop.insert(6, set(2, "k2"));

@@ -12,8 +12,8 @@ use crate::sample_case::{DISCONNECTED, player};
 fn two_devices_that_follow_a_correct_stream_have_no_violations() {
     let verdict = StreamSample::valid().judge();
     assert_eq!(verdict.violations, []);
-    assert_eq!((verdict.stream_events, verdict.effects), (13, 12));
-    assert_eq!((verdict.received_events, verdict.acks), (24, 1));
+    assert_eq!((verdict.stream_events, verdict.effects), (14, 13));
+    assert_eq!((verdict.received_events, verdict.acks), (26, 1));
     assert_eq!(verdict.resumes, 1);
     assert_eq!(verdict.state_hashes.len(), 2);
     assert_eq!(verdict.state_hashes[0], verdict.state_hashes[1]);
@@ -59,7 +59,7 @@ fn an_event_that_the_stream_does_not_have_is_a_violation() {
         case.phone.insert(PHONE_END, told(&event));
     });
     assert!(
-        matches!(&found[0].1, StreamViolationKind::DifferentEvent { seq: Seq(14), recorded, .. }
+        matches!(&found[0].1, StreamViolationKind::DifferentEvent { seq: Seq(15), recorded, .. }
             if recorded == "None"),
         "{found:?}"
     );

@@ -22,7 +22,7 @@ fn xp_with_a_wrong_level_skill_or_coins_is_a_violation() {
         |data| change(data, |it| *it.source = XpSource::Contribution),
     ];
     for forge in forgeries {
-        assert_wrong(4, forge);
+        assert_wrong(5, forge);
     }
     // A contribution of the kind `focus` trains that skill.
     assert_wrong(3, |data| {
@@ -71,48 +71,48 @@ fn change(data: &mut PlayerEventData, forge: impl FnOnce(XpNumbers<'_>)) {
 
 #[test]
 fn a_level_that_is_wrong_skipped_or_reached_twice_is_a_violation() {
-    assert_wrong(5, |data| {
+    assert_wrong(6, |data| {
         if let PlayerEventData::LevelReached { level, .. } = data {
             *level = 4;
         }
     });
-    assert_wrong(6, |data| {
+    assert_wrong(7, |data| {
         if let PlayerEventData::LevelReached { coins_earned, .. } = data {
             *coins_earned = 0;
         }
     });
-    assert_found(&missing(4, "Level(3)"), |stream| {
-        stream.remove(at(5));
-        renumber(stream);
-    });
-    assert_found(&missing(4, "Level(3)"), |stream| {
+    assert_found(&missing(5, "Level(3)"), |stream| {
         stream.remove(at(6));
         renumber(stream);
     });
-    assert_found(&unexpected(7, "level_reached"), |stream| {
-        stream.insert(at(7), stream[at(6)].clone());
+    assert_found(&missing(5, "Level(3)"), |stream| {
+        stream.remove(at(7));
+        renumber(stream);
+    });
+    assert_found(&unexpected(8, "level_reached"), |stream| {
+        stream.insert(at(8), stream[at(7)].clone());
         renumber(stream);
     });
     // The chain of another cause, after the level was reached.
-    assert_found(&unexpected(10, "level_reached"), |stream| {
-        let mut again = stream[at(6)].clone();
-        again.cause = stream[at(9)].cause;
-        again.at = stream[at(9)].at;
-        stream.insert(at(10), again);
+    assert_found(&unexpected(11, "level_reached"), |stream| {
+        let mut again = stream[at(7)].clone();
+        again.cause = stream[at(10)].cause;
+        again.at = stream[at(10)].at;
+        stream.insert(at(11), again);
         renumber(stream);
     });
 }
 
 #[test]
 fn coins_that_do_not_add_up_are_a_violation() {
-    for seq in [8, 11, 12] {
+    for seq in [9, 12, 13] {
         assert_wrong(seq, |data| {
             if let PlayerEventData::CoinsMoved { coins, .. } = data {
                 *coins += 1;
             }
         });
     }
-    assert_wrong(11, |data| {
+    assert_wrong(12, |data| {
         if let PlayerEventData::CoinsMoved { amount, coins, .. } = data {
             *amount += 10;
             *coins += 10;
@@ -131,15 +131,15 @@ fn coins_that_do_not_add_up_are_a_violation() {
 #[test]
 fn a_victory_without_its_coins_or_with_them_twice_is_a_violation() {
     for (seq, coins) in [
-        (11, "Coins { amount: 50, reason: Victory }"),
-        (12, "Coins { amount: 25, reason: Mvp }"),
+        (12, "Coins { amount: 50, reason: Victory }"),
+        (13, "Coins { amount: 25, reason: Mvp }"),
     ] {
         assert_found(&missing(ENDED, coins), |stream| {
             stream.remove(at(seq));
             renumber(stream);
         });
-        assert_found(&unexpected(13, "coins_moved"), |stream| {
-            stream.insert(at(13), stream[at(seq)].clone());
+        assert_found(&unexpected(14, "coins_moved"), |stream| {
+            stream.insert(at(14), stream[at(seq)].clone());
             renumber(stream);
         });
     }
@@ -148,7 +148,7 @@ fn a_victory_without_its_coins_or_with_them_twice_is_a_violation() {
             *rank = Some(2);
         }
     };
-    assert_found(&unexpected(12, "coins_moved"), |stream| {
+    assert_found(&unexpected(13, "coins_moved"), |stream| {
         second_place(&mut stream[at(ENDED)].data);
     });
 }
@@ -157,38 +157,38 @@ fn a_victory_without_its_coins_or_with_them_twice_is_a_violation() {
 fn a_follow_up_with_another_cause_or_time_is_a_violation() {
     for cause in [None, Some(place(9))] {
         let without = StreamViolationKind::EffectWithoutCause {
-            seq: Seq(5),
+            seq: Seq(6),
             kind: "level_reached",
             cause,
         };
-        let found = find_in_stream(|stream| stream[at(5)].cause = cause);
+        let found = find_in_stream(|stream| stream[at(6)].cause = cause);
         assert_eq!(found, [without]);
     }
     let late = StreamViolationKind::EffectTimeWrong {
-        seq: Seq(8),
+        seq: Seq(9),
         told: ledger()[at(8)].at.0 + 1,
         expected: ledger()[at(8)].at.0,
     };
-    let found = find_in_stream(|stream| stream[at(8)].at.0 += 1);
+    let found = find_in_stream(|stream| stream[at(9)].at.0 += 1);
     assert_eq!(found, [late]);
 }
 
 #[test]
 fn follow_ups_that_are_torn_apart_or_out_of_order_are_violations() {
     let found = find_in_stream(|stream| {
-        stream.swap(at(8), at(9));
+        stream.swap(at(9), at(10));
         renumber(stream);
     });
     assert!(
-        found.contains(&unexpected(9, "coins_moved")),
+        found.contains(&unexpected(10, "coins_moved")),
         "another effect stands between: {found:?}"
     );
-    assert_found(&missing(4, "Level(2)"), |stream| {
-        stream[at(5)..=at(7)].rotate_right(1);
+    assert_found(&missing(5, "Level(2)"), |stream| {
+        stream[at(6)..=at(8)].rotate_right(1);
         renumber(stream);
     });
-    assert_found(&missing(4, "Level(2)"), |stream| {
-        stream.drain(at(5)..=at(8));
+    assert_found(&missing(5, "Level(2)"), |stream| {
+        stream.drain(at(6)..=at(9));
         renumber(stream);
     });
 }

@@ -6,14 +6,14 @@ use raidhall_protocol::player::state::Counter;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::server::PlayerRef;
 use raidhall_protocol::state::{Rank, Role};
-use raidhall_protocol::{Event, EventData, Seq};
+use raidhall_protocol::{Event, EventData, Seq, UnixMillis};
 
 use crate::sample_case::{created, event, history, joined, player, raid, task};
 
 /// The seq of the last event of Ben's stream.
-pub(crate) const END: u64 = 13;
+pub(crate) const END: u64 = 14;
 /// The seq of the end of the raid in it.
-pub(crate) const ENDED: usize = 10;
+pub(crate) const ENDED: usize = 11;
 /// The index of the event with this seq.
 pub(crate) const fn at(seq: usize) -> usize {
     seq - 1
@@ -148,6 +148,7 @@ pub(crate) fn stream() -> Vec<PlayerEvent> {
         key: "app.n".to_owned(),
         value: "k1".into(),
         version: 1,
+        lapses_at: None,
     };
     let contributed = PlayerEventData::XpEarned {
         amount: 30,
@@ -166,6 +167,15 @@ pub(crate) fn stream() -> Vec<PlayerEvent> {
         coins_earned: 3,
         note: None,
         counters: vec![counter("collector", 30, 100)],
+    };
+    let kept = PlayerEventData::DayKept {
+        day: "2026-01-01".to_owned(),
+        zone: "UTC".to_owned(),
+        days: 1,
+        best: 1,
+        freezes: 0,
+        since: ledger()[at(5)].at,
+        lapses_at: UnixMillis(1_767_225_600_000 + 2 * 86_400_000),
     };
     let completed = PlayerEventData::XpEarned {
         amount: 400,
@@ -202,15 +212,16 @@ pub(crate) fn stream() -> Vec<PlayerEvent> {
         stream_event(1, Some(3), 3, joined_as(Role::Member)),
         stream_event(2, None, 4, set),
         stream_event(3, Some(5), 5, contributed),
-        stream_event(4, Some(8), 8, completed),
-        stream_event(5, Some(8), 8, level_reached(2, 53)),
-        stream_event(6, Some(8), 8, level_reached(3, 73)),
-        stream_event(7, Some(8), 8, unlocked("collector")),
-        stream_event(8, Some(8), 8, coins_moved(10, CoinsReason::Achievement, 83)),
-        stream_event(9, Some(9), 9, joined_as(Role::Leader)),
-        stream_event(10, Some(10), 10, ended),
-        stream_event(11, Some(10), 10, coins_moved(50, CoinsReason::Victory, 133)),
-        stream_event(12, Some(10), 10, coins_moved(25, CoinsReason::Mvp, 158)),
-        stream_event(13, Some(10), 10, unlocked("victor")),
+        stream_event(4, Some(5), 5, kept),
+        stream_event(5, Some(8), 8, completed),
+        stream_event(6, Some(8), 8, level_reached(2, 53)),
+        stream_event(7, Some(8), 8, level_reached(3, 73)),
+        stream_event(8, Some(8), 8, unlocked("collector")),
+        stream_event(9, Some(8), 8, coins_moved(10, CoinsReason::Achievement, 83)),
+        stream_event(10, Some(9), 9, joined_as(Role::Leader)),
+        stream_event(11, Some(10), 10, ended),
+        stream_event(12, Some(10), 10, coins_moved(50, CoinsReason::Victory, 133)),
+        stream_event(13, Some(10), 10, coins_moved(25, CoinsReason::Mvp, 158)),
+        stream_event(14, Some(10), 10, unlocked("victor")),
     ]
 }

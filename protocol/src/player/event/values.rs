@@ -52,6 +52,8 @@ pub enum CoinsReason {
     Achievement,
     /// The player bought an item.
     Purchase,
+    /// The player repaired their streak.
+    Repair,
     /// The host app's backend granted or took them.
     Granted,
 }
@@ -64,6 +66,7 @@ impl CoinsReason {
             Self::Mvp => "mvp",
             Self::Achievement => "achievement",
             Self::Purchase => "purchase",
+            Self::Repair => "repair",
             Self::Granted => "granted",
         }
     }

@@ -1,0 +1,81 @@
+//! Repairs of lost streaks.
+
+use super::*;
+
+const NO_LOST_STREAK: Error = Error::WrongStatus("There is no lost streak to repair");
+
+#[test]
+fn a_repaired_streak_goes_on_with_the_day_of_the_repair() {
+    let mut player = StreakPlayer::of_days(3);
+    player.grant_coins(150);
+    let lost_at = time("2026-11-05T00:00Z");
+    player.lose(lost_at);
+    player
+        .repair(lost_at.plus(48 * HOUR_MS - 1))
+        .expect("a repair");
+    let streak = player.streak();
+    assert_eq!((streak.days, streak.best), (3, 3));
+    assert_eq!(streak.lapses_at, Some(time("2026-11-07T00:00Z")));
+    assert_eq!(streak.repairable_until, None);
+    assert_eq!(player.fold.state.coins, 50);
+    assert_eq!(
+        player.contribute(time("2026-11-06T23:59:59.999Z")),
+        ["day_kept"]
+    );
+    assert_eq!(player.streak().days, 4);
+}
+
+#[test]
+fn a_repair_includes_the_days_kept_since() {
+    let mut player = StreakPlayer::of_days(3);
+    player.grant_coins(100);
+    player.contribute(noon(5));
+    player.repair(noon(6)).expect("a repair");
+    let streak = player.streak();
+    assert_eq!((streak.days, streak.best), (4, 4));
+    assert_eq!(streak.lapses_at, Some(time("2026-11-07T00:00Z")));
+    player.contribute(noon(6));
+    assert_eq!(player.streak().days, 5);
+}
+
+#[test]
+fn a_streak_is_repaired_in_time_and_for_coins() {
+    let mut player = StreakPlayer::of_days(3);
+    assert_eq!(player.repair(noon(3)), Err(NO_LOST_STREAK));
+    let lost_at = time("2026-11-05T00:00Z");
+    player.lose(lost_at);
+    assert_eq!(player.repair(lost_at), Err(Error::NotEnoughCoins));
+    player.grant_coins(100);
+    let too_late = lost_at.plus(48 * HOUR_MS);
+    assert_eq!(player.repair(too_late), Err(NO_LOST_STREAK));
+    player.repair(too_late.plus(-1)).expect("a repair");
+    assert_eq!(player.repair(too_late.plus(-1)), Err(NO_LOST_STREAK));
+}
+
+#[test]
+fn a_streak_is_repaired_once_in_thirty_days() {
+    let mut player = StreakPlayer::of_days(3);
+    player.grant_coins(1_000);
+    player.contribute(noon(5));
+    player.repair(noon(5)).expect("a repair");
+    player.contribute(noon(8));
+    assert_eq!(player.streak().repairable_until, None);
+    assert_eq!(player.repair(noon(8)), Err(NO_LOST_STREAK));
+    player.contribute(noon(33));
+    assert_eq!(player.streak().repairable_until, None, "too long ago");
+    player.contribute(noon(35));
+    let until = time("2026-12-07T00:00Z");
+    assert_eq!(player.streak().repairable_until, Some(until));
+    let pause = Err(Error::WrongStatus("A streak was repaired not long ago"));
+    assert_eq!(player.repair(noon(35).plus(-1)), pause);
+    player.repair(noon(35)).expect("a repair");
+}
+
+#[test]
+fn without_rules_no_streak_is_repaired() {
+    let mut player = StreakPlayer::of_days(3);
+    player.grant_coins(100);
+    player.lose(time("2026-11-05T00:00Z"));
+    player.definitions.streaks = None;
+    assert_eq!(player.repair(noon(5)), Err(NO_LOST_STREAK));
+}
