@@ -63,7 +63,7 @@ export abstract class WatchedStream<
   /** Committed commands whose events have not all arrived: the last seq of each. */
   private readonly awaited = new Map<OpKey, Seq>();
   private readonly listeners = new Set<() => void>();
-  private readonly eventListeners = new Set<(event: Event, view: Shown) => void>();
+  private readonly eventListeners = new Set<(event: Event, view: Shown, replayed: boolean) => void>();
   private cancelRetry: (() => void) | null = null;
   private cancelHeadCheck: (() => void) | null = null;
 
@@ -87,9 +87,10 @@ export abstract class WatchedStream<
     };
   };
 
-  /** Calls `listener` with each event as it arrives and the view after it. Events covered by a
-   * snapshot are not reported. Returns an unsubscribe function. */
-  onEvent(listener: (event: Event, view: Shown) => void): () => void {
+  /** Calls `listener` with each event as it arrives, the view after it, and whether the event is an
+   * earlier one that was missed. Events covered by a snapshot are not reported. Returns an
+   * unsubscribe function. */
+  onEvent(listener: (event: Event, view: Shown, replayed: boolean) => void): () => void {
     this.eventListeners.add(listener);
     return () => this.eventListeners.delete(listener);
   }
@@ -161,7 +162,7 @@ export abstract class WatchedStream<
     const pending = this.pendingAt(event.seq);
     const made = pending.find(waiting => this.makes(waiting, event));
     this.current = { ...this.current, state: next, seq: event.seq, pending: made ? pending.filter(other => other !== made) : pending };
-    notifyAll(this.eventListeners, event, this.current);
+    notifyAll(this.eventListeners, event, this.current, event.seq <= this.replayEnd);
     if (event.seq >= this.replayEnd) this.notify();
   }
 

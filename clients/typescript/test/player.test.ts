@@ -49,10 +49,12 @@ test('after a reconnect the stream resumes, and begins anew in another history',
   assert.equal(me.getView().live, false);
   await peer.welcome();
   assert.deepEqual(received(peer), [{ t: 'watch', player: 'me', since: 41 }]);
+  const events: unknown[] = [];
+  me.onEvent(({ seq }, _, replayed) => events.push([seq, replayed]));
   peer.say(watching(43));
-  peer.say(renamed(42));
-  peer.say(renamed(43));
-  assert.deepEqual([me.getView().seq, me.getView().state?.name], [43, 'Ada 43']);
+  for (const seq of [42, 43, 44]) peer.say(renamed(seq));
+  assert.deepEqual([me.getView().seq, me.getView().state?.name], [44, 'Ada 44']);
+  assert.deepEqual(events, [[42, true], [43, true], [44, false]]);
   peer.lose(4201);
   await peer.clock.pass(5_000);
   await peer.welcome(['player'], 'two');
