@@ -1,4 +1,4 @@
-import { useEffect, useRef } from 'react';
+import { lazy, Suspense, useEffect, useRef } from 'react';
 import { useAccount } from './account';
 import { Boundary } from './parts/boundary';
 import { Header } from './parts/header';
@@ -9,6 +9,9 @@ import { Lobby } from './screens/lobby';
 import { NotFound } from './screens/not-found';
 import { RaidScreen } from './screens/raid';
 import { SignIn } from './screens/sign-in';
+
+/** Loaded when it is first opened, as the first page needs none of it. */
+const Me = lazy(async () => ({ default: (await import('./screens/me')).Me }));
 
 export function App() {
   return (
@@ -39,6 +42,8 @@ function Screen() {
   switch (route.at) {
     case 'raid':
       return <RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} />;
+    case 'me':
+      return <Suspense><Me key={id} account={account} /></Suspense>;
     case 'lobby':
       return <Lobby key={id} account={account} />;
   }

@@ -1,7 +1,7 @@
 // What this browser keeps of the player's raids: the last view, the chat draft, the last message that
 // was seen, whether the player was removed, and the commands that wait for an answer, which the SDK
-// keeps. Signing out deletes it.
-import type { PlayerId, RaidId, RaidState, Seq } from '@raidhall/client';
+// keeps; and the player's last profile. Signing out deletes it.
+import type { PlayerId, PlayerState, RaidId, RaidState, Seq } from '@raidhall/client';
 import { kept } from './kept';
 
 const PREFIX = 'raidhall.raids.';
@@ -17,7 +17,12 @@ interface Kinds {
   seen: Seq;
   /** The player was removed from the raid, which is for good. */
   removed: true;
+  /** Kept for no raid: under `NO_RAID`. */
+  profile: PlayerState;
 }
+
+/** No raid has this id. */
+export const NO_RAID: RaidId = 0;
 
 export interface KeptValue<T> {
   /** When it was kept, by this device's clock. */

@@ -7,6 +7,7 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { resume } from './account';
 import { App } from './app';
+import { followRewards } from './effects/rewards';
 import { listenForTouch } from './effects/sound';
 import { followPlayer } from './player-settings';
 import { putLobbyBeforeInvite } from './route';
@@ -16,6 +17,7 @@ apply();
 putLobbyBeforeInvite();
 resume();
 followPlayer();
+followRewards();
 listenForTouch();
 createRoot(document.getElementById('root')!).render(<StrictMode><App /></StrictMode>);
 // Not in development, where a cached file would hide changes.

@@ -20,6 +20,6 @@ document.addEventListener('visibilitychange', () => visible.set(document.visibil
 /**
  * Whether the screen shows one part of a raid at a time. The width is the same as in `raid.css`.
  */
-const narrow = watched('(max-width: 56rem)');
+export const narrow = watched('(max-width: 56rem)');
 
 export const useNarrow = (): boolean => useValue(narrow);

@@ -16,6 +16,10 @@ test('nouns agree with their numbers in each language', () => {
     '1 действие ждёт отправки', '2 действия ждут отправки', '5 действий ждут отправки', '11 действий ждут отправки', '21 действие ждёт отправки',
     '22 действия ждут отправки',
   ]);
+  assert.deepEqual([1, 2].map(en.coinsGained), ['+1 coin', '+2 coins']);
+  assert.deepEqual([1, 3, 5, 21].map(ru.coinsGained), ['+1 монета', '+3 монеты', '+5 монет', '+21 монета']);
+  assert.deepEqual([1, 2].map(en.xpFrom.task), ['task', '2 tasks']);
+  assert.deepEqual([1, 2, 5].map(ru.xpFrom.contribution), ['вклад', '2 вклада', '5 вкладов']);
 });
 
 test('places in the ranking are ordinals', () => {
@@ -138,7 +142,8 @@ test('digits are grouped as the language groups them', () => {
 test('a URL leads to the lobby, a raid, an invite or nowhere', () => {
   assert.deepEqual(parse('/', '#/raid/7'), { at: 'raid', id: 7 });
   assert.deepEqual(parse('/', '#abcd2345'), { at: 'invite', code: 'ABCD2345' });
+  assert.deepEqual(parse('/', '#/me'), { at: 'me' });
   for (const hash of ['', '#', '#/']) assert.deepEqual(parse('/', hash), { at: 'lobby' });
-  for (const hash of ['#/raid/x', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse('/', hash), { at: 'nowhere' });
+  for (const hash of ['#/raid/x', '#/me/5', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse('/', hash), { at: 'nowhere' });
   assert.deepEqual(parse('/raid/7', ''), { at: 'nowhere' });
 });

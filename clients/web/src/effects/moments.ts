@@ -1,7 +1,7 @@
 // Which effects an event triggers. Pure, and the same on every player's screen.
 import type { PlayerId, RaidEvent, RaidState, TaskId } from '@raidhall/client';
 
-export type Sound = 'gain' | 'fail' | 'claim' | 'start' | 'join' | 'message' | 'victory' | 'defeat' | 'tick';
+export type Sound = 'gain' | 'fail' | 'claim' | 'start' | 'join' | 'message' | 'victory' | 'defeat' | 'tick' | 'reward';
 export type Shake = 'light' | 'medium' | 'heavy';
 
 export interface Moment {

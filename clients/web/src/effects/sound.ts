@@ -15,6 +15,7 @@ const NOTES: Record<Sound, { wave: OscillatorType; notes: readonly Note[] }> = {
   message: { wave: 'sine', notes: [[988, 0, 0.07, 0.07]] },
   victory: { wave: 'triangle', notes: [[523, 0, 0.25, 0.2], [659, 0.15, 0.25, 0.2], [784, 0.3, 0.25, 0.2], [1047, 0.45, 0.9, 0.22], [1319, 0.45, 0.9, 0.12]] },
   defeat: { wave: 'triangle', notes: [[330, 0, 0.4, 0.16], [262, 0.3, 0.4, 0.16], [196, 0.6, 1, 0.18]] },
+  reward: { wave: 'sine', notes: [[784, 0, 0.12, 0.14], [988, 0.09, 0.12, 0.14], [1175, 0.18, 0.12, 0.14], [1568, 0.27, 0.5, 0.12]] },
   tick: { wave: 'square', notes: [[880, 0, 0.03, 0.04]] },
 };
 

@@ -1,9 +1,9 @@
 import type { Words } from './en';
 import { grouped } from './numbers';
 
-const n = grouped('ru');
+export const n = grouped('ru');
 const rules = new Intl.PluralRules('ru');
-const many = (count: number, one: string, few: string, other: string): string => {
+export const many = (count: number, one: string, few: string, other: string): string => {
   const form = rules.select(count);
   return `${n(count)} ${form === 'one' ? one : form === 'few' ? few : other}`;
 };
@@ -236,6 +236,31 @@ export const ru: Words = {
     asked: 'Рейд больше недоступен.',
     too_many: 'Открыто слишком много рейдов. Обновите страницу.',
   },
+
+  profileOf: (name, level) => (level === null ? `Мой профиль: ${name}` : `Мой профиль: ${name}, уровень ${n(level)}`),
+  levelIs: level => `Уровень ${n(level)}`,
+  daysOf: count => many(count, 'день', 'дня', 'дней'),
+  streakKept: 'серия',
+
+  rewards: 'Награды',
+  levelReached: 'достигнут',
+  achievement: 'Достижение',
+  achievementUnlocked: tier => (tier > 1 ? `достижение, ступень ${n(tier)}` : 'достижение'),
+  item: 'Новый предмет',
+  coinsGained: count => `+${many(count, 'монета', 'монеты', 'монет')}`,
+  xpFrom: {
+    task: times => (times === 1 ? 'задача' : many(times, 'задача', 'задачи', 'задач')),
+    contribution: times => (times === 1 ? 'вклад' : many(times, 'вклад', 'вклада', 'вкладов')),
+  },
+  coinsFrom: { victory: 'победа', mvp: 'первое место' },
+  gift: 'подарок',
+  giftOf: note => `подарок: ${note}`,
+  dailyLimit: 'дневной лимит исчерпан',
+  away: gains => `Пока вас не было: ${gains.join(', ')}`,
+  awayLevel: level => `уровень ${n(level)}`,
+  awayAchievements: count => many(count, 'достижение', 'достижения', 'достижений'),
+  awayItems: count => many(count, 'предмет', 'предмета', 'предметов'),
+  moreRewards: count => `и ещё ${n(count)}`,
 
   errors: {
     invalid: 'Сервер не принял эти данные.',

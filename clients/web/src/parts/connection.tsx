@@ -1,6 +1,6 @@
 // The connection's state, always visible.
 import type { Client } from '@raidhall/client';
-import { useConnection } from '@raidhall/client/react';
+import { useConnection, useMe } from '@raidhall/client/react';
 import { useEffect, useState } from 'react';
 import { useWords } from '../settings';
 
@@ -9,7 +9,9 @@ const LATE_MS = 1_000;
 
 export function ConnectionState({ client }: { client: Client }) {
   const words = useWords();
-  const { status, waiting } = useConnection(client);
+  const { status, waiting: commands } = useConnection(client);
+  // The player did not give those that tell which rewards were shown.
+  const waiting = commands - useMe(client).pending.filter(({ cmd }) => cmd.type === 'read_through').length;
   const [now, tick] = useState(Date.now);
   const counting = status.state === 'waiting';
   useEffect(() => {

@@ -1,15 +1,19 @@
 // The page's header: one row that stays in view. On a narrow screen the tools are in a menu.
 import { useState } from 'react';
+import { useMe } from '@raidhall/client/react';
 import { signOut, useAccount } from '../account';
+import type { Account } from '../account';
 import { complain } from '../notices';
 import { change } from '../player-settings';
-import { goToLobby } from '../route';
+import { goToLobby, goToMe, useRoute } from '../route';
 import { useSettings, useWords } from '../settings';
 import type { Theme } from '../settings';
 import { value } from '../value';
+import { Avatar } from './avatar';
 import { ConnectionState } from './connection';
 import { Confirm } from './dialog';
-import { quote } from './sentence';
+import { Rewards } from './rewards';
+import { plain, quote } from './sentence';
 
 /** The place in the header for the raid's countdown. */
 export const headerSlot = value<HTMLElement | null>(null);
@@ -28,8 +32,9 @@ export function Header() {
       <button type="button" className="brand" onClick={() => goToLobby()} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
         <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
       </button>
-      {account && <ConnectionState client={account.client} />}
+      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /></div>}
       <div className="slot" ref={headerSlot.set} />
+      {account && <ProfileButton account={account} />}
       <button type="button" className="quiet icon menu" popoverTarget="tools" aria-label={words.menu} title={words.menu}>☰</button>
       <div className="tools" id="tools" popover="auto">
         <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => change('language', language === 'en' ? 'ru' : 'en')}>
@@ -37,14 +42,29 @@ export function Header() {
         </button>
         <button type="button" className="quiet icon" aria-label={words.theme[theme]} title={words.theme[theme]} onClick={() => change('theme', NEXT[theme])}>{FACES[theme]}</button>
         <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => change('sound', !sound)}>{sound ? '♪' : '♪̸'}</button>
-        {account && (
-          <>
-            <span className="me" title={account.player.name}><bdi>{account.player.name}</bdi></span>
-            <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>
-          </>
-        )}
+        {account && <ProfileButton account={account} />}
+        {account && <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>}
       </div>
       {account && leaving && <Confirm question={words.signOutConfirm(quote(account.player.name))} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
     </header>
+  );
+}
+
+/**
+ * Leads to the profile. The menu of a narrow screen has it as well, because the header has no room for
+ * it while there is no connection.
+ */
+function ProfileButton({ account: { client, player } }: { account: Account }) {
+  const words = useWords();
+  const isCurrent = useRoute().at === 'me';
+  const { state } = useMe(client);
+  const name = state?.name ?? player.name;
+  const label = words.profileOf(quote(name), state?.level ?? null);
+  return (
+    <button type="button" className="quiet me" aria-current={isCurrent ? 'page' : undefined} title={label} onClick={goToMe}>
+      <Avatar player={player.id} name={name} frame={state?.equipped.frame}>{state && <span className="level-badge">{state.level}</span>}</Avatar>
+      <span className="me-name" aria-hidden="true"><bdi>{name}</bdi></span>
+      <span className="unseen">{plain(label)}</span>
+    </button>
   );
 }

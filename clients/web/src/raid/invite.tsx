@@ -1,9 +1,11 @@
-import { useEffect, useState } from 'react';
-import { encode } from 'uqr';
+import { Suspense, useEffect, useState } from 'react';
 import { Confirm, Dialog } from '../parts/dialog';
 import { notify } from '../notices';
+import { optional } from '../parts/optional';
 import { inviteUrl } from '../route';
 import { useWords } from '../settings';
+
+const QrCode = optional(() => import('./qr-code'));
 
 interface InviteProps {
   code: string;
@@ -24,7 +26,7 @@ export function Invite({ code, title, onReplace, onClose }: InviteProps) {
   };
   return (
     <Dialog title={words.inviteTitle} text={words.inviteHint} onClose={onClose}>
-      <QrCode text={url} label={words.qr} />
+      <Suspense fallback={<div className="qr" />}><QrCode text={url} label={words.qr} /></Suspense>
       <p className="code big" data-invite={code}>{code}</p>
       <p><a href={url}>{url}</a></p>
       <div className="row end">
@@ -35,15 +37,5 @@ export function Invite({ code, title, onReplace, onClose }: InviteProps) {
       </div>
       {replacing && onReplace && <Confirm question={words.newInviteConfirm} onYes={onReplace} onClose={() => setReplacing(false)} />}
     </Dialog>
-  );
-}
-
-function QrCode({ text, label }: { text: string; label: string }) {
-  const { data, size } = encode(text, { border: 2 });
-  const path = data.flatMap((row, y) => row.map((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : ''))).join('');
-  return (
-    <svg className="qr" role="img" aria-label={label} viewBox={`0 0 ${size} ${size}`} shapeRendering="crispEdges">
-      <rect width={size} height={size} fill="#fff" /><path d={path} fill="#15111c" />
-    </svg>
   );
 }

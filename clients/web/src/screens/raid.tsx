@@ -1,14 +1,15 @@
 import type { RaidId } from '@raidhall/client';
 import { useConnection } from '@raidhall/client/react';
-import { useEffect, useMemo, useRef, useState } from 'react';
+import { useEffect, useMemo, useState } from 'react';
 import type { ReactNode } from 'react';
 import type { Account } from '../account';
 import { useNarrow } from '../media';
+import { OfflineNotice } from '../parts/offline-notice';
 import { quote } from '../parts/sentence';
 import { useNames } from '../play/use-names';
 import { predict } from '../play/predict';
+import { useAway } from '../play/use-away';
 import { useLastView } from '../play/use-last-view';
-import { timeOfDay } from '../play/time';
 import { useRaidOnScreen } from '../play/use-raid';
 import { useUnread } from '../play/use-unread';
 import { Announcer } from '../raid/announcer';
@@ -21,7 +22,7 @@ import { PlayContext, SceneContext } from '../raid/play';
 import { Stage } from '../raid/stage';
 import { Talk } from '../raid/talk';
 import { goToLobby } from '../route';
-import { useSettings, useWords } from '../settings';
+import { useWords } from '../settings';
 
 const VIEWS = ['tasks', 'party', 'talk'] as const;
 
@@ -31,12 +32,9 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const { raid, view, shown: live } = useRaidOnScreen(client, id, player.id);
   const last = useLastView(player.id, id, view);
   const { status } = useConnection(client);
-  // From the first failed attempt until the connection is back, the page counts as offline;
-  // `connecting` in between changes nothing.
-  const away = useRef(false);
-  if (status.state === 'waiting' || status.state === 'online') away.current = status.state === 'waiting';
+  const away = useAway(client);
   const [part, setPart] = useState<(typeof VIEWS)[number]>('tasks');
-  const offline = view.state === null && away.current ? last : null;
+  const offline = view.state === null && away ? last : null;
   const shown = live ?? (offline && predict(offline.value, view.pending, player.id, offline.at));
   const names = useNames(raid, account.rest, view.state ?? offline?.value ?? null);
   const narrow = useNarrow();
@@ -59,7 +57,7 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
       </section>
     );
   }
-  if (!shown) return <p className="page dim" role="status">{status.state === 'stopped' ? words.stopped[status.reason] : away.current ? words.offlinePage : words.loading}</p>;
+  if (!shown) return <p className="page dim" role="status">{status.state === 'stopped' ? words.stopped[status.reason] : away ? words.offlinePage : words.loading}</p>;
   return (
     <PlayContext value={play}>
       <SceneContext value={{ shown, online: view.live ? view.online : null, names, readOnly: offline !== null }}>
@@ -82,12 +80,6 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
       </SceneContext>
     </PlayContext>
   );
-}
-
-function OfflineNotice({ at }: { at: number }) {
-  const words = useWords();
-  const { language } = useSettings();
-  return <p className="offline-notice panel" role="status"><b>{words.offlineAsOf(timeOfDay(at, language))}</b> {words.offlineReadOnly}</p>;
 }
 
 function UnreadBadge({ count }: { count: number }) {
