@@ -94,12 +94,15 @@ impl BackupDatabase {
         file: &[u8],
         keep_lineage: bool,
     ) -> Result<ImportReport, BackupError> {
-        let target = self.open_target().await?;
+        // A store that was dropped releases the database a little later.
+        let target = self.open_target(PATIENCE).await?;
         backup::import(file, target, keep_lineage).await
     }
 
-    async fn open_target(&self) -> Result<Box<dyn BackupTarget>, OpenTargetError> {
-        let patience = Duration::ZERO;
+    pub async fn open_target(
+        &self,
+        patience: Duration,
+    ) -> Result<Box<dyn BackupTarget>, OpenTargetError> {
         Ok(match self {
             BackupDatabase::Sqlite(_) => Box::new(SqliteTarget::open(&self.url(), patience).await?),
             BackupDatabase::Postgres(_) => Box::new(

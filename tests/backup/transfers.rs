@@ -339,17 +339,13 @@ async fn an_import_needs_an_empty_database() {
 
 #[tokio::test]
 async fn an_import_needs_exclusive_use_of_the_database() {
-    let (file, _) = {
-        let origin = BackupDatabase::sqlite();
-        drop(origin.store().await);
-        origin.export().await
-    };
     for database in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
         let store = database.store().await;
-        lineage(store.as_ref()).await; // registers an instance, which holds the lock
-        let refused = database.import(&file).await;
+        register(store.as_ref()).await; // the instance holds the lock
+        let opened = database.open_target(Duration::ZERO).await;
+        let refused = opened.map(|_| "opened");
         assert!(
-            matches!(refused, Err(BackupError::Target(OpenTargetError::InUse))),
+            matches!(refused, Err(OpenTargetError::InUse)),
             "{refused:?}"
         );
     }
