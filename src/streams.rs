@@ -23,7 +23,7 @@ pub use self::definitions::CurrentDefinitions;
 use self::followed::FollowedStreams;
 pub use self::followed::StreamFollower;
 use self::lapse::due_loss;
-pub use self::load::{StreamFault, fold_stream};
+pub use self::load::{StreamFault, fold_stream, load_each};
 use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
 use crate::definitions::Definitions;
@@ -84,19 +84,30 @@ impl Streams {
         self.load(player, None).await.map(|(fold, _)| fold)
     }
 
-    /// Returns the states of players, without those who do not exist or were erased.
+    /// Returns the states of players, without those who do not exist or were erased. Also leaves out
+    /// those whose stream is damaged, which it logs.
     ///
     /// # Errors
     ///
-    /// Fails if the store does, or cannot read one of the streams.
+    /// Fails if the store is unavailable.
     pub async fn read_many(
         &self,
         players: &[PlayerId],
     ) -> Result<HashMap<PlayerId, PlayerFold>, Error> {
-        let loaded = self.0.store.load_streams(players).await.map_err(report)?;
+        let loaded = load_each(&*self.0.store, players).await.map_err(report)?;
         let mut folds = HashMap::new();
         for (player, stream) in loaded {
-            folds.insert(player, self.fold(player, stream).await?);
+            let folded = match stream {
+                Ok(stream) => self.fold(player, stream).await,
+                Err(error) => Err(report(error)),
+            };
+            match folded {
+                Ok(fold) => {
+                    folds.insert(player, fold);
+                }
+                Err(Error::Internal) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(folds)
     }

@@ -96,7 +96,7 @@ pub struct PlayerProfile {
     pub raids_won: u64,
     /// The achievements that the player has, in the order of their first tier.
     pub badges: Vec<Badge>,
-    /// How many days the player's streak has.
+    /// How many days the player's streak has; 0 if it has lapsed.
     pub streak_days: u64,
     /// Id of the item that the player wears in the slot `frame`; null if none.
     pub frame: Option<String>,

@@ -19,6 +19,27 @@ pub enum StreamFault {
     Gap { expected: Seq },
 }
 
+/// Loads streams, each apart if the store cannot read some of them. Leaves out players who do not
+/// exist or were erased.
+pub async fn load_each(
+    store: &dyn Store,
+    players: &[PlayerId],
+) -> Result<Vec<(PlayerId, Result<LoadedStream, StoreError>)>, StoreError> {
+    match store.load_streams(players).await {
+        Err(StoreError::Refused { .. }) => {}
+        loaded => return Ok(loaded?.into_iter().map(|(id, it)| (id, Ok(it))).collect()),
+    }
+    let mut streams = Vec::new();
+    for player in players {
+        match store.load_streams(&[*player]).await {
+            Ok(loaded) => streams.extend(loaded.into_iter().map(|(id, it)| (id, Ok(it)))),
+            Err(error @ StoreError::Refused { .. }) => streams.push((*player, Err(error))),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(streams)
+}
+
 /// Folds a stream that was loaded. A damaged state is folded again from the whole stream.
 pub async fn fold_stream(
     store: &dyn Store,

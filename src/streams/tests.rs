@@ -147,6 +147,33 @@ async fn a_damaged_state_is_folded_from_the_whole_stream() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_damaged_stream_hides_no_other_player() {
+    let test = TestStreams::new().await;
+    let damaged = test.store.create_player("Ben").await.expect("create").id;
+    let append = StreamAppend {
+        player: damaged,
+        after: Seq(0),
+        events: vec![StreamEntry {
+            event: PlayerEvent {
+                seq: Seq(2), // the first one is missing
+                at: test.store.now(),
+                cause: None,
+                data: PlayerEventData::ReadThrough { seq: Seq(0) },
+            },
+            op: None,
+        }],
+        state: None,
+    };
+    let appended = test.store.append_to_stream(&append).await;
+    assert_eq!(appended.expect("append"), StreamOutcome::Appended);
+    let folds = test.streams.read_many(&[damaged, test.player]).await;
+    let players: Vec<_> = folds.expect("read").into_keys().collect();
+    assert_eq!(players, [test.player]);
+    let alone = test.streams.read(damaged).await;
+    assert_eq!(alone.err(), Some(Error::Internal));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_player_has_no_stream() {
     let test = TestStreams::new().await;
     let stranger = PlayerId::try_from(99_u64).expect("an id");

@@ -204,6 +204,9 @@ async fn players_who_both_contributed_are_companions() {
         200
     );
     assert_eq!(test.profile_status(&test.cy.token, &test.ada.id).await, 404);
+    let path = format!("/players/{}/profile", test.ada.id);
+    let profile = test.server.get(&path, &test.ben.token).await;
+    assert_eq!(profile.expect_data(200)["streak_days"], 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,12 +333,12 @@ async fn a_list_is_charged_by_its_length() {
         format!("/players?ids={}", ids.join(","))
     };
     let ada = server.guest_token("Ada").await;
-    server.get(&path(100), &ada).await.expect_data(200);
+    server.get(&path(20), &ada).await.expect_data(200);
     let refused = server.get(&path(1), &ada).await;
     refused.expect_error("rate_limited");
     let ben = server.guest_token("Ben").await;
     for _ in 0..2 {
-        server.get(&path(50), &ben).await.expect_data(200);
+        server.get(&path(10), &ben).await.expect_data(200);
     }
 }
 

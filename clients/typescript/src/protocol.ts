@@ -1929,7 +1929,7 @@ export type PlayerProfile = {
   raids_won: number,
   /** The achievements that the player has, in the order of their first tier. */
   badges: Array<Badge>,
-  /** How many days the player's streak has. */
+  /** How many days the player's streak has; 0 if it has lapsed. */
   streak_days: number,
   /** Id of the item that the player wears in the slot `frame`; null if none. */
   frame: string | null,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::player::state::UnlockedAchievement;
 use raidhall_protocol::progression::Progression;
 use raidhall_protocol::rest::{Badge, Data, PlayerProfile};
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 use crate::auth::Scope;
 use crate::http::AppState;
@@ -18,6 +18,9 @@ use crate::http::extract::{Authenticated, PlayerPath, Query, RowCharge};
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::net::client_address::ClientAddress;
 use crate::player::{PlayerFold, ProfileViewer, is_profile_shown};
+
+/// How many rows of a list a profile is charged as: it is folded from a state and up to 64 events.
+const ROWS_PER_PROFILE: u32 = 5;
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
@@ -58,7 +61,8 @@ async fn list_profiles(
 ) -> Result<Json<Data<Vec<PlayerProfile>>>, ErrorResponse> {
     let players = query.ids();
     query.finish()?;
-    let rows = u32::try_from(players.len()).unwrap_or(u32::MAX);
+    let profiles = u32::try_from(players.len()).unwrap_or(u32::MAX);
+    let rows = profiles.saturating_mul(ROWS_PER_PROFILE);
     charge.apply(&app, &caller, rows).await?;
     let data = shown_profiles(&app, &caller, &players).await?;
     Ok(Json(Data { data }))
@@ -71,24 +75,26 @@ async fn shown_profiles(
     players: &[PlayerId],
 ) -> Result<Vec<PlayerProfile>, ErrorResponse> {
     let viewer = match caller.0.scope {
-        Scope::Player => Some(caller.player()?.id),
+        Scope::Player => Some(app.streams.read(caller.player()?.id).await?),
         Scope::Service | Scope::Admin => None,
     };
-    let read: Vec<_> = players.iter().copied().chain(viewer).collect();
-    let folds = app.streams.read_many(&read).await?;
-    let viewer = match viewer.map(|id| folds.get(&id)) {
-        Some(Some(fold)) => ProfileViewer::Player(fold),
-        Some(None) => return Ok(Vec::new()), // erased meanwhile
+    let viewer = match &viewer {
+        Some(fold) => ProfileViewer::Player(fold),
         None => ProfileViewer::Privileged,
     };
+    let folds = app.streams.read_many(players).await?;
     let now = app.clock.now();
     let found = players.iter().filter_map(|player| folds.get(player));
     let shown = found.filter(|fold| is_profile_shown(fold, viewer, now));
-    Ok(shown.map(profile).collect())
+    Ok(shown.map(|fold| profile(fold, now)).collect())
 }
 
-fn profile(fold: &PlayerFold) -> PlayerProfile {
+fn profile(fold: &PlayerFold, now: UnixMillis) -> PlayerProfile {
     let state = &fold.state;
+    let is_kept = state
+        .streak
+        .lapses_at
+        .is_some_and(|lapses_at| now < lapses_at);
     let badge = |unlocked: &UnlockedAchievement| Badge {
         id: unlocked.id.clone(),
         tier: unlocked.tier,
@@ -99,7 +105,23 @@ fn profile(fold: &PlayerFold) -> PlayerProfile {
         level: state.level,
         raids_won: state.raids_won,
         badges: state.achievements.iter().map(badge).collect(),
-        streak_days: state.streak.days,
+        streak_days: if is_kept { state.streak.days } else { 0 },
         frame: state.equipped.get("frame").cloned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_streak_that_has_lapsed_is_not_shown() {
+        let id = PlayerId::try_from(5_u64).expect("an id");
+        let mut fold = PlayerFold::new(id, "Ada".to_owned());
+        let days = |fold: &PlayerFold, now| profile(fold, UnixMillis(now)).streak_days;
+        assert_eq!(days(&fold, 0), 0);
+        fold.state.streak.days = 3;
+        fold.state.streak.lapses_at = Some(UnixMillis(1000));
+        assert_eq!([999, 1000].map(|now| days(&fold, now)), [3, 0]);
     }
 }

@@ -11,10 +11,9 @@ use super::{Projector, Tenure};
 use crate::player::PlayerFold;
 use crate::progression::project;
 use crate::store::{
-    FailedCause, LoadedStream, OpHash, ProjectedPage, ProjectionOutcome, Result, StoreError,
-    StreamAppend,
+    FailedCause, OpHash, ProjectedPage, ProjectionOutcome, Result, StoreError, StreamAppend,
 };
-use crate::streams::{AppendBuilder, StreamFault, fold_stream};
+use crate::streams::{AppendBuilder, StreamFault, fold_stream, load_each};
 use crate::telemetry::metrics;
 
 /// Maximum characters of an error that is kept with a failed cause.
@@ -148,8 +147,12 @@ impl Projector {
         if players.is_empty() {
             return Ok(());
         }
-        for (player, stream) in self.load_streams(work, &players).await? {
-            match fold_stream(&*self.store, player, stream).await {
+        for (player, stream) in load_each(&*self.store, &players).await? {
+            let folded = match stream {
+                Ok(stream) => fold_stream(&*self.store, player, stream).await,
+                Err(error) => Err(StreamFault::Store(error)),
+            };
+            match folded {
                 Ok(fold) => {
                     tenure.folds.insert(player, fold);
                 }
@@ -158,29 +161,6 @@ impl Projector {
             }
         }
         Ok(())
-    }
-
-    /// Loads streams, one by one if the store refuses some of them.
-    async fn load_streams(
-        &self,
-        work: &mut Work,
-        players: &[PlayerId],
-    ) -> Result<Vec<(PlayerId, LoadedStream)>> {
-        match self.store.load_streams(players).await {
-            Err(error) if is_refused(&error) => {}
-            loaded => return loaded,
-        }
-        let mut loaded = Vec::new();
-        for player in players {
-            match self.store.load_streams(&[*player]).await {
-                Ok(stream) => loaded.extend(stream),
-                Err(error) if is_refused(&error) => {
-                    self.put_aside(work, *player, &format!("{error:?}"));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(loaded)
     }
 
     /// Puts a player's waiting causes aside, to be tried again later.
