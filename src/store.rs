@@ -21,6 +21,7 @@ mod leases;
 mod ledger;
 mod lookups;
 pub mod memory;
+mod migration;
 pub mod moderation;
 mod ownership;
 pub mod players;

@@ -28,7 +28,7 @@ pub use logs::init_logging;
 pub use metric_family::{CounterFamily, GaugeFamily, TwoLabelCounterFamily};
 pub use metrics::{Metrics, metrics};
 pub use options::{LogFormat, Options};
-pub use progress::Progress;
+pub use progress::{Progress, WithProgress};
 pub use recorder::{metrics_router, render_metrics, run_upkeep};
 pub use runtime_lag::measure_runtime_lag;
 pub use traces::{TraceExporter, TraceSpan, start_trace_export};

@@ -1,7 +1,7 @@
 //! The commands that act on a whole database: `export`, `import` and `new-lineage`.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use tracing::{info, warn};
@@ -14,6 +14,7 @@ use crate::store::RegisterError;
 use crate::store::backup::{BackupSource, BackupTarget, OpenTargetError};
 use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{SqliteSource, SqliteStore, SqliteTarget};
+use crate::telemetry::{Progress, WithProgress};
 
 /// The file name that means standard output or standard input.
 const STDIO_PATH: &str = "-";
@@ -31,7 +32,7 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         .map_err(|error| backup_error(config, error))?;
     let options = Options { sign_ins, now };
     let exported = if file == Path::new(STDIO_PATH) {
-        backup::export(source.as_mut(), io::stdout(), options).await
+        export_with_progress(source.as_mut(), io::stdout(), options).await
     } else {
         export_to_file(source.as_mut(), file, options).await
     };
@@ -60,14 +61,10 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
 ///
 /// See [`StartError`]. On failure the database is as empty as before.
 pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<(), StartError> {
-    let input: Box<dyn Read + Send> = if file == Path::new(STDIO_PATH) {
-        Box::new(io::stdin())
-    } else {
-        let opened = File::open(file);
-        Box::new(
-            opened.map_err(|error| StartError::unavailable(file.display().to_string(), error))?,
-        )
-    };
+    let (input, size) = open_input(file)
+        .map_err(|error| StartError::unavailable(file.display().to_string(), error))?;
+    let progress = Progress::new("reading bytes of the backup", size);
+    let input = WithProgress::new(input, progress);
     let target = open_target(config)
         .await
         .map_err(|error| backup_error(config, error))?;
@@ -102,6 +99,17 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         "imported"
     );
     Ok(())
+}
+
+/// Opens the file of an import. Also returns its size, if it is a regular file.
+fn open_input(file: &Path) -> io::Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if file == Path::new(STDIO_PATH) {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let opened = File::open(file)?;
+    let size = opened.metadata()?;
+    let size = size.is_file().then_some(size.len());
+    Ok((Box::new(opened), size))
 }
 
 /// Gives the database's history a new lineage id and returns it.
@@ -164,7 +172,7 @@ async fn export_to_file(
         source,
     };
     let (partial, out) = private_file::create_beside(file).map_err(unwritable)?;
-    let exported = backup::export(source, io::BufWriter::new(&out), options).await;
+    let exported = export_with_progress(source, io::BufWriter::new(&out), options).await;
     let kept = exported.and_then(|exported| {
         out.sync_all()
             .and_then(|()| fs::rename(&partial, file))
@@ -177,6 +185,15 @@ async fn export_to_file(
         let _ = fs::remove_file(&partial);
     }
     kept
+}
+
+async fn export_with_progress(
+    source: &mut dyn BackupSource,
+    out: impl Write + Send,
+    options: Options,
+) -> Result<backup::ExportCounts, BackupError> {
+    let progress = Progress::new("writing bytes of the backup", None);
+    backup::export(source, WithProgress::new(out, progress), options).await
 }
 
 fn backup_error(config: &Config, error: BackupError) -> StartError {

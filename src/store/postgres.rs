@@ -39,6 +39,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
+use super::migration::apply_migrations;
 use super::{ConnectionShares, RegisterError, Result, Store};
 use crate::telemetry::StorePool;
 
@@ -165,13 +166,7 @@ impl PostgresStore {
         ]);
         let mut connection = connector.connect(OPERATION).await?;
         leases::wait_for_other_generations(&mut connection, patience).await?;
-        let mut migrations = Migrator {
-            migrations: MIGRATIONS.migrations.clone(),
-            ..Migrator::DEFAULT
-        };
-        migrations.set_ignore_missing(true);
-        migrations
-            .run(&mut connection)
+        apply_migrations(&MIGRATIONS, &mut connection)
             .await
             .map_err(|error| match error {
                 MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {

@@ -9,6 +9,7 @@ use super::SqliteStore;
 use super::fault::{failed, refused};
 use super::statements::statements;
 use super::writer::Lane;
+use crate::store::migration::apply_migrations;
 use crate::store::{RegisterError, Result};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -26,14 +27,7 @@ impl SqliteStore {
         self.acquire_lock(patience).await?;
         let migrate = self.writer.run("migrate", Lane::General, |writer| {
             Box::pin(async {
-                let mut migrations = Migrator {
-                    migrations: MIGRATIONS.migrations.clone(),
-                    ..Migrator::DEFAULT
-                };
-                migrations.set_ignore_missing(true);
-                let migrated = migrations
-                    .run_direct(None, &mut writer.connection, false)
-                    .await;
+                let migrated = apply_migrations(&MIGRATIONS, &mut writer.connection).await;
                 migrated.map_err(|error| refused("migrate", error))
             })
         });
