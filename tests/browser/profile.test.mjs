@@ -4,41 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { addTask, claim, create, online, open, phone, press, sees, shot, signIn } from './app.mjs';
 import { violations } from './axe.mjs';
+import { another, give, giveCoins, giveXp, playerOf, record, recorded, setFocused, setVisible, showed } from './players.mjs';
 import { Server } from './server.mjs';
 
-const session = page => page.evaluate(() => localStorage.getItem('raidhall.session'));
-const playerOf = async page => JSON.parse(await session(page)).player.id;
 const button = (page, name) => page.getByRole('button', { name, exact: true });
-
-// Sends a command to the player's stream as the host app does.
-const give = async (server, page, cmd) => server.asBackend(`/players/${await playerOf(page)}/commands`, { op: randomUUID(), cmd });
-const giveXp = (server, page, amount, note = 'Walk') => give(server, page, { type: 'grant_xp', amount, kind: 'habit', note });
-const giveCoins = (server, page, amount) => give(server, page, { type: 'grant_coins', amount, note: 'Welcome' });
-
-// Keeps the text of each reward that the page shows, and that of later ones.
-const record = page => page.evaluate(() => {
-  window.rewards = [];
-  const keep = node => node.querySelectorAll('.rewards li').forEach(line => window.rewards.includes(line) || window.rewards.push(line));
-  new MutationObserver(() => keep(document)).observe(document.querySelector('.rewards'), { childList: true, subtree: true });
-});
-const recorded = page => page.evaluate(() => window.rewards.map(line => line.textContent));
-const showed = (page, text) => page.waitForFunction(text => window.rewards.some(line => line.textContent.includes(text)), text);
-
-// Opens another device of the player of a page.
-async function another(t, server, page, options) {
-  const stored = await session(page);
-  const other = await open(t, server, options);
-  await other.evaluate(stored => localStorage.setItem('raidhall.session', stored), stored);
-  await other.reload();
-  await online(other);
-  await sees(other, '.level-badge', '');
-  return other;
-}
-
-const setVisible = (page, visibility) => page.evaluate(visibility => {
-  Object.defineProperty(document, 'visibilityState', { value: visibility, configurable: true });
-  document.dispatchEvent(new Event('visibilitychange'));
-}, visibility);
 
 async function openProfile(page) {
   await page.getByRole('button', { name: /^My profile/ }).click();
@@ -91,8 +60,7 @@ test('a reward is shown on one device only', async t => {
   const one = await open(t, server);
   await signIn(one, 'Ada');
   const other = await another(t, server, one);
-  // Chromium without a screen gives each page the focus.
-  await other.evaluate(() => { document.hasFocus = () => false; });
+  await setFocused(other, false);
   for (const page of [one, other]) await record(page);
   await giveXp(server, one, 15, 'Walk');
   await showed(one, '+15 XP gift: Walk');
@@ -138,6 +106,36 @@ test('rewards from the time of an absence are summed up once', async t => {
   assert.deepEqual(await recorded(page), ['+5 XP gift: Walk']);
 });
 
+test('what came while the app was closed is summed up once at its start', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server);
+  await signIn(page, 'Ada');
+  await record(page);
+  await giveXp(server, page, 15);
+  await showed(page, '+15 XP');
+  const address = page.url();
+  await page.goto('about:blank');
+  await page.goBack();
+  await online(page);
+  await sees(page, '.level-badge', '1');
+  await record(page);
+  await giveXp(server, page, 5);
+  await showed(page, '+5 XP');
+  assert.deepEqual(await recorded(page), ['+5 XP gift: Walk'], 'all was shown before');
+
+  const player = await playerOf(page);
+  await page.goto('about:blank');
+  for (const amount of [90, 30]) await server.asBackend(`/players/${player}/commands`, { op: randomUUID(), cmd: { type: 'grant_xp', amount, kind: 'habit', note: 'Run' } });
+  await page.goto(address);
+  await sees(page, '.rewards li', 'While you were away: +120 XP, level 2');
+  await page.reload();
+  await sees(page, '.level-badge', '2');
+  await record(page);
+  await giveXp(server, page, 7);
+  await showed(page, '+7 XP');
+  assert.deepEqual(await recorded(page), ['+7 XP gift: Walk']);
+});
+
 test('an item is bought and worn, and still worn after a reload', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
@@ -150,15 +148,15 @@ test('an item is bought and worn, and still worn after a reload', async t => {
   await giveCoins(server, page, 260);
   await sees(page, '.coins', '260 coins');
   await button(page, 'Buy: Bronze frame').click();
-  await button(page, 'Wear: Bronze frame').waitFor();
-  assert.ok(await button(page, 'Wear: Bronze frame').evaluate(element => element === document.activeElement), 'the focus stays');
+  await button(page, 'Equip: Bronze frame').waitFor();
+  assert.ok(await button(page, 'Equip: Bronze frame').evaluate(element => element === document.activeElement), 'the focus stays');
   await page.keyboard.press('Enter');
-  await button(page, 'Worn: Bronze frame').waitFor();
+  await button(page, 'Equipped: Bronze frame').waitFor();
   await button(page, 'Buy: Early bird').click();
-  await button(page, 'Wear: Early bird').click();
+  await button(page, 'Equip: Early bird').click();
   await sees(page, '.summary', 'Early bird');
   await page.reload();
-  await button(page, 'Worn: Bronze frame').waitFor();
+  await button(page, 'Equipped: Bronze frame').waitFor();
   await sees(page, '.summary', 'Early bird');
   assert.equal(await page.locator('.summary .avatar.bronze, .top > .me .avatar.bronze').count(), 2);
   assert.equal(await bronze.locator('.price').count(), 0);
@@ -225,8 +223,8 @@ for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['lig
     await sees(page, '.rewards li', 'Level 4');
     await violations(page, 'rewards');
     await button(page, 'Buy: Bronze frame').click();
-    await button(page, 'Wear: Bronze frame').click();
-    await button(page, 'Worn: Bronze frame').waitFor();
+    await button(page, 'Equip: Bronze frame').click();
+    await button(page, 'Equipped: Bronze frame').waitFor();
     await violations(page, 'with data');
     await shot(page, options.isMobile ? 'profile-phone' : 'profile', { fullPage: true });
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'it scrolls sideways');
@@ -244,7 +242,7 @@ test('on a phone rewards cover no control of a raid and not the time left', asyn
   await page.locator('.task.mine:not(.unsure)').waitFor();
   await press(page, 'Chapter one', 'Complete');
   await sees(page, '.rewards li', 'Level 2');
-  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.rewards li')).animationName), 'none');
+  assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector('.rewards.any')).animationName), 'none');
   const covered = await page.evaluate(() => {
     const box = document.querySelector('.rewards').getBoundingClientRect();
     const controls = document.querySelectorAll('main button, main input, .countdown, .top > button');
@@ -254,5 +252,7 @@ test('on a phone rewards cover no control of a raid and not the time left', asyn
     }).map(({ textContent }) => textContent);
   });
   assert.deepEqual(covered, []);
+  const cut = () => page.evaluate(() => [...document.querySelectorAll('.rewards li > span')].filter(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) => scrollWidth > clientWidth || scrollHeight > clientHeight).map(({ textContent }) => textContent));
+  assert.deepEqual(await cut(), []);
   await shot(page, 'rewards-phone');
 });

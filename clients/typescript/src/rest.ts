@@ -2,7 +2,7 @@
 import { errorIn, messageOf, RaidhallError } from './errors.js';
 import { fetchJson } from './fetch.js';
 import type { Fetch, JsonResponse } from './fetch.js';
-import type { Command, CommandResult, Contribution, InviteView, NewRaid, Page, PlayerId, PlayerProfile, Profile, Progression, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
+import type { Command, CommandResult, Contribution, InviteView, NewRaid, Page, PlayerEvent, PlayerId, PlayerProfile, Profile, Progression, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
 
 export interface RestOptions {
   /** URL of the server, as for `connect`. */
@@ -29,6 +29,8 @@ export class Rest {
   me = (): Promise<Profile> => this.ask('GET', '/me');
   /** Returns the curve of levels, what brings coins, the achievements and the shop; needs no sign-in. */
   progression = (): Promise<Progression> => this.ask('GET', '/progression', undefined, false);
+  /** Returns the events of the player's own stream after a seq, oldest first, at most 100. */
+  myEvents = (query: { after?: Seq; limit?: number } = {}): Promise<PlayerEvent[]> => this.ask('GET', `/me/events${search(query)}`);
   /** Returns what a player shows to others; `not_found` if this player may not see the profile. */
   profile = (id: PlayerId): Promise<PlayerProfile> => this.ask('GET', `/players/${id}/profile`);
   /** Returns the profiles of up to 100 players, without those that this player may not see. */

@@ -169,6 +169,7 @@ test('two devices of a player have the same settings, also after the server is k
   const rest = new Rest({ url: server.url });
   assert.deepEqual(await rest.as(session).profile(shown.id), shown);
   assert.deepEqual(await rest.as(session).profiles([shown.id, 999]), [shown]);
+  assert.deepEqual((await rest.as(session).myEvents({ after: 6 })).map(({ seq, type }) => [seq, type]), [[7, 'setting_set'], [8, 'setting_set']]);
   assert.equal((await rest.progression()).levels.xp_factor, 50);
   devices.forEach(client => client.close());
 });

@@ -1,7 +1,7 @@
 // The signed-in player of this browser: a session in local storage, shared by all tabs, and each
 // tab's connection.
 import { connect, keptIn, Rest, RaidhallError, Session, sessionIn } from '@raidhall/client';
-import type { Client, PlayerRef, StopReason } from '@raidhall/client';
+import type { Client, PlayerId, PlayerRef, StopReason } from '@raidhall/client';
 import { kept } from './kept';
 import { commandsKey, forgetOthers, keep } from './kept-raids';
 import { complain } from './notices';
@@ -54,10 +54,15 @@ function isBanned(client: Client): boolean {
   return status.state === 'stopped' && status.reason === 'banned';
 }
 
-/** Keeps a value as [`keep`] does, unless the player has signed out or is banned. */
-export const keepWhileSignedIn: typeof keep = (kind, player, raid, value) => {
+/** Returns whether something may be kept of a player: not once they have signed out or are banned. */
+export function mayKeep(player: PlayerId): boolean {
   const current = account.get();
-  if (current?.player.id === player && !isBanned(current.client)) keep(kind, player, raid, value);
+  return current?.player.id === player && !isBanned(current.client);
+}
+
+/** Keeps a value as [`keep`] does, if it may be kept. */
+export const keepWhileSignedIn: typeof keep = (kind, player, raid, value) => {
+  if (mayKeep(player)) keep(kind, player, raid, value);
 };
 
 /** Called before the connection is closed: the last moment to send what is not sent yet. */

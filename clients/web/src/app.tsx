@@ -10,7 +10,8 @@ import { NotFound } from './screens/not-found';
 import { RaidScreen } from './screens/raid';
 import { SignIn } from './screens/sign-in';
 
-/** Loaded when it is first opened, as the first page needs none of it. */
+/** Loaded when they are first opened, as the first page needs none of them. */
+const Inbox = lazy(async () => ({ default: (await import('./screens/inbox')).Inbox }));
 const Me = lazy(async () => ({ default: (await import('./screens/me')).Me }));
 
 export function App() {
@@ -44,6 +45,8 @@ function Screen() {
       return <RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} />;
     case 'me':
       return <Suspense><Me key={id} account={account} /></Suspense>;
+    case 'inbox':
+      return <Suspense><Inbox key={id} account={account} /></Suspense>;
     case 'lobby':
       return <Lobby key={id} account={account} />;
   }

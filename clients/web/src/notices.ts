@@ -30,7 +30,8 @@ export function dismiss(id: number): void {
 export function explain(error: unknown): string {
   const { errors, checkFields, fieldNames } = words();
   if (!(error instanceof RaidhallError)) return errors.internal;
-  const fields = error.fields.map(({ field }) => fieldNames[field as keyof typeof fieldNames] ?? field);
+  // Others, such as the value of a setting, are in no form.
+  const fields = error.fields.flatMap(({ field }) => fieldNames[field as keyof typeof fieldNames] ?? []);
   return fields.length > 0 ? checkFields(fields) : (errors[error.type] ?? error.message);
 }
 

@@ -1,15 +1,18 @@
 // The app's settings in the player's stream, which all of the player's devices follow. **What the
 // stream has wins over what this browser has**, which is shown until the stream arrives.
+import { RaidhallError } from '@raidhall/client';
 import type { WatchedPlayer } from '@raidhall/client';
 import { account } from './account';
+import { complain } from './notices';
 import { knownIn, set, settings } from './settings';
 import type { Settings } from './settings';
 
-/** Changes a setting here at once, and on the signed-in player's other devices. */
+/** Changes a setting here at once, and on the signed-in player's other devices. A refusal is shown. */
 export function change<K extends keyof Settings>(key: K, value: Settings[K]): void {
   set({ [key]: value });
-  account.get()?.client.me.setSetting(key, value).catch(() => {
-    // The server has no players' streams, or the session ended: this browser alone has the setting.
+  account.get()?.client.me.setSetting(key, value).catch(error => {
+    // On a server without players' streams, this browser alone has the setting.
+    if (!(error instanceof RaidhallError && error.type === 'unsupported')) complain(error);
   });
 }
 

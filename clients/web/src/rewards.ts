@@ -1,6 +1,6 @@
-// Which rewards are shown: those of each event of the player's stream once, on one of the player's
-// devices. Pure. **What another device has shown is never shown here**, and what no device has shown
-// is summed up when the player is back.
+// Decides which rewards are shown. Each event of the player's stream is celebrated once, on one of
+// the player's devices. Pure. **What another device has shown is never shown here**, and what no
+// device has shown is summed up when the player is back.
 import type { CoinsReason, PlayerEvent, Seq, XpSource } from '@raidhall/client';
 
 export type Reward =
@@ -28,15 +28,20 @@ export interface Unshown {
 }
 
 export type Input =
-  /** `live` means that the event was not replayed and that the page is visible. */
-  | { readonly type: 'event'; readonly event: PlayerEvent; readonly live: boolean }
+  /**
+   * `live` means that the event was not replayed and that the page is visible, `days` is the length
+   * of the streak before it.
+   */
+  | { readonly type: 'event'; readonly event: PlayerEvent; readonly live: boolean; readonly days: number }
+  /** Earlier events that a snapshot covered. */
+  | { readonly type: 'missed'; readonly events: readonly PlayerEvent[] }
   /** A device has shown the rewards up to this seq. */
   | { readonly type: 'read'; readonly through: Seq }
   /** The page was hidden before the rewards were shown. */
   | { readonly type: 'hidden' };
 
-/** Most rewards that a hidden page keeps for its summary: the latest ones. */
-const ENTRIES_MAX = 1_000;
+/** Most rewards that are kept for a summary, and events that are read for it: the latest ones. */
+export const ENTRIES_MAX = 1_000;
 
 export const NOTHING: Unshown = { readThrough: 0, entries: [] };
 
@@ -44,11 +49,13 @@ export function reduce(unshown: Unshown, input: Input): Unshown {
   const { readThrough, entries } = unshown;
   switch (input.type) {
     case 'event': {
-      const { event, live } = input;
-      const reward = rewardOf(event);
-      if (!reward || event.seq <= readThrough) return unshown;
-      return { readThrough, entries: [...entries, { seq: event.seq, reward, missed: !live }].slice(-ENTRIES_MAX) };
+      const { event, live, days } = input;
+      // The same day again in another zone adds no day.
+      if (event.type === 'day_kept' && event.data.days === days) return unshown;
+      return { readThrough, entries: withEvents(unshown, [event], !live) };
     }
+    case 'missed':
+      return { readThrough, entries: withEvents(unshown, input.events, true) };
     case 'read': {
       if (input.through <= readThrough) return unshown;
       return { readThrough: input.through, entries: entries.filter(({ seq }) => seq > input.through) };
@@ -56,6 +63,16 @@ export function reduce(unshown: Unshown, input: Input): Unshown {
     case 'hidden':
       return { readThrough, entries: entries.map(entry => ({ ...entry, missed: true })) };
   }
+}
+
+/** Returns the entries with those of more events, in order. */
+function withEvents({ readThrough, entries }: Unshown, events: readonly PlayerEvent[], missed: boolean): readonly Entry[] {
+  const more = events.flatMap(event => {
+    const reward = event.seq > readThrough ? rewardOf(event) : null;
+    return reward ? [{ seq: event.seq, reward, missed }] : [];
+  });
+  if (more.length === 0) return entries;
+  return [...entries, ...more].sort((one, other) => one.seq - other.seq).slice(-ENTRIES_MAX);
 }
 
 /**
@@ -68,7 +85,7 @@ export function show({ readThrough, entries }: Unshown, most: number): { readonl
   return { rewards: shortened(rewards, most), through: entries.at(-1)?.seq ?? readThrough };
 }
 
-/** Returns the reward of an event; null if it brings nothing that is worth a word. */
+/** Returns the reward of an event; null if there is nothing to show. */
 function rewardOf({ type, data }: PlayerEvent): Reward | null {
   switch (type) {
     case 'xp_earned': {
@@ -85,7 +102,7 @@ function rewardOf({ type, data }: PlayerEvent): Reward | null {
       return data.by === 'grant' ? { kind: 'item', item: data.item } : null;
     case 'coins_moved': {
       const { reason, note, amount } = data;
-      // The coins of an achievement come with it, and those of a purchase go.
+      // An achievement's coins belong to its own reward, and those of a purchase are spent.
       return amount > 0 && reason !== 'achievement' ? { kind: 'coins', reason, note, coins: amount } : null;
     }
     default:

@@ -4,7 +4,7 @@
 import type { RaidId } from '@raidhall/client';
 import { useMemo, useSyncExternalStore } from 'react';
 
-export type Route = { readonly at: 'lobby' | 'me' | 'nowhere' } | { readonly at: 'invite'; readonly code: string } | { readonly at: 'raid'; readonly id: RaidId };
+export type Route = { readonly at: 'lobby' | 'me' | 'inbox' | 'nowhere' } | { readonly at: 'invite'; readonly code: string } | { readonly at: 'raid'; readonly id: RaidId };
 
 export function parse(path: string, hash: string): Route {
   // The second form is that of links that older releases created.
@@ -14,6 +14,7 @@ export function parse(path: string, hash: string): Route {
   const raid = /^#\/raid\/(\d{1,15})$/.exec(hash);
   if (raid) return { at: 'raid', id: Number(raid[1]) };
   if (hash === '#/me') return { at: 'me' };
+  if (hash === '#/inbox') return { at: 'inbox' };
   return { at: /^#?\/?$/.test(hash) ? 'lobby' : 'nowhere' };
 }
 
@@ -44,6 +45,8 @@ function go(hash: string, how: How): void {
 export const goToRaid = (id: RaidId, how: How = 'push'): void => go(`#/raid/${id}`, how);
 
 export const goToMe = (): void => go('#/me', 'push');
+
+export const goToInbox = (): void => go('#/inbox', 'push');
 
 export const goToLobby = (how: How = 'push'): void => go('#/', how);
 

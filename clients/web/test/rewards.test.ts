@@ -14,8 +14,8 @@ const unlocked = (seq: number, id: string, tier = 1) => event(seq, 'achievement_
 const coins = (seq: number, amount: number, reason: string, note: string | null = null) => event(seq, 'coins_moved', { amount, reason, note });
 const item = (seq: number, by: string) => event(seq, 'item_granted', { item: 'frame_gold', by });
 
-const live = (event: PlayerEvent): Input => ({ type: 'event', event, live: true });
-const missed = (event: PlayerEvent): Input => ({ type: 'event', event, live: false });
+const live = (event: PlayerEvent, days = 0): Input => ({ type: 'event', event, live: true, days });
+const missed = (event: PlayerEvent): Input => ({ type: 'event', event, live: false, days: 0 });
 const read = (through: number): Input => ({ type: 'read', through });
 const after = (...inputs: Input[]): Unshown => inputs.reduce(reduce, NOTHING);
 const shown = (unshown: Unshown, most = 9): readonly Reward[] => show(unshown, most).rewards;
@@ -51,6 +51,19 @@ test('a streak is told from its second day on, and the latest of several', () =>
   const kept = (seq: number, days: number) => live(event(seq, 'day_kept', { days }));
   assert.deepEqual(shown(after(kept(1, 1))), []);
   assert.deepEqual(shown(after(kept(1, 2), live(earned(2, 40)), kept(3, 3))), [{ kind: 'streak', days: 3 }, xp(40)]);
+});
+
+test('the same day kept again in another zone is not celebrated again', () => {
+  const kept = (seq: number, days: number, before: number) => live(event(seq, 'day_kept', { days }), before);
+  assert.deepEqual(shown(after(kept(1, 12, 12))), []);
+  assert.deepEqual(shown(after(kept(1, 12, 11), kept(2, 12, 12))), [{ kind: 'streak', days: 12 }]);
+});
+
+test('events that a snapshot covered are summed up, without those shown or known', () => {
+  const events = [earned(3, 10), earned(5, 20), level(6, 2)];
+  const unshown = after(read(4), live(earned(8, 40)), { type: 'missed', events });
+  assert.deepEqual(shown(unshown), [away({ xp: 20, level: 2 }), xp(40)]);
+  assert.equal(show(unshown, 9).through, 8);
 });
 
 test('gifts of the host app are shown with their notes', () => {

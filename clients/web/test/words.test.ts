@@ -2,6 +2,12 @@ import type { RaidEvent } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { en } from '../src/i18n/en';
+import { inboxEn } from '../src/i18n/inbox-en';
+import { inboxRu } from '../src/i18n/inbox-ru';
+import { profileEn } from '../src/i18n/profile-en';
+import { profileRu } from '../src/i18n/profile-ru';
+import { rewardsEn } from '../src/i18n/rewards-en';
+import { rewardsRu } from '../src/i18n/rewards-ru';
 import { ru } from '../src/i18n/ru';
 import { plain, quote } from '../src/parts/sentence';
 import { lineOf, namesIn, stepsOf, titlesIn } from '../src/play/history';
@@ -16,10 +22,10 @@ test('nouns agree with their numbers in each language', () => {
     '1 действие ждёт отправки', '2 действия ждут отправки', '5 действий ждут отправки', '11 действий ждут отправки', '21 действие ждёт отправки',
     '22 действия ждут отправки',
   ]);
-  assert.deepEqual([1, 2].map(en.coinsGained), ['+1 coin', '+2 coins']);
-  assert.deepEqual([1, 3, 5, 21].map(ru.coinsGained), ['+1 монета', '+3 монеты', '+5 монет', '+21 монета']);
-  assert.deepEqual([1, 2].map(en.xpFrom.task), ['task', '2 tasks']);
-  assert.deepEqual([1, 2, 5].map(ru.xpFrom.contribution), ['вклад', '2 вклада', '5 вкладов']);
+  assert.deepEqual([1, 2].map(rewardsEn.coinsGained), ['+1 coin', '+2 coins']);
+  assert.deepEqual([1, 3, 5, 21].map(rewardsRu.coinsGained), ['+1 монета', '+3 монеты', '+5 монет', '+21 монета']);
+  assert.deepEqual([1, 2].map(rewardsEn.xpFrom.task), ['task', '2 tasks']);
+  assert.deepEqual([1, 2, 5].map(rewardsRu.xpFrom.contribution), ['вклад', '2 вклада', '5 вкладов']);
 });
 
 test('places in the ranking are ordinals', () => {
@@ -64,7 +70,7 @@ test('invalid fields are named as in their form', () => {
 test('no text is missing or left in the other language', () => {
   const texts = (words: object): string[] =>
     Object.values(words).flatMap(word => (typeof word === 'string' ? [word] : typeof word === 'object' ? texts(word as object) : []));
-  for (const [words, own] of [[en, /[A-Za-z]/], [ru, /[А-Яа-яё]/]] as const) {
+  for (const [words, own] of [[[en, inboxEn, profileEn, rewardsEn], /[A-Za-z]/], [[ru, inboxRu, profileRu, rewardsRu], /[А-Яа-яё]/]] as const) {
     const same = new Set(['XP', 'MVP', 'English', 'Русский', 'en', 'ru']);
     const foreign = texts(words).filter(text => !same.has(text) && !own.test(text));
     assert.deepEqual(foreign, []);
@@ -142,7 +148,7 @@ test('digits are grouped as the language groups them', () => {
 test('a URL leads to the lobby, a raid, an invite or nowhere', () => {
   assert.deepEqual(parse('/', '#/raid/7'), { at: 'raid', id: 7 });
   assert.deepEqual(parse('/', '#abcd2345'), { at: 'invite', code: 'ABCD2345' });
-  assert.deepEqual(parse('/', '#/me'), { at: 'me' });
+  for (const at of ['me', 'inbox']) assert.deepEqual(parse('/', `#/${at}`), { at });
   for (const hash of ['', '#', '#/']) assert.deepEqual(parse('/', hash), { at: 'lobby' });
   for (const hash of ['#/raid/x', '#/me/5', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse('/', hash), { at: 'nowhere' });
   assert.deepEqual(parse('/raid/7', ''), { at: 'nowhere' });

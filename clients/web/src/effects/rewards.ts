@@ -1,11 +1,12 @@
-// Shows the player's rewards as they come, and tells the player's other devices which were shown.
-import type { PlayerEvent } from '@raidhall/client';
+// Shows the player's rewards as they come, and tells the player's other devices what was seen here.
+import type { PlayerEvent, Rest, Seq } from '@raidhall/client';
 import { account } from '../account';
 import type { Account } from '../account';
 import { narrow, visible } from '../media';
 import { achievementOf, itemOf, loadProgression, progression } from '../progression';
-import { NOTHING, reduce, show } from '../rewards';
+import { ENTRIES_MAX, NOTHING, reduce, show } from '../rewards';
 import type { Input, Reward } from '../rewards';
+import { rewardsShown, SHOWN_KEY, toTell } from '../seen';
 import { value } from '../value';
 import { play as sound } from './sound';
 
@@ -14,19 +15,24 @@ export interface ShownReward {
   readonly reward: Reward;
 }
 
-/** Rewards that come within this time are shown together. */
+/** Rewards that arrive within this time are shown together. */
 const GATHER_MS = 400;
-/** A page that is visible without the focus waits this long, for a device that the player uses. */
+/** How long a visible page without the focus waits, so that a device in use shows them first. */
 const YIELD_MS = 2_500;
 const SHOWN_MS = 6_000;
 /** Most rewards at once; the header of a narrow screen has room for two. */
 const AT_ONCE = 4;
 const AT_ONCE_NARROW = 2;
-/** Shortest time between two commands that tell what was shown. */
+/** Shortest time between two times of telling what was seen. */
 const TELL_MS = 1_000;
+/** Most events in an answer of the server. */
+const PAGE = 100;
 let ids = 0;
 
 export const rewards = value<readonly ShownReward[]>([]);
+
+/** Up to where the player has seen the notifications on this page. */
+export const noticed = value<Seq>(0);
 
 export const dismissRewards = (): void => rewards.set([]);
 
@@ -36,48 +42,101 @@ export function followRewards(): void {
   const start = (): void => {
     unfollow();
     dismissRewards();
+    noticed.set(0);
     const current = account.get();
+    if (current) void import('../parts/reward-line').catch(() => {}); // read again when a reward is shown
     unfollow = current ? follow(current) : () => {};
   };
   account.subscribe(start);
   start();
 }
 
-function follow({ client: { me } }: Account): () => void {
+function follow({ client: { me }, rest }: Account): () => void {
   let unshown = NOTHING;
   let timer = 0;
-  const tell = teller(seq => void me.readThrough(seq).catch(() => {
-    // The session ended, or the server refuses it: another device may show the same once more.
-  }));
-  const canShow = (): boolean => visible.get() && me.getView().live;
+  /** Up to where the events of the stream have come here. */
+  let known: Seq = 0;
+  /** The length of the streak at `known`. */
+  let days = 0;
+  /** Reads of missed events that are not done: their rewards are shown before later ones. */
+  let reading = 0;
+  let ended = false;
+  const canShow = (): boolean => visible.get() && me.getView().live && reading === 0 && unshown.entries.length > 0;
   const plan = (): void => {
-    if (timer || unshown.entries.length === 0 || !canShow()) return;
+    if (timer || !canShow()) return;
     timer = window.setTimeout(() => {
       timer = 0;
-      if (!canShow() || unshown.entries.length === 0) return;
+      if (!canShow()) return;
       const { rewards, through } = show(unshown, narrow.get() ? AT_ONCE_NARROW : AT_ONCE);
       take({ type: 'read', through });
       add(rewards);
-      tell(through);
+      tell();
     }, document.hasFocus() ? GATHER_MS : YIELD_MS);
   };
   const take = (input: Input): void => {
     unshown = reduce(unshown, input);
     plan();
+    if (noticed.get() > sent.through) tell();
   };
-  const readState = (): void => take({ type: 'read', through: me.getView().state?.read_through ?? 0 });
+  const tellNow = (): void => {
+    const { state } = me.getView();
+    // Rewards that wait are told once they are shown, so that none is passed over.
+    if (ended || !state || reading > 0 || unshown.entries.length > 0) return;
+    const { through, setting } = toTell(state, unshown.readThrough, noticed.get());
+    if (through > state.read_through) send('through', through, seq => me.readThrough(seq));
+    send('setting', setting, seq => me.setSetting(SHOWN_KEY, seq));
+  };
+  const tell = everySoOften(tellNow);
+  const sent = { through: 0, setting: 0 };
+  const send = (what: keyof typeof sent, seq: Seq, command: (seq: Seq) => Promise<unknown>): void => {
+    if (seq <= sent[what]) return;
+    sent[what] = seq;
+    // If the session ended, or the server refuses it, another device may show the same once more.
+    command(seq).catch(() => {});
+  };
+  const readMissed = async (after: Seq, through: Seq): Promise<void> => {
+    reading++;
+    const events = await missedEvents(rest, after, through).catch(() => []); // then they are not summed up
+    reading--;
+    if (!ended) take({ type: 'missed', events });
+  };
+  const readState = (): void => {
+    const { state, seq, pending } = me.getView();
+    if (!state) return;
+    take({ type: 'read', through: rewardsShown(state, pending.map(({ cmd }) => cmd)) });
+    const after = Math.max(known, unshown.readThrough, seq - ENTRIES_MAX);
+    // The state is ahead of the events only after a snapshot.
+    const isAhead = seq > known;
+    known = seq;
+    days = state.streak.days;
+    if (isAhead && after < seq) void readMissed(after, seq);
+  };
   const ends = [
-    me.onEvent((event, _, replayed) => {
+    me.onEvent((event, { seq, state }, replayed) => {
       if (isUnknown(event)) void loadProgression().catch(() => {}); // its reward has no name then
-      take({ type: 'event', event, live: !replayed && visible.get() });
+      take({ type: 'event', event, live: !replayed && visible.get(), days });
+      known = seq;
+      days = state?.streak.days ?? 0;
     }),
     me.subscribe(readState),
     visible.subscribe(() => (visible.get() ? plan() : take({ type: 'hidden' }))),
+    noticed.subscribe(tell),
+    () => removeEventListener('pagehide', tellNow),
   ];
+  addEventListener('pagehide', tellNow);
   return () => {
+    ended = true;
     ends.forEach(end => end());
     clearTimeout(timer);
   };
+}
+
+/** Returns the events after a seq and through another one. */
+async function missedEvents(rest: Rest, after: Seq, through: Seq): Promise<readonly PlayerEvent[]> {
+  const page = await rest.myEvents({ after, limit: PAGE });
+  const events = page.filter(({ seq }) => seq <= through);
+  const last = events.at(-1);
+  return last && page.length === PAGE && last.seq < through ? [...events, ...(await missedEvents(rest, last.seq, through))] : events;
 }
 
 /** Returns whether an event names something that the known definitions do not have. */
@@ -90,24 +149,22 @@ function add(come: readonly Reward[]): void {
   const fresh = come.map(reward => ({ id: ++ids, reward }));
   rewards.set([...rewards.get(), ...fresh].slice(narrow.get() ? -AT_ONCE_NARROW : -AT_ONCE));
   setTimeout(() => rewards.set(rewards.get().filter(shown => !fresh.includes(shown))), SHOWN_MS);
-  // Of XP and coins alone the raid itself sounds.
+  // The raid already plays a sound for XP and coins.
   if (come.some(({ kind }) => kind !== 'xp' && kind !== 'coins')) sound('reward');
 }
 
-/** Returns a function that sends the newest seq at once, and then at most once every `TELL_MS`. */
-function teller(send: (seq: number) => void): (seq: number) => void {
-  let newest = 0;
-  let sent = 0;
-  let waiting = false;
-  const next = (): void => {
-    waiting = newest > sent;
-    if (!waiting) return;
-    sent = newest;
-    send(sent);
-    setTimeout(next, TELL_MS);
-  };
-  return seq => {
-    newest = Math.max(newest, seq);
-    if (!waiting) next();
+/** Returns a function that calls `act` at once, but once every `TELL_MS` at most, then at the end. */
+function everySoOften(act: () => void): () => void {
+  let waits = false;
+  let again = false;
+  return function call() {
+    again = waits;
+    if (waits) return;
+    waits = true;
+    act();
+    setTimeout(() => {
+      waits = false;
+      if (again) call();
+    }, TELL_MS);
   };
 }

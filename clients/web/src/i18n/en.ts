@@ -241,27 +241,12 @@ export const en = {
   profileOf: (name: string, level: number | null) => (level === null ? `My profile: ${name}` : `My profile: ${name}, level ${n(level)}`),
   levelIs: (level: number) => `Level ${n(level)}`,
   daysOf: (count: number) => many(count, 'day', 'days'),
-  streakKept: 'streak',
+
+  inbox: 'Inbox',
+  unreadNotifications: (count: number) => many(count, 'unread notification', 'unread notifications'),
+  notified: (title: string) => `New notification${title && `: ${title}`}`,
 
   rewards: 'Rewards',
-  levelReached: 'reached',
-  achievement: 'Achievement',
-  achievementUnlocked: (tier: number) => (tier > 1 ? `achievement, tier ${n(tier)}` : 'achievement'),
-  item: 'New item',
-  coinsGained: (count: number) => `+${many(count, 'coin', 'coins')}`,
-  xpFrom: {
-    task: (times: number): string => (times === 1 ? 'task' : many(times, 'task', 'tasks')),
-    contribution: (times: number): string => (times === 1 ? 'contribution' : many(times, 'contribution', 'contributions')),
-  },
-  coinsFrom: { victory: 'victory', mvp: 'first place' },
-  gift: 'gift',
-  giftOf: (note: string) => `gift: ${note}`,
-  dailyLimit: 'daily limit reached',
-  away: (gains: readonly string[]) => `While you were away: ${gains.join(', ')}`,
-  awayLevel: (level: number) => `level ${n(level)}`,
-  awayAchievements: (count: number) => many(count, 'achievement', 'achievements'),
-  awayItems: (count: number) => many(count, 'item', 'items'),
-  moreRewards: (count: number) => `and ${n(count)} more`,
 
   errors: {
     invalid: 'The server didn’t accept that.',

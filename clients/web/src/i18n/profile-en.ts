@@ -11,13 +11,13 @@ export const profileEn = {
   number: n,
   countOf: (count: number, total: number) => `${n(count)} of ${n(total)}`,
   allXp: (earned: number, casual: number, ranked: number) =>
-    `You earned ${n(earned)} XP in all. Each day, up to ${n(casual)} XP from tasks counts, and up to ${n(ranked)} XP from tasks in ranked raids.`,
+    `You’ve earned ${n(earned)} XP in all. Each day, up to ${n(casual)} XP from tasks counts, plus up to ${n(ranked)} XP from tasks in ranked raids.`,
   streak: 'Streak',
   bestStreak: (count: number) => `Best: ${many(count, 'day', 'days')}`,
   streakLasts: (until: string) => `Earn XP in a raid before ${until} to keep it.`,
-  noStreak: 'Earn XP in a raid to begin a streak, and on each day after that to keep it.',
-  freezesAre: (count: number) => (count === 1 ? '1 freeze, which covers a day that you miss.' : `${n(count)} freezes, each of which covers a day that you miss.`),
-  repairable: (until: string) => `You can repair the streak that you lost until ${until}.`,
+  noStreak: 'Earn XP in a raid to start a streak, then every day to keep it going.',
+  freezesAre: (count: number) => (count === 1 ? '1 freeze: it covers one missed day.' : `${n(count)} freezes: each covers one missed day.`),
+  repairable: (until: string) => `You can repair your lost streak until ${until}.`,
   repairFor: (cost: number) => (cost === 0 ? 'Repair' : `Repair for ${many(cost, 'coin', 'coins')}`),
   skills: 'Skills',
   skillName: { teamwork: 'Teamwork', discipline: 'Discipline', strength: 'Strength', wisdom: 'Wisdom', focus: 'Focus' } as Readonly<Record<string, string>>,
@@ -34,10 +34,10 @@ export const profileEn = {
   slotName: { frame: 'Frames', title: 'Titles' } as Readonly<Record<string, string>>,
   buy: 'Buy',
   coinsMissing: (count: number) => `You need ${n(count)} more.`,
-  wear: 'Wear',
-  worn: 'Worn',
+  equip: 'Equip',
+  equipped: 'Equipped',
   progressionNotLoaded: 'Couldn’t load the achievements and the shop.',
-  offlineProfile: 'You’re offline. Your profile appears when you reconnect.',
+  offlineProfile: 'You’re offline. Your profile will appear when you reconnect.',
 };
 
 export type ProfileTexts = typeof profileEn;

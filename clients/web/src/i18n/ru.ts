@@ -240,27 +240,12 @@ export const ru: Words = {
   profileOf: (name, level) => (level === null ? `Мой профиль: ${name}` : `Мой профиль: ${name}, уровень ${n(level)}`),
   levelIs: level => `Уровень ${n(level)}`,
   daysOf: count => many(count, 'день', 'дня', 'дней'),
-  streakKept: 'серия',
+
+  inbox: 'Входящие',
+  unreadNotifications: count => many(count, 'непрочитанное уведомление', 'непрочитанных уведомления', 'непрочитанных уведомлений'),
+  notified: title => `Новое уведомление${title && `: ${title}`}`,
 
   rewards: 'Награды',
-  levelReached: 'достигнут',
-  achievement: 'Достижение',
-  achievementUnlocked: tier => (tier > 1 ? `достижение, ступень ${n(tier)}` : 'достижение'),
-  item: 'Новый предмет',
-  coinsGained: count => `+${many(count, 'монета', 'монеты', 'монет')}`,
-  xpFrom: {
-    task: times => (times === 1 ? 'задача' : many(times, 'задача', 'задачи', 'задач')),
-    contribution: times => (times === 1 ? 'вклад' : many(times, 'вклад', 'вклада', 'вкладов')),
-  },
-  coinsFrom: { victory: 'победа', mvp: 'первое место' },
-  gift: 'подарок',
-  giftOf: note => `подарок: ${note}`,
-  dailyLimit: 'дневной лимит исчерпан',
-  away: gains => `Пока вас не было: ${gains.join(', ')}`,
-  awayLevel: level => `уровень ${n(level)}`,
-  awayAchievements: count => many(count, 'достижение', 'достижения', 'достижений'),
-  awayItems: count => many(count, 'предмет', 'предмета', 'предметов'),
-  moreRewards: count => `и ещё ${n(count)}`,
 
   errors: {
     invalid: 'Сервер не принял эти данные.',

@@ -2,6 +2,7 @@
 import type { Client } from '@raidhall/client';
 import { useConnection, useMe } from '@raidhall/client/react';
 import { useEffect, useState } from 'react';
+import { tellsSeen } from '../seen';
 import { useWords } from '../settings';
 
 /** While online, the count of waiting commands is shown once replies take longer than this. */
@@ -10,8 +11,8 @@ const LATE_MS = 1_000;
 export function ConnectionState({ client }: { client: Client }) {
   const words = useWords();
   const { status, waiting: commands } = useConnection(client);
-  // The player did not give those that tell which rewards were shown.
-  const waiting = commands - useMe(client).pending.filter(({ cmd }) => cmd.type === 'read_through').length;
+  // Commands that say what was seen come from the app, not from the player.
+  const waiting = commands - useMe(client).pending.filter(({ cmd }) => tellsSeen(cmd)).length;
   const [now, tick] = useState(Date.now);
   const counting = status.state === 'waiting';
   useEffect(() => {

@@ -12,6 +12,7 @@ import { value } from '../value';
 import { Avatar } from './avatar';
 import { ConnectionState } from './connection';
 import { Confirm } from './dialog';
+import { InboxAnnouncer, InboxButton, Unread } from './inbox-button';
 import { Rewards } from './rewards';
 import { plain, quote } from './sentence';
 
@@ -32,16 +33,17 @@ export function Header() {
       <button type="button" className="brand" onClick={() => goToLobby()} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
         <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
       </button>
-      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /></div>}
+      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /><InboxAnnouncer client={account.client} /></div>}
       <div className="slot" ref={headerSlot.set} />
       {account && <ProfileButton account={account} />}
-      <button type="button" className="quiet icon menu" popoverTarget="tools" aria-label={words.menu} title={words.menu}>☰</button>
+      <button type="button" className="quiet icon menu" popoverTarget="tools" title={words.menu}><span aria-hidden="true">☰</span>{account ? <Unread client={account.client} name={words.menu} /> : <span className="unseen">{words.menu}</span>}</button>
       <div className="tools" id="tools" popover="auto">
         <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => change('language', language === 'en' ? 'ru' : 'en')}>
           {words.languageCode.toUpperCase()} <span className="unseen">{words.language}</span>
         </button>
         <button type="button" className="quiet icon" aria-label={words.theme[theme]} title={words.theme[theme]} onClick={() => change('theme', NEXT[theme])}>{FACES[theme]}</button>
         <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => change('sound', !sound)}>{sound ? '♪' : '♪̸'}</button>
+        {account && <InboxButton client={account.client} />}
         {account && <ProfileButton account={account} />}
         {account && <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>}
       </div>
@@ -61,7 +63,7 @@ function ProfileButton({ account: { client, player } }: { account: Account }) {
   const name = state?.name ?? player.name;
   const label = words.profileOf(quote(name), state?.level ?? null);
   return (
-    <button type="button" className="quiet me" aria-current={isCurrent ? 'page' : undefined} title={label} onClick={goToMe}>
+    <button type="button" className="quiet me" aria-current={isCurrent ? 'page' : undefined} title={label} popoverTarget="tools" popoverTargetAction="hide" onClick={goToMe}>
       <Avatar player={player.id} name={name} frame={state?.equipped.frame}>{state && <span className="level-badge">{state.level}</span>}</Avatar>
       <span className="me-name" aria-hidden="true"><bdi>{name}</bdi></span>
       <span className="unseen">{plain(label)}</span>

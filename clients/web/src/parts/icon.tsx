@@ -3,6 +3,7 @@
 /** The path of each icon, in a square of 24. */
 const PATHS = {
   bag: 'M5 8h14l1 12H4zM8.5 11V7a3.5 3.5 0 0 1 7 0v4',
+  bell: 'M6 17V11a6 6 0 0 1 12 0v6l1.5 2h-15zM10 19.5a2 2 0 0 0 4 0',
   bolt: 'M13 2.5 5 13.5h6l-1 8 8-11h-6z',
   check: 'M12 3a9 9 0 1 0 9 9M8 11.5l3.5 3.5L21 5',
   coin: 'M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 7.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9z',

@@ -1,4 +1,4 @@
-// All achievements, those to come with how far the player is.
+// All achievements; locked ones show the player's progress.
 import type { Achievement, PlayerState, Progression } from '@raidhall/client';
 import { Bar } from '../parts/bar';
 import Icon from '../parts/icon';

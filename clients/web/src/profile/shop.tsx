@@ -1,14 +1,15 @@
 // The shop: items by the slot that they are worn in. An item shows as bought or worn once the server
 // says so.
-import type { PlayerCommand, PlayerState, PlayerStream, Progression, ShopItem, WatchedPlayer } from '@raidhall/client';
+import type { PlayerCommand, PlayerStream, Progression, ShopItem, WatchedPlayer } from '@raidhall/client';
 import { complain } from '../notices';
 import { Avatar } from '../parts/avatar';
 import Icon from '../parts/icon';
 import { useSettings } from '../settings';
+import type { ShownProfile } from './shown';
 import { useProfileWords } from './words';
 
 interface ShopProps {
-  state: PlayerState;
+  state: ShownProfile;
   /** The player's commands that `state` does not show yet. */
   pending: WatchedPlayer['pending'];
   /** Null if nothing can be bought now. */
@@ -39,8 +40,8 @@ export function Shop({ state, pending, me, progression: { items, coins } }: Shop
   );
 }
 
-/** One button buys, then wears the item, so that the focus stays on it. */
-function Item({ item, state, me, missing, busy }: { item: ShopItem; state: PlayerState; me: PlayerStream | null; missing: number; busy: boolean }) {
+/** One button first buys and then equips the item, so that it keeps the focus. */
+function Item({ item, state, me, missing, busy }: { item: ShopItem; state: ShownProfile; me: PlayerStream | null; missing: number; busy: boolean }) {
   const words = useProfileWords();
   const { language } = useSettings();
   const { id, slot, price } = item;
@@ -48,7 +49,7 @@ function Item({ item, state, me, missing, busy }: { item: ShopItem; state: Playe
   const owned = state.items.includes(id);
   const worn = state.equipped[slot] === id;
   const disabled = me === null || busy || worn || (!owned && missing > 0);
-  const action = worn ? words.worn : owned ? words.wear : words.buy;
+  const action = worn ? words.equipped : owned ? words.equip : words.buy;
   const give = (): void => {
     if (!disabled) (owned ? me.equip(id) : me.buy(id)).catch(complain);
   };

@@ -1,15 +1,16 @@
-// The player's streak: its days, until when it lasts, and the repair of one that was lost.
-import type { Client, PlayerState, PlayerStream, StreakRules, WatchedPlayer } from '@raidhall/client';
+// The player's streak: its length, when it ends, and the repair of a lost one.
+import type { Client, PlayerStream, StreakRules, WatchedPlayer } from '@raidhall/client';
 import { complain } from '../notices';
 import Icon from '../parts/icon';
 import { timeOfDay } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useSettings } from '../settings';
+import type { ShownProfile } from './shown';
 import { useProfileWords } from './words';
 
 interface StreakProps {
   client: Client;
-  state: PlayerState;
+  state: ShownProfile;
   /** The player's commands that `state` does not show yet. */
   pending: WatchedPlayer['pending'];
   /** Null if nothing can be repaired now. */

@@ -1,12 +1,13 @@
-// Who the player is: name, level, and totals.
-import type { PlayerState, Progression } from '@raidhall/client';
+// The player's name, level and totals.
+import type { Progression } from '@raidhall/client';
 import { Avatar } from '../parts/avatar';
 import { Bar } from '../parts/bar';
 import { itemOf } from '../progression';
 import { useSettings } from '../settings';
+import type { ShownProfile } from './shown';
 import { useProfileWords } from './words';
 
-export function Summary({ state, progression }: { state: PlayerState; progression: Progression | null }) {
+export function Summary({ state, progression }: { state: ShownProfile; progression: Progression | null }) {
   const words = useProfileWords();
   const { language } = useSettings();
   const { id, name, level, level_xp, next_level_xp, coins, xp, earned_xp, raids_won, raids_played, tasks, equipped } = state;

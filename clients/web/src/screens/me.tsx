@@ -1,46 +1,35 @@
-// The player's own profile: what they have reached, and the shop.
+// The player's own profile: level, streak, skills, achievements, and the shop.
 import '../styles/me.css';
-import type { RaidhallErrorType } from '@raidhall/client';
 import { useConnection, useMe } from '@raidhall/client/react';
-import { useEffect } from 'react';
+import { useMemo } from 'react';
 import type { Account } from '../account';
+import { Gone } from '../parts/gone';
 import { OfflineNotice } from '../parts/offline-notice';
 import { useAway } from '../play/use-away';
+import { useKept } from '../play/use-kept';
+import { useTitle } from '../play/use-title';
 import { Achievements } from '../profile/achievements';
 import { Shop } from '../profile/shop';
+import { isShownProfile, shownOf } from '../profile/shown';
 import { Skills } from '../profile/skills';
 import { Streak } from '../profile/streak';
 import { Summary } from '../profile/summary';
-import { useLastProfile } from '../profile/use-last-profile';
 import { useProfileWords } from '../profile/words';
 import { useProgression } from '../progression';
-import { goToLobby } from '../route';
 
 export function Me({ account: { client, player } }: { account: Account }) {
   const words = useProfileWords();
-  const { state: current, gone, pending, me } = useMe(client);
+  const { state: whole, gone, pending, me } = useMe(client);
   const { status } = useConnection(client);
   const away = useAway(client);
-  const last = useLastProfile(player.id, current);
+  const current = useMemo(() => whole && shownOf(whole), [whole]);
+  const last = useKept(player.id, 'profile', current, isShownProfile);
   const { progression, failed, retry } = useProgression();
   const offline = current === null && away ? last : null;
   const state = current ?? offline?.value ?? null;
-  useEffect(() => {
-    document.title = `${words.profile} · Raidhall`;
-    return () => {
-      document.title = 'Raidhall';
-    };
-  }, [words]);
+  useTitle(words.profile);
 
-  if (gone) {
-    const reason: RaidhallErrorType = gone === 'unsupported' || gone === 'not_found' ? gone : 'forbidden';
-    return (
-      <section className="page narrow panel">
-        <h1>{words.errors[reason]}</h1>
-        <button type="button" className="primary" onClick={() => goToLobby()}>{words.back}</button>
-      </section>
-    );
-  }
+  if (gone) return <Gone reason={gone} />;
   if (!state) return <p className="page dim" role="status">{status.state === 'stopped' ? words.stopped[status.reason] : away ? words.offlineProfile : words.loading}</p>;
   return (
     <div className="profile">

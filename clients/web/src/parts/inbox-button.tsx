@@ -1,0 +1,50 @@
+// How many notifications are unread, and the way to them.
+import type { Client, InboxItem } from '@raidhall/client';
+import { useMe } from '@raidhall/client/react';
+import { Suspense, useEffect, useState } from 'react';
+import { textOf, unreadOf } from '../inbox';
+import { goToInbox, useRoute } from '../route';
+import { useWords } from '../settings';
+import { optional } from './optional';
+
+const Icon = optional(() => import('./icon'));
+
+export function InboxButton({ client }: { client: Client }) {
+  const words = useWords();
+  const isCurrent = useRoute().at === 'inbox';
+  return (
+    <button type="button" className="quiet icon to-inbox" aria-current={isCurrent ? 'page' : undefined} title={words.inbox} popoverTarget="tools" popoverTargetAction="hide" onClick={goToInbox}>
+      <Suspense fallback={<span className="icon-of" />}><Icon name="bell" /></Suspense>
+      <Unread client={client} name={words.inbox} />
+    </button>
+  );
+}
+
+/** The name of a button that leads to the inbox, with the number of unread notifications. */
+export function Unread({ client, name }: { client: Client; name: string }) {
+  const words = useWords();
+  const count = unreadOf(useMe(client).state?.inbox).length;
+  return (
+    <>
+      <span className="unseen">{name}{count > 0 && `, ${words.unreadNotifications(count)}`}</span>
+      {count > 0 && <span className="badge" aria-hidden="true">{count}</span>}
+    </>
+  );
+}
+
+/** Tells screen readers of a notification that has come. */
+export function InboxAnnouncer({ client }: { client: Client }) {
+  const words = useWords();
+  const inbox = useMe(client).state?.inbox;
+  const newest = unreadOf(inbox).at(-1);
+  const seq = inbox && (newest?.seq ?? 0);
+  /** The newest one that is announced, or was there when the page was opened. */
+  const [last, setLast] = useState<number>();
+  const [come, setCome] = useState<InboxItem>();
+  useEffect(() => {
+    if (seq === undefined || seq <= (last ?? -1)) return;
+    setLast(seq);
+    if (last !== undefined) setCome(newest);
+  }, [seq, last]);
+  return <span className="unseen" role="status">{come && <span key={come.seq}>{words.notified(textOf(come, 'title'))}</span>}</span>;
+}

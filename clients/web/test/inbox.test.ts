@@ -1,0 +1,56 @@
+import type { InboxItem, PlayerCommand, PlayerState } from '@raidhall/client';
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isShown, unreadOf } from '../src/inbox';
+import { ago } from '../src/inbox/ago';
+import { linkOf } from '../src/inbox/link';
+import { rewardsShown, toTell } from '../src/seen';
+import { NOW } from './states';
+
+const item = (seq: number, change: Partial<InboxItem> = {}): InboxItem => ({ seq, at: NOW, kind: 'sale', data: { title: 'Sale' }, read: false, ...change });
+const stateOf = (items: InboxItem[], change: Partial<PlayerState> = {}): PlayerState =>
+  ({ inbox: { unread: items.length, items }, read_through: 0, settings: {}, ...change }) as unknown as PlayerState;
+
+test('notifications without a title are shown only if their kind is known', () => {
+  const data = [null, 5, {}, { title: '' }, { title: ' ' }, { title: 5 }];
+  assert.deepEqual(data.map(data => isShown(item(1, { kind: 'raffle', data }))), data.map(() => false));
+  assert.deepEqual([isShown(item(1)), isShown(item(1, { kind: 'streak_at_risk', data: null }))], [true, true]);
+});
+
+test('unread notifications that no page shows are not counted', () => {
+  const items = [item(1, { read: true }), item(2), item(3, { kind: 'raffle', data: null })];
+  assert.deepEqual(unreadOf({ unread: 2, items }).map(({ seq }) => seq), [2]);
+  assert.deepEqual(unreadOf(undefined), []);
+});
+
+test('only https and paths of the app are links', () => {
+  const links = (urls: string[]) => urls.map(url => linkOf(url, 'https://play.example'));
+  assert.deepEqual(links(['/#/raid/7', '/i/ABCD2345']), [{ href: 'https://play.example/#/raid/7', host: null }, { href: 'https://play.example/i/ABCD2345', host: null }]);
+  assert.deepEqual(links(['https://shop.example/a?b']), [{ href: 'https://shop.example/a?b', host: 'shop.example' }]);
+  const unsafe = ['', 'javascript:alert(1)', 'http://shop.example', '//evil.example', '/\\evil.example', 'data:text/html,x', 'shop', 'https://', 'https:shop'];
+  assert.deepEqual(links(unsafe), unsafe.map(() => null));
+});
+
+test('an age is in the largest unit, and a week ago has its date', () => {
+  const ages = [-5, 59_000, 60_000, 59 * 60_000, 3_600_000, 86_400_000, 6 * 86_400_000];
+  assert.deepEqual(ages.map(age => ago(NOW - age, 'en', NOW)), ['now', 'now', '1 minute ago', '59 minutes ago', '1 hour ago', 'yesterday', '6 days ago']);
+  assert.equal(ago(NOW - 5 * 60_000, 'ru', NOW), '5 минут назад');
+  assert.match(ago(NOW - 7 * 86_400_000, 'en', NOW), /\d, \d/);
+});
+
+test('rewards after an unread notification do not read it', () => {
+  const unread = stateOf([item(5)]);
+  assert.deepEqual(toTell(unread, 4, 0), { through: 4, setting: 0 });
+  assert.deepEqual(toTell(unread, 7, 0), { through: 0, setting: 7 });
+  assert.deepEqual(toTell(unread, 7, 5), { through: 7, setting: 0 });
+  assert.deepEqual(toTell(stateOf([item(5), item(6)]), 7, 5), { through: 5, setting: 7 });
+  for (const passed of [{ read: true }, { kind: 'raffle', data: null }]) assert.deepEqual(toTell(stateOf([item(5, passed)]), 7, 0), { through: 7, setting: 0 });
+});
+
+test('rewards were shown as far as the stream, the setting or a waiting command says', () => {
+  const settings = (value: unknown) => ({ settings: { 'app.rewards': { value, version: 1 } }, read_through: 4 });
+  assert.equal(rewardsShown(stateOf([], settings(7)), []), 7);
+  for (const value of ['9', null, {}]) assert.equal(rewardsShown(stateOf([], settings(value)), []), 4);
+  const waiting: PlayerCommand[] = [{ type: 'read_through', seq: 8 }, { type: 'set_setting', key: 'theme', value: 90 }, { type: 'set_setting', key: 'app.rewards', value: 9 }];
+  assert.deepEqual([waiting.slice(0, 1), waiting].map(pending => rewardsShown(stateOf([], settings(7)), pending)), [8, 9]);
+});
