@@ -17,11 +17,18 @@ export function rewardsShown({ read_through, settings }: PlayerState, pending: r
 /** Returns whether the app gave a command by itself, to say what was seen. */
 export const tellsSeen = (cmd: PlayerCommand): boolean => cmd.type === 'read_through' || (cmd.type === 'set_setting' && cmd.key === SHOWN_KEY);
 
+/** What to tell the player's other devices: the new values, null for what need not change. */
+interface Told {
+  readonly through: Seq | null;
+  readonly setting: Seq | null;
+}
+
 /**
- * Returns what to tell the player's other devices once this one has shown the rewards up to `shown`
- * and the notifications up to `noticed`: the new `read_through`, and the setting, 0 for none.
+ * Returns what to tell once this device has shown the rewards up to `shown` and the notifications up
+ * to `noticed`.
  */
-export function toTell({ inbox }: PlayerState, shown: Seq, noticed: Seq): { readonly through: Seq; readonly setting: Seq } {
+export function toTell({ inbox, read_through, settings }: PlayerState, shown: Seq, noticed: Seq): Told {
   const isHeld = unreadOf(inbox).some(({ seq }) => seq > noticed && seq < shown);
-  return isHeld ? { through: noticed, setting: shown } : { through: Math.max(shown, noticed), setting: 0 };
+  const through = isHeld ? noticed : Math.max(shown, noticed);
+  return { through: through > read_through ? through : null, setting: isHeld && shown > seqOf(settings[SHOWN_KEY]?.value) ? shown : null };
 }

@@ -40,11 +40,17 @@ test('an age is in the largest unit, and a week ago has its date', () => {
 
 test('rewards after an unread notification do not read it', () => {
   const unread = stateOf([item(5)]);
-  assert.deepEqual(toTell(unread, 4, 0), { through: 4, setting: 0 });
-  assert.deepEqual(toTell(unread, 7, 0), { through: 0, setting: 7 });
-  assert.deepEqual(toTell(unread, 7, 5), { through: 7, setting: 0 });
+  assert.deepEqual(toTell(unread, 4, 0), { through: 4, setting: null });
+  assert.deepEqual(toTell(unread, 7, 0), { through: null, setting: 7 });
+  assert.deepEqual(toTell(unread, 7, 5), { through: 7, setting: null });
   assert.deepEqual(toTell(stateOf([item(5), item(6)]), 7, 5), { through: 5, setting: 7 });
-  for (const passed of [{ read: true }, { kind: 'raffle', data: null }]) assert.deepEqual(toTell(stateOf([item(5, passed)]), 7, 0), { through: 7, setting: 0 });
+  for (const passed of [{ read: true }, { kind: 'raffle', data: null }]) assert.deepEqual(toTell(stateOf([item(5, passed)]), 7, 0), { through: 7, setting: null });
+});
+
+test('what the state has is not told again', () => {
+  const told = stateOf([item(5)], { read_through: 4, settings: { 'app.rewards': { value: 7, version: 1 } } });
+  assert.deepEqual([toTell(told, 7, 0), toTell(told, 7, 4)], Array(2).fill({ through: null, setting: null }));
+  assert.deepEqual(toTell(told, 8, 0), { through: null, setting: 8 });
 });
 
 test('rewards were shown as far as the stream, the setting or a waiting command says', () => {

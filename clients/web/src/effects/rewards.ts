@@ -1,14 +1,16 @@
-// Shows the player's rewards as they come, and tells the player's other devices what was seen here.
-import type { PlayerEvent, Rest, Seq } from '@raidhall/client';
+// Shows the player's rewards as they come, and those of an absence summed up.
+import type { PlayerEvent, Seq } from '@raidhall/client';
 import { account } from '../account';
 import type { Account } from '../account';
 import { narrow, visible } from '../media';
 import { achievementOf, itemOf, loadProgression, progression } from '../progression';
 import { ENTRIES_MAX, NOTHING, reduce, show } from '../rewards';
 import type { Input, Reward } from '../rewards';
-import { rewardsShown, SHOWN_KEY, toTell } from '../seen';
+import { rewardsShown } from '../seen';
 import { value } from '../value';
+import { missedEvents } from './missed';
 import { play as sound } from './sound';
+import { noticed, teller } from './teller';
 
 export interface ShownReward {
   readonly id: number;
@@ -23,16 +25,9 @@ const SHOWN_MS = 6_000;
 /** Most rewards at once; the header of a narrow screen has room for two. */
 const AT_ONCE = 4;
 const AT_ONCE_NARROW = 2;
-/** Shortest time between two times of telling what was seen. */
-const TELL_MS = 1_000;
-/** Most events in an answer of the server. */
-const PAGE = 100;
 let ids = 0;
 
 export const rewards = value<readonly ShownReward[]>([]);
-
-/** Up to where the player has seen the notifications on this page. */
-export const noticed = value<Seq>(0);
 
 export const dismissRewards = (): void => rewards.set([]);
 
@@ -76,24 +71,10 @@ function follow({ client: { me }, rest }: Account): () => void {
   const take = (input: Input): void => {
     unshown = reduce(unshown, input);
     plan();
-    if (noticed.get() > sent.through) tell();
+    if (noticed.get() > 0) tell();
   };
-  const tellNow = (): void => {
-    const { state } = me.getView();
-    // Rewards that wait are told once they are shown, so that none is passed over.
-    if (ended || !state || reading > 0 || unshown.entries.length > 0) return;
-    const { through, setting } = toTell(state, unshown.readThrough, noticed.get());
-    if (through > state.read_through) send('through', through, seq => me.readThrough(seq));
-    send('setting', setting, seq => me.setSetting(SHOWN_KEY, seq));
-  };
-  const tell = everySoOften(tellNow);
-  const sent = { through: 0, setting: 0 };
-  const send = (what: keyof typeof sent, seq: Seq, command: (seq: Seq) => Promise<unknown>): void => {
-    if (seq <= sent[what]) return;
-    sent[what] = seq;
-    // If the session ended, or the server refuses it, another device may show the same once more.
-    command(seq).catch(() => {});
-  };
+  // Rewards that wait are told once they are shown, so that none is passed over.
+  const { tell, tellNow } = teller(me, () => (ended || reading > 0 || unshown.entries.length > 0 ? null : unshown.readThrough));
   const readMissed = async (after: Seq, through: Seq): Promise<void> => {
     reading++;
     const events = await missedEvents(rest, after, through).catch(() => []); // then they are not summed up
@@ -131,14 +112,6 @@ function follow({ client: { me }, rest }: Account): () => void {
   };
 }
 
-/** Returns the events after a seq and through another one. */
-async function missedEvents(rest: Rest, after: Seq, through: Seq): Promise<readonly PlayerEvent[]> {
-  const page = await rest.myEvents({ after, limit: PAGE });
-  const events = page.filter(({ seq }) => seq <= through);
-  const last = events.at(-1);
-  return last && page.length === PAGE && last.seq < through ? [...events, ...(await missedEvents(rest, last.seq, through))] : events;
-}
-
 /** Returns whether an event names something that the known definitions do not have. */
 function isUnknown({ type, data }: PlayerEvent): boolean {
   if (type === 'achievement_unlocked') return !achievementOf(progression.get(), data.id);
@@ -151,20 +124,4 @@ function add(come: readonly Reward[]): void {
   setTimeout(() => rewards.set(rewards.get().filter(shown => !fresh.includes(shown))), SHOWN_MS);
   // The raid already plays a sound for XP and coins.
   if (come.some(({ kind }) => kind !== 'xp' && kind !== 'coins')) sound('reward');
-}
-
-/** Returns a function that calls `act` at once, but once every `TELL_MS` at most, then at the end. */
-function everySoOften(act: () => void): () => void {
-  let waits = false;
-  let again = false;
-  return function call() {
-    again = waits;
-    if (waits) return;
-    waits = true;
-    act();
-    setTimeout(() => {
-      waits = false;
-      if (again) call();
-    }, TELL_MS);
-  };
 }

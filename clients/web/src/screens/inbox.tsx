@@ -5,7 +5,7 @@ import type { Seq } from '@raidhall/client';
 import { useConnection, useMe } from '@raidhall/client/react';
 import { useEffect, useMemo, useState } from 'react';
 import type { Account } from '../account';
-import { noticed } from '../effects/rewards';
+import { noticed } from '../effects/teller';
 import { isShown } from '../inbox';
 import { Card } from '../inbox/card';
 import { areNotifications } from '../inbox/kept';
