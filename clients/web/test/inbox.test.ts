@@ -1,9 +1,11 @@
 import type { InboxItem, PlayerCommand, PlayerState } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { inboxEn } from '../src/i18n/inbox-en';
 import { isShown, unreadOf } from '../src/inbox';
 import { ago } from '../src/inbox/ago';
 import { linkOf } from '../src/inbox/link';
+import { textsOf } from '../src/inbox/texts';
 import { rewardsShown, toTell } from '../src/seen';
 import { NOW } from './states';
 
@@ -15,6 +17,15 @@ test('notifications without a title are shown only if their kind is known', () =
   const data = [null, 5, {}, { title: '' }, { title: ' ' }, { title: 5 }];
   assert.deepEqual(data.map(data => isShown(item(1, { kind: 'raffle', data }))), data.map(() => false));
   assert.deepEqual([isShown(item(1)), isShown(item(1, { kind: 'streak_at_risk', data: null }))], [true, true]);
+});
+
+test('a streak at risk has a text of its own, with what its data says', () => {
+  const texts = (data: unknown) => Object.values(textsOf(item(1, { kind: 'streak_at_risk', data }), inboxEn, 'en', NOW));
+  assert.deepEqual(texts({ title: 'Play', body: 'Today!' }), ['Play', 'Today!']);
+  assert.deepEqual(texts({ days: 12, lapses_at: NOW - 1 }), ['Your streak of 12 days is at risk', '']);
+  assert.match(texts({ days: 12, lapses_at: NOW + 3_600_000 })[1]!, /^Earn XP in a raid before .+ to keep it\.$/);
+  for (const data of [null, 5, { days: '12', lapses_at: {} }]) assert.deepEqual(texts(data), ['Your streak is at risk', '']);
+  assert.deepEqual(Object.values(textsOf(item(1), inboxEn, 'en', NOW)), ['Sale', '']);
 });
 
 test('unread notifications that no page shows are not counted', () => {

@@ -5,6 +5,7 @@ import { timeOfDay } from '../play/time';
 import { useSettings } from '../settings';
 import { ago } from './ago';
 import { linkOf } from './link';
+import { textsOf } from './texts';
 import { useInboxWords } from './words';
 
 interface CardProps {
@@ -17,7 +18,7 @@ interface CardProps {
 export function Card({ item, isNew, now }: CardProps) {
   const words = useInboxWords();
   const { language } = useSettings();
-  const { title, body } = useTexts(item, now);
+  const { title, body } = textsOf(item, words, language, now);
   const link = linkOf(textOf(item, 'url'), location.origin);
   const id = `notification-${item.seq}`;
   return (
@@ -31,18 +32,4 @@ export function Card({ item, isNew, now }: CardProps) {
       </div>
     </li>
   );
-}
-
-/** Returns the texts of a notification: its own, or those of its kind. */
-function useTexts(item: Notification, now: number): { readonly title: string; readonly body: string } {
-  const words = useInboxWords();
-  const { language } = useSettings();
-  const title = textOf(item, 'title');
-  const body = textOf(item, 'body');
-  if (title || item.kind !== 'streak_at_risk') return { title, body };
-  const { days, lapses_at } = Object(item.data) as { days?: unknown; lapses_at?: unknown };
-  return {
-    title: words.streakAtRisk(typeof days === 'number' ? days : null),
-    body: typeof lapses_at === 'number' && lapses_at > now ? words.keepStreak(timeOfDay(lapses_at, language, now)) : '',
-  };
 }
