@@ -10,6 +10,7 @@ mod stream;
 use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, RaidState, Seq, TaskId};
 pub use stream::StreamFold;
+pub(crate) use stream::apply_to_streak;
 
 /// A raid as one client holds it: a state and the seq that it belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -101,7 +101,7 @@ fn read_skills(table: &mut Table<'_>) -> BTreeMap<String, String> {
     skills
 }
 
-/// Reads the rules of streaks, which are there.
+/// Reads the rules of streaks from their table.
 fn read_streaks(table: &mut Table<'_>) -> Option<StreakRules> {
     Some(StreakRules {
         days_per_freeze: table.natural("days_per_freeze", 1..=DAYS_MAX).max(1),

@@ -136,7 +136,7 @@ pub fn decide(
         PlayerCommand::Equip { item } => shop::equip(fold, item, definitions)?,
         PlayerCommand::RepairStreak => streak::repair(fold, definitions.streaks.as_ref(), now)?,
         PlayerCommand::GrantXp { amount, kind, note } => {
-            shop::grant_xp(*amount, kind, note, definitions)
+            shop::grant_xp(*amount, kind, note, definitions, now)
         }
         PlayerCommand::GrantCoins { amount, note } => shop::grant_coins(fold, *amount, note)?,
         PlayerCommand::GrantItem { item } => shop::grant_item(fold, item, definitions)?,

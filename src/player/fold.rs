@@ -153,12 +153,13 @@ impl PlayerFold {
             PlayerEventData::RaidEnded {
                 raid,
                 xp,
+                happened_at,
                 raids_played,
                 raids_won,
                 ..
             } => {
                 if *xp > 0 {
-                    self.recent_raids.add(*raid, *at);
+                    self.recent_raids.add(*raid, *happened_at);
                 }
                 self.state.raids_played = *raids_played;
                 self.state.raids_won = *raids_won;

@@ -19,11 +19,12 @@ struct EndedRaid {
 }
 
 impl RecentRaids {
-    /// Adds a raid that ends now, and drops those that are no longer recent.
-    pub(super) fn add(&mut self, raid: RaidId, now: UnixMillis) {
-        self.0.retain(|ended| ended.is_recent(now));
-        let ended_at = now;
-        self.0.push(EndedRaid { raid, ended_at });
+    /// Adds a raid, and drops those that were no longer recent when it ended.
+    pub(super) fn add(&mut self, raid: RaidId, ended_at: UnixMillis) {
+        self.0.retain(|ended| ended.is_recent(ended_at));
+        // An effect that was tried again may come after those of later raids.
+        let place = self.0.partition_point(|it| it.ended_at <= ended_at);
+        self.0.insert(place, EndedRaid { raid, ended_at });
         let surplus = self.0.len().saturating_sub(RECENT_RAIDS_MAX);
         self.0.drain(..surplus);
     }

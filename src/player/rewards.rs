@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use raidhall_protocol::UnixMillis;
 use raidhall_protocol::player::event::{
     Allowance, CoinsReason, CorrectedField, CorrectionSource, ItemSource, XpSource,
 };
@@ -44,6 +45,8 @@ pub struct EarnedXp {
     pub counted: u64,
     /// What it is for.
     pub source: XpSource,
+    /// When it was earned.
+    pub happened_at: UnixMillis,
     /// The day's allowance that was used.
     pub allowance: Option<Allowance>,
     /// The skill that it trains.
@@ -161,6 +164,7 @@ impl Rewards<'_> {
             xp,
             tasks: state.tasks.saturating_add((!is_grant).into()),
             source: earned.source,
+            happened_at: earned.happened_at,
             allowance: earned.allowance,
             level_xp,
             next_level_xp,

@@ -13,6 +13,7 @@
 //!
 //! Events carry `lapses_at`, so a change of the zone database decides nothing again.
 
+mod late;
 mod moments;
 #[cfg(test)]
 mod tests;
@@ -47,23 +48,45 @@ pub fn lapse_streak(
 ) -> Option<PlayerEventData> {
     let streak = &fold.state.streak;
     let lapsed_at = streak.lapses_at.filter(|lapses_at| *lapses_at <= at)?;
+    let at = at.max(fold.at);
+    let from = lapsed_at.max(next_repair_at(fold, rules));
     let until = lapsed_at.plus(rules.repair_hours.cast_signed() * HOUR_MS);
-    let is_in_time = at < until && next_repair_at(fold, rules) < until;
+    let earlier_until = streak.repairable_until.filter(|until| at < *until);
+    let is_earlier_longer = earlier_until.is_some() && streak.repairable_days > streak.days;
+    let is_repairable = at < until && from < until;
+    let (repairable_days, repairable_from, repairable_until) = if is_earlier_longer {
+        (
+            streak.repairable_days,
+            streak.repairable_from,
+            earlier_until,
+        )
+    } else if is_repairable {
+        (streak.days, Some(from), Some(until))
+    } else {
+        (0, None, None)
+    };
     Some(PlayerEventData::StreakLost {
         days: streak.days,
-        repairable_until: is_in_time.then_some(until),
+        repairable_days,
+        repairable_from,
+        repairable_until,
     })
 }
 
 /// Returns what a contribution that counts does for the streak. A streak that has lapsed then is
-/// followed by a new one.
+/// followed by a new one, and one that was lost too early comes back.
 pub fn keep_day(fold: &PlayerFold, at: UnixMillis, rules: &StreakRules) -> Vec<PlayerEventData> {
+    let lost = fold.streak.lost.as_ref();
+    if let Some(lost) = lost.filter(|lost| at < lost.lapses_at) {
+        return late::keep_lost_day(fold, lost, at, rules);
+    }
     let streak = &fold.state.streak;
     let settings = fold.day_settings();
     let now = DayMoment { at, settings };
     let lapses_at = streak.lapses_at.filter(|lapses_at| at < *lapses_at);
     let (Some(kept), Some(lapses_at)) = (&fold.streak.kept, lapses_at) else {
-        return vec![day_kept(streak, &now, 1, streak.freezes)];
+        let freezes = freezes_after(1, streak.freezes, rules);
+        return vec![day_kept(streak, &now, 1, freezes)];
     };
     let gap = kept.days_until(&now);
     if gap < 1 {
@@ -77,14 +100,19 @@ pub fn keep_day(fold: &PlayerFold, at: UnixMillis, rules: &StreakRules) -> Vec<P
     let missed = (gap - 1).cast_unsigned().min(streak.freezes);
     let days = streak.days + 1;
     let left = streak.freezes - missed;
-    let is_earned = days.is_multiple_of(rules.days_per_freeze) && left < rules.freezes_max;
     let frozen = (missed > 0).then_some(PlayerEventData::StreakFrozen {
         days_frozen: missed,
         freezes: left,
         lapses_at,
     });
-    let kept = day_kept(streak, &now, days, left + u64::from(is_earned));
+    let kept = day_kept(streak, &now, days, freezes_after(days, left, rules));
     frozen.into_iter().chain([kept]).collect()
+}
+
+/// Returns how many freezes there are once a day was kept, which may earn one.
+const fn freezes_after(days: u64, left: u64, rules: &StreakRules) -> u64 {
+    let is_earned = days.is_multiple_of(rules.days_per_freeze) && left < rules.freezes_max;
+    left + is_earned as u64
 }
 
 fn day_kept(streak: &Streak, now: &DayMoment, days: u64, freezes: u64) -> PlayerEventData {
@@ -118,7 +146,7 @@ pub(super) fn lapses_at_with(
     Some(ends.fold(lapses_at, UnixMillis::max))
 }
 
-/// Repairs the streak that was lost last: it counts as kept up to the day before.
+/// Repairs the streak that was lost: it counts as kept up to the day before.
 pub(super) fn repair(
     fold: &PlayerFold,
     rules: Option<&StreakRules>,
@@ -129,8 +157,11 @@ pub(super) fn repair(
     let Some(rules) = rules.filter(|_| is_repairable) else {
         return Err(Error::WrongStatus("There is no lost streak to repair"));
     };
-    if now < next_repair_at(fold, rules) {
+    if streak.repairable_from.is_some_and(|from| now < from) {
         return Err(Error::WrongStatus("A streak was repaired not long ago"));
+    }
+    if streak.lapses_at.is_some_and(|lapses_at| lapses_at <= now) {
+        return Err(Error::WrongStatus("The present streak has lapsed, too"));
     }
     let cost = rules.repair_cost;
     if fold.state.coins < cost {
@@ -142,10 +173,11 @@ pub(super) fn repair(
         at: since,
         settings: settings.clone(),
     };
-    let days = fold.streak.lost_days + streak.days;
+    let days = streak.repairable_days + streak.days;
     let repaired = PlayerEventData::StreakRepaired {
         days,
         best: streak.best.max(days),
+        freezes: streak.freezes,
         cost,
         since: streak.lapses_at.is_none().then_some(since),
         lapses_at: (streak.lapses_at)

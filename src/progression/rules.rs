@@ -1,9 +1,9 @@
 //! The effects of a cause on a player's stream.
 
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::{Allowance, CoinsReason, RaidOutcome, XpSource};
-use raidhall_protocol::player::{PlayerEventData, PlayerState};
 use raidhall_protocol::progression::{CoinAmounts, StreakRules};
-use raidhall_protocol::{RaidId, UnixMillis};
 
 use super::{Cause, CauseKind};
 use crate::definitions::Definitions;
@@ -64,6 +64,7 @@ fn happenings(fold: &PlayerFold, cause: &Cause, definitions: &Definitions) -> Ve
                 amount: *xp,
                 counted: used.counted,
                 source: XpSource::Task,
+                happened_at: cause.at,
                 allowance: Some(used.allowance),
                 skill: definitions.skill_of_tasks().map(str::to_owned),
                 note: None,
@@ -73,33 +74,36 @@ fn happenings(fold: &PlayerFold, cause: &Cause, definitions: &Definitions) -> Ve
             amount: *xp,
             counted: *xp,
             source: XpSource::Contribution,
+            happened_at: cause.at,
             allowance: None,
             skill: definitions.skill_of_kind(kind).map(str::to_owned),
             note: None,
         })],
         CauseKind::Ended { outcome, rank, xp } => {
-            end(&fold.state, raid, (*outcome, *rank), *xp, definitions)
+            let ended = PlayerEventData::RaidEnded {
+                raid,
+                outcome: *outcome,
+                rank: *rank,
+                xp: *xp,
+                happened_at: cause.at,
+                raids_played: fold.state.raids_played.saturating_add(1),
+                raids_won: (fold.state.raids_won)
+                    .saturating_add((*outcome == RaidOutcome::Completed).into()),
+                counters: Vec::new(),
+            };
+            let coins = coins_of_end(*outcome, *rank, definitions);
+            [Happening::Other(ended)].into_iter().chain(coins).collect()
         }
     }
 }
 
-fn end(
-    state: &PlayerState,
-    raid: RaidId,
-    (outcome, rank): (RaidOutcome, Option<u32>),
-    xp: u64,
+/// Returns the coins that the end of a raid brings.
+fn coins_of_end(
+    outcome: RaidOutcome,
+    rank: Option<u32>,
     definitions: &Definitions,
-) -> Vec<Happening> {
+) -> impl Iterator<Item = Happening> {
     let is_won = outcome == RaidOutcome::Completed;
-    let ended = PlayerEventData::RaidEnded {
-        raid,
-        outcome,
-        rank,
-        xp,
-        raids_played: state.raids_played.saturating_add(1),
-        raids_won: state.raids_won.saturating_add(is_won.into()),
-        counters: Vec::new(),
-    };
     let CoinAmounts { victory, mvp, .. } = definitions.coins;
     let bonuses = [
         (is_won, victory, CoinsReason::Victory),
@@ -108,15 +112,11 @@ fn end(
     let bonuses = bonuses
         .into_iter()
         .filter(|(is_due, coins, _)| *is_due && *coins > 0);
-    let bonuses = bonuses.map(|(_, coins, reason)| Happening::Coins {
+    bonuses.map(|(_, coins, reason)| Happening::Coins {
         amount: coins.cast_signed(),
         reason,
         note: None,
-    });
-    [Happening::Other(ended)]
-        .into_iter()
-        .chain(bonuses)
-        .collect()
+    })
 }
 
 struct UsedAllowance {

@@ -47,7 +47,7 @@ pub fn example_of(name: &str) -> Value {
             "achievements": [{"id": "victor", "tier": 1, "at": 1_767_225_601_000_i64}],
             "counters": [{"id": "victor", "value": 3, "goal": 10}],
             "streak": {"days": 12, "best": 20, "day": "2026-01-01", "freezes": 1,
-                "lapses_at": 1_767_484_800_000_i64, "repairable_until": null},
+                "lapses_at": 1_767_484_800_000_i64, "repairable_days": 0, "repairable_from": null, "repairable_until": null},
             "items": ["frame_gold"], "equipped": {"frame": "frame_gold"},
             "settings": {"theme": {"value": "dark", "version": 3}},
             "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
@@ -69,6 +69,7 @@ pub fn example_of(name: &str) -> Value {
             json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": {"raid": 7, "seq": 124}, "type": "xp_earned",
             "data": {"amount": 40, "counted": 20, "earned_xp": 900, "xp": 720, "tasks": 31, "source": "task",
                 "allowance": {"ranked": false, "used": 300, "since": 1_767_225_600_000_i64},
+                "happened_at": 1_767_225_601_000_i64,
                 "level_xp": 120, "next_level_xp": 400, "skill": "teamwork", "skill_xp": 300, "skill_level": 3,
                 "coins": 82, "coins_earned": 2, "note": null,
                 "counters": [{"id": "doer", "value": 31, "goal": 100}]}})

@@ -25,7 +25,8 @@ async fn a_state_is_a_function_of_the_events() {
     let id = &ada["player"]["id"];
     let inbox = json!({"unread": 0, "items": []});
     let streak = json!({
-        "days": 0, "best": 0, "day": null, "freezes": 0, "lapses_at": null, "repairable_until": null,
+        "days": 0, "best": 0, "day": null, "freezes": 0, "lapses_at": null,
+        "repairable_days": 0, "repairable_from": null, "repairable_until": null,
     });
     let state = json!({
         "id": id, "name": "Ada", "xp": 0, "earned_xp": 0, "level": 1, "level_xp": 0,

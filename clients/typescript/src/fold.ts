@@ -123,11 +123,13 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
       const { freezes, lapses_at } = event.data;
       return withStreak(state, { freezes, lapses_at });
     }
-    case 'streak_lost':
-      return withStreak(state, { days: 0, lapses_at: null, repairable_until: event.data.repairable_until });
+    case 'streak_lost': {
+      const { repairable_days, repairable_from, repairable_until } = event.data;
+      return withStreak(state, { days: 0, lapses_at: null, repairable_days, repairable_from, repairable_until });
+    }
     case 'streak_repaired': {
-      const { days, best, lapses_at } = event.data;
-      return withStreak(state, { days, best, lapses_at, repairable_until: null });
+      const { days, best, freezes, lapses_at } = event.data;
+      return withStreak(state, { days, best, freezes, lapses_at, repairable_days: 0, repairable_from: null, repairable_until: null });
     }
     case 'item_granted':
       return { ...state, items: [...state.items, event.data.item], counters: withCounters(state, event) };

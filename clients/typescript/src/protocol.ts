@@ -873,6 +873,8 @@ export type PlayerMessage =
         tasks: number,
         /** What the XP is for. */
         source: XpSource,
+        /** When the XP was earned. The event's `at` may be later. */
+        happened_at: UnixMillis,
         /** The day's allowance that was used; null if the XP counts in full. */
         allowance: Allowance | null,
         /** XP since the beginning of the level that the player has now. A level that was reached
@@ -968,6 +970,11 @@ export type PlayerMessage =
       data: {
         /** How many days the streak had. */
         days: number,
+        /** How many days a repair brings back; 0 if none is possible. They are those of another
+ * streak if a longer one was lost before and can still be repaired. */
+        repairable_days: number,
+        /** From when the streak can be repaired; null if it cannot. */
+        repairable_from: UnixMillis | null,
         /** Until when it can be repaired; null if it cannot. */
         repairable_until: UnixMillis | null,
       }
@@ -979,9 +986,12 @@ export type PlayerMessage =
         days: number,
         /** The most days that a streak of the player had. */
         best: number,
+        /** How many missed days the streak survives from then on. */
+        freezes: number,
         /** How many coins it cost; they moved before it. */
         cost: number,
-        /** A moment of the day before, which counts as kept; null if a day was kept since the loss. */
+        /** A moment of the day before, which counts as kept; null if a day was kept since the loss,
+ * or if XP that came late brought the streak back. */
         since: UnixMillis | null,
         /** When the streak is lost if no day is kept until then. */
         lapses_at: UnixMillis,
@@ -1038,6 +1048,8 @@ export type PlayerMessage =
         rank: number | null,
         /** XP that the player earned in the raid. */
         xp: number,
+        /** When the raid ended. The event's `at` may be later. */
+        happened_at: UnixMillis,
         /** How many raids the player was a member of when they ended. */
         raids_played: number,
         /** How many of them were completed. */
@@ -1079,7 +1091,7 @@ export type PlayerMessage =
     | {
       type: "read_through",
       data: {
-        /** The seq of the newest notification that was read. */
+        /** The seq of the newest event of the stream that the player has seen. */
         seq: Seq,
       }
     }
@@ -1210,6 +1222,8 @@ export type PlayerEvent =
         tasks: number,
         /** What the XP is for. */
         source: XpSource,
+        /** When the XP was earned. The event's `at` may be later. */
+        happened_at: UnixMillis,
         /** The day's allowance that was used; null if the XP counts in full. */
         allowance: Allowance | null,
         /** XP since the beginning of the level that the player has now. A level that was reached
@@ -1305,6 +1319,11 @@ export type PlayerEvent =
       data: {
         /** How many days the streak had. */
         days: number,
+        /** How many days a repair brings back; 0 if none is possible. They are those of another
+ * streak if a longer one was lost before and can still be repaired. */
+        repairable_days: number,
+        /** From when the streak can be repaired; null if it cannot. */
+        repairable_from: UnixMillis | null,
         /** Until when it can be repaired; null if it cannot. */
         repairable_until: UnixMillis | null,
       }
@@ -1316,9 +1335,12 @@ export type PlayerEvent =
         days: number,
         /** The most days that a streak of the player had. */
         best: number,
+        /** How many missed days the streak survives from then on. */
+        freezes: number,
         /** How many coins it cost; they moved before it. */
         cost: number,
-        /** A moment of the day before, which counts as kept; null if a day was kept since the loss. */
+        /** A moment of the day before, which counts as kept; null if a day was kept since the loss,
+ * or if XP that came late brought the streak back. */
         since: UnixMillis | null,
         /** When the streak is lost if no day is kept until then. */
         lapses_at: UnixMillis,
@@ -1375,6 +1397,8 @@ export type PlayerEvent =
         rank: number | null,
         /** XP that the player earned in the raid. */
         xp: number,
+        /** When the raid ended. The event's `at` may be later. */
+        happened_at: UnixMillis,
         /** How many raids the player was a member of when they ended. */
         raids_played: number,
         /** How many of them were completed. */
@@ -1416,7 +1440,7 @@ export type PlayerEvent =
     | {
       type: "read_through",
       data: {
-        /** The seq of the newest notification that was read. */
+        /** The seq of the newest event of the stream that the player has seen. */
         seq: Seq,
       }
     }
@@ -1462,6 +1486,8 @@ export type PlayerEventData =
       tasks: number,
       /** What the XP is for. */
       source: XpSource,
+      /** When the XP was earned. The event's `at` may be later. */
+      happened_at: UnixMillis,
       /** The day's allowance that was used; null if the XP counts in full. */
       allowance: Allowance | null,
       /** XP since the beginning of the level that the player has now. A level that was reached
@@ -1557,6 +1583,11 @@ export type PlayerEventData =
     data: {
       /** How many days the streak had. */
       days: number,
+      /** How many days a repair brings back; 0 if none is possible. They are those of another
+ * streak if a longer one was lost before and can still be repaired. */
+      repairable_days: number,
+      /** From when the streak can be repaired; null if it cannot. */
+      repairable_from: UnixMillis | null,
       /** Until when it can be repaired; null if it cannot. */
       repairable_until: UnixMillis | null,
     }
@@ -1568,9 +1599,12 @@ export type PlayerEventData =
       days: number,
       /** The most days that a streak of the player had. */
       best: number,
+      /** How many missed days the streak survives from then on. */
+      freezes: number,
       /** How many coins it cost; they moved before it. */
       cost: number,
-      /** A moment of the day before, which counts as kept; null if a day was kept since the loss. */
+      /** A moment of the day before, which counts as kept; null if a day was kept since the loss,
+ * or if XP that came late brought the streak back. */
       since: UnixMillis | null,
       /** When the streak is lost if no day is kept until then. */
       lapses_at: UnixMillis,
@@ -1627,6 +1661,8 @@ export type PlayerEventData =
       rank: number | null,
       /** XP that the player earned in the raid. */
       xp: number,
+      /** When the raid ended. The event's `at` may be later. */
+      happened_at: UnixMillis,
       /** How many raids the player was a member of when they ended. */
       raids_played: number,
       /** How many of them were completed. */
@@ -1668,7 +1704,7 @@ export type PlayerEventData =
   | {
     type: "read_through",
     data: {
-      /** The seq of the newest notification that was read. */
+      /** The seq of the newest event of the stream that the player has seen. */
       seq: Seq,
     }
   }
@@ -1816,6 +1852,10 @@ export type Streak = {
   freezes: number,
   /** When the streak is lost if no day is kept until then; null if there is no streak. */
   lapses_at: UnixMillis | null,
+  /** How many days a repair brings back; 0 if no lost streak can be repaired. */
+  repairable_days: number,
+  /** From when the lost streak can be repaired; null if it cannot. */
+  repairable_from: UnixMillis | null,
   /** Until when the lost streak can be repaired; null if it cannot. It may lie in the past. */
   repairable_until: UnixMillis | null,
 };

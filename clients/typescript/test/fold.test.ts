@@ -164,12 +164,14 @@ test('a streak is lost, repaired and moved by a setting, and keeps what an event
   const before = player('player_snapshot_with_id.json');
   const fold = (state: PlayerState, name: string): PlayerState => foldPlayer(state, playerEvent(`player_event_${name}.json`))!;
   const lost = fold(before, 'streak_lost_repairable');
-  assert.deepEqual(lost.streak, { ...before.streak, days: 0, lapses_at: null, repairable_until: AT + 172_800_000 });
-  assert.equal(fold(lost, 'streak_lost').streak.repairable_until, null);
+  const repairable = { repairable_days: 12, repairable_from: AT, repairable_until: AT + 172_800_000 };
+  const unrepairable = { repairable_days: 0, repairable_from: null, repairable_until: null };
+  assert.deepEqual(lost.streak, { ...before.streak, days: 0, lapses_at: null, ...repairable });
+  assert.deepEqual(fold(lost, 'streak_lost').streak, { ...lost.streak, ...unrepairable });
   const repaired = fold(lost, 'streak_repaired');
-  assert.deepEqual(repaired.streak, { ...before.streak, days: 13, lapses_at: AT + 86_400_000, repairable_until: null });
+  assert.deepEqual(repaired.streak, { ...before.streak, days: 13, lapses_at: AT + 86_400_000, ...unrepairable });
   const kept = fold(lost, 'day_kept');
-  assert.deepEqual(kept.streak, { ...before.streak, lapses_at: AT + 172_800_000, repairable_until: AT + 172_800_000 });
+  assert.deepEqual(kept.streak, { ...before.streak, lapses_at: AT + 172_800_000, ...repairable });
   assert.equal(fold(kept, 'setting_set_zone').streak.lapses_at, AT + 86_400_000);
   assert.equal(fold(kept, 'setting_set').streak, kept.streak);
 });
@@ -181,7 +183,7 @@ test('a player\'s state keeps the latest 200 raids, and ends those it does not s
   const full = foldPlayer(state, roleIn(2, 'leader'))!;
   assert.deepEqual([full.raids.length, full.raids[0]], [200, { raid: 2, role: 'leader' }]);
   assert.deepEqual(foldPlayer(full, leftRaid(1)), full);
-  const ended = playerEventOf({ type: 'raid_ended', data: { raid: 1, outcome: 'failed', rank: null, xp: 0, raids_played: 1, raids_won: 0, counters: [] } });
+  const ended = playerEventOf({ type: 'raid_ended', data: { raid: 1, outcome: 'failed', rank: null, xp: 0, happened_at: at, raids_played: 1, raids_won: 0, counters: [] } });
   assert.deepEqual(foldPlayer(full, ended), { ...full, raids_played: 1 });
 });
 

@@ -8,7 +8,7 @@ import { StoredItems } from './simulation.js';
 
 const totals = { xp: 0, earned_xp: 0, level: 1, level_xp: 0, next_level_xp: 100, coins: 0, tasks: 0, raids_won: 0, raids_played: 0 };
 const lists = { raids: [], skills: [], achievements: [], counters: [], items: [] };
-const streak = { days: 0, best: 0, day: null, freezes: 0, lapses_at: null, repairable_until: null };
+const streak = { days: 0, best: 0, day: null, freezes: 0, lapses_at: null, repairable_days: 0, repairable_from: null, repairable_until: null };
 const state = { id: 5, name: 'Ada', ...totals, ...lists, streak, equipped: {}, settings: {}, inbox: { unread: 0, items: [] }, read_through: 0 };
 const snapshot = (seq: number) => ({ t: 'snapshot', player: 5, seq, recovered: false, state });
 const watching = (seq: number) => ({ t: 'watching', player: 5, seq, recovered: true });

@@ -162,7 +162,7 @@ test('two devices of a player have the same settings, also after the server is k
   const settings = { theme: { value: 'dark', version: 1 }, 'app.n': { value: 6, version: 6 } };
   const totals = { xp: 0, earned_xp: 0, level: 1, level_xp: 0, next_level_xp: 100, coins: 0, tasks: 0, raids_won: 0, raids_played: 0 };
   const lists = { raids: [], skills: [], achievements: [], counters: [], items: [] };
-  const streak = { days: 0, best: 0, day: null, freezes: 0, lapses_at: null, repairable_until: null };
+  const streak = { days: 0, best: 0, day: null, freezes: 0, lapses_at: null, repairable_days: 0, repairable_from: null, repairable_until: null };
   const expected = { id: session.player.id, name: 'Countess', ...totals, ...lists, streak, equipped: {}, settings, inbox: { unread: 0, items: [] }, read_through: 0 };
   for (const { me } of devices) assert.deepEqual(me.getView().state, expected);
   const shown = { id: session.player.id, name: 'Countess', level: 1, raids_won: 0, badges: [], streak_days: 0, frame: null };

@@ -218,7 +218,7 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
     }
 }
 
-fn apply_to_streak(streak: &mut Streak, data: &PlayerEventData) {
+pub(crate) fn apply_to_streak(streak: &mut Streak, data: &PlayerEventData) {
     match data {
         PlayerEventData::DayKept {
             day,
@@ -234,7 +234,7 @@ fn apply_to_streak(streak: &mut Streak, data: &PlayerEventData) {
                 day: Some(day.clone()),
                 freezes: *freezes,
                 lapses_at: Some(*lapses_at),
-                repairable_until: streak.repairable_until,
+                ..streak.clone()
             };
         }
         PlayerEventData::StreakFrozen {
@@ -244,22 +244,32 @@ fn apply_to_streak(streak: &mut Streak, data: &PlayerEventData) {
             streak.lapses_at = Some(*lapses_at);
         }
         PlayerEventData::StreakLost {
-            repairable_until, ..
+            repairable_days,
+            repairable_from,
+            repairable_until,
+            ..
         } => {
             streak.days = 0;
             streak.lapses_at = None;
+            streak.repairable_days = *repairable_days;
+            streak.repairable_from = *repairable_from;
             streak.repairable_until = *repairable_until;
         }
         PlayerEventData::StreakRepaired {
             days,
             best,
+            freezes,
             lapses_at,
             ..
         } => {
-            streak.days = *days;
-            streak.best = *best;
-            streak.lapses_at = Some(*lapses_at);
-            streak.repairable_until = None;
+            *streak = Streak {
+                days: *days,
+                best: *best,
+                day: streak.day.take(),
+                freezes: *freezes,
+                lapses_at: Some(*lapses_at),
+                ..Streak::default()
+            };
         }
         _ => {}
     }

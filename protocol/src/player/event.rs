@@ -62,6 +62,8 @@ pub enum PlayerEventData {
         tasks: u64,
         /// What the XP is for.
         source: XpSource,
+        /// When the XP was earned. The event's `at` may be later.
+        happened_at: UnixMillis,
         /// The day's allowance that was used; null if the XP counts in full.
         allowance: Option<Allowance>,
         /// XP since the beginning of the level that the player has now. A level that was reached
@@ -147,18 +149,27 @@ pub enum PlayerEventData {
     StreakLost {
         /// How many days the streak had.
         days: u64,
+        /// How many days a repair brings back; 0 if none is possible. They are those of another
+        /// streak if a longer one was lost before and can still be repaired.
+        repairable_days: u64,
+        /// From when the streak can be repaired; null if it cannot.
+        repairable_from: Option<UnixMillis>,
         /// Until when it can be repaired; null if it cannot.
         repairable_until: Option<UnixMillis>,
     },
-    /// The player repaired the streak that was lost. It includes the days kept since.
+    /// The player repaired the streak that was lost, or XP of a raid that came late showed that it
+    /// should not have been lost. It includes the days kept since.
     StreakRepaired {
         /// How many days the streak has.
         days: u64,
         /// The most days that a streak of the player had.
         best: u64,
+        /// How many missed days the streak survives from then on.
+        freezes: u64,
         /// How many coins it cost; they moved before it.
         cost: u64,
-        /// A moment of the day before, which counts as kept; null if a day was kept since the loss.
+        /// A moment of the day before, which counts as kept; null if a day was kept since the loss,
+        /// or if XP that came late brought the streak back.
         since: Option<UnixMillis>,
         /// When the streak is lost if no day is kept until then.
         lapses_at: UnixMillis,
@@ -205,6 +216,8 @@ pub enum PlayerEventData {
         rank: Option<u32>,
         /// XP that the player earned in the raid.
         xp: u64,
+        /// When the raid ended. The event's `at` may be later.
+        happened_at: UnixMillis,
         /// How many raids the player was a member of when they ended.
         raids_played: u64,
         /// How many of them were completed.
@@ -240,7 +253,7 @@ pub enum PlayerEventData {
     },
     /// The player has seen what happened up to a seq, and read the notifications up to it.
     ReadThrough {
-        /// The seq of the newest notification that was read.
+        /// The seq of the newest event of the stream that the player has seen.
         seq: Seq,
     },
     /// A number of the state was wrong, and was set right.

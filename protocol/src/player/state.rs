@@ -146,6 +146,10 @@ pub struct Streak {
     pub freezes: u64,
     /// When the streak is lost if no day is kept until then; null if there is no streak.
     pub lapses_at: Option<UnixMillis>,
+    /// How many days a repair brings back; 0 if no lost streak can be repaired.
+    pub repairable_days: u64,
+    /// From when the lost streak can be repaired; null if it cannot.
+    pub repairable_from: Option<UnixMillis>,
     /// Until when the lost streak can be repaired; null if it cannot. It may lie in the past.
     pub repairable_until: Option<UnixMillis>,
 }

@@ -98,6 +98,8 @@ pub(crate) fn history() -> PlayerHistory {
                 day: Some("2026-01-01".to_owned()),
                 freezes: 1,
                 lapses_at: Some(AT.plus(100_800_000)),
+                repairable_days: 0,
+                repairable_from: None,
                 repairable_until: None,
             },
             items: ["frame_gold", "frame_bronze", "title_night_owl"]
@@ -144,6 +146,7 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
             outcome,
             rank,
             xp,
+            happened_at: AT,
             raids_played,
             raids_won: 1,
             counters: vec![counter("veteran", raids_played, Some(5))],
@@ -240,6 +243,7 @@ fn earned(
             XpSource::Contribution
         },
         allowance,
+        happened_at: AT,
         level_xp: xp - 100,
         next_level_xp: 200,
         skill: Some(skill.to_owned()),

@@ -229,6 +229,7 @@ fn events() -> Vec<(&'static str, Option<RaidPlace>, PlayerEventData)> {
         outcome,
         rank,
         xp: 400,
+        happened_at: AT,
         raids_played: 5,
         raids_won,
         counters: vec![counter("victor", raids_won, Some(10))],
@@ -344,6 +345,7 @@ fn earned(amount: u64, counted: u64, allowance: Option<Allowance>) -> PlayerEven
             XpSource::Contribution
         },
         allowance,
+        happened_at: AT,
         level_xp: 100 + counted,
         next_level_xp: 400,
         skill: is_task.then(|| "teamwork".to_owned()),
@@ -365,6 +367,7 @@ fn granted() -> PlayerEventData {
         tasks: 30,
         source: XpSource::Grant,
         allowance: None,
+        happened_at: AT,
         level_xp: 125,
         next_level_xp: 400,
         skill: Some("discipline".to_owned()),
@@ -427,6 +430,8 @@ pub(crate) fn streak_frozen() -> PlayerEventData {
 pub(crate) fn streak_lost(repairable_until: Option<UnixMillis>) -> PlayerEventData {
     PlayerEventData::StreakLost {
         days: 12,
+        repairable_days: repairable_until.map_or(0, |_| 12),
+        repairable_from: repairable_until.map(|_| AT),
         repairable_until,
     }
 }
@@ -435,6 +440,7 @@ pub(crate) fn streak_repaired(since: Option<UnixMillis>) -> PlayerEventData {
     PlayerEventData::StreakRepaired {
         days: 13,
         best: 20,
+        freezes: 1,
         cost: 100,
         since,
         lapses_at: AT.plus(86_400_000),
@@ -536,6 +542,8 @@ fn full_state() -> PlayerState {
             day: Some("2026-01-01".to_owned()),
             freezes: 1,
             lapses_at: Some(AT.plus(172_800_000)),
+            repairable_days: 9,
+            repairable_from: Some(AT),
             repairable_until: Some(AT),
         },
         items: vec![gold()],

@@ -60,3 +60,14 @@ fn ranges_and_relations_name_keys_that_exist() {
         assert!(settings.get(key).is_some(), "{key}");
     }
 }
+
+/// A contribution may be committed so much later than another one that happened after it: each is
+/// tried for the patience, and a clock and a pause of the process need some more.
+#[test]
+fn a_streak_waits_for_the_longest_commits_before_it_is_lost() {
+    let key = "store.commit_patience_ms";
+    let range = ranges::RANGES.iter().find(|(name, _)| *name == key);
+    let longest = *range.expect("a range").1.end();
+    let delay = i128::from(crate::player::CONTRIBUTION_DELAY_MAX_MS);
+    assert_eq!(delay, 2 * longest + 5_000);
+}

@@ -1,5 +1,6 @@
 //! What a player buys and wears, and what the host app's backend grants.
 
+use raidhall_protocol::UnixMillis;
 use raidhall_protocol::limits::{
     COINS_GRANTED, CONTRIBUTION_KIND_CHARS_MAX, CONTRIBUTION_XP, ITEM_CHARS_MAX, NOTE_CHARS_MAX,
 };
@@ -92,12 +93,14 @@ pub(super) fn grant_xp(
     kind: &str,
     note: &str,
     definitions: &Definitions,
+    now: UnixMillis,
 ) -> Vec<Happening> {
     let amount = amount.unsigned_abs();
     vec![Happening::Xp(EarnedXp {
         amount,
         counted: amount,
         source: XpSource::Grant,
+        happened_at: now,
         allowance: None,
         skill: definitions.skill_of_kind(kind).map(str::to_owned),
         note: Some(note.to_owned()),

@@ -15,10 +15,22 @@ pub struct StreakMoments {
     pub(super) kept: Option<DayMoment>,
     /// The latest contribution; `None` if there was none since a streak was lost.
     pub(super) active: Option<DayMoment>,
-    /// How many days the streak had that was lost last.
-    pub(super) lost_days: u64,
-    /// When a streak was repaired last.
+    /// The streak that was lost last; `None` if it was repaired.
+    pub(super) lost: Option<LostStreak>,
+    /// When the player repaired a streak last.
     pub(super) repaired_at: Option<UnixMillis>,
+}
+
+/// A streak as it was when it was lost, for a contribution from before its end that comes later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LostStreak {
+    pub(super) days: u64,
+    pub(super) freezes: u64,
+    pub(super) lapses_at: UnixMillis,
+    pub(super) kept: DayMoment,
+    pub(super) active: Option<DayMoment>,
+    /// The contribution that began the next streak; `None` if none has.
+    pub(super) next: Option<DayMoment>,
 }
 
 /// A moment, and what decided the player's day then.
@@ -49,10 +61,11 @@ impl PlayerFold {
         let streak = &mut self.state.streak;
         match &event.data {
             PlayerEventData::XpEarned {
-                counted, source, ..
-            } if *counted > 0 && *source != XpSource::Grant => {
-                self.streak.active = Some(self.moment(event.at));
-            }
+                counted,
+                source,
+                happened_at,
+                ..
+            } if *counted > 0 && *source != XpSource::Grant => self.note_active(*happened_at),
             PlayerEventData::DayKept {
                 day,
                 days,
@@ -62,6 +75,7 @@ impl PlayerFold {
                 lapses_at,
                 ..
             } => {
+                let is_first = streak.days == 0;
                 let is_another = *days != streak.days;
                 streak.day = Some(day.clone());
                 streak.days = *days;
@@ -69,10 +83,13 @@ impl PlayerFold {
                 streak.freezes = *freezes;
                 streak.lapses_at = Some(*lapses_at);
                 let moment = self.moment(*since);
-                if is_another {
-                    self.streak.kept = Some(moment.clone());
+                if let Some(lost) = self.streak.lost.as_mut().filter(|_| is_first) {
+                    lost.next = Some(moment.clone());
                 }
-                self.streak.active = Some(moment);
+                if is_another {
+                    self.streak.kept = Some(moment);
+                }
+                self.note_active(*since);
             }
             PlayerEventData::StreakFrozen {
                 freezes, lapses_at, ..
@@ -82,31 +99,53 @@ impl PlayerFold {
             }
             PlayerEventData::StreakLost {
                 days,
+                repairable_days,
+                repairable_from,
                 repairable_until,
             } => {
+                let lapsed_at = streak.lapses_at.take();
                 streak.days = 0;
-                streak.lapses_at = None;
+                streak.repairable_days = *repairable_days;
+                streak.repairable_from = *repairable_from;
                 streak.repairable_until = *repairable_until;
-                self.streak.lost_days = *days;
-                self.streak.kept = None;
-                self.streak.active = None;
+                let freezes = streak.freezes;
+                let active = self.streak.active.take();
+                let kept = self.streak.kept.take().zip(lapsed_at);
+                self.streak.lost = kept.map(|(kept, lapses_at)| LostStreak {
+                    days: *days,
+                    freezes,
+                    lapses_at,
+                    kept,
+                    active,
+                    next: None,
+                });
             }
             PlayerEventData::StreakRepaired {
                 days,
                 best,
+                freezes,
                 since,
                 lapses_at,
                 ..
             } => {
                 streak.days = *days;
                 streak.best = *best;
+                streak.freezes = *freezes;
                 streak.lapses_at = Some(*lapses_at);
+                streak.repairable_days = 0;
+                streak.repairable_from = None;
                 streak.repairable_until = None;
-                self.streak.repaired_at = Some(event.at);
+                if event.cause.is_none() {
+                    self.streak.repaired_at = Some(event.at);
+                }
+                let lost = self.streak.lost.take();
                 if let Some(since) = since {
                     let moment = self.moment(*since);
                     self.streak.kept = Some(moment.clone());
                     self.streak.active = Some(moment);
+                } else if let Some(lost) = lost.filter(|_| self.streak.kept.is_none()) {
+                    self.streak.kept = Some(lost.kept);
+                    self.streak.active = lost.active;
                 }
             }
             PlayerEventData::SettingSet {
@@ -114,6 +153,14 @@ impl PlayerFold {
                 ..
             } => streak.lapses_at = Some(*lapses_at),
             _ => {}
+        }
+    }
+
+    /// Takes note of a contribution. One that is tried again may come after later ones.
+    fn note_active(&mut self, at: UnixMillis) {
+        let is_older = self.streak.active.as_ref().is_some_and(|it| at < it.at);
+        if !is_older {
+            self.streak.active = Some(self.moment(at));
         }
     }
 

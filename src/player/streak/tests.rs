@@ -1,17 +1,19 @@
 //! Streaks: what keeps them, what ends them, and what repairs them.
 
+mod late;
 mod random;
 mod repair;
 
 use jiff::Timestamp;
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::player::PlayerEvent;
-use raidhall_protocol::player::event::XpSource;
+use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::{PlayerId, RaidId};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::definitions::Definitions;
 use crate::player::{Author, check, decide};
+use crate::progression::{Cause, CauseKind, DefinitionsNumber, project};
 
 /// Parses a time with its offset, such as `2026-11-28T23:30+05:00`.
 fn time(text: &str) -> UnixMillis {
@@ -65,16 +67,20 @@ impl StreakPlayer {
 
     /// Adds a contribution as the projector does. Returns the types of the events of the streak.
     fn contribute(&mut self, at: UnixMillis) -> Vec<&'static str> {
-        let rules = self.rules();
-        let kept = keep_day(&self.fold, at, &rules);
-        let lost = lapse_streak(&self.fold, at, &rules);
-        let events: Vec<_> = lost.into_iter().chain(kept).collect();
-        let losses = events.iter().filter(|it| it.kind() == "streak_lost");
-        let (before, after) = events.split_at(losses.count());
-        self.append(at, before);
-        self.append(at, &[self.earned(25)]);
-        self.append(at, after);
-        events.iter().map(PlayerEventData::kind).collect()
+        let kind = "habit".to_owned();
+        let cause = Cause {
+            place: RaidPlace {
+                raid: RaidId::try_from(7_u64).expect("an id"),
+                seq: self.fold.seq.next(),
+            },
+            at,
+            definitions: DefinitionsNumber::FIRST,
+            kind: CauseKind::Contributed { xp: 25, kind },
+        };
+        let events = project(&self.fold, &cause, &self.definitions);
+        self.append_with(at, Some(cause.place), &events);
+        let kinds = events.iter().map(PlayerEventData::kind);
+        kinds.filter(|kind| *kind != "xp_earned").collect()
     }
 
     fn lose(&mut self, at: UnixMillis) {
@@ -82,34 +88,21 @@ impl StreakPlayer {
         self.append(at, &[lost]);
     }
 
-    fn earned(&self, counted: u64) -> PlayerEventData {
-        let state = &self.fold.state;
-        PlayerEventData::XpEarned {
-            amount: counted,
-            counted,
-            earned_xp: state.earned_xp + counted,
-            xp: state.xp + counted,
-            tasks: state.tasks + 1,
-            source: XpSource::Contribution,
-            allowance: None,
-            level_xp: 0,
-            next_level_xp: 100,
-            skill: None,
-            skill_xp: None,
-            skill_level: None,
-            coins: state.coins,
-            coins_earned: 0,
-            note: None,
-            counters: Vec::new(),
-        }
+    fn append(&mut self, at: UnixMillis, events: &[PlayerEventData]) {
+        self.append_with(at, None, events);
     }
 
-    fn append(&mut self, at: UnixMillis, events: &[PlayerEventData]) {
+    fn append_with(
+        &mut self,
+        at: UnixMillis,
+        cause: Option<RaidPlace>,
+        events: &[PlayerEventData],
+    ) {
         for data in events {
             self.fold.apply(&PlayerEvent {
                 seq: self.fold.seq.next(),
                 at: at.max(self.fold.at),
-                cause: None,
+                cause,
                 data: data.clone(),
             });
         }
@@ -180,6 +173,19 @@ fn a_missed_day_without_freezes_ends_the_streak() {
 fn seven_kept_days_earn_a_freeze_and_two_are_the_most() {
     let freezes = |days| StreakPlayer::of_days(days).streak().freezes;
     assert_eq!([6, 7, 13, 14, 21, 28].map(freezes), [0, 1, 1, 2, 2, 2]);
+}
+
+#[test]
+fn each_day_earns_a_freeze_if_one_day_is_enough() {
+    let mut player = StreakPlayer::new();
+    player.definitions.streaks = player.definitions.streaks.map(|rules| StreakRules {
+        days_per_freeze: 1,
+        ..rules
+    });
+    player.contribute(noon(1));
+    assert_eq!(player.streak().freezes, 1);
+    player.contribute(noon(2));
+    assert_eq!(player.streak().freezes, 2);
 }
 
 #[test]
@@ -294,4 +300,14 @@ fn a_contribution_from_before_the_latest_day_adds_nothing() {
     let before = player.streak().clone();
     assert_eq!(player.contribute(noon(1).plus(HOUR_MS)), [""; 0]);
     assert_eq!(player.streak(), &before);
+}
+
+/// The history of a raid can be projected long after it happened, behind newer events of the stream.
+#[test]
+fn a_contribution_counts_from_its_own_time_however_late_it_is_projected() {
+    let mut player = StreakPlayer::of_days(7);
+    player.fold.at = noon(60);
+    player.contribute(noon(7).plus(HOUR_MS));
+    assert_eq!(player.contribute(noon(10)), ["streak_lost", "day_kept"]);
+    assert_eq!(player.contribute(noon(12)), ["streak_frozen", "day_kept"]);
 }

@@ -37,6 +37,7 @@ fn end(fold: &mut PlayerFold, raid_id: u64, at: UnixMillis, xp: u64) {
         outcome: RaidOutcome::Failed,
         rank: None,
         xp,
+        happened_at: at,
         raids_played: 1,
         raids_won: 0,
         counters: Vec::new(),
@@ -159,4 +160,28 @@ fn the_latest_raids_are_in_the_stored_form() {
     }
     let stored = players.map(|fold| PlayerFold::decode(&fold.encode()).expect("a fold"));
     assert!(see_each_other(&stored, NOW));
+}
+
+/// The history of a raid can be projected long after the raid ended.
+#[test]
+fn companions_of_a_raid_that_is_projected_late_count_from_its_end() {
+    let mut players = two_players();
+    let ended_at = NOW.plus(-91 * DAY_MS);
+    for player in &mut players {
+        join(player, 7);
+        let ended = PlayerEventData::RaidEnded {
+            raid: raid(7),
+            outcome: RaidOutcome::Failed,
+            rank: None,
+            xp: 40,
+            happened_at: ended_at,
+            raids_played: 1,
+            raids_won: 0,
+            counters: Vec::new(),
+        };
+        apply(player, NOW, ended);
+    }
+    let [one, other] = &players;
+    assert!(one.is_companion_of(other, ended_at.plus(90 * DAY_MS)));
+    assert!(!one.is_companion_of(other, NOW));
 }

@@ -74,6 +74,7 @@ fn an_ended_raid_is_played_and_a_completed_one_won() {
         outcome,
         rank,
         xp,
+        happened_at: time("2026-11-28T12:00Z"),
         raids_played,
         raids_won: 1,
         counters: Vec::new(),

@@ -53,11 +53,14 @@ fn a_loss_and_a_repair_without_a_cause_are_inputs() {
     let until = NOW.plus(100 * HOUR_MS);
     stream.append(PlayerEventData::StreakLost {
         days: 1,
+        repairable_days: 1,
+        repairable_from: Some(NOW),
         repairable_until: Some(until),
     });
     stream.append(PlayerEventData::StreakRepaired {
         days: 1,
         best: 1,
+        freezes: 0,
         cost: 0,
         since: Some(NOW),
         lapses_at: until,

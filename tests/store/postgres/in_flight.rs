@@ -10,7 +10,7 @@ use raidhall::store::{
 };
 use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::XpSource;
-use raidhall_protocol::{PlayerId, Seq};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use sqlx::Executor;
 use tokio::time::timeout;
 
@@ -517,6 +517,7 @@ async fn commits_and_their_effects_update_rows_in_place() {
             tasks: number + 1,
             source: XpSource::Contribution,
             allowance: None,
+            happened_at: UnixMillis(0),
             level_xp: 0,
             next_level_xp: 100,
             skill: None,

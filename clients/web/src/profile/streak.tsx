@@ -22,9 +22,10 @@ export function Streak({ client, state: { streak, coins }, pending, me, rules }:
   const words = useProfileWords();
   const { language } = useSettings();
   const now = useNow(client, 10_000);
-  const { days, best, freezes, lapses_at, repairable_until } = streak;
+  const { days, best, freezes, lapses_at, repairable_from, repairable_until } = streak;
   const lasts = lapses_at !== null && now < lapses_at;
-  const repairable = repairable_until !== null && now < repairable_until;
+  const lapsed = lapses_at !== null && lapses_at <= now;
+  const repairable = repairable_from !== null && repairable_until !== null && repairable_from <= now && now < repairable_until && !lapsed;
   const missing = rules.repair_cost - coins;
   const busy = pending.some(({ cmd }) => cmd.type === 'repair_streak');
   const disabled = me === null || busy || missing > 0;

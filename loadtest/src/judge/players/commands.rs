@@ -207,11 +207,14 @@ fn effect_of_event(event: &PlayerEvent) -> Option<String> {
             to.cast_signed() - from.cast_signed(),
             note,
         )),
-        PlayerEventData::StreakRepaired { .. } => Some("repair of the streak".to_owned()),
+        PlayerEventData::StreakRepaired { .. } if event.cause.is_none() => {
+            Some("repair of the streak".to_owned())
+        }
         PlayerEventData::XpEarned { .. }
         | PlayerEventData::DayKept { .. }
         | PlayerEventData::StreakFrozen { .. }
         | PlayerEventData::StreakLost { .. }
+        | PlayerEventData::StreakRepaired { .. }
         | PlayerEventData::LevelReached { .. }
         | PlayerEventData::CoinsMoved { .. }
         | PlayerEventData::AchievementUnlocked { .. }

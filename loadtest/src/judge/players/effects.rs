@@ -72,21 +72,13 @@ impl EffectReader<'_> {
             self.violations.extend(check_item(state, event));
             self.violations.extend(check_counters(state, event));
             self.violations.extend(self.check_streak(event, state));
-            awaited.add_to_streak(self.streak_events(event, state));
+            awaited.add_to_streak(self.streak.events_of_xp(state, &event.data));
             awaited.add(state, &event.data);
             self.streak.add(state, event);
             self.clock = self.clock.max(event.at);
             let _ = fold.apply(event); // a gap is reported where the stream is read
         }
         self.violations.extend(awaited.finish(first));
-    }
-
-    /// Returns what an event does for the streak, which follows it.
-    fn streak_events(&self, event: &PlayerEvent, state: &PlayerState) -> Vec<PlayerEventData> {
-        let cause = event.cause.map(place_key);
-        let expected = cause.and_then(|cause| self.expected.get(&cause));
-        let earned_at = expected.map_or(event.at, |expected| expected.at);
-        self.streak.events_of_xp(state, &event.data, earned_at)
     }
 
     /// Checks an event of a streak that no contribution brings, and when a streak lapses.
@@ -104,7 +96,9 @@ impl EffectReader<'_> {
                     }
                 }
             }
-            PlayerEventData::StreakRepaired { .. } => self.streak.data_of_repair(state, event.at),
+            PlayerEventData::StreakRepaired { .. } if event.cause.is_none() => {
+                self.streak.data_of_repair(state, event.at)
+            }
             PlayerEventData::SettingSet {
                 key,
                 value,
@@ -131,7 +125,7 @@ impl EffectReader<'_> {
             return; // before whatever happens next, which may have a cause or none
         }
         if event.cause.is_none() && !needs_cause(&event.data) {
-            let expected = data_of_command(state, &event.data);
+            let expected = data_of_command(state, event);
             let wrong = StreamViolationKind::of_data(event, &expected);
             self.violations.extend(wrong);
             return;

@@ -1,5 +1,6 @@
 //! What XP and coins add up to, written from the protocol's specification: levels, skills, balances.
 
+use raidhall_protocol::UnixMillis;
 use raidhall_protocol::player::event::{Allowance, CoinsReason, XpSource};
 use raidhall_protocol::player::state::Counter;
 use raidhall_protocol::player::{PlayerEventData, PlayerState};
@@ -15,6 +16,7 @@ pub(super) struct XpGain<'a> {
     pub(super) amount: u64,
     pub(super) counted: u64,
     pub(super) source: XpSource,
+    pub(super) happened_at: UnixMillis,
     pub(super) allowance: Option<Allowance>,
     pub(super) skill: Option<&'a str>,
     pub(super) note: Option<String>,
@@ -35,6 +37,7 @@ impl XpGain<'_> {
             xp,
             tasks: state.tasks + u64::from(self.source != XpSource::Grant),
             source: self.source,
+            happened_at: self.happened_at,
             allowance: self.allowance,
             level_xp: xp - level_begin(level),
             next_level_xp: level_begin(level + 1) - level_begin(level),

@@ -2,7 +2,7 @@
 //! definitions know which counters it moves, so these are as they were told.
 
 use raidhall_protocol::player::event::{CoinsReason, RaidOutcome, XpSource};
-use raidhall_protocol::player::{PlayerEventData, PlayerState};
+use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 
 use super::allowance::{Allowances, DayBegin};
 use super::causes::{ExpectedEffect, Gain};
@@ -33,6 +33,7 @@ pub(super) fn data_of_gain(
             outcome: *outcome,
             rank: *rank,
             xp: *xp,
+            happened_at: expected.at,
             raids_played: state.raids_played + 1,
             raids_won: state.raids_won + u64::from(*outcome == RaidOutcome::Completed),
             counters,
@@ -42,6 +43,7 @@ pub(super) fn data_of_gain(
                 amount: *xp,
                 counted: *xp,
                 source: XpSource::Contribution,
+                happened_at: expected.at,
                 allowance: None,
                 skill: skill_of(kind),
                 note: None,
@@ -55,6 +57,7 @@ pub(super) fn data_of_gain(
                 amount: *xp,
                 counted,
                 source: XpSource::Task,
+                happened_at: expected.at,
                 allowance: Some(allowance),
                 skill: Some(TASK_SKILL),
                 note: None,
@@ -66,7 +69,8 @@ pub(super) fn data_of_gain(
 
 /// Returns the data that the event of a command must have: amounts are as they were told, and are
 /// compared with the commands elsewhere.
-pub(super) fn data_of_command(state: &PlayerState, told: &PlayerEventData) -> PlayerEventData {
+pub(super) fn data_of_command(state: &PlayerState, event: &PlayerEvent) -> PlayerEventData {
+    let told = &event.data;
     let counters = told.counters().to_vec();
     match told {
         PlayerEventData::XpEarned {
@@ -79,6 +83,7 @@ pub(super) fn data_of_command(state: &PlayerState, told: &PlayerEventData) -> Pl
                 amount: *amount,
                 counted: *amount,
                 source: XpSource::Grant,
+                happened_at: event.at,
                 allowance: None,
                 skill: skill.as_deref(),
                 note: note.clone(),

@@ -1,10 +1,13 @@
 //! What contributions do for a player's streak, written from the protocol's specification.
 
+mod late;
+
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::player::event::XpSource;
 use raidhall_protocol::player::state::Streak;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData, PlayerState};
 
+use self::late::JudgedLoss;
 use super::allowance::DayBegin;
 
 const DAYS_PER_FREEZE: u64 = 7;
@@ -14,13 +17,14 @@ const REPAIR_MS: i64 = 48 * 3_600_000;
 const REPAIR_PAUSE_MS: i64 = 30 * 24 * 3_600_000;
 
 /// The contributions on which a player's streak rests, event by event.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct StreakJudge {
     /// The contribution that kept the latest day.
     kept: Option<CountedMoment>,
     /// The latest contribution of all.
     latest: Option<CountedMoment>,
-    lost_days: u64,
+    /// The streak that was lost last, unless it was repaired.
+    lost: Option<JudgedLoss>,
     repaired_at: Option<UnixMillis>,
 }
 
@@ -45,21 +49,27 @@ impl CountedMoment {
 }
 
 impl StreakJudge {
-    /// Returns the events that XP brings to the streak of a player in this state. `at` is when it was
-    /// earned.
+    /// Returns the events that XP brings to the streak of a player in this state.
     pub(super) fn events_of_xp(
         &self,
         state: &PlayerState,
         data: &PlayerEventData,
-        at: UnixMillis,
     ) -> Vec<PlayerEventData> {
-        if !is_contribution(data) {
+        let Some(at) = contributed_at(data) else {
             return Vec::new();
+        };
+        match &self.lost {
+            Some(lost) if Some(at) < lost.streak.lapses_at => self.bring_back(lost, state, at),
+            _ => self.keep_day(state, at),
         }
+    }
+
+    /// Returns the events of a contribution that comes in time.
+    fn keep_day(&self, state: &PlayerState, at: UnixMillis) -> Vec<PlayerEventData> {
         let streak = &state.streak;
         let begin = DayBegin::from_settings(&state.settings);
         let now = CountedMoment { at, begin };
-        let day_kept = |days, freezes| PlayerEventData::DayKept {
+        let day_kept = |days: u64, freezes: u64| PlayerEventData::DayKept {
             day: date_of(begin.day_of(at)),
             zone: zone_of(state),
             days,
@@ -98,11 +108,27 @@ impl StreakJudge {
     /// Returns the data that the loss of a streak must have; `None` if it has not lapsed at `at`.
     pub(super) fn data_of_loss(&self, streak: &Streak, at: UnixMillis) -> Option<PlayerEventData> {
         let lapsed_at = streak.lapses_at.filter(|lapses_at| *lapses_at <= at)?;
+        let from = self
+            .next_repair_at()
+            .map_or(lapsed_at, |next| next.max(lapsed_at));
         let until = lapsed_at.plus(REPAIR_MS);
-        let is_in_time = at < until && self.next_repair_at().is_none_or(|next| next < until);
+        let is_earlier = streak.repairable_days > streak.days;
+        let earlier = streak
+            .repairable_until
+            .filter(|until| is_earlier && at < *until);
+        let own = Some(until).filter(|until| at < *until && from < *until);
         Some(PlayerEventData::StreakLost {
             days: streak.days,
-            repairable_until: is_in_time.then_some(until),
+            repairable_days: match (earlier, own) {
+                (Some(_), _) => streak.repairable_days,
+                (None, Some(_)) => streak.days,
+                (None, None) => 0,
+            },
+            repairable_from: match earlier {
+                Some(_) => streak.repairable_from,
+                None => own.map(|_| from),
+            },
+            repairable_until: earlier.or(own),
         })
     }
 
@@ -114,10 +140,11 @@ impl StreakJudge {
             at: begin.end_of(begin.day_of(at) - 1).plus(-1),
             begin,
         };
-        let days = self.lost_days + streak.days;
+        let days = streak.repairable_days + streak.days;
         PlayerEventData::StreakRepaired {
             days,
             best: streak.best.max(days),
+            freezes: streak.freezes,
             cost: REPAIR_COST.cast_unsigned(),
             since: streak.lapses_at.is_none().then_some(day_before.at),
             lapses_at: (streak.lapses_at)
@@ -143,27 +170,47 @@ impl StreakJudge {
     pub(super) fn add(&mut self, state: &PlayerState, event: &PlayerEvent) {
         let begin = DayBegin::from_settings(&state.settings);
         let moment = |at| Some(CountedMoment { at, begin });
+        if let Some(at) = contributed_at(&event.data) {
+            self.note_latest(CountedMoment { at, begin });
+        }
         match &event.data {
-            data if is_contribution(data) => self.latest = moment(event.at),
             PlayerEventData::DayKept { days, since, .. } => {
+                self.note_latest(CountedMoment { at: *since, begin });
                 if *days != state.streak.days {
                     self.kept = moment(*since);
                 }
-                self.latest = moment(*since);
+                if let Some(lost) = self.lost.as_mut().filter(|_| state.streak.days == 0) {
+                    lost.next = Some(*since);
+                }
             }
-            PlayerEventData::StreakLost { days, .. } => {
-                self.kept = None;
-                self.latest = None;
-                self.lost_days = *days;
+            PlayerEventData::StreakLost { .. } => {
+                self.lost = Some(JudgedLoss {
+                    streak: state.streak.clone(),
+                    kept: self.kept.take(),
+                    latest: self.latest.take(),
+                    next: None,
+                });
             }
             PlayerEventData::StreakRepaired { since, .. } => {
-                self.repaired_at = Some(event.at);
+                if event.cause.is_none() {
+                    self.repaired_at = Some(event.at);
+                }
+                let lost = self.lost.take();
                 if let Some(since) = since {
                     self.kept = moment(*since);
                     self.latest = moment(*since);
+                } else if let Some(lost) = lost.filter(|_| self.kept.is_none()) {
+                    self.kept = lost.kept;
+                    self.latest = lost.latest;
                 }
             }
             _ => {}
+        }
+    }
+
+    fn note_latest(&mut self, moment: CountedMoment) {
+        if self.latest.is_none_or(|latest| latest.at <= moment.at) {
+            self.latest = Some(moment);
         }
     }
 
@@ -172,12 +219,16 @@ impl StreakJudge {
     }
 }
 
-fn is_contribution(data: &PlayerEventData) -> bool {
+/// Returns when a contribution that counts was made; `None` for all other events.
+fn contributed_at(data: &PlayerEventData) -> Option<UnixMillis> {
     match data {
         PlayerEventData::XpEarned {
-            counted, source, ..
-        } => *counted > 0 && *source != XpSource::Grant,
-        _ => false,
+            counted,
+            source,
+            happened_at,
+            ..
+        } if *counted > 0 && *source != XpSource::Grant => Some(*happened_at),
+        _ => None,
     }
 }
 

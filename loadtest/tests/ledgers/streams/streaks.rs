@@ -24,6 +24,8 @@ fn push(stream: &mut Vec<PlayerEvent>, at: UnixMillis, data: PlayerEventData) {
 fn lost(days: u64) -> PlayerEventData {
     PlayerEventData::StreakLost {
         days,
+        repairable_days: days,
+        repairable_from: Some(LAPSES_AT),
         repairable_until: Some(LAPSES_AT.plus(48 * HOUR_MS)),
     }
 }
@@ -36,6 +38,7 @@ fn repair(stream: &mut Vec<PlayerEvent>, lapses_at: UnixMillis) {
     let repaired = PlayerEventData::StreakRepaired {
         days: 1,
         best: 1,
+        freezes: 0,
         cost: 100,
         since: Some(LAPSES_AT.plus(-1)),
         lapses_at,

@@ -64,11 +64,49 @@ fn a_streak_is_repaired_once_in_thirty_days() {
     player.contribute(noon(33));
     assert_eq!(player.streak().repairable_until, None, "too long ago");
     player.contribute(noon(35));
+    let streak = player.streak();
     let until = time("2026-12-07T00:00Z");
-    assert_eq!(player.streak().repairable_until, Some(until));
+    assert_eq!(streak.repairable_from, Some(noon(35)));
+    assert_eq!(streak.repairable_until, Some(until));
     let pause = Err(Error::WrongStatus("A streak was repaired not long ago"));
     assert_eq!(player.repair(noon(35).plus(-1)), pause);
     player.repair(noon(35)).expect("a repair");
+    let streak = player.streak();
+    assert_eq!((streak.repairable_days, streak.repairable_from), (0, None));
+}
+
+#[test]
+fn nothing_is_repaired_while_the_present_streak_has_lapsed_too() {
+    let mut player = StreakPlayer::of_days(3);
+    player.grant_coins(100);
+    player.contribute(noon(5));
+    // The loss of the second streak is not in the stream yet.
+    player.fold.state.streak.repairable_until = Some(noon(9));
+    let lapses_at = time("2026-11-07T00:00Z");
+    let lapsed = Err(Error::WrongStatus("The present streak has lapsed, too"));
+    assert_eq!(player.repair(lapses_at), lapsed);
+    assert_eq!(player.fold.state.coins, 100);
+    player.repair(lapses_at.plus(-1)).expect("a repair");
+}
+
+#[test]
+fn the_longer_one_of_two_lost_streaks_stays_repairable() {
+    let mut player = StreakPlayer::of_days(5);
+    player.definitions.streaks = player.definitions.streaks.map(|rules| StreakRules {
+        repair_hours: 120,
+        ..rules
+    });
+    player.grant_coins(100);
+    player.contribute(noon(7));
+    assert_eq!(player.contribute(noon(9)), ["streak_lost", "day_kept"]);
+    let streak = player.streak();
+    assert_eq!(streak.repairable_days, 5);
+    assert_eq!(streak.repairable_until, Some(time("2026-11-12T00:00Z")));
+    let mut shorter = player.clone();
+    shorter.contribute(noon(12));
+    assert_eq!(shorter.streak().repairable_days, 1, "it is too late for 5");
+    player.repair(noon(9)).expect("a repair");
+    assert_eq!(player.streak().days, 6);
 }
 
 #[test]
