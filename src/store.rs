@@ -56,7 +56,9 @@ pub use players::{
 };
 pub use projection::{FailedCause, ProjectedPage, Projection, ProjectionOutcome};
 pub use stale_leases::StaleLeases;
-pub use streams::{LoadedStream, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome};
+pub use streams::{
+    LapsedStreak, LoadedStream, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome,
+};
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;
 

@@ -22,7 +22,8 @@ pub use self::append::AppendBuilder;
 pub use self::definitions::CurrentDefinitions;
 use self::followed::FollowedStreams;
 pub use self::followed::StreamFollower;
-use self::lapse::due_loss;
+use self::lapse::due_lapse;
+pub use self::lapse::settled_moment;
 pub use self::load::{StreamFault, fold_stream, load_each};
 use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
@@ -191,10 +192,12 @@ impl Streams {
             }
             let now = self.0.clock.now().max(fold.at);
             let seq = fold.seq;
-            let lost = due_loss(&*self.0.store, &fold, &definitions, now);
-            let lost = lost.await.map_err(report)?;
+            let lapsed_at = due_lapse(&*self.0.store, &fold, now).await;
+            let lapsed_at = lapsed_at.map_err(report)?;
             let mut append = AppendBuilder::new(fold);
-            append.add(lost.into_iter().collect(), now, None, None);
+            if let Some((lapsed_at, rules)) = lapsed_at.zip(definitions.streaks) {
+                append.add_loss(lapsed_at, now, &rules);
+            }
             let decided = decide(append.fold(), &command, &definitions, now)?;
             if decided.is_empty() {
                 return Ok(Ack {

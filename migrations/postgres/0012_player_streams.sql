@@ -4,8 +4,11 @@ CREATE TABLE player_streams (
     player    bigint PRIMARY KEY,
     last_seq  bigint NOT NULL,
     state     bytea  NOT NULL,     -- the rules' state at state_seq
-    state_seq bigint NOT NULL
+    state_seq bigint NOT NULL,
+    lapses_at bigint               -- when the player's streak ends, if there is one
 );
+
+CREATE INDEX player_streams_lapse ON player_streams (lapses_at, player) WHERE lapses_at IS NOT NULL;
 
 CREATE TABLE player_events (
     player     bigint   NOT NULL,

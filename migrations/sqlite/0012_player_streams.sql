@@ -3,8 +3,11 @@ CREATE TABLE player_streams (
     player    INTEGER PRIMARY KEY,
     last_seq  INTEGER NOT NULL,
     state     BLOB    NOT NULL,    -- the rules' state at state_seq
-    state_seq INTEGER NOT NULL
+    state_seq INTEGER NOT NULL,
+    lapses_at INTEGER              -- when the player's streak ends, if there is one
 ) STRICT;
+
+CREATE INDEX player_streams_lapse ON player_streams (lapses_at, player) WHERE lapses_at IS NOT NULL;
 
 CREATE TABLE player_events (
     player     INTEGER NOT NULL,

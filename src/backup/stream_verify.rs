@@ -91,6 +91,13 @@ impl StreamVerifier {
             ));
         }
         let state = fold.state;
+        let lapses_at = state.streak.lapses_at.map(|at| at.0);
+        if row.lapses_at != lapses_at {
+            return Err(format!(
+                "lapses_at is {:?}, and by the events {lapses_at:?}",
+                row.lapses_at
+            ));
+        }
         if player.name != state.name {
             let by_events = state.name;
             let name = player.name;

@@ -6,10 +6,16 @@
 //! player that comes between makes the projector compute that player's effects again.
 //!
 //! A cause that fails is put aside and tried again every minute. The others go on.
+//!
+//! The projector also knows up to which moment all contributions are in the streams. So it appends
+//! the losses of streaks that lapsed before that.
 
 mod causes;
 mod contexts;
+mod lapses;
 mod page;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,6 +44,8 @@ const ACTIVE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
 /// Interval between attempts at the causes that failed.
 const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval between searches for streaks that have lapsed.
+const LAPSE_SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum number of events that are read at once.
 const PAGE_EVENTS_MAX: u32 = 512;
 /// Maximum number of players' states that are kept between pages.
@@ -69,6 +77,7 @@ struct Tenure {
     contexts: RaidContexts,
     active_until: Instant,
     failed_due_at: Instant,
+    lapses_due_at: Instant,
 }
 
 #[async_trait]
@@ -85,6 +94,7 @@ impl FeedReader for Projector {
             contexts: RaidContexts::new(Arc::clone(&self.store)),
             active_until: Instant::now(),
             failed_due_at: Instant::now(),
+            lapses_due_at: Instant::now(),
         };
         while self.project_next(&mut tenure).await? {}
         info!("this instance is not the projector any more");
@@ -108,6 +118,12 @@ impl Projector {
         if tenure.failed_due_at <= Instant::now() {
             tenure.failed_due_at = Instant::now() + FAILED_RETRY_INTERVAL;
             if !self.retry_failed(tenure).await? {
+                return Ok(false);
+            }
+        }
+        if tenure.lapses_due_at <= Instant::now() {
+            tenure.lapses_due_at = Instant::now() + LAPSE_SCAN_INTERVAL;
+            if !self.lose_lapsed(tenure).await? {
                 return Ok(false);
             }
         }

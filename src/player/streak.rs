@@ -39,15 +39,18 @@ pub const CONTRIBUTION_DELAY_MAX_MS: i64 = 125_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
-/// Returns the loss of a streak that has lapsed at a moment. All contributions up to it are in the
-/// fold.
+/// Returns the loss of a streak that had lapsed at a settled moment: all contributions up to it are
+/// in the fold. The loss happens at `at`.
 pub fn lapse_streak(
     fold: &PlayerFold,
+    settled_at: UnixMillis,
     at: UnixMillis,
     rules: &StreakRules,
 ) -> Option<PlayerEventData> {
     let streak = &fold.state.streak;
-    let lapsed_at = streak.lapses_at.filter(|lapses_at| *lapses_at <= at)?;
+    let lapsed_at = streak
+        .lapses_at
+        .filter(|lapses_at| *lapses_at <= settled_at)?;
     let at = at.max(fold.at);
     let from = lapsed_at.max(next_repair_at(fold, rules));
     let until = lapsed_at.plus(rules.repair_hours.cast_signed() * HOUR_MS);

@@ -39,7 +39,7 @@ fn with_streak(
     } else {
         (at.plus(-CONTRIBUTION_DELAY_MAX_MS), Vec::new())
     };
-    let lost = lapse_streak(fold, settled_at, rules).into_iter();
+    let lost = lapse_streak(fold, settled_at, at, rules).into_iter();
     let lost = lost.map(Happening::Other);
     let kept = kept.into_iter().map(Happening::Other);
     lost.chain(happenings).chain(kept).collect()

@@ -50,6 +50,15 @@ impl OpHash {
         OpHash::from_sha256(hash)
     }
 
+    /// Hashes the end of a streak, at which it is lost once.
+    pub fn from_lapse(lapses_at: UnixMillis) -> OpHash {
+        let mut hash = Sha256::new();
+        for number in [u64::MAX - 1, lapses_at.0.cast_unsigned()] {
+            hash.update(number.to_be_bytes());
+        }
+        OpHash::from_sha256(hash)
+    }
+
     fn from_sha256(hash: Sha256) -> OpHash {
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finalize()[..16]);

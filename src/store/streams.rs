@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use raidhall_protocol::player::event::CorrectedField;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
-use raidhall_protocol::{PlayerId, Seq};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::Value;
 
 use super::{OpHash, Result};
@@ -52,6 +52,8 @@ pub struct StreamAppend {
     /// The state after the last event, in the rules' stored form. The first append of a stream must
     /// save it.
     pub state: Option<Vec<u8>>,
+    /// When the player's streak lapses after the last event; `None` if there is no streak.
+    pub lapses_at: Option<UnixMillis>,
 }
 
 impl StreamAppend {
@@ -108,6 +110,15 @@ pub(super) struct ProfileChange<'a> {
     pub(super) is_correction: bool,
 }
 
+/// A player, and when their streak lapses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LapsedStreak {
+    /// When the streak lapses.
+    pub lapses_at: UnixMillis,
+    /// The player whose streak it is.
+    pub player: PlayerId,
+}
+
 /// Outcome of an append to a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StreamOutcome {
@@ -149,6 +160,15 @@ pub trait PlayerStreams: Send + Sync + 'static {
         after: Option<PlayerId>,
         limit: u32,
     ) -> Result<Vec<PlayerId>>;
+
+    /// Returns players whose streak lapses at `until` or earlier, in the order of these moments and
+    /// then of the ids, behind `after`, at most `limit`. Players with a failed cause are left out.
+    async fn lapsed_streaks(
+        &self,
+        until: UnixMillis,
+        after: Option<LapsedStreak>,
+        limit: u32,
+    ) -> Result<Vec<LapsedStreak>>;
 
     /// Returns the newest seqs of streams that are not empty, in any order.
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;

@@ -3,8 +3,9 @@
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
+use raidhall_protocol::progression::StreakRules;
 
-use crate::player::PlayerFold;
+use crate::player::{PlayerFold, lapse_streak};
 use crate::store::streams::STATE_INTERVAL;
 use crate::store::{OpHash, StreamAppend, StreamEntry};
 
@@ -24,6 +25,7 @@ impl AppendBuilder {
                 after: fold.seq,
                 events: Vec::new(),
                 state: None,
+                lapses_at: None,
             },
             fold,
         }
@@ -59,6 +61,18 @@ impl AppendBuilder {
         }
     }
 
+    /// Adds the loss of a streak that had lapsed at a settled moment, if it had. It carries an op key
+    /// of its own.
+    pub fn add_loss(&mut self, settled_at: UnixMillis, now: UnixMillis, rules: &StreakRules) {
+        let now = now.max(self.fold.at);
+        let Some(lapses_at) = self.fold.state.streak.lapses_at else {
+            return;
+        };
+        let lost = lapse_streak(&self.fold, settled_at, now, rules);
+        let op = Some(OpHash::from_lapse(lapses_at));
+        self.add(lost.into_iter().collect(), now, None, op);
+    }
+
     /// Ends the append. It saves the state if that is due.
     pub fn build(self) -> (StreamAppend, PlayerFold) {
         let after = self.append.after;
@@ -66,6 +80,7 @@ impl AppendBuilder {
             after.0 == 0 || after.0 / STATE_INTERVAL != self.fold.seq.0 / STATE_INTERVAL;
         let append = StreamAppend {
             state: is_state_due.then(|| self.fold.encode()),
+            lapses_at: self.fold.state.streak.lapses_at,
             ..self.append
         };
         (append, self.fold)

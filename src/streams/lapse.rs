@@ -1,49 +1,59 @@
-//! What is due in a player's stream before a command: the loss of a streak that has lapsed.
+//! When the loss of a streak that has lapsed is due.
 
-use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::{PlayerId, UnixMillis};
 
-use crate::definitions::Definitions;
-use crate::player::{CONTRIBUTION_DELAY_MAX_MS, PlayerFold, lapse_streak};
-use crate::store::{Result, Store};
+use crate::player::{CONTRIBUTION_DELAY_MAX_MS, PlayerFold};
+use crate::store::{FeedCursor, Result, Store};
 
-/// Returns the loss of a streak that has lapsed. There is none while a contribution that keeps the
-/// streak may still be on its way to the stream.
+/// Returns the moment up to which all contributions have been projected; `None` if it is not known,
+/// because an open transaction may hide some. `place` is the projector's, and `now` not later than
+/// the call.
 ///
 /// # Errors
 ///
 /// Fails if the store does.
-pub(super) async fn due_loss(
+pub async fn settled_moment(
     store: &dyn Store,
-    fold: &PlayerFold,
-    definitions: &Definitions,
+    place: FeedCursor,
     now: UnixMillis,
-) -> Result<Option<PlayerEventData>> {
-    let (Some(rules), Some(lapses_at)) = (&definitions.streaks, fold.state.streak.lapses_at) else {
-        return Ok(None);
-    };
-    let settled_at = lapses_at.plus(CONTRIBUTION_DELAY_MAX_MS);
-    if now < settled_at || !is_projected(store, fold.state.id, settled_at).await? {
-        return Ok(None);
-    }
-    Ok(lapse_streak(fold, now, rules))
-}
-
-/// Returns whether the projector has passed a moment that lies in the past, and no event of a raid
-/// waits to be projected again for the player.
-async fn is_projected(store: &dyn Store, player: PlayerId, at: UnixMillis) -> Result<bool> {
+) -> Result<Option<UnixMillis>> {
     // Before the feed is read: an open transaction hides what was committed after it began.
     let is_feed_held = store.oldest_open_transaction().await?.is_some();
-    let place = store.projector_place().await?;
     let ahead = store.read_feed(place, 1).await?;
-    let is_passed = match ahead.events.first() {
-        Some(next) => next.event.at >= at,
-        None => !is_feed_held,
+    let passed = match ahead.events.first() {
+        Some(next) => Some(next.event.at.min(now)),
+        None => (!is_feed_held).then_some(now),
     };
-    if !is_passed {
-        return Ok(false);
+    Ok(passed.map(|passed| passed.plus(-CONTRIBUTION_DELAY_MAX_MS)))
+}
+
+/// Returns when the streak lapsed whose loss is due before a command; `None` while a contribution
+/// that keeps the streak may still be on its way to the stream.
+///
+/// # Errors
+///
+/// Fails if the store does.
+pub(super) async fn due_lapse(
+    store: &dyn Store,
+    fold: &PlayerFold,
+    now: UnixMillis,
+) -> Result<Option<UnixMillis>> {
+    let is_late = |lapses_at: &UnixMillis| lapses_at.plus(CONTRIBUTION_DELAY_MAX_MS) <= now;
+    let Some(lapses_at) = fold.state.streak.lapses_at.filter(is_late) else {
+        return Ok(None);
+    };
+    let place = store.projector_place().await?;
+    let settled_at = settled_moment(store, place, now).await?;
+    let is_settled = settled_at.is_some_and(|settled_at| lapses_at <= settled_at);
+    if !is_settled || has_failed_cause(store, fold.state.id).await? {
+        return Ok(None);
     }
+    Ok(Some(lapses_at))
+}
+
+/// Returns whether an event of a raid waits to be projected again for the player.
+async fn has_failed_cause(store: &dyn Store, player: PlayerId) -> Result<bool> {
     let before = PlayerId::try_from(player.get() - 1).ok();
     let failed = store.failed_causes(before, 1).await?;
-    Ok(failed.iter().all(|it| it.player != player))
+    Ok(failed.iter().any(|it| it.player == player))
 }

@@ -138,6 +138,7 @@ async fn a_damaged_state_is_folded_from_the_whole_stream() {
             op: None,
         }],
         state: Some(vec![0, 1, 0xc1]),
+        lapses_at: None,
     };
     let appended = test.store.append_to_stream(&append).await;
     assert_eq!(appended.expect("append"), StreamOutcome::Appended);
@@ -163,6 +164,7 @@ async fn a_damaged_stream_hides_no_other_player() {
             op: None,
         }],
         state: None,
+        lapses_at: None,
     };
     let appended = test.store.append_to_stream(&append).await;
     assert_eq!(appended.expect("append"), StreamOutcome::Appended);

@@ -18,7 +18,7 @@ const COLUMNS: [&str; 21] = [
     // Due erasures derive from `erased_at`.
     "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
     // Without the streams of erased players.
-    "player_streams: last_seq player state state_seq",
+    "player_streams: lapses_at last_seq player state state_seq",
     "player_events: at cause_raid cause_seq data kind op_key player seq version",
     // Without its owner. The leader follows from the ledger; a restored raid needs no slot.
     "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq leader \

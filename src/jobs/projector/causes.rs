@@ -6,6 +6,7 @@ use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::{Event, PlayerId, RaidId};
 use tracing::warn;
 
+use super::lapses::SettledLapses;
 use super::{Projector, Tenure};
 use crate::progression::{Cause, causes};
 use crate::store::{CommittedEvent, FailedCause, FeedBatch, FeedCursor, Result};
@@ -19,6 +20,8 @@ pub(super) struct Work {
     pub(super) to: FeedCursor,
     /// Causes by player, in the order of the feed.
     pub(super) waiting: BTreeMap<PlayerId, Vec<Cause>>,
+    /// The lapses that these players' streams lack.
+    pub(super) lapses: Option<SettledLapses>,
     /// Causes that failed in this attempt.
     pub(super) failed: Vec<FailedCause>,
     /// Causes that failed earlier and are tried again.
@@ -26,10 +29,11 @@ pub(super) struct Work {
 }
 
 impl Work {
-    fn new(to: FeedCursor) -> Work {
+    pub(super) fn new(to: FeedCursor) -> Work {
         Work {
             to,
             waiting: BTreeMap::new(),
+            lapses: None,
             failed: Vec::new(),
             retried: Vec::new(),
         }

@@ -104,10 +104,12 @@ impl Projector {
     /// Computes the effects of waiting causes, each player's in a row. Causes that have taken effect
     /// already and players who are gone have none.
     async fn compute(&self, tenure: &mut Tenure, work: &mut Work) -> Result<Vec<Effects>> {
-        let waiting = work.waiting.values().flatten();
-        let Some(newest) = waiting.map(|cause| cause.definitions).max() else {
+        if work.waiting.is_empty() {
             return Ok(Vec::new());
-        };
+        }
+        let causes = work.waiting.values().flatten();
+        let newest = causes.map(|cause| cause.definitions).max();
+        let newest = newest.unwrap_or_default();
         let definitions = self.definitions.up_to(newest).await?;
         self.load_folds(tenure, work).await?;
         let waiting = work.waiting.iter();
@@ -123,6 +125,9 @@ impl Projector {
                 continue; // there is no such player any more
             };
             let mut append = AppendBuilder::new(fold.clone());
+            if let Some(lapses) = &work.lapses {
+                append.add_loss(lapses.settled_at, self.clock.now(), &lapses.rules);
+            }
             for cause in causes {
                 let op = OpHash::from_cause(cause.place);
                 if !found.contains(&(*player, op)) {
@@ -171,6 +176,9 @@ impl Projector {
             .filter(is_kept)
             .take(ERROR_CHARS_MAX)
             .collect();
+        if work.lapses.is_some() {
+            error!(%player, reason, "a streak that has lapsed is not lost yet");
+        }
         for cause in work.waiting.remove(&player).unwrap_or_default() {
             let RaidPlace { raid, seq } = cause.place;
             error!(%player, %raid, %seq, reason, "an event of a raid has no effect on the player's stream yet");

@@ -84,7 +84,7 @@ impl StreakPlayer {
     }
 
     fn lose(&mut self, at: UnixMillis) {
-        let lost = lapse_streak(&self.fold, at, &self.rules()).expect("a loss");
+        let lost = lapse_streak(&self.fold, at, at, &self.rules()).expect("a loss");
         self.append(at, &[lost]);
     }
 

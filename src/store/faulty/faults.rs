@@ -86,6 +86,7 @@ pub enum Call {
     AppendToStream,
     StreamEvents,
     PlayersWithStreams,
+    LapsedStreaks,
     StreamHeads,
     AcquireProjector,
     ReleaseProjector,

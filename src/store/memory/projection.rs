@@ -19,6 +19,11 @@ pub(super) struct ProjectionTables {
 }
 
 impl ProjectionTables {
+    /// Returns whether a cause of a player has failed.
+    pub(super) fn has_failed(&self, player: PlayerId) -> bool {
+        self.failed.keys().any(|(of, _, _)| *of == player)
+    }
+
     pub(super) fn forget(&mut self, player: PlayerId) {
         self.failed.retain(|(of, _, _), _| *of != player);
     }

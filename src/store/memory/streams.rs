@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use raidhall_protocol::player::PlayerEvent;
 use raidhall_protocol::rest::Profile;
-use raidhall_protocol::{PlayerId, Seq};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 
 use super::MemoryStore;
 use super::tables::Tables;
@@ -15,6 +15,7 @@ use crate::store::*;
 pub(super) struct StoredStream {
     events: Vec<StreamEntry>,
     saved_state: Option<(Seq, Vec<u8>)>,
+    lapses_at: Option<UnixMillis>,
 }
 
 impl StoredStream {
@@ -79,6 +80,26 @@ impl PlayerStreams for MemoryStore {
         Ok(players)
     }
 
+    async fn lapsed_streaks(
+        &self,
+        until: UnixMillis,
+        after: Option<LapsedStreak>,
+        limit: u32,
+    ) -> Result<Vec<LapsedStreak>> {
+        let tables = self.0.lock();
+        let lapsed = tables.streams.iter().filter_map(|(player, stream)| {
+            let lapses_at = stream.lapses_at.filter(|lapses_at| *lapses_at <= until)?;
+            let player = *player;
+            Some(LapsedStreak { lapses_at, player })
+        });
+        let mut lapsed: Vec<_> = lapsed
+            .filter(|it| Some(*it) > after && !tables.projection.has_failed(it.player))
+            .collect();
+        lapsed.sort_unstable();
+        lapsed.truncate(limit as usize);
+        Ok(lapsed)
+    }
+
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {
         let tables = self.0.lock();
         let head = |player: &PlayerId| Some((*player, tables.streams.get(player)?.last_seq()));
@@ -137,6 +158,7 @@ impl Tables {
     pub(super) fn write_append(&mut self, append: &StreamAppend) {
         let stream = self.streams.entry(append.player).or_default();
         stream.events.extend(append.events.iter().cloned());
+        stream.lapses_at = append.lapses_at;
         if let Some(state) = &append.state {
             stream.saved_state = Some((append.last_seq(), state.clone()));
         }

@@ -56,7 +56,7 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
             FROM {numbers}, generate_series(1, 2) AS seq;
         INSERT INTO raid_members SELECT n + k, n, true FROM {numbers}, generate_series(1, 2) AS k;
         INSERT INTO players (name, created_at) SELECT 'player', n FROM {numbers};
-        INSERT INTO player_streams SELECT n, 2, '', 2 FROM {numbers};
+        INSERT INTO player_streams SELECT n, 2, '', 2, CASE n % 3 WHEN 0 THEN n END FROM {numbers};
         INSERT INTO player_events (player, seq, at, kind, version, op_key, data)
             SELECT n, seq, n, 'notified', 1, sha256(seq::text::bytea), '{{}}'
             FROM {numbers}, generate_series(1, 2) AS seq;

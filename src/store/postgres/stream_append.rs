@@ -24,8 +24,8 @@ use crate::store::{
 const APPEND_TO_STREAMS: &str = "
     WITH appends AS MATERIALIZED (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[], $22::bigint[],
-                             $23::bigint[], $24::bigint[], $25::boolean[])
-            AS a (player, after, last, state, name, xp, tasks, raids_won, is_correction)
+                             $23::bigint[], $24::bigint[], $25::boolean[], $26::bigint[])
+            AS a (player, after, last, state, name, xp, tasks, raids_won, is_correction, lapses_at)
     ), held AS MATERIALIZED (
         SELECT id FROM projector
         WHERE id = 1 AND owner = $7::uuid AND place_commit = $8 AND place_raid = $9 AND place_seq = $10
@@ -37,15 +37,15 @@ const APPEND_TO_STREAMS: &str = "
         ORDER BY id
         FOR NO KEY UPDATE
     ), begun AS (
-        INSERT INTO player_streams (player, last_seq, state, state_seq)
-        SELECT player, last, state, last FROM appends
+        INSERT INTO player_streams (player, last_seq, state, state_seq, lapses_at)
+        SELECT player, last, state, last, lapses_at FROM appends
         WHERE after = 0 AND player = ANY (ARRAY(SELECT id FROM locked))
         ON CONFLICT (player) DO NOTHING
         RETURNING player
     ), continued AS (
         UPDATE player_streams s
         SET last_seq = a.last, state = coalesce(a.state, s.state),
-            state_seq = CASE WHEN a.state IS NULL THEN s.state_seq ELSE a.last END
+            state_seq = CASE WHEN a.state IS NULL THEN s.state_seq ELSE a.last END, lapses_at = a.lapses_at
         FROM appends a
         WHERE s.player = ANY (ARRAY(SELECT id FROM locked)) AND s.player = a.player AND s.last_seq = a.after
         RETURNING s.player
@@ -158,6 +158,10 @@ pub(super) fn append_statement(
         profiles.iter().map(total).collect()
     };
     let corrections: Vec<_> = profiles.iter().map(|it| it.is_correction).collect();
+    let lapses: Vec<_> = appends
+        .iter()
+        .map(|it| it.lapses_at.map(|at| at.0))
+        .collect();
     let statement = sqlx::query(APPEND_TO_STREAMS)
         .bind(column(appends, |it| it.player.into()))
         .bind(after?)
@@ -186,7 +190,8 @@ pub(super) fn append_statement(
         .bind(totals(|it| it.xp))
         .bind(totals(|it| it.tasks))
         .bind(totals(|it| it.raids_won))
-        .bind(corrections))
+        .bind(corrections)
+        .bind(lapses))
 }
 
 fn column<T>(rows: &[T], value: impl Fn(&T) -> i64) -> Vec<i64> {

@@ -13,8 +13,8 @@ use super::columns::{NewerEventVersion, clamped, decode, player, raid, seq};
 use super::stream_append::{AppendedStreams, append_statement};
 use super::{PostgresStore, fault};
 use crate::store::{
-    LoadedStream, OpHash, PlayerStreams, ProjectedPage, Result, StreamAppend, StreamOutcome,
-    streams,
+    LapsedStreak, LoadedStream, OpHash, PlayerStreams, ProjectedPage, Result, StreamAppend,
+    StreamOutcome, streams,
 };
 
 /// The stream's own row, then the events after its saved state. It is one statement, so that both
@@ -68,6 +68,13 @@ const STREAM_EVENTS: &str = "
 
 const PLAYERS_WITH_STREAMS: &str =
     "SELECT player FROM player_streams WHERE player > $1 ORDER BY player LIMIT $2";
+
+const LAPSED_STREAKS: &str = "
+    SELECT lapses_at, player FROM player_streams s
+    WHERE lapses_at <= $1 AND (lapses_at, player) > ($2, $3)
+        AND (SELECT f.player FROM projector_faults f WHERE f.player = s.player LIMIT 1) IS NULL
+    ORDER BY lapses_at, player
+    LIMIT $4";
 
 const STREAM_HEADS: &str =
     "SELECT player, last_seq FROM player_streams WHERE player = ANY ($1::bigint[])";
@@ -125,6 +132,28 @@ impl PlayerStreams for PostgresStore {
             .bind(i64::from(limit));
         self.general_pool
             .fetch_all("list streams", statement, |row| player(row, "player"))
+            .await
+    }
+
+    async fn lapsed_streaks(
+        &self,
+        until: UnixMillis,
+        after: Option<LapsedStreak>,
+        limit: u32,
+    ) -> Result<Vec<LapsedStreak>> {
+        let statement = sqlx::query(LAPSED_STREAKS)
+            .bind(until.0)
+            .bind(after.map_or(i64::MIN, |after| after.lapses_at.0))
+            .bind(after.map_or(0, |after| i64::from(after.player)))
+            .bind(i64::from(limit));
+        let lapsed = |row: &PgRow| {
+            Ok(LapsedStreak {
+                lapses_at: UnixMillis(row.try_get("lapses_at")?),
+                player: player(row, "player")?,
+            })
+        };
+        self.general_pool
+            .fetch_all("list lapsed streaks", statement, lapsed)
             .await
     }
 

@@ -108,7 +108,7 @@ mod plans {
         INSERT INTO raid_snapshots SELECT i, 2, randomblob(20) FROM n;
         INSERT INTO raid_members SELECT i % 1000, i, i FROM n;
         INSERT INTO players (id, name, created_at) SELECT i, 'Player', 1 FROM n;
-        INSERT INTO player_streams SELECT i, 2, randomblob(20), 2 FROM n;
+        INSERT INTO player_streams SELECT i, 2, randomblob(20), 2, iif(i % 3, NULL, i) FROM n;
         INSERT INTO player_events (player, seq, at, kind, version, op_key, data)
             SELECT i, s.value, 1, 'notified', 1, randomblob(16), '{}' FROM n, json_each('[1,2]') AS s;
         INSERT INTO refresh_families SELECT randomblob(16), i, randomblob(32), NULL, 1, i FROM n;

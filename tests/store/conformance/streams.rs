@@ -1,6 +1,9 @@
 //! Checks of players' streams.
 
-use raidhall::store::{LoadedStream, OpHash, StoreError, StreamAppend, StreamEntry, StreamOutcome};
+use raidhall::store::{
+    LapsedStreak, LoadedStream, OpHash, ProjectedPage, ProjectionOutcome, StoreError, StreamAppend,
+    StreamEntry, StreamOutcome,
+};
 use raidhall_protocol::Seq;
 use raidhall_protocol::event::LeaveReason;
 use raidhall_protocol::player::event::{
@@ -11,6 +14,7 @@ use raidhall_protocol::state::Role;
 use serde_json::json;
 
 use super::erasures::erase;
+use super::projection::{acquire, cause, failed_cause, page, project};
 use super::*;
 use crate::history::{completed_task, op, player, won};
 
@@ -35,6 +39,7 @@ pub fn stream_append<const N: usize>(
         after: Seq(after),
         events: numbered.map(event).collect(),
         state: Some(format!("state {}", after + N as u64).into_bytes()),
+        lapses_at: None,
     }
 }
 
@@ -448,5 +453,72 @@ pub async fn players_with_streams_come_in_pages(store: &dyn Store) {
     ] {
         let page = store.players_with_streams(after, limit).await;
         assert_eq!(page.expect("players"), expected);
+    }
+}
+
+/// Returns an append of one event behind which the streak lapses then.
+fn streak_append(player: PlayerId, after: u64, lapses_at: Option<UnixMillis>) -> StreamAppend {
+    StreamAppend {
+        lapses_at,
+        ..stream_append(player, after, [notified("first")])
+    }
+}
+
+async fn lapsed(
+    store: &dyn Store,
+    until: UnixMillis,
+    after: Option<LapsedStreak>,
+    limit: u32,
+) -> Vec<LapsedStreak> {
+    let lapsed = store.lapsed_streaks(until, after, limit).await;
+    lapsed.expect("lapsed streaks")
+}
+
+pub async fn lapsed_streaks_come_in_the_order_of_their_ends(store: &dyn Store) {
+    let mut players = Vec::new();
+    for name in ["Ada", "Bob", "Cyd", "Dan", "Eve", "Fay"] {
+        players.push(store.create_player(name).await.expect("a player").id);
+    }
+    let ends = [Some(3), Some(2), Some(2), None, Some(4), Some(1)];
+    for (player, end) in players.iter().zip(ends) {
+        let lapses_at = end.map(|end| NOW.plus(end));
+        append(store, &streak_append(*player, 0, lapses_at)).await;
+    }
+    erase(store, players[5]).await;
+    let streak = |index: usize, end| LapsedStreak {
+        lapses_at: NOW.plus(end),
+        player: players[index],
+    };
+    let [first, second, third] = [streak(1, 2), streak(2, 2), streak(0, 3)];
+    let until = NOW.plus(3);
+    assert_eq!(lapsed(store, until, None, 10).await, [first, second, third]);
+    assert_eq!(lapsed(store, until, None, 1).await, [first]);
+    assert_eq!(lapsed(store, until, Some(first), 1).await, [second]);
+    assert_eq!(lapsed(store, until, Some(second), 9).await, [third]);
+    assert_eq!(lapsed(store, NOW.plus(2), Some(second), 9).await, []);
+    let failed = failed_cause(players[1], cause(7, 1));
+    let owner = register_instance(store).await;
+    let from = acquire(store, owner.id).await;
+    let faults = ProjectedPage {
+        failed: vec![failed],
+        ..page(from, [])
+    };
+    let written = project(store, owner.id, &faults).await;
+    assert_eq!(written, ProjectionOutcome::Committed);
+    assert_eq!(lapsed(store, until, None, 10).await, [second, third]);
+}
+
+pub async fn a_stream_has_the_end_of_the_streak_after_each_append(store: &dyn Store) {
+    let player = store.create_player("Ada").await.expect("a player").id;
+    for (after, end) in [(0, Some(5)), (1, Some(4)), (2, None), (3, Some(9))] {
+        let lapses_at = end.map(|end| NOW.plus(end));
+        let mut streak = streak_append(player, after, lapses_at);
+        if after > 1 {
+            streak.state = None;
+        }
+        append(store, &streak).await;
+        let expected = lapses_at.map(|lapses_at| LapsedStreak { lapses_at, player });
+        let found = lapsed(store, NOW.plus(10), None, 10).await;
+        assert_eq!(found, Vec::from_iter(expected));
     }
 }
