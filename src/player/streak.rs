@@ -113,9 +113,9 @@ pub fn keep_day(fold: &PlayerFold, at: UnixMillis, rules: &StreakRules) -> Vec<P
 }
 
 /// Returns how many freezes there are once a day was kept, which may earn one.
-const fn freezes_after(days: u64, left: u64, rules: &StreakRules) -> u64 {
+fn freezes_after(days: u64, left: u64, rules: &StreakRules) -> u64 {
     let is_earned = days.is_multiple_of(rules.days_per_freeze) && left < rules.freezes_max;
-    left + is_earned as u64
+    left + u64::from(is_earned)
 }
 
 fn day_kept(streak: &Streak, now: &DayMoment, days: u64, freezes: u64) -> PlayerEventData {
