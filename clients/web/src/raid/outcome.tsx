@@ -3,6 +3,7 @@ import type { Member } from '@raidhall/client';
 import { goToLobby } from '../route';
 import { useWords } from '../settings';
 import { usePlay, useScene } from './play';
+import { Face, LevelInWords, StreakOf } from './progress';
 
 export function Outcome() {
   const words = useWords();
@@ -28,11 +29,15 @@ const byXp = (members: readonly Member[]): readonly Member[] => [...members].sor
 function Contribution({ player, name, xp, tasks, rank }: Pick<Member, 'player' | 'name' | 'xp' | 'tasks'> & { rank?: number }) {
   const words = useWords();
   const { me } = usePlay();
+  const standing = useScene().standings.get(player);
   return (
     <li className={`${rank === 1 ? 'place-1' : ''}${player === me ? ' own' : ''}`}>
       {rank !== undefined && <span className="place" aria-label={words.rank(rank)}>{rank}</span>}
-      <span className="grow"><bdi>{name}</bdi> {rank === 1 && <b className="mvp">{words.mvp}</b>}</span>
-      <small>{words.memberXp(xp, tasks)}</small>
+      <Face player={player} name={name} standing={standing} />
+      <div className="grow">
+        <p><bdi>{name}</bdi><LevelInWords standing={standing} /> {rank === 1 && <b className="mvp">{words.mvp}</b>}</p>
+        <p className="row"><small>{words.memberXp(xp, tasks)}</small><StreakOf standing={standing} /></p>
+      </div>
     </li>
   );
 }

@@ -2,17 +2,19 @@
 import type { Command, Member } from '@raidhall/client';
 import { memo, useEffect, useState } from 'react';
 import { complain, notify } from '../notices';
-import { Avatar, firstCharacter } from '../parts/avatar';
+import { firstCharacter } from '../parts/avatar';
 import { Bar } from '../parts/bar';
 import { Confirm, Dialog } from '../parts/dialog';
 import type { Question as QuestionTexts } from '../parts/dialog';
 import { quote } from '../parts/sentence';
 import { energyAt, mutedUntil } from '../play/predict';
+import type { Standing } from '../play/standing';
 import { timeOfDay } from '../play/time';
 import { useNow } from '../play/use-raid';
 import { useSettings, useWords } from '../settings';
 import { Muted } from './muted';
 import { give, usePlay, useScene } from './play';
+import { Face, LevelInWords, StreakOf } from './progress';
 
 const EMOTES = ['🔥', '👏', '💪', '😂', '❤️', '🎉'];
 const SHOWN_MS = 2_500;
@@ -26,7 +28,7 @@ interface Asked {
 export function Party() {
   const words = useWords();
   const { raid, me, account } = usePlay();
-  const { shown, online } = useScene();
+  const { shown, online, standings } = useScene();
   const [emotes, setEmotes] = useState<ReadonlyMap<number, { emoji: string; at: number }>>(new Map());
   const now = useNow(account.client, 5_000);
   const [asked, setAsked] = useState<Asked | null>(null);
@@ -55,7 +57,7 @@ export function Party() {
       <h2>{words.party} <span className="count">{shown.members.length}/{shown.max_members}</span></h2>
       <ul>
         {shown.members.map(member => (
-          <MemberRow key={member.player} member={member} me={member.player === me} leads={shown.leader === me && !over} emote={emotes.get(member.player) ?? null}
+          <MemberRow key={member.player} member={member} standing={standings.get(member.player)} me={member.player === me} leads={shown.leader === me && !over} emote={emotes.get(member.player) ?? null}
             presence={online === null ? 'unknown' : online.has(member.player) ? 'online' : 'offline'} energy={energyAt(member, now)} muted={mutedUntil(member, now)} onAsk={setAsked} />
         ))}
       </ul>
@@ -98,6 +100,7 @@ function Question({ asked: { what, member: { player, name } }, onClose }: { aske
 
 interface RowProps {
   member: Member;
+  standing: Standing | undefined;
   me: boolean;
   leads: boolean;
   emote: { emoji: string; at: number } | null;
@@ -108,22 +111,22 @@ interface RowProps {
   onAsk: (asked: Asked) => void;
 }
 
-const MemberRow = memo(function MemberRow({ member, me, leads, emote, presence, energy, muted, onAsk }: RowProps) {
+const MemberRow = memo(function MemberRow({ member, standing, me, leads, emote, presence, energy, muted, onAsk }: RowProps) {
   const words = useWords();
   const { language } = useSettings();
   const { player, name, role, xp, tasks } = member;
   const presenceText = { online: words.isOnline, offline: words.isOffline, unknown: words.notKnown }[presence];
   return (
     <li className={`member ${presence}`} data-member={player}>
-      <Avatar player={player} name={name}>{emote && <span className="emoted" key={emote.at}>{emote.emoji}</span>}</Avatar>
+      <Face player={player} name={name} standing={standing}>{emote && <span className="emoted" key={emote.at}>{emote.emoji}</span>}</Face>
       <div className="grow">
         <p className="member-name">
-          <span><bdi>{name}</bdi></span>{me && <small> ({words.you})</small>}
+          <span><bdi>{name}</bdi></span><LevelInWords standing={standing} />{me && <small> ({words.you})</small>}
           {role === 'leader' && <span className="crown" title={words.leader}><span aria-hidden="true">♛</span><span className="unseen">{words.leader}</span></span>}
           <span className="presence" title={presenceText}><span className="unseen">{presenceText}</span></span>
         </p>
         <div className="energy-of" title={words.energyOf(energy)}>
-          <Bar label={words.energy} text={words.energyOf(energy)} value={energy} max={100} tone={energy < 20 ? 'energy low' : 'energy'} /><span aria-hidden="true">{energy}</span>
+          <Bar label={words.energy} text={words.energyOf(energy)} value={energy} max={100} tone={energy < 20 ? 'energy low' : 'energy'} /><span aria-hidden="true">{energy}</span><StreakOf standing={standing} />
         </div>
         <small>{words.memberXp(xp, tasks)}</small>
         {muted !== null && <small className="muted">{words.mutedUntil(timeOfDay(muted, language))}</small>}

@@ -6,6 +6,7 @@ import type { Account } from '../account';
 import { complain } from '../notices';
 import type { Names } from '../play/history';
 import type { Shown } from '../play/predict';
+import type { Standings } from '../play/standing';
 
 export interface Play {
   readonly account: Account;
@@ -20,6 +21,8 @@ export interface Scene {
   /** Online members, or null while unknown. */
   readonly online: ReadonlySet<PlayerId> | null;
   readonly names: Names;
+  /** Levels, frames and streaks, as far as they are known. */
+  readonly standings: Standings;
   /** Whether this is the last view that the browser kept, not the raid as it is now. */
   readonly readOnly: boolean;
 }

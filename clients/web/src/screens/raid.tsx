@@ -1,13 +1,15 @@
 import type { RaidId } from '@raidhall/client';
 import { useConnection } from '@raidhall/client/react';
-import { useEffect, useMemo, useState } from 'react';
+import { Suspense, useEffect, useMemo, useState } from 'react';
 import type { ReactNode } from 'react';
 import type { Account } from '../account';
 import { useNarrow } from '../media';
 import { OfflineNotice } from '../parts/offline-notice';
+import { optional } from '../parts/optional';
 import { quote } from '../parts/sentence';
 import { useNames } from '../play/use-names';
 import { predict } from '../play/predict';
+import type { Standings } from '../play/standing';
 import { useAway } from '../play/use-away';
 import { useLastView } from '../play/use-last-view';
 import { useRaidOnScreen } from '../play/use-raid';
@@ -26,6 +28,8 @@ import { useWords } from '../settings';
 
 const VIEWS = ['tasks', 'party', 'talk'] as const;
 
+const StandingsOfMembers = optional(() => import('../raid/standings'));
+
 export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const words = useWords();
   const { client, player } = account;
@@ -33,6 +37,7 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   const last = useLastView(player.id, id, view);
   const { status } = useConnection(client);
   const away = useAway(client);
+  const [standings, setStandings] = useState<Standings>(new Map());
   const [part, setPart] = useState<(typeof VIEWS)[number]>('tasks');
   const offline = view.state === null && away ? last : null;
   const shown = live ?? (offline && predict(offline.value, view.pending, player.id, offline.at));
@@ -60,7 +65,7 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
   if (!shown) return <p className="page dim" role="status">{status.state === 'stopped' ? words.stopped[status.reason] : away ? words.offlinePage : words.loading}</p>;
   return (
     <PlayContext value={play}>
-      <SceneContext value={{ shown, online: view.live ? view.online : null, names, readOnly: offline !== null }}>
+      <SceneContext value={{ shown, online: view.live ? view.online : null, names, standings, readOnly: offline !== null }}>
         <div className="raid" data-status={shown.status}>
           {offline ? <OfflineNotice at={offline.at} /> : <Stage />}
           <Frozen when={offline !== null}><Goal /></Frozen>
@@ -76,6 +81,7 @@ export function RaidScreen({ account, id }: { account: Account; id: RaidId }) {
             <Part name="talk" label={words.view.talk} inView={inView('talk')}><Talk /></Part>
           </Frozen>
           <Announcer />
+          <Suspense><StandingsOfMembers onChange={setStandings} /></Suspense>
         </div>
       </SceneContext>
     </PlayContext>
