@@ -121,9 +121,11 @@ test('late profiles move no name, and a failed read shows no error', async t => 
   assert.ok(await ada.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'it scrolls sideways');
 });
 
-test('a streak that has lapsed has no days and can be repaired', async t => {
-  const earlier = { LD_PRELOAD: process.env.RAIDHALL_TEST_FAKETIME, FAKETIME: '-50h', FAKETIME_DONT_FAKE_MONOTONIC: '1' };
-  const server = await Server.start(t, earlier);
+// Environment of a server whose clock is some hours behind.
+const hoursAgo = hours => ({ LD_PRELOAD: process.env.RAIDHALL_TEST_FAKETIME, FAKETIME: `-${hours}h`, FAKETIME_DONT_FAKE_MONOTONIC: '1' });
+
+test('a streak that has lapsed has no days and can be repaired once', async t => {
+  const server = await Server.start(t, hoursAgo(80));
   const page = await open(t, server);
   await signIn(page, 'Ada');
   await create(page, { title: 'Read', xp: 1_000, tasks: 3, minutes: 10_000 });
@@ -131,11 +133,14 @@ test('a streak that has lapsed has no days and can be repaired', async t => {
   await sees(page, '#raid-status', 'In progress');
   await contribute(server, page);
   await sees(page, '.member', '1-day streak');
-  await give(server, page, { type: 'grant_coins', amount: 200, note: 'Welcome' });
-  server.crash();
-  server.settings = {};
-  await server.restart();
-  await online(page);
+  await give(server, page, { type: 'grant_coins', amount: 300, note: 'Welcome' });
+  const restart = async settings => {
+    server.crash();
+    server.settings = settings;
+    await server.restart();
+    await online(page);
+  };
+  await restart(hoursAgo(30));
   await page.locator('.member .streak-of').waitFor({ state: 'detached' });
   await page.getByRole('button', { name: /^My profile/ }).click();
   await sees(page, '.streak-days', '0 days');
@@ -145,4 +150,10 @@ test('a streak that has lapsed has no days and can be repaired', async t => {
   await button(page, 'Repair for 100 coins').click();
   await sees(page, '.streak-days', '1 day');
   await button(page, 'Repair for 100 coins').waitFor({ state: 'detached' });
+
+  await restart({});
+  await sees(page, '.streak-days', '0 days');
+  await button(page, 'Repair for 100 coins').click();
+  await sees(page, '.streak [role=alert]', 'You can repair a streak only once in 30 days.');
+  assert.equal(await button(page, 'Repair for 100 coins').count(), 0);
 });
