@@ -240,7 +240,9 @@ test('a raid not won by its deadline shows defeat to every player', async t => {
   for (const page of [ada, ben]) {
     await sees(page, '.outcome', 'Time ran out.');
     await sees(page, '#raid-status', 'Defeat');
-    assert.deepEqual(await page.locator('.outcome li').allTextContents(), ['Ada 40 XP · 1 done', 'Ben 0 XP · 0 done']);
+    const lines = await page.locator('.outcome li').evaluateAll(lines => lines.map(line => [...line.querySelectorAll('bdi, small')].map(({ textContent }) => textContent)));
+    assert.deepEqual(lines, [['Ada', '40 XP · 1 done'], ['Ben', '0 XP · 0 done']]);
+    assert.equal(await page.locator('.outcome li .level-badge').count(), 2);
     assert.deepEqual(await page.locator('.column h2').allTextContents(), ['Done 1', 'Not done 2']);
     assert.equal(await page.locator('.task button').count(), 0);
   }

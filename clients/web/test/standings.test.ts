@@ -126,6 +126,20 @@ test('a profile that is not shown is read a few times, then with all', async () 
   assert.deepEqual([...fixture.reader.shown.get().keys()], [BEN], 'a profile that was hidden meanwhile is dropped');
 });
 
+test('what is known of members stays after the end of the raid', async () => {
+  const fixture = new Fixture([ADA, BEN]);
+  await fixture.pass(GATHER_MS);
+  fixture.reader.refresh();
+  fixture.reader.end();
+  fixture.answer = async () => [];
+  await fixture.pass(10 * REFRESH_MS);
+  assert.equal(fixture.requests.length, 1);
+  fixture.reader.setMembers([ADA, BEN, EVE]);
+  await fixture.pass(GATHER_MS);
+  assert.deepEqual(fixture.requests[1], [EVE]);
+  assert.deepEqual([...fixture.reader.shown.get().keys()], [ADA, BEN]);
+});
+
 test('the own standing has no days of a streak that has lapsed', () => {
   const state = { level: 3, equipped: {}, streak: { days: 5, best: 5, day: null, freezes: 0, lapses_at: NOW, repairable_until: null } };
   assert.deepEqual(standingIn(state, NOW - 1), { level: 3, frame: null, streak_days: 5 });

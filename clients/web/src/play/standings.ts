@@ -43,6 +43,7 @@ export class StandingReader {
   private failures = 0;
   private pausedUntil = 0;
   private isActive = false;
+  private isOver = false;
   private isReading = false;
   private cancel: (() => void) | null = null;
 
@@ -71,19 +72,31 @@ export class StandingReader {
     this.plan();
   }
 
+  /**
+   * Keeps what is known once the raid is over, because from then on the server shows fewer profiles.
+   * Only members who were not read yet are.
+   */
+  end(): void {
+    this.isOver = true;
+    this.plan();
+  }
+
+  /** Returns when all members are read again; `Infinity` if there is no reason to. */
+  private refreshAt(): number {
+    return this.isStale && !this.isOver && this.wanted.size > 0 ? this.readAllAt + REFRESH_MS : Infinity;
+  }
+
   private plan(): void {
     this.cancel?.();
     this.cancel = null;
     if (!this.isActive || this.isReading) return;
-    const times = [...this.wanted.values()].map(({ at }) => at);
-    if (this.isStale && times.length > 0) times.push(this.readAllAt + REFRESH_MS);
-    const at = Math.max(Math.min(...times), this.pausedUntil);
+    const at = Math.max(Math.min(this.refreshAt(), ...[...this.wanted.values()].map(wanted => wanted.at)), this.pausedUntil);
     if (at < Infinity) this.cancel = this.clock.after(Math.max(0, at - this.clock.now()), this.readDue);
   }
 
   private readonly readDue = (): void => {
     const now = this.clock.now();
-    const isRefresh = this.isStale && now >= this.readAllAt + REFRESH_MS;
+    const isRefresh = this.refreshAt() <= now;
     const ids = [...this.wanted].filter(([, { at }]) => isRefresh || at <= now).map(([id]) => id);
     if (ids.length === 0) return this.plan();
     const isAll = ids.length === this.wanted.size;
@@ -115,7 +128,7 @@ export class StandingReader {
       const at = profile || misses > MISSES_MAX ? Infinity : this.clock.now() + RETRY_MS * 2 ** (misses - 1);
       if (wanted.has(id)) wanted.set(id, { at, misses });
       if (profile) shown.set(id, renewed(shown.get(id), profile));
-      else shown.delete(id);
+      else if (!this.isOver) shown.delete(id);
     }
     this.wanted = wanted;
     this.shown.set(shown);

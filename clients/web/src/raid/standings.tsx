@@ -16,7 +16,8 @@ const EARNING = new Set<RaidEvent['type']>(['task_completed', 'contributed']);
 
 export default function StandingsOfMembers({ onChange }: { onChange: (standings: Standings) => void }): null {
   const { account: { client, rest }, raid, me } = usePlay();
-  const { members } = useScene().shown;
+  const { members, status: raidStatus } = useScene().shown;
+  const isOver = raidStatus === 'completed' || raidStatus === 'failed';
   const [reader] = useState(() => new StandingReader(rest.profiles));
   const { status } = useConnection(client);
   const isActive = useValue(visible) && status.state === 'online';
@@ -25,6 +26,9 @@ export default function StandingsOfMembers({ onChange }: { onChange: (standings:
     reader.setActive(isActive);
     return () => reader.setActive(false);
   }, [reader, isActive]);
+  useEffect(() => {
+    if (isOver) reader.end();
+  }, [reader, isOver]);
   useEffect(() => raid.onEvent(({ type }) => EARNING.has(type) && reader.refresh()), [reader, raid]);
 
   const others = useValue(reader.shown);
