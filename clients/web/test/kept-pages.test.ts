@@ -8,7 +8,7 @@ import { forgetOthers, pageKey } from '../src/kept-raids';
 import { isShownProfile, shownOf } from '../src/profile/shown';
 import { NOW } from './states';
 
-const streak = { days: 3, best: 5, day: '2026-11-28', freezes: 1, lapses_at: null, repairable_until: NOW };
+const streak = { days: 3, best: 5, day: '2026-11-28', freezes: 1, lapses_at: null, repairable_days: 3, repairable_from: null, repairable_until: NOW };
 const state = {
   id: 5, name: 'Ada', xp: 1, earned_xp: 1, level: 1, level_xp: 1, next_level_xp: 100, coins: 0, tasks: 1, raids_won: 0, raids_played: 0, raids: [], read_through: 9,
   skills: [{ skill: 'focus', xp: 1, level: 1 }], achievements: [{ id: 'victor', tier: 1, at: NOW }], counters: [{ id: 'victor', value: 3, goal: null }], streak,

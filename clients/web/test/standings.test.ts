@@ -141,7 +141,7 @@ test('what is known of members stays after the end of the raid', async () => {
 });
 
 test('the own standing has no days of a streak that has lapsed', () => {
-  const state = { level: 3, equipped: {}, streak: { days: 5, best: 5, day: null, freezes: 0, lapses_at: NOW, repairable_until: null } };
+  const state = { level: 3, equipped: {}, streak: { days: 5, best: 5, day: null, freezes: 0, lapses_at: NOW, repairable_days: 0, repairable_from: null, repairable_until: null } };
   assert.deepEqual(standingIn(state, NOW - 1), { level: 3, frame: null, streak_days: 5 });
   assert.equal(standingIn(state, NOW).streak_days, 0);
 });
