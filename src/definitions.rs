@@ -1,7 +1,9 @@
 //! The definitions of progression, which an operator can replace: how XP makes levels and coins,
-//! which skills it trains, how streaks last, the achievements, and the items of the shop.
+//! which skills it trains, how streaks last, the achievements, the items of the shop, and the
+//! leaderboards.
 
 mod achievement;
+mod board;
 mod levels;
 mod parse;
 mod table;
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 use raidhall_protocol::progression::{CoinAmounts, Levels, Progression, ShopItem, StreakRules};
 
 pub use achievement::AchievementDefinition;
+pub use board::BoardDefinition;
 pub use levels::LevelCurve;
 
 /// The definitions that the server has built in, as TOML.
@@ -40,6 +43,8 @@ pub struct Definitions {
     pub achievements: Vec<AchievementDefinition>,
     /// The items of the shop, in the order in which clients show them.
     pub items: Vec<ShopItem>,
+    /// The leaderboards, in the order in which clients show them.
+    pub boards: Vec<BoardDefinition>,
 }
 
 impl Definitions {
@@ -57,8 +62,8 @@ impl Definitions {
         parse::parse(text)
     }
 
-    /// Returns definitions by which each cause has one effect: there are neither achievements nor
-    /// streaks, and neither coins nor a second level can be reached.
+    /// Returns definitions by which each cause has one effect: there are no achievements,
+    /// streaks or leaderboards, and neither coins nor a second level can be reached.
     #[cfg(test)]
     pub(crate) fn plain() -> Definitions {
         Definitions {
@@ -73,6 +78,7 @@ impl Definitions {
             streaks: None,
             achievements: Vec::new(),
             items: Vec::new(),
+            boards: Vec::new(),
             ..Definitions::built_in()
         }
     }
@@ -101,6 +107,11 @@ impl Definitions {
         self.items.iter().find(|item| item.id == id)
     }
 
+    /// Returns the leaderboard of an id.
+    pub fn board(&self, id: &str) -> Option<&BoardDefinition> {
+        self.boards.iter().find(|board| board.shown.id == id)
+    }
+
     /// Returns what clients show of the definitions.
     pub fn shown(&self) -> Progression {
         let achievements = self.achievements.iter();
@@ -114,6 +125,7 @@ impl Definitions {
             streaks: self.streaks,
             achievements: achievements.map(|it| it.shown.clone()).collect(),
             items: self.items.clone(),
+            boards: self.boards.iter().map(|it| it.shown.clone()).collect(),
         }
     }
 }

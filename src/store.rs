@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod backup;
 mod batch;
+mod boards;
 mod catalog;
 mod connection_shares;
 pub mod definitions;
@@ -33,6 +34,7 @@ pub mod streams;
 pub mod webhooks;
 
 pub use audit::{AuditLog, NewAuditEntry};
+pub use boards::{BoardPart, BoardPosition, BoardScore, Boards};
 pub use catalog::{Catalog, RaidMembers, RaidRow};
 pub use connection_shares::ConnectionShares;
 pub use definitions::{ApplyOutcome, ProgressionDefinitions, StoredDefinitions};
@@ -118,6 +120,7 @@ pub trait Store:
     + Feed
     + PlayerStreams
     + Projection
+    + Boards
     + ProgressionDefinitions
     + WebhookDeliveries
 {

@@ -1,5 +1,5 @@
-//! Progression as clients show it: the curve of levels, what brings coins, the achievements and the
-//! items of the shop. It has the form of the operator's file, without what only the rules need.
+//! Progression as clients show it: the curve of levels, what brings coins, the achievements, the items
+//! of the shop and the leaderboards. It has the form of the operator's file, without what only the rules need.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub struct Progression {
     pub achievements: Vec<Achievement>,
     /// The items of the shop, in the order in which clients show them.
     pub items: Vec<ShopItem>,
+    /// The leaderboards, in the order in which clients show them.
+    pub boards: Vec<Board>,
 }
 
 /// The XP at which each level begins, of players and of skills.
@@ -105,4 +107,53 @@ pub struct ShopItem {
     pub en: String,
     /// Its name in Russian.
     pub ru: String,
+}
+
+/// A leaderboard: it ranks players by the XP of raids that counts, from window to window.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+pub struct Board {
+    /// Id of the leaderboard.
+    pub id: String,
+    /// The period after which its scores begin again.
+    pub window: BoardWindow,
+    /// The IANA time zone in which its windows open and close.
+    pub zone: String,
+    /// Its title in English.
+    pub en: String,
+    /// Its title in Russian.
+    pub ru: String,
+}
+
+/// The period after which the scores of a leaderboard begin again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BoardWindow {
+    /// A day of the calendar.
+    Daily,
+    /// A week of ISO 8601, which begins on Monday.
+    Weekly,
+    /// A quarter of a year.
+    Season,
+    /// The scores never begin again.
+    AllTime,
+}
+
+impl BoardWindow {
+    /// Every period, from the shortest one.
+    pub const ALL: [BoardWindow; 4] = [
+        BoardWindow::Daily,
+        BoardWindow::Weekly,
+        BoardWindow::Season,
+        BoardWindow::AllTime,
+    ];
+
+    /// Returns the name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            BoardWindow::Daily => "daily",
+            BoardWindow::Weekly => "weekly",
+            BoardWindow::Season => "season",
+            BoardWindow::AllTime => "all_time",
+        }
+    }
 }

@@ -42,6 +42,7 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
         players,
         streams,
         player_events,
+        board_scores,
         raids,
         events,
         sign_ins,
@@ -50,7 +51,16 @@ pub async fn export(config: &Config, file: &Path, sign_ins: bool) -> Result<(), 
     } = done;
     info!(
         definitions,
-        players, streams, player_events, raids, events, sign_ins, bans, audit_entries, "exported"
+        players,
+        streams,
+        player_events,
+        board_scores,
+        raids,
+        events,
+        sign_ins,
+        bans,
+        audit_entries,
+        "exported"
     );
     Ok(())
 }
@@ -82,6 +92,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         players,
         streams,
         player_events,
+        board_scores,
         raids,
         events,
         sign_ins,
@@ -92,6 +103,7 @@ pub async fn import(config: &Config, file: &Path, keep_lineage: bool) -> Result<
         players,
         streams,
         player_events,
+        board_scores,
         raids,
         events,
         sign_ins,

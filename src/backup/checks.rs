@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::format::{BackupLine, HeaderLine, hex};
 use crate::store::backup::{
-    AuditLine, BanLine, DefinitionsLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine,
-    SignInLine, StreamLine,
+    AuditLine, BanLine, BoardScoreLine, DefinitionsLine, EventLine, IdsLine, PlayerEventLine,
+    PlayerLine, RaidLine, SignInLine, StreamLine,
 };
 use crate::store::definitions::hash as definitions_hash;
 
@@ -43,6 +43,7 @@ pub(super) fn check_line(line: &BackupLine) -> Checked {
         BackupLine::Player(player) => check_player(player),
         BackupLine::Stream(stream) => check_stream(stream),
         BackupLine::PlayerEvent(event) => check_player_event(event),
+        BackupLine::BoardScore(score) => check_board_score(score),
         BackupLine::Raid(raid) => check_raid(raid),
         BackupLine::Event(event) => check_event(event),
         BackupLine::SignIn(sign_in) => check_sign_in(sign_in),
@@ -68,11 +69,13 @@ pub(super) fn check_header(header: &HeaderLine) -> Checked {
         database,
         lineage,
         sign_ins: _, // any value
+        boards_since,
     } = header;
     text("release", release, 1..=WORD_CHARS_MAX)?;
     time("made_at", *made_at)?;
     text("database", database, 1..=WORD_CHARS_MAX)?;
-    text("lineage", lineage, 1..=WORD_CHARS_MAX)
+    text("lineage", lineage, 1..=WORD_CHARS_MAX)?;
+    optional(boards_since, |since| time("boards_since", *since))
 }
 
 fn check_definitions(definitions: &DefinitionsLine) -> Checked {
@@ -142,6 +145,25 @@ fn check_player_event(event: &PlayerEventLine) -> Checked {
     optional(op_key, |key| hexadecimal("op_key", key, 16))?;
     optional(cause_raid, |raid| id("cause_raid", *raid))?;
     optional(cause_seq, |seq| count("cause_seq", *seq))
+}
+
+fn check_board_score(score: &BoardScoreLine) -> Checked {
+    let BoardScoreLine {
+        board,
+        number: window,
+        player,
+        score,
+        reached_at,
+        reached_raid,
+        reached_seq,
+    } = score;
+    text("board", board, 1..=WORD_CHARS_MAX)?;
+    number("number", *window, -NUMBER_MAX..=NUMBER_MAX)?;
+    id("player", *player)?;
+    count("score", *score)?;
+    time("reached_at", *reached_at)?;
+    id("reached_raid", *reached_raid)?;
+    count("reached_seq", *reached_seq)
 }
 
 fn check_raid(raid: &RaidLine) -> Checked {

@@ -24,6 +24,7 @@ pub struct ExportCounts {
     pub players: u64,
     pub streams: u64,
     pub player_events: u64,
+    pub board_scores: u64,
     pub raids: u64,
     pub events: u64,
     pub sign_ins: u64,
@@ -46,6 +47,7 @@ pub async fn export(
         database: source.database_kind().to_owned(),
         lineage: source.lineage().await?,
         sign_ins: options.sign_ins,
+        boards_since: Some(source.boards_since().await?),
     };
     let mut export = Exporter {
         source,
@@ -115,12 +117,30 @@ impl<W: Write + Send> Exporter<'_, W> {
         loop {
             let page = self.source.player_events(player, after, PAGE_ROWS).await?;
             let Some(last) = page.last() else {
-                return Ok(());
+                return self.write_board_scores(player).await;
             };
             after = last.seq;
             for event in page {
                 self.write_line(&BackupLine::PlayerEvent(event))?;
                 self.counts.player_events += 1;
+            }
+        }
+    }
+
+    async fn write_board_scores(&mut self, player: i64) -> Result<(), BackupError> {
+        let mut board = String::new();
+        let mut number = 0;
+        loop {
+            let page = self.source.board_scores(player, &board, number, PAGE_ROWS);
+            let page = page.await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            board.clone_from(&last.board);
+            number = last.number;
+            for score in page {
+                self.write_line(&BackupLine::BoardScore(score))?;
+                self.counts.board_scores += 1;
             }
         }
     }
@@ -214,6 +234,7 @@ impl<W: Write + Send> Exporter<'_, W> {
             players,
             streams,
             player_events,
+            board_scores,
             raids,
             events,
             sign_ins,
@@ -225,6 +246,7 @@ impl<W: Write + Send> Exporter<'_, W> {
             players,
             streams,
             player_events,
+            board_scores,
             raids,
             events,
             sign_ins,

@@ -1,5 +1,5 @@
-//! The lines of a backup, version 2; version 1 has no definitions of progression and no streams of
-//! players. The format has types of its own, like the stored state, because users keep such files.
+//! The lines of a backup, version 2; version 1 has no definitions of progression, no streams of
+//! players and no leaderboards. The format has types of its own, like the stored state, because users keep such files.
 //!
 //! Each line is a map with one key, which names its kind. Bytes are hexadecimal text, times are
 //! Unix milliseconds. The members of raids are not in the file, because they follow from the
@@ -8,8 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::store::backup::{
-    AuditLine, BanLine, DefinitionsLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, RaidLine,
-    SignInLine, SnapshotLine, StreamLine,
+    AuditLine, BanLine, BoardScoreLine, DefinitionsLine, EventLine, IdsLine, PlayerEventLine,
+    PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
 };
 
 /// Version of the format that this build writes, and the newest that it reads.
@@ -19,7 +19,7 @@ pub const VERSION: u32 = 2;
 pub const FORMAT: &str = "raidhall-backup";
 
 /// One line of a backup. Lines come in this order: the header, definitions by number, players by id (each followed
-/// by its stream and the stream's events by seq), raids by id (each followed by its snapshot and its events
+/// by its stream, the stream's events by seq, and its scores by board and number), raids by id (each followed by its snapshot and its events
 /// by seq), sign-ins by id, bans by player, audit entries
 /// in their order, ids, the footer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,7 @@ pub enum BackupLine {
     Player(PlayerLine),
     Stream(StreamLine),
     PlayerEvent(PlayerEventLine),
+    BoardScore(BoardScoreLine),
     Raid(RaidLine),
     Snapshot(SnapshotLine),
     Event(EventLine),
@@ -58,6 +59,9 @@ pub struct HeaderLine {
     pub lineage: String,
     /// Whether the file includes sign-ins.
     pub sign_ins: bool,
+    /// Since when the exported database has leaderboards; version 1 has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boards_since: Option<i64>,
 }
 
 /// The last line: counts and a hash, which prove that the file is complete.
@@ -72,6 +76,8 @@ pub struct FooterLine {
     pub streams: u64,
     #[serde(default, skip_serializing_if = "is_zero")]
     pub player_events: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub board_scores: u64,
     pub raids: u64,
     pub events: u64,
     pub sign_ins: u64,

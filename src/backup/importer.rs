@@ -6,13 +6,13 @@ use std::io::Read;
 use super::checks::{check_header, check_line};
 use super::format::{BackupLine, FORMAT, FooterLine, HeaderLine, VERSION};
 use super::reader::LineReader;
-use super::stream_verify::StreamVerifier;
+use super::stream_verify::{StreamVerifier, VerifiedStream};
 use super::verify::{RaidVerifier, with_earnings};
 use super::{BackupError, PAGE_ROWS};
 use crate::store::StoreError;
 use crate::store::backup::{
-    AuditLine, BackupTarget, BanLine, EventLine, IdsLine, PlayerEventLine, PlayerLine, SignInLine,
-    StreamLine,
+    AuditLine, BackupTarget, BanLine, BoardScoreLine, EventLine, IdsLine, PlayerEventLine,
+    PlayerLine, SignInLine, StreamLine,
 };
 
 /// What an import read.
@@ -57,6 +57,9 @@ async fn import_lines(
     };
     check_header(&header).map_err(|why| BackupError::invalid("header", why))?;
     let mut import = Importer::new(target);
+    if let Some(since) = header.boards_since {
+        import.target.set_boards_since(since).await?;
+    }
     let footer = loop {
         let entry = lines.next_line()?;
         check_line(&entry)
@@ -113,6 +116,10 @@ fn name_line(entry: &BackupLine, location: &str) -> String {
         }
         BackupLine::Raid(raid) => format!("raid {}", raid.id),
         BackupLine::Event(event) => format!("raid {}: event {}", event.raid, event.seq),
+        BackupLine::BoardScore(score) => {
+            let BoardScoreLine { board, number, .. } = score;
+            format!("{}: score {board} {number}", name_stream(score.player))
+        }
         _ => location.to_owned(),
     }
 }
@@ -140,9 +147,10 @@ impl Section {
         match entry {
             BackupLine::Header(_) => Section::Header,
             BackupLine::Definitions(_) => Section::Definitions,
-            BackupLine::Player(_) | BackupLine::Stream(_) | BackupLine::PlayerEvent(_) => {
-                Section::Players
-            }
+            BackupLine::Player(_)
+            | BackupLine::Stream(_)
+            | BackupLine::PlayerEvent(_)
+            | BackupLine::BoardScore(_) => Section::Players,
             BackupLine::Raid(_) | BackupLine::Snapshot(_) | BackupLine::Event(_) => Section::Raids,
             BackupLine::SignIn(_) => Section::SignIns,
             BackupLine::Ban(_) => Section::Bans,
@@ -218,6 +226,7 @@ impl Importer {
             }
             BackupLine::Stream(stream) => self.begin_stream(stream)?,
             BackupLine::PlayerEvent(event) => self.add_player_event(event, place)?,
+            BackupLine::BoardScore(score) => self.add_board_score(score, place)?,
             BackupLine::Raid(raid) => {
                 self.finish_raid().await?;
                 self.reserve_ids(IdsLine {
@@ -294,6 +303,16 @@ impl Importer {
         Ok(())
     }
 
+    fn add_board_score(&mut self, score: BoardScoreLine, place: &str) -> Result<(), BackupError> {
+        let stream = self.stream.as_mut();
+        let stream = stream.ok_or_else(|| BackupError::invalid(place, "a line without its stream"));
+        let place = name_stream(score.player);
+        let added = stream?.add_score(score);
+        added.map_err(|why| BackupError::invalid(place, why))?;
+        self.counts.board_scores += 1;
+        Ok(())
+    }
+
     async fn finish_stream(&mut self) -> Result<(), BackupError> {
         let Some(verifier) = self.stream.take() else {
             return Ok(());
@@ -301,7 +320,11 @@ impl Importer {
         let place = name_stream(verifier.player());
         let verified = verifier.finish();
         let verified = verified.map_err(|why| BackupError::invalid(place, why))?;
-        Ok(self.target.add_stream(&verified).await?)
+        self.target.add_stream(&verified.row).await?;
+        let VerifiedStream {
+            scores, is_listed, ..
+        } = verified;
+        Ok(self.target.add_board_scores(&scores, is_listed).await?)
     }
 
     async fn add_event(&mut self, event: EventLine, place: &str) -> Result<(), BackupError> {

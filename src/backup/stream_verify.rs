@@ -1,5 +1,7 @@
 //! Verification of a player's stream in a backup by folding its events.
 
+use std::collections::HashSet;
+
 use raidhall_protocol::limits::{
     NAME_CHARS_MAX, NOTE_CHARS_MAX, NOTICE_BYTES_MAX, NOTICE_KIND_CHARS_MAX, SETTING_BYTES_MAX,
     SETTING_KEY_CHARS_MAX,
@@ -13,7 +15,8 @@ use super::checks::{Checked, check_numbers, check_strings, count, json_bytes, te
 use super::event_checks::check_stored_form;
 use super::format::{hex, unhex};
 use crate::player::PlayerFold;
-use crate::store::backup::{PlayerEventLine, PlayerLine, StreamLine};
+use crate::progression::counted_raid_xp;
+use crate::store::backup::{BoardScoreLine, PlayerEventLine, PlayerLine, StreamLine};
 
 /// Maximum bytes of what raids and purchases bring, most of which are the counters of up to 64
 /// achievements.
@@ -26,6 +29,20 @@ pub(super) struct StreamVerifier {
     player: PlayerLine,
     fold: PlayerFold,
     saved_state: PlayerFold,
+    /// The counted XP of raids in the events, and the raids' events that brought it.
+    raid_xp: u64,
+    raid_xp_causes: HashSet<(RaidId, Seq)>,
+    scores: Vec<BoardScoreLine>,
+}
+
+/// Result of a verified stream.
+pub(super) struct VerifiedStream {
+    /// The stream's row, with the state in the present stored form.
+    pub(super) row: StreamLine,
+    /// Scores of the player, by window.
+    pub(super) scores: Vec<BoardScoreLine>,
+    /// Whether others see the player on leaderboards.
+    pub(super) is_listed: bool,
 }
 
 impl StreamVerifier {
@@ -47,6 +64,9 @@ impl StreamVerifier {
             player,
             fold: PlayerFold::new(id, first_name),
             saved_state,
+            raid_xp: 0,
+            raid_xp_causes: HashSet::new(),
+            scores: Vec::new(),
         })
     }
 
@@ -60,6 +80,9 @@ impl StreamVerifier {
         if line.player != self.row.player {
             return Err(format!("an event of player {}", line.player));
         }
+        if !self.scores.is_empty() {
+            return Err("an event comes after a score".into());
+        }
         let event = decode_event(line).map_err(|why| format!("event {}: {why}", line.seq))?;
         let next = self.fold.seq.next();
         if event.seq != next {
@@ -70,6 +93,11 @@ impl StreamVerifier {
             .and_then(|()| check_data(&event))
             .map_err(|why| format!("event {next}: {why}"))?;
         self.fold.apply(&event);
+        let counted = counted_raid_xp(&event.data);
+        if let Some(cause) = event.cause.filter(|_| counted > 0) {
+            self.raid_xp = self.raid_xp.saturating_add(counted);
+            self.raid_xp_causes.insert((cause.raid, cause.seq));
+        }
         if line.seq == self.row.state_seq {
             if self.fold != self.saved_state {
                 return Err(format!("state is not that of the events up to {next}"));
@@ -79,11 +107,45 @@ impl StreamVerifier {
         Ok(())
     }
 
-    /// Compares the row with the folded state. Returns it with the state in the present stored form.
-    pub(super) fn finish(self) -> Result<StreamLine, String> {
+    /// Adds the next score. It consists of XP that the events counted, and one of them reached it. What
+    /// counted in which window depends on the definitions in force for the raids' events, so the sum
+    /// of all windows is only a bound.
+    pub(super) fn add_score(&mut self, line: BoardScoreLine) -> Result<(), String> {
+        let BoardScoreLine { board, number, .. } = &line;
+        if line.player != self.row.player {
+            return Err(format!("a score of player {}", line.player));
+        }
+        let last = self.scores.last();
+        if last.is_some_and(|last| (&last.board, last.number) >= (board, *number)) {
+            return Err(format!("score {board} {number}: is out of order"));
+        }
+        let raid = RaidId::try_from(line.reached_raid).map_err(|error| error.to_string())?;
+        let cause = (raid, Seq(line.reached_seq.cast_unsigned()));
+        if !self.raid_xp_causes.contains(&cause) {
+            return Err(format!(
+                "score {board} {number}: no event reached it with XP of a raid"
+            ));
+        }
+        if line.score.cast_unsigned() > self.raid_xp {
+            return Err(format!(
+                "score {board} {number}: is {}, and the events counted {}",
+                line.score, self.raid_xp
+            ));
+        }
+        self.scores.push(line);
+        Ok(())
+    }
+
+    /// Compares the row with the folded state.
+    pub(super) fn finish(self) -> Result<VerifiedStream, String> {
         let StreamVerifier {
-            row, player, fold, ..
+            row,
+            player,
+            fold,
+            scores,
+            ..
         } = self;
+        let is_listed = fold.is_listed_on_boards();
         if row.last_seq.cast_unsigned() != fold.seq.0 {
             return Err(format!(
                 "last_seq is {}, and by the events {}",
@@ -116,7 +178,11 @@ impl StreamVerifier {
                 ));
             }
         }
-        Ok(row)
+        Ok(VerifiedStream {
+            row,
+            scores,
+            is_listed,
+        })
     }
 }
 

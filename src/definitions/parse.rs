@@ -1,22 +1,25 @@
 //! Reading of definitions from TOML.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::LazyLock;
 
 use figment::Figment;
 use figment::providers::{Format, Toml};
 use raidhall_protocol::limits::CONTRIBUTION_KIND_CHARS_MAX;
 use raidhall_protocol::progression::{
-    Achievement, AchievementText, CoinAmounts, ShopItem, StreakRules, Tier,
+    Achievement, AchievementText, Board, BoardWindow, CoinAmounts, ShopItem, StreakRules, Tier,
 };
 use serde_json::{Map, Value};
 
 use super::achievement::{COUNTED_FIELDS, Content, CountedField, CounterStep, FieldKind, Filter};
 use super::table::{NAME, Table, is_name};
-use super::{AchievementDefinition, Definitions, LevelCurve};
+use super::{AchievementDefinition, BoardDefinition, Definitions, LevelCurve};
+use crate::calendar::Calendar;
 
 const ACHIEVEMENTS_MAX: usize = 64;
 const TIERS_MAX: usize = 10;
 const ITEMS_MAX: usize = 200;
+const BOARDS_MAX: usize = 16;
 const KINDS_MAX: usize = 64;
 const TITLE_CHARS_MAX: usize = 60;
 const TEXT_CHARS_MAX: usize = 200;
@@ -26,6 +29,9 @@ const COINS_MAX: u64 = 1_000_000;
 const DAYS_MAX: u64 = 1_000;
 const FREEZES_MAX: u64 = 30;
 const REPAIR_HOURS_MAX: u64 = 720;
+
+/// The time zone of a leaderboard that names none.
+static UTC: LazyLock<Value> = LazyLock::new(|| Value::from("UTC"));
 
 /// The types of events that achievements can count.
 const EVENTS: [&str; 6] = [
@@ -58,6 +64,7 @@ pub(super) fn parse(text: &str) -> Result<Definitions, Vec<String>> {
         streaks: table.optional_table("streaks", read_streaks),
         achievements: table.list("achievements", ACHIEVEMENTS_MAX, read_achievement),
         items: table.list("items", ITEMS_MAX, read_item),
+        boards: table.optional_list("boards", BOARDS_MAX, read_board),
     };
     let achievements = definitions
         .achievements
@@ -66,6 +73,8 @@ pub(super) fn parse(text: &str) -> Result<Definitions, Vec<String>> {
     check_unique(&mut table, "achievements", achievements);
     let items = definitions.items.iter().map(|it| it.id.as_str());
     check_unique(&mut table, "items", items);
+    let boards = definitions.boards.iter().map(|it| it.shown.id.as_str());
+    check_unique(&mut table, "boards", boards);
     match table.finish() {
         faults if faults.is_empty() => Ok(definitions),
         faults => Err(faults),
@@ -120,6 +129,34 @@ fn read_item(table: &mut Table<'_>) -> ShopItem {
         en: table.text("en", TITLE_CHARS_MAX),
         ru: table.text("ru", TITLE_CHARS_MAX),
     }
+}
+
+fn read_board(table: &mut Table<'_>) -> BoardDefinition {
+    let zone = table.optional("zone").unwrap_or(&UTC);
+    let zone = zone.as_str().unwrap_or_default();
+    let calendar = Calendar::find(zone, 0).unwrap_or_else(|| {
+        table.fault("zone", "must be the name of a time zone (IANA)");
+        Calendar::utc(0)
+    });
+    let shown = Board {
+        id: table.name("id"),
+        window: read_window(table),
+        zone: zone.to_owned(),
+        en: table.text("en", TITLE_CHARS_MAX),
+        ru: table.text("ru", TITLE_CHARS_MAX),
+    };
+    BoardDefinition { shown, calendar }
+}
+
+fn read_window(table: &mut Table<'_>) -> BoardWindow {
+    let name = table.optional("window").and_then(Value::as_str);
+    let mut windows = BoardWindow::ALL.into_iter();
+    let window = windows.find(|window| Some(window.as_str()) == name);
+    window.unwrap_or_else(|| {
+        let names = BoardWindow::ALL.map(BoardWindow::as_str).join(", ");
+        table.fault("window", &format!("must be one of {names}"));
+        BoardWindow::AllTime
+    })
 }
 
 fn read_achievement(table: &mut Table<'_>) -> AchievementDefinition {

@@ -108,6 +108,20 @@ impl<'a> Table<'a> {
             .collect()
     }
 
+    /// Reads the tables of a list that may be absent, at most `max`.
+    pub(super) fn optional_list<T>(
+        &mut self,
+        key: &'a str,
+        max: usize,
+        read: impl FnMut(&mut Table<'a>) -> T,
+    ) -> Vec<T> {
+        if self.entries.contains_key(key) {
+            self.list(key, max, read)
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Reads a table inside this one.
     pub(super) fn table<T>(&mut self, key: &'a str, read: impl FnOnce(&mut Table<'a>) -> T) -> T {
         let value = self.required(key, "a table", |value| value.is_object().then_some(value));

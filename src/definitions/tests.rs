@@ -11,7 +11,7 @@ use raidhall_protocol::{RaidId, UnixMillis};
 use serde_json::{Value, json};
 
 use super::achievement::{COUNTED_FIELDS, content};
-use super::{BUILT_IN, Definitions, LevelCurve};
+use super::{BUILT_IN, BoardDefinition, Definitions, LevelCurve};
 
 const SMALL: &str = r#"
     casual_xp_per_day = 300
@@ -143,6 +143,9 @@ fn clients_are_shown_the_file_without_what_only_the_rules_need() {
     for achievement in file["achievements"].as_array_mut().expect("a list") {
         hide(achievement, &["event", "where", "at_least", "sum", "max"]);
     }
+    for board in file["boards"].as_array_mut().expect("a list") {
+        board["zone"] = json!("UTC");
+    }
     assert_eq!(json!(Definitions::built_in().shown()), file);
 }
 
@@ -156,6 +159,10 @@ fn every_fault_of_a_file_is_found_at_once() {
         items = [
             { id = "frame_gold", slot = "frame", price = 1, en = "Gold", ru = "Золото" },
             { id = "frame_gold", slot = "frame", price = 1, en = "", ru = "Золото" },
+        ]
+        boards = [
+            { id = "daily", window = "hourly", zone = "Mars/Olympus", en = "Today", ru = "Сегодня" },
+            { id = "daily", window = "daily", zone = 3, en = "Today", title = "Today" },
         ]
         sounds = true
         streaks = { days_per_freeze = 0, freezes_max = 31, repair_hours = 48, repair_cost = -1, lapse = 1 }
@@ -191,6 +198,12 @@ fn every_fault_of_a_file_is_found_at_once() {
             "achievements[1].event: must be one of xp_earned, level_reached, coins_moved, item_granted, raid_joined, raid_ended",
             "achievements[1].ru: must be a table",
             "achievements[1].tiers: must have goals, each above the one before it",
+            "boards: must have the id daily only once",
+            "boards[0].window: must be one of daily, weekly, season, all_time",
+            "boards[0].zone: must be the name of a time zone (IANA)",
+            "boards[1].ru: is required, a text of 1 to 60 characters on one line",
+            "boards[1].title: is not a known key",
+            "boards[1].zone: must be the name of a time zone (IANA)",
             "casual_xp_per_day: must be a whole number from 0 to 1000000000",
             "coins.victory: must be a whole number from 0 to 1000000",
             "items: must have the id frame_gold only once",
@@ -210,6 +223,58 @@ fn every_fault_of_a_file_is_found_at_once() {
     );
     let broken = Definitions::parse("levels = {").expect_err("a fault");
     assert!(broken[0].starts_with("is not TOML: "), "{broken:?}");
+}
+
+fn board(window: &str, zone: &str) -> BoardDefinition {
+    let board = format!(
+        r#"boards = [{{ id = "it", window = "{window}", zone = "{zone}", en = "It", ru = "Это" }}]"#
+    );
+    let text = format!("{SMALL}\nachievements = []\n{board}");
+    let mut definitions = Definitions::parse(&text).expect("definitions");
+    definitions.boards.remove(0)
+}
+
+fn at(text: &str) -> UnixMillis {
+    let at: jiff::Timestamp = text.parse().expect("a time");
+    UnixMillis(at.as_millisecond())
+}
+
+#[test]
+fn windows_are_days_iso_weeks_and_quarters_of_the_boards_zone() {
+    let utc = |window| board(window, "UTC");
+    let new_year = at("2027-01-01T00:00:00Z");
+    assert_eq!(utc("daily").number_at(new_year), 20_819);
+    assert_eq!(utc("season").number_at(new_year), 57 * 4);
+    assert_eq!(utc("season").number_at(new_year.plus(-1)), 57 * 4 - 1);
+    let week = utc("weekly");
+    let number = week.number_at(new_year);
+    assert_eq!(week.opens_at(number), Some(at("2026-12-28T00:00:00Z")));
+    assert_eq!(week.closes_at(number), Some(at("2027-01-04T00:00:00Z")));
+    let all_time = utc("all_time");
+    assert_eq!(all_time.number_at(new_year), 0);
+    assert_eq!((all_time.opens_at(0), all_time.closes_at(0)), (None, None));
+    let kiritimati = board("daily", "Pacific/Kiritimati");
+    assert_eq!(kiritimati.number_at(at("2026-12-31T10:00:00Z")), 20_819);
+    // A day without its first hour, and one of 25 hours.
+    let santiago = board("daily", "America/Santiago");
+    let spring = santiago.number_at(at("2026-09-06T12:00:00Z"));
+    assert_eq!(santiago.opens_at(spring), Some(at("2026-09-06T04:00:00Z")));
+    let berlin = board("daily", "Europe/Berlin");
+    let autumn = berlin.number_at(at("2026-10-25T12:00:00Z"));
+    let opens_at = berlin.opens_at(autumn).expect("a time");
+    let length = berlin.closes_at(autumn).expect("a time").since(opens_at);
+    assert_eq!(length, 25 * 3_600_000);
+}
+
+#[test]
+fn windows_beyond_the_calendar_have_no_times() {
+    for window in ["daily", "weekly", "season"] {
+        let board = board(window, "Pacific/Kiritimati");
+        for number in [i64::MIN, -10_000_000, 10_000_000, i64::MAX] {
+            assert_eq!(board.opens_at(number), None, "{window} {number}");
+            assert_eq!(board.closes_at(number), None, "{window} {number}");
+        }
+    }
 }
 
 #[test]
@@ -323,6 +388,23 @@ fn the_built_in_file_is_what_operators_change() {
 }
 
 proptest! {
+    #[test]
+    fn each_moment_lies_in_its_window(
+        moment in 0..4_000_000_000_000_i64,
+        window in 0..3_usize,
+        zone in 0..5_usize,
+    ) {
+        let zones = ["UTC", "America/Santiago", "Pacific/Kiritimati", "Africa/Cairo", "Asia/Beirut"];
+        let board = board(["daily", "weekly", "season"][window], zones[zone]);
+        let at = UnixMillis(moment);
+        let number = board.number_at(at);
+        let opens_at = board.opens_at(number).expect("a time");
+        let closes_at = board.closes_at(number).expect("a time");
+        prop_assert!(opens_at <= at && at < closes_at);
+        prop_assert_eq!(board.number_at(opens_at), number);
+        prop_assert_eq!(board.number_at(opens_at.plus(-1)), number - 1);
+    }
+
     #[test]
     fn xp_lies_between_its_level_and_the_next(xp in 0..=u64::MAX >> 8, factor in 1..1_000_000_u64) {
         let levels = LevelCurve::new(factor);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
+use raidhall_protocol::{PlayerId, UnixMillis};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::info;
@@ -42,10 +42,11 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// to follow, and a commit may not be in the feed yet because a transaction in flight is before it.
 const ACTIVE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
-/// Interval between attempts at the causes that failed.
-const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval between searches for streaks that have lapsed.
 const LAPSE_SCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval between attempts at the causes that failed, and between deletions of what leaderboards have
+/// no use for any more.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of events that are read at once.
 const PAGE_EVENTS_MAX: u32 = 512;
 /// Maximum number of players' states that are kept between pages.
@@ -75,9 +76,11 @@ struct Tenure {
     /// Players' states after what was written last. An append shows whether they still are.
     folds: HashMap<PlayerId, PlayerFold>,
     contexts: RaidContexts,
+    /// Since when the database has leaderboards.
+    boards_since: UnixMillis,
     active_until: Instant,
-    failed_due_at: Instant,
     lapses_due_at: Instant,
+    upkeep_due_at: Instant,
 }
 
 #[async_trait]
@@ -92,9 +95,10 @@ impl FeedReader for Projector {
             place,
             folds: HashMap::new(),
             contexts: RaidContexts::new(Arc::clone(&self.store)),
+            boards_since: self.store.boards_since().await?,
             active_until: Instant::now(),
-            failed_due_at: Instant::now(),
             lapses_due_at: Instant::now(),
+            upkeep_due_at: Instant::now(),
         };
         while self.project_next(&mut tenure).await? {}
         info!("this instance is not the projector any more");
@@ -115,11 +119,12 @@ impl Projector {
     /// Projects the next page, or waits for one. Returns false if this instance is not the projector
     /// any more.
     async fn project_next(&self, tenure: &mut Tenure) -> Result<bool> {
-        if tenure.failed_due_at <= Instant::now() {
-            tenure.failed_due_at = Instant::now() + FAILED_RETRY_INTERVAL;
+        if tenure.upkeep_due_at <= Instant::now() {
+            tenure.upkeep_due_at = Instant::now() + UPKEEP_INTERVAL;
             if !self.retry_failed(tenure).await? {
                 return Ok(false);
             }
+            self.store.delete_empty_counts().await?;
         }
         if tenure.lapses_due_at <= Instant::now() {
             tenure.lapses_due_at = Instant::now() + LAPSE_SCAN_INTERVAL;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use jiff::civil::{Date, Time};
-use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
-use jiff::{SignedDuration, Span, Timestamp};
+use jiff::Span;
+use jiff::civil::Date;
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::player::state::Setting;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::calendar::Calendar;
 
 /// The settings that decide when a player's day begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,13 +52,13 @@ impl DaySettings {
     /// Returns the player's day: the date on the clock there, less the hour at which days begin. A
     /// zone that this release does not know counts as UTC.
     pub fn day_of(&self, at: UnixMillis) -> Date {
-        self.day_in(&self.time_zone(), at)
+        self.calendar().day_of(at)
     }
 
     /// Returns how many days later a moment is than another one.
     pub(super) fn days_between(&self, earlier: UnixMillis, later: UnixMillis) -> i64 {
-        let zone = self.time_zone();
-        let [earlier, later] = [earlier, later].map(|at| self.day_in(&zone, at));
+        let calendar = self.calendar();
+        let [earlier, later] = [earlier, later].map(|at| calendar.day_of(at));
         later.duration_since(earlier).as_hours() / 24
     }
 
@@ -77,40 +78,12 @@ impl DaySettings {
 
     /// Returns when a day ends: from then on it is a later day.
     fn end_of(&self, day: Date) -> UnixMillis {
-        let zone = self.time_zone();
-        let start = SignedDuration::from_hours(self.start_hour.into());
-        let next = day.tomorrow().map(|next| {
-            let begin = next.to_datetime(Time::midnight()).saturating_add(start);
-            zone.to_ambiguous_timestamp(begin)
-        });
-        let both = next.and_then(|next| Ok((next.offset(), next.earlier()?, next.later()?)));
-        let Ok((offset, earlier, later)) = both else {
-            return UnixMillis(i64::MAX); // beyond the calendar
-        };
-        let millis = |at: Timestamp| UnixMillis(at.as_millisecond());
-        match offset {
-            AmbiguousOffset::Unambiguous { .. } => millis(later),
-            // The clock jumps over the hour at which the next day begins.
-            AmbiguousOffset::Gap { .. } => {
-                let jump = zone.following(earlier).next();
-                millis(jump.map_or(later, |jump| jump.timestamp()))
-            }
-            // The clock shows the hour twice. It may have gone back into this day in between.
-            AmbiguousOffset::Fold { .. } => {
-                let is_back = self.day_in(&zone, millis(later).plus(-1)) <= day;
-                millis(if is_back { later } else { earlier })
-            }
-        }
+        let next = day.tomorrow();
+        next.map_or(UnixMillis(i64::MAX), |next| self.calendar().begin_of(next))
     }
 
-    fn day_in(&self, zone: &TimeZone, at: UnixMillis) -> Date {
-        let at = Timestamp::from_millisecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH);
-        let start = SignedDuration::from_hours(self.start_hour.into());
-        zone.to_datetime(at).saturating_sub(start).date()
-    }
-
-    fn time_zone(&self) -> TimeZone {
-        let zone = TimeZoneDatabase::bundled().get(&self.zone);
-        zone.unwrap_or(TimeZone::UTC)
+    fn calendar(&self) -> Calendar {
+        let calendar = Calendar::find(&self.zone, self.start_hour);
+        calendar.unwrap_or_else(|| Calendar::utc(self.start_hour))
     }
 }

@@ -14,6 +14,7 @@ use super::day::DaySettings;
 use super::recent_raids::RecentRaids;
 use super::settings::is_day_setting;
 use super::streak::StreakMoments;
+use super::visibility::is_listed_on_boards;
 
 /// XP from the first level to the second one, until the first XP brings the number of the definitions
 /// in force.
@@ -219,6 +220,12 @@ impl PlayerFold {
     /// Returns what decides the player's day from now on.
     pub fn day_settings(&self) -> DaySettings {
         DaySettings::from_settings(&self.state.settings)
+    }
+
+    /// Returns whether others see the player on leaderboards.
+    pub fn is_listed_on_boards(&self) -> bool {
+        let boards = self.state.settings.get("boards");
+        is_listed_on_boards(boards.map(|setting| &setting.value))
     }
 
     /// Returns whether both players earned XP in a raid that ended within 90 days.

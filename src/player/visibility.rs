@@ -1,6 +1,7 @@
 //! To which callers a player's profile is shown.
 
 use raidhall_protocol::UnixMillis;
+use serde_json::Value;
 
 use super::fold::PlayerFold;
 
@@ -36,6 +37,12 @@ pub fn is_profile_shown(player: &PlayerFold, viewer: ProfileViewer<'_>, now: Uni
         ProfileAudience::Companions => player.is_companion_of(viewer, now),
         ProfileAudience::Hidden => false,
     }
+}
+
+/// Returns whether players see a player on leaderboards, by the setting `boards`. A value that this
+/// release does not know hides the player.
+pub fn is_listed_on_boards(boards: Option<&Value>) -> bool {
+    boards.is_none_or(|value| value == "public")
 }
 
 /// Returns what the player has set. A value that this release does not know hides the profile.

@@ -6,6 +6,7 @@ mod effects;
 mod history;
 mod random;
 mod rewards;
+mod scores;
 mod streaks;
 
 use jiff::Timestamp;

@@ -6,13 +6,13 @@ use std::collections::{HashMap, VecDeque};
 
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
-use raidhall_protocol::{PlayerId, Seq};
+use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 
 use super::checked_stream::CheckedStream;
 use super::difference::{Difference, compare_folds};
 use crate::player::{FoldError, PlayerFold};
 use crate::progression::{Cause, DefinitionsHistory, project};
-use crate::store::{LoadedStream, OpHash, Result, StoreError};
+use crate::store::{LoadedStream, Result, StoreError};
 use crate::streams::AppendBuilder;
 
 /// Comparison of one stream, as far as its events have been applied.
@@ -182,7 +182,12 @@ impl<'a> StreamCheck<'a> {
     }
 
     /// Compares what the events add up to, once those of these causes that are missing take effect.
-    pub(super) fn finish<'c>(mut self, expected: impl Iterator<Item = &'c Cause>) -> CheckedStream {
+    /// What they add to scores depends on since when there are leaderboards.
+    pub(super) fn finish<'c>(
+        mut self,
+        expected: impl Iterator<Item = &'c Cause>,
+        boards_since: UnixMillis,
+    ) -> CheckedStream {
         self.end_cause();
         self.skip_to(self.stream.last_seq.next());
         self.derived.seq = self.recorded.seq;
@@ -191,18 +196,17 @@ impl<'a> StreamCheck<'a> {
         let mut recorded = AppendBuilder::new(self.recorded);
         let mut derived = AppendBuilder::new(self.derived);
         for cause in expected.filter(|cause| !self.seen.contains_key(&cause.place)) {
-            let place = Some(cause.place);
-            let op = Some(OpHash::from_cause(cause.place));
             let definitions = self.definitions.in_force_at(cause.definitions);
             let effects = project(derived.fold(), cause, definitions);
             self.found.push(Difference::Missing {
                 cause: cause.place,
                 kinds: effects.iter().map(PlayerEventData::kind).collect(),
             });
-            derived.add(effects, cause.at, place, op);
+            let boards = &definitions.boards;
+            derived.add_effects(effects, cause, boards, boards_since);
             let effects = project(recorded.fold(), cause, definitions);
-            shown.add(effects.clone(), cause.at, place, op);
-            recorded.add(effects, cause.at, place, op);
+            shown.add_effects(effects.clone(), cause, boards, boards_since);
+            recorded.add_effects(effects, cause, boards, boards_since);
         }
         compare_folds(
             &mut self.found,

@@ -60,7 +60,8 @@ impl Rebuild {
         let failed = self.failed.get(&player);
         let has_failed = |cause: &&Cause| failed.is_some_and(|it| it.contains(&cause.place));
         let expected = expected.iter().filter(|cause| !has_failed(cause));
-        Ok(Some(check.finish(expected)))
+        let boards_since = self.store.boards_since().await?;
+        Ok(Some(check.finish(expected, boards_since)))
     }
 
     /// Returns what the raids' events behind a player's events mean for the player.

@@ -114,7 +114,7 @@ impl PlayedStream {
             let is_of = |cause: &&Cause| Some(cause.place) == event.cause;
             check.apply(event, self.causes.iter().find(is_of));
         }
-        check.finish(self.causes.iter())
+        check.finish(self.causes.iter(), UnixMillis(0))
     }
 
     /// Returns what is wrong, in words.

@@ -94,6 +94,21 @@ pub struct PlayerEventLine {
     pub data: Value,
 }
 
+/// A row of `board_scores`. Its line follows the player's stream, whose settings say whether it is
+/// listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "named as the columns")]
+pub struct BoardScoreLine {
+    pub board: String,
+    pub number: i64,
+    pub player: i64,
+    pub score: i64,
+    pub reached_at: i64,
+    pub reached_raid: i64,
+    pub reached_seq: i64,
+}
+
 /// A row of `raids`, without the owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -217,6 +232,9 @@ pub trait BackupSource: Send {
     /// Returns the database's lineage.
     async fn lineage(&mut self) -> Result<String>;
 
+    /// Returns since when the database has leaderboards.
+    async fn boards_since(&mut self) -> Result<i64>;
+
     /// Returns the largest ids that have been allocated.
     async fn allocated_ids(&mut self) -> Result<IdsLine>;
 
@@ -239,6 +257,16 @@ pub trait BackupSource: Send {
         after: i64,
         limit: u32,
     ) -> Result<Vec<PlayerEventLine>>;
+
+    /// Returns a player's scores after those of the window `number` of `board`, by board and number, at
+    /// most `limit`.
+    async fn board_scores(
+        &mut self,
+        player: i64,
+        board: &str,
+        number: i64,
+        limit: u32,
+    ) -> Result<Vec<BoardScoreLine>>;
 
     /// Returns raids with ids above `after`, in the order of their ids, at most `limit`.
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>>;
@@ -274,6 +302,12 @@ pub trait BackupTarget: Send {
     async fn add_stream(&mut self, row: &StreamLine) -> Result<()>;
 
     async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()>;
+
+    /// Adds scores of one player, and counts them if they are listed.
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_listed: bool) -> Result<()>;
+
+    /// Sets since when the database has leaderboards.
+    async fn set_boards_since(&mut self, since: i64) -> Result<()>;
 
     /// Adds a raid without an owner.
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()>;

@@ -26,7 +26,7 @@ use raidhall_protocol::{Event, PlayerId, RaidId, Seq, UnixMillis};
 use super::audit::AuditRow;
 use super::webhooks::{EndpointProgress, EndpointRow, ParkedDelivery, ProgressUpdate, Replay};
 use super::*;
-use crate::progression::DefinitionsNumber;
+use crate::progression::{BoardWindowId, DefinitionsNumber};
 
 /// A connection to a store, with its own faults. Clones share both.
 pub struct Faulty<S> {
@@ -293,6 +293,17 @@ faulty! {
         CommitProjection => commit_projection(instance: InstanceId, page: &ProjectedPage) -> Result<ProjectionOutcome>;
         FailedCauses => failed_causes(after: Option<PlayerId>, limit: u32) -> Result<Vec<FailedCause>>;
         CountFailedCauses => count_failed_causes() -> Result<u64>;
+    }
+}
+
+faulty! {
+    Boards {
+        BoardsSince => boards_since() -> Result<UnixMillis>;
+        ListedScores => listed_scores(window: &BoardWindowId, part: BoardPart, limit: u32) -> Result<Vec<BoardPosition>>;
+        CountListedBefore => count_listed_before(window: &BoardWindowId, position: &BoardPosition) -> Result<u64>;
+        ScoresInWindow => scores_in_window(window: &BoardWindowId, players: &[PlayerId]) -> Result<Vec<BoardScore>>;
+        ScoresOfPlayer => scores_of_player(player: PlayerId, after: &BoardWindowId, limit: u32) -> Result<Vec<(BoardWindowId, BoardScore)>>;
+        DeleteEmptyCounts => delete_empty_counts() -> Result<()>;
     }
 }
 

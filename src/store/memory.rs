@@ -1,6 +1,7 @@
 //! The store as a few maps in memory, without I/O, so that it runs under tokio's paused time. With
 //! [`Faulty`](super::faulty::Faulty) around it, it fails on demand.
 
+mod boards;
 mod definitions;
 mod erasures;
 mod moderation;

@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod boards;
 mod catalog;
 mod columns;
 mod commit;

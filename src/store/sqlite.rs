@@ -5,6 +5,7 @@
 
 mod audit;
 mod backup;
+mod boards;
 mod catalog;
 mod commit;
 mod definitions;

@@ -11,6 +11,8 @@ use raidhall_protocol::{PlayerId, Seq, UnixMillis};
 use serde_json::Value;
 
 use super::{OpHash, Result};
+use crate::player::is_listed_on_boards;
+use crate::progression::ScoreMove;
 
 /// Number of events after which an append saves the state again.
 pub const STATE_INTERVAL: u64 = 64;
@@ -54,6 +56,8 @@ pub struct StreamAppend {
     pub state: Option<Vec<u8>>,
     /// When the player's streak lapses after the last event; `None` if there is no streak.
     pub lapses_at: Option<UnixMillis>,
+    /// What the events add to the player's scores on leaderboards, each window once. A command has none.
+    pub scores: Vec<ScoreMove>,
 }
 
 impl StreamAppend {
@@ -61,6 +65,18 @@ impl StreamAppend {
     pub fn last_seq(&self) -> Seq {
         let last = self.events.last();
         last.map_or(self.after, |recorded| recorded.event.seq)
+    }
+
+    /// Returns whether others see the player on leaderboards from now on; `None` if the append does not
+    /// change it.
+    pub(super) fn listing_change(&self) -> Option<bool> {
+        let mut events = self.events.iter().rev();
+        events.find_map(|recorded| match &recorded.event.data {
+            PlayerEventData::SettingSet { key, value, .. } if key == "boards" => {
+                Some(is_listed_on_boards(Some(value)))
+            }
+            _ => None,
+        })
     }
 
     /// Returns what the append makes of the player's row.
@@ -142,7 +158,7 @@ pub trait PlayerStreams: Send + Sync + 'static {
     ) -> Result<Option<LoadedStream>>;
 
     /// Appends events to a player's stream. A change of the name or of a total also changes the player's
-    /// row.
+    /// row, and the setting `boards` the player's scores.
     async fn append_to_stream(&self, append: &StreamAppend) -> Result<StreamOutcome>;
 
     /// Returns events of a player's stream with a seq above `after`, oldest first, at most `limit`.

@@ -5,7 +5,9 @@ use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::progression::StreakRules;
 
+use crate::definitions::BoardDefinition;
 use crate::player::{PlayerFold, lapse_streak};
+use crate::progression::{Cause, ScoreTerms, add_score_moves};
 use crate::store::streams::STATE_INTERVAL;
 use crate::store::{OpHash, StreamAppend, StreamEntry};
 
@@ -26,6 +28,7 @@ impl AppendBuilder {
                 events: Vec::new(),
                 state: None,
                 lapses_at: None,
+                scores: Vec::new(),
             },
             fold,
         }
@@ -34,6 +37,24 @@ impl AppendBuilder {
     /// Returns the fold with the events that were added.
     pub const fn fold(&self) -> &PlayerFold {
         &self.fold
+    }
+
+    /// Adds the effects of a cause, and what they add to the player's scores. The last effect carries
+    /// the cause's op key.
+    pub fn add_effects(
+        &mut self,
+        effects: Vec<PlayerEventData>,
+        cause: &Cause,
+        boards: &[BoardDefinition],
+        boards_since: UnixMillis,
+    ) {
+        let terms = ScoreTerms {
+            boards_since,
+            is_listed: self.fold.is_listed_on_boards(),
+        };
+        add_score_moves(&mut self.append.scores, cause, &effects, boards, terms);
+        let op = OpHash::from_cause(cause.place);
+        self.add(effects, cause.at, Some(cause.place), Some(op));
     }
 
     /// Adds the events of one command or cause. The last one carries its op key.

@@ -139,6 +139,7 @@ async fn a_damaged_state_is_folded_from_the_whole_stream() {
         }],
         state: Some(vec![0, 1, 0xc1]),
         lapses_at: None,
+        scores: Vec::new(),
     };
     let appended = test.store.append_to_stream(&append).await;
     assert_eq!(appended.expect("append"), StreamOutcome::Appended);
@@ -165,6 +166,7 @@ async fn a_damaged_stream_hides_no_other_player() {
         }],
         state: None,
         lapses_at: None,
+        scores: Vec::new(),
     };
     let appended = test.store.append_to_stream(&append).await;
     assert_eq!(appended.expect("append"), StreamOutcome::Appended);

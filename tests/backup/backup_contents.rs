@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use raidhall::backup::{BackupError, ImportReport, import};
 use raidhall::store::Result;
 use raidhall::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, DefinitionsLine, EventLine, EventWithEarnings,
-    IdsLine, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine, StreamLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, BoardScoreLine, DefinitionsLine, EventLine,
+    EventWithEarnings, IdsLine, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
+    StreamLine,
 };
 use raidhall_protocol::{PlayerId, RaidId, UnixMillis};
 
@@ -21,6 +22,8 @@ pub struct BackupContents {
     pub players: Vec<PlayerLine>,
     pub streams: Vec<StreamLine>,
     pub player_events: Vec<PlayerEventLine>,
+    pub board_scores: Vec<BoardScoreLine>,
+    pub boards_since: i64,
     pub raids: Vec<RaidLine>,
     pub snapshots: Vec<SnapshotLine>,
     pub events: Vec<EventLine>,
@@ -73,6 +76,10 @@ impl BackupSource for BackupContents {
         Ok(self.lineage.clone())
     }
 
+    async fn boards_since(&mut self) -> Result<i64> {
+        Ok(self.boards_since)
+    }
+
     async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self.ids)
     }
@@ -101,6 +108,19 @@ impl BackupSource for BackupContents {
             |event| event.player == player && event.seq > after,
             limit,
         ))
+    }
+
+    async fn board_scores(
+        &mut self,
+        player: i64,
+        board: &str,
+        number: i64,
+        limit: u32,
+    ) -> Result<Vec<BoardScoreLine>> {
+        let is_wanted = |score: &BoardScoreLine| {
+            score.player == player && (score.board.as_str(), score.number) > (board, number)
+        };
+        Ok(take_page(&self.board_scores, is_wanted, limit))
     }
 
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
@@ -172,6 +192,16 @@ impl BackupTarget for ContentsTarget {
 
     async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()> {
         self.contents.player_events.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], _: bool) -> Result<()> {
+        self.contents.board_scores.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn set_boards_since(&mut self, since: i64) -> Result<()> {
+        self.contents.boards_since = since;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::backup_database::BackupDatabase;
 
 /// Every column, with the reason why it is not lost: it is in the file, it derives from what is, or
 /// it matters only for the moment.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 24] = [
     // In the header, and in the line of ids.
     "meta: key value",
     "raid_ids: reserved",
@@ -20,6 +20,11 @@ const COLUMNS: [&str; 21] = [
     // Without the streams of erased players.
     "player_streams: lapses_at last_seq player state state_seq",
     "player_events: at cause_raid cause_seq data kind op_key player seq version",
+    // Whether a score is listed follows from the stream.
+    "board_scores: board is_listed number player reached_at reached_raid reached_seq score",
+    // Follow from the scores.
+    "board_counts: board hour number players score",
+    "board_sums: board bucket number players",
     // Without its owner. The leader follows from the ledger; a restored raid needs no slot.
     "raids: born create_key created_at current_tasks current_xp deadline ended_at epoch id invite_code last_seq leader \
      leader_slot owner status target_tasks target_xp time_limit_secs title",

@@ -293,3 +293,16 @@ async fn a_raid_of_a_release_without_ranked_raids_is_imported() {
         database.import(&file).await.expect("imported");
     }
 }
+
+#[tokio::test]
+async fn a_score_that_the_stream_does_not_explain_is_refused() {
+    let higher = |contents: &mut BackupContents| contents.board_scores[0].score += 1 << 40;
+    assert_import_refused(higher, "and the events counted").await;
+    let elsewhere = |contents: &mut BackupContents| contents.board_scores[0].reached_seq += 1_000;
+    assert_import_refused(elsewhere, "no event reached it").await;
+    let other = |contents: &mut BackupContents| {
+        let first = contents.board_scores[0].clone();
+        contents.board_scores.insert(1, first);
+    };
+    assert_import_refused(other, "is out of order").await;
+}

@@ -125,6 +125,13 @@ fn line_cases() -> Vec<(&'static str, Alter)> {
     vec![
         case("lineage: ", move |c| c.lineage = escape()),
         case("lineage: ", |c| c.lineage = "x".repeat(100_000)),
+        case("boards_since: ", |c| c.boards_since = FAR_TIME),
+        case("board: ", |c| c.board_scores[0].board = "x".repeat(300)),
+        case("number: ", |c| c.board_scores[0].number = i64::MIN),
+        case("score: ", |c| c.board_scores[0].score = -1),
+        case("reached_at: ", |c| c.board_scores[0].reached_at = FAR_TIME),
+        case("reached_raid: ", |c| c.board_scores[0].reached_raid = 0),
+        case("reached_seq: ", |c| c.board_scores[0].reached_seq = -1),
         case("id: ", |c| {
             c.players.last_mut().expect("players").id = i64::MAX
         }),

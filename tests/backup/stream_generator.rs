@@ -2,13 +2,13 @@
 
 use raidhall::definitions::Definitions;
 use raidhall::player::{Author, PlayerFold, check, decide};
-use raidhall::progression::{RaidContext, causes, project};
+use raidhall::progression::{RaidContext, ScoreTerms, add_score_moves, causes, project};
 use raidhall::store::{OpHash, Store, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall::streams::AppendBuilder;
 use raidhall_protocol::player::event::{Balance, RaidPlace};
 use raidhall_protocol::player::{PlayerCommand, PlayerEvent};
 use raidhall_protocol::server::PlayerRef;
-use raidhall_protocol::{EventData, RaidId, Seq};
+use raidhall_protocol::{EventData, RaidId, Seq, UnixMillis};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -56,6 +56,7 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
             events,
             state: saves_state.then(|| fold.encode()),
             lapses_at: fold.state.streak.lapses_at,
+            scores: Vec::new(),
         };
         let outcome = store.append_to_stream(&append).await.expect("append");
         assert_eq!(outcome, StreamOutcome::Appended);
@@ -67,6 +68,11 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
     let definitions = Definitions::built_in();
     let player = fold.state.id;
     let mut append = AppendBuilder::new(fold);
+    let mut scores = Vec::new();
+    let terms = ScoreTerms {
+        boards_since: UnixMillis(0),
+        is_listed: true,
+    };
     for raid in 1_u64.. {
         let raid = RaidId::try_from(raid).expect("an id");
         let events = store.events(raid, Seq::ZERO, u32::MAX).await.expect("read");
@@ -83,10 +89,12 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
         for (_, cause) in causes.filter(|(of, _)| *of == player) {
             let effects = project(append.fold(), &cause, &definitions);
             let op = OpHash::from_cause(cause.place);
+            add_score_moves(&mut scores, &cause, &effects, &definitions.boards, terms);
             append.add(effects, cause.at, Some(cause.place), Some(op));
         }
     }
-    let (append, fold) = append.build();
+    let (mut append, fold) = append.build();
+    append.scores = scores;
     if !append.events.is_empty() {
         let outcome = store.append_to_stream(&append).await.expect("append");
         assert_eq!(outcome, StreamOutcome::Appended);
@@ -97,7 +105,7 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
 fn random_command(rng: &mut StdRng, last_seq: Seq) -> PlayerCommand {
     let items = ["frame_bronze", "frame_silver", "title_night_owl"];
     let item = items[rng.random_range(0..items.len())].to_owned();
-    match rng.random_range(0..14) {
+    match rng.random_range(0..15) {
         0..=2 => PlayerCommand::Notify {
             kind: "sale".into(),
             title: "Näh \"now\" ☂".into(),
@@ -135,6 +143,11 @@ fn random_command(rng: &mut StdRng, last_seq: Seq) -> PlayerCommand {
             if_version: None,
         },
         12 => PlayerCommand::RepairStreak,
+        13 => PlayerCommand::SetSetting {
+            key: "boards".into(),
+            value: ["public", "companions", "hidden"][rng.random_range(0..3)].into(),
+            if_version: None,
+        },
         _ => PlayerCommand::ReadThrough { seq: last_seq },
     }
 }

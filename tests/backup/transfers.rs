@@ -138,6 +138,7 @@ async fn a_backup_is_identical_from_sqlite_to_postgres_and_back() {
         counted.raids == 40 && counted.players == 6 && counted.sign_ins == 5,
         "{counted:?}"
     );
+    assert!(counted.board_scores > 20, "{counted:?}");
     assert!(counted.events > 700, "{counted:?}");
     assert_eq!(counted.definitions, 10, "{counted:?}");
     // One of five players with a stream is erased.

@@ -63,7 +63,8 @@ pub fn example_of(name: &str) -> Value {
                 "en": {"title": "Victor", "text": "Win raids"},
                 "ru": {"title": "Победитель", "text": "Побеждайте в рейдах"}}],
             "items": [{"id": "frame_gold", "slot": "frame", "price": 1_000, "en": "Golden frame",
-                "ru": "Золотая рамка"}]})
+                "ru": "Золотая рамка"}],
+            "boards": [{"id": "daily", "window": "daily", "zone": "UTC", "en": "Today", "ru": "Сегодня"}]})
         }
         "PlayerEvent" => {
             json!({"seq": 43, "at": 1_767_225_601_000_i64, "cause": {"raid": 7, "seq": 124}, "type": "xp_earned",

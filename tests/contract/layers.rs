@@ -7,7 +7,14 @@ use std::path::{Path, PathBuf};
 /// Every folder and file of `src`, from the lowest layer to the highest. Those of one line do not
 /// import each other.
 const LAYERS: &[&[&str]] = &[
-    &["option_value", "raid", "random", "redact", "task_group"],
+    &[
+        "calendar",
+        "option_value",
+        "raid",
+        "random",
+        "redact",
+        "task_group",
+    ],
     &["private_file"],
     &["definitions", "error", "http_client"],
     &["limits", "player"],

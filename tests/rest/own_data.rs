@@ -3,8 +3,10 @@
 use axum::body::Body;
 use axum::http::Request;
 use raidhall::auth::Scope;
+use raidhall::progression::{BoardWindowId, ScoreMove};
 use raidhall::store::faulty::Call;
 use raidhall::store::{PlayerStreams, StreamAppend, StreamEntry, StreamOutcome};
+use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{Seq, UnixMillis};
 use serde_json::{Value, json};
@@ -133,6 +135,7 @@ async fn an_export_holds_all_events_of_the_players_stream() {
     let player = ada["player"]["id"].as_u64().expect("an id");
     let empty = server.get("/me/export", &token).await.expect_data(200);
     assert_eq!(empty["stream"], json!([]));
+    assert_eq!(empty["board_scores"], json!([]));
     let notified = |seq| PlayerEvent {
         seq: Seq(seq),
         at: UnixMillis(5),
@@ -143,6 +146,19 @@ async fn an_export_holds_all_events_of_the_players_stream() {
         },
     };
     let events: Vec<_> = (1..=401).map(notified).collect();
+    let score = |number| ScoreMove {
+        window: BoardWindowId {
+            board: "daily".into(),
+            number,
+        },
+        xp: 40,
+        reached_at: UnixMillis(5),
+        reached_place: RaidPlace {
+            raid: 7_u64.try_into().expect("a raid"),
+            seq: Seq(124),
+        },
+        is_listed: true,
+    };
     let without_op = |event| StreamEntry { event, op: None };
     let append = StreamAppend {
         player: player.try_into().expect("a player"),
@@ -150,11 +166,15 @@ async fn an_export_holds_all_events_of_the_players_stream() {
         events: events.iter().cloned().map(without_op).collect(),
         state: Some(Vec::new()),
         lapses_at: None,
+        scores: (1..=401).map(score).collect(),
     };
     let appended = server.store.append_to_stream(&append).await;
     assert_eq!(appended.expect("append"), StreamOutcome::Appended);
     let whole = server.get("/me/export", &token).await.expect_data(200);
     assert_eq!(whole["stream"], json!(events));
+    let shown = |number| json!({"board": "daily", "number": number, "score": 40, "reached_at": 5});
+    let scores: Vec<_> = (1..=401).map(shown).collect();
+    assert_eq!(whole["board_scores"], json!(scores));
 }
 
 #[tokio::test(start_paused = true)]

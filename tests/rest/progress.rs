@@ -329,3 +329,28 @@ async fn the_projector_waits_at_definitions_of_a_newer_release() {
     timeout(RETRY_TIME, is_released).await.expect("it waits");
     assert_eq!(test.events().await.len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn xp_of_raids_moves_the_scores_on_leaderboards_once() {
+    let raid = TestRaid::start_long().await;
+    let faults = raid.server.store.faults();
+    faults.drop_replies(Call::CommitProjection, 1);
+    raid.contribute(40).await;
+    raid.contribute(2).await;
+    let granted = json!({"op": "1", "cmd": {"type": "grant_xp", "amount": 9, "kind": "walk", "note": "a gift"}});
+    let commands = format!("/players/{}/commands", raid.player);
+    let sent = raid.server.post(&commands, &raid.service, granted).await;
+    sent.expect_data(200);
+    raid.wait_for_events(4, PROJECTION_TIME).await;
+    let export = raid.server.get("/me/export", &raid.token).await;
+    let export = export.expect_data(200);
+    let scores = export["board_scores"].as_array().expect("scores");
+    let shown: Vec<_> = scores
+        .iter()
+        .map(|it| (&it["board"], &it["score"]))
+        .collect();
+    let boards = ["all_time", "daily", "season", "weekly"].map(Value::from);
+    let score = json!(42);
+    let expected: Vec<_> = boards.iter().map(|board| (board, &score)).collect();
+    assert_eq!(shown, expected);
+}

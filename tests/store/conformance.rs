@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod boards;
 pub mod claims;
 pub mod commits;
 pub mod definitions;
@@ -202,6 +203,11 @@ macro_rules! conformance_suite {
             projection: the_failed_causes_of_a_deleted_guest_are_deleted;
             projection: ops_are_found_in_the_streams_of_their_players;
             projection: several_streams_are_loaded_as_each_alone;
+            boards: scores_move_with_the_appends_that_carry_them;
+            boards: a_stream_that_ends_elsewhere_moves_no_score;
+            boards: ranks_and_pages_agree_with_the_order_of_all_scores;
+            boards: a_player_whose_ban_ends_is_listed_again;
+            boards: an_erasure_deletes_the_players_scores;
             text: hostile_text_survives_a_round_trip_through_the_store;
             text: the_largest_ids_fit;
         }

@@ -2168,6 +2168,8 @@ export type Progression = {
   achievements: Array<Achievement>,
   /** The items of the shop, in the order in which clients show them. */
   items: Array<ShopItem>,
+  /** The leaderboards, in the order in which clients show them. */
+  boards: Array<Board>,
 };
 
 /** The XP at which each level begins, of players and of skills. */
@@ -2245,6 +2247,23 @@ export type ShopItem = {
   /** Its name in Russian. */
   ru: string,
 };
+
+/** A leaderboard: it ranks players by the XP of raids that counts, from window to window. */
+export type Board = {
+  /** Id of the leaderboard. */
+  id: string,
+  /** The period after which its scores begin again. */
+  window: BoardWindow,
+  /** The IANA time zone in which its windows open and close. */
+  zone: string,
+  /** Its title in English. */
+  en: string,
+  /** Its title in Russian. */
+  ru: string,
+};
+
+/** The period after which the scores of a leaderboard begin again. */
+export type BoardWindow = "daily" | "weekly" | "season" | "all_time";
 
 /** Close codes with which the server closes a WebSocket. */
 export const CLOSE_CODES = {

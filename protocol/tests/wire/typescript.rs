@@ -119,6 +119,8 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<progression::Tier>(),
         declare::<progression::AchievementText>(),
         declare::<progression::ShopItem>(),
+        declare::<progression::Board>(),
+        declare::<progression::BoardWindow>(),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! `/me/export`: all data about the caller, as one streamed download.
 //!
-//! The player's stream, raids and their events are read page by page, so that a slow client, or a player
+//! The player's stream, scores on leaderboards, raids and their events are read page by page, so that a slow client, or a player
 //! with ten thousand raids, costs the memory of one page. Of a raid's events the download contains those
 //! that the caller caused or that name the caller; the actions of other players are their own data.
 
@@ -24,9 +24,10 @@ use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
 use crate::http::extract::Authenticated;
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::limits::keyed_limit::{KeyedLimit, Permit};
-use crate::store::{self, Account};
+use crate::progression::BoardWindowId;
+use crate::store::{self, Account, BoardScore};
 
-/// The number of raids, or of events of a raid or of the player's stream, in one page.
+/// The number of raids, of scores, or of events of a raid or of the player's stream, in one page.
 const PAGE_ROWS: u32 = 200;
 
 /// The retry delay in the refusal of a second download at the same time.
@@ -93,6 +94,8 @@ enum ExportStep {
     Account(Account),
     /// Events of the player's stream after a seq.
     Stream(Seq),
+    /// The scores on leaderboards after those of a window.
+    Scores(BoardWindowId),
     Raids,
     Events(RaidExport),
     Done,
@@ -118,6 +121,7 @@ impl Download {
                 document_head(&account)
             }
             ExportStep::Stream(after) => self.write_stream(after).await?,
+            ExportStep::Scores(after) => self.write_scores(after).await?,
             ExportStep::Raids => self.begin_next_raid().await?,
             ExportStep::Events(own) => self.write_events(own).await?,
             ExportStep::Done => return Ok(None),
@@ -129,13 +133,38 @@ impl Download {
         let store = &self.app.store;
         let page = store.stream_events(self.player, after, PAGE_ROWS).await?;
         let Some(last) = page.last() else {
-            self.next_step = ExportStep::Raids;
-            return Ok(r#"],"raids":["#.to_owned());
+            self.next_step = ExportStep::Scores(BoardWindowId::default());
+            return Ok(r#"],"board_scores":["#.to_owned());
         };
         self.next_step = ExportStep::Stream(last.seq);
         let events: Vec<_> = page.iter().map(|event| json!(event).to_string()).collect();
         let comma = if after == Seq::ZERO { "" } else { "," };
         Ok(comma.to_owned() + &events.join(","))
+    }
+
+    async fn write_scores(&mut self, after: BoardWindowId) -> store::Result<String> {
+        let store = &self.app.store;
+        let page = store
+            .scores_of_player(self.player, &after, PAGE_ROWS)
+            .await?;
+        let Some((last, _)) = page.last() else {
+            self.next_step = ExportStep::Raids;
+            return Ok(r#"],"raids":["#.to_owned());
+        };
+        self.next_step = ExportStep::Scores(last.clone());
+        let scores = page.iter().map(|(window, BoardScore { position, .. })| {
+            let BoardWindowId { board, number } = window;
+            json!({
+                "board": board,
+                "number": number,
+                "score": position.score,
+                "reached_at": position.reached_at,
+            })
+        });
+        let scores: Vec<_> = scores.map(|score| score.to_string()).collect();
+        let is_first = after == BoardWindowId::default();
+        let comma = if is_first { "" } else { "," };
+        Ok(comma.to_owned() + &scores.join(","))
     }
 
     async fn begin_next_raid(&mut self) -> store::Result<String> {

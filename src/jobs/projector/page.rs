@@ -129,11 +129,11 @@ impl Projector {
                 append.add_loss(lapses.settled_at, self.clock.now(), &lapses.rules);
             }
             for cause in causes {
-                let op = OpHash::from_cause(cause.place);
-                if !found.contains(&(*player, op)) {
+                if !found.contains(&(*player, op(cause.place))) {
                     let definitions = definitions.in_force_at(cause.definitions);
                     let decided = project(append.fold(), cause, definitions);
-                    append.add(decided, cause.at, Some(cause.place), Some(op));
+                    let boards = &definitions.boards;
+                    append.add_effects(decided, cause, boards, tenure.boards_since);
                 }
             }
             let (append, fold) = append.build();

@@ -98,6 +98,12 @@ pub enum Call {
     CountFailedCauses,
     DefinitionsAfter,
     AddDefinitions,
+    BoardsSince,
+    ListedScores,
+    CountListedBefore,
+    ScoresInWindow,
+    ScoresOfPlayer,
+    DeleteEmptyCounts,
 }
 
 /// The faults of one connection. Clones are handles to the same faults.

@@ -39,6 +39,7 @@ impl Erasures for MemoryStore {
         tables.families.retain(|_, family| family.player != player);
         tables.streams.remove(&player);
         tables.projection.forget(player);
+        tables.boards.forget(player);
         tables.record_audit(entry);
         Ok(true)
     }

@@ -156,6 +156,7 @@ impl Tables {
 
     /// Writes an append that was checked.
     pub(super) fn write_append(&mut self, append: &StreamAppend) {
+        self.boards.write_append(append);
         let stream = self.streams.entry(append.player).or_default();
         stream.events.extend(append.events.iter().cloned());
         stream.lapses_at = append.lapses_at;

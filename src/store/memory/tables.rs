@@ -12,6 +12,7 @@ use raidhall_protocol::state::RaidStatus;
 use raidhall_protocol::{Event, EventData, PlayerId, RaidId, Seq, UnixMillis};
 use tokio::time::Instant;
 
+use super::boards::BoardTables;
 use super::projection::ProjectionTables;
 use super::streams::StoredStream;
 use super::webhooks::WebhookTables;
@@ -34,6 +35,7 @@ pub(super) struct Tables {
     pub(super) accounts: AccountTables,
     pub(super) webhooks: WebhookTables,
     pub(super) projection: ProjectionTables,
+    pub(super) boards: BoardTables,
     clock: (UnixMillis, Instant),
     pub(super) lineage: String,
     raid_ids_reserved: u64,
@@ -86,6 +88,7 @@ impl Tables {
             accounts: AccountTables::default(),
             webhooks: WebhookTables::default(),
             projection: ProjectionTables::default(),
+            boards: BoardTables::new(now),
             clock: (now, Instant::now()),
             lineage: Uuid::from_u128(rand::random()).to_string(),
             raid_ids_reserved: 0,
@@ -541,6 +544,7 @@ impl Tables {
         self.streams.retain(|id, _| !unused.contains(id));
         for player in &unused {
             self.projection.forget(*player);
+            self.boards.forget(*player);
         }
         self.families
             .retain(|_, family| !unused.contains(&family.player));

@@ -20,9 +20,9 @@ use super::{
 };
 use crate::store::Result;
 use crate::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, DefinitionsLine, EventLine, EventWithEarnings,
-    IdsLine, OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
-    StreamLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, BoardScoreLine, DefinitionsLine, EventLine,
+    EventWithEarnings, IdsLine, OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine,
+    SnapshotLine, StreamLine,
 };
 
 const READ: &str = "read the database for a backup";
@@ -59,6 +59,14 @@ const PLAYER_EVENTS: &str = "
         SELECT player, seq, at, kind, version, encode(op_key, 'hex') AS op_key, cause_raid, cause_seq, data
         FROM player_events WHERE player = $1 AND seq > $2 ORDER BY seq LIMIT $3
     ) r";
+
+const BOARD_SCORES: &str = "
+    SELECT row_to_json(r)::text FROM (
+        SELECT board, number, player, score, reached_at, reached_raid, reached_seq
+        FROM board_scores WHERE player = $1 AND (board, number) > ($2, $3) ORDER BY board, number LIMIT $4
+    ) r";
+
+const BOARDS_SINCE: &str = "SELECT value::bigint FROM meta WHERE key = 'boards_since'";
 
 const RAIDS: &str = "
     SELECT row_to_json(r)::text FROM (
@@ -127,6 +135,29 @@ const ADD_PLAYER_EVENTS: &str = "
     SELECT player, seq, at, kind, version, decode(op_key, 'hex'), cause_raid, cause_seq, data
     FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, seq bigint, at bigint, kind text, version smallint,
         op_key text, cause_raid bigint, cause_seq bigint, data jsonb) WHERE $2 IS NOT NULL";
+
+const ADD_BOARD_SCORES: &str = "
+    INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed)
+    SELECT board, number, player, score, reached_at, reached_raid, reached_seq, $2::bigint = 1
+    FROM jsonb_to_recordset($1::jsonb) AS r (board text, number bigint, player bigint, score bigint,
+        reached_at bigint, reached_raid bigint, reached_seq bigint)";
+
+const ADD_BOARD_COUNTS: &str = "
+    INSERT INTO board_counts AS c (board, number, score, hour, players)
+    SELECT board, number, score, reached_at / 3600000, 1
+    FROM jsonb_to_recordset($1::jsonb) AS r (board text, number bigint, score bigint, reached_at bigint)
+    WHERE $2::bigint = 1
+    ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + 1";
+
+const ADD_BOARD_SUMS: &str = "
+    INSERT INTO board_sums AS s (board, number, bucket, players)
+    SELECT board, number, score / 256, 1
+    FROM jsonb_to_recordset($1::jsonb) AS r (board text, number bigint, score bigint)
+    WHERE $2::bigint = 1
+    ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + 1";
+
+const SET_BOARDS_SINCE: &str =
+    "UPDATE meta SET value = $1::bigint::text WHERE key = 'boards_since'";
 
 const ADD_RAIDS: &str = "
     INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at,
@@ -342,6 +373,13 @@ impl BackupSource for PostgresSource {
         lineage.map_err(|error| fault::from_sqlx(READ, error))
     }
 
+    async fn boards_since(&mut self) -> Result<i64> {
+        let since = sqlx::query_scalar(BOARDS_SINCE)
+            .fetch_one(&mut self.connection)
+            .await;
+        since.map_err(|error| fault::from_sqlx(READ, error))
+    }
+
     async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self
             .fetch_rows(sqlx::query_scalar(IDS))
@@ -378,6 +416,18 @@ impl BackupSource for PostgresSource {
         let query = sqlx::query_scalar(PLAYER_EVENTS).bind(player);
         let query = query.bind(after).bind(i64::from(limit));
         self.fetch_rows(query).await
+    }
+
+    async fn board_scores(
+        &mut self,
+        player: i64,
+        board: &str,
+        number: i64,
+        limit: u32,
+    ) -> Result<Vec<BoardScoreLine>> {
+        let query = sqlx::query_scalar(BOARD_SCORES).bind(player);
+        let query = query.bind(board.to_owned()).bind(number);
+        self.fetch_rows(query.bind(i64::from(limit))).await
     }
 
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
@@ -479,6 +529,20 @@ impl BackupTarget for PostgresTarget {
 
     async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()> {
         self.insert_rows(ADD_PLAYER_EVENTS, &rows, 0).await
+    }
+
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_listed: bool) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for statement in [ADD_BOARD_SCORES, ADD_BOARD_COUNTS, ADD_BOARD_SUMS] {
+            self.insert_rows(statement, &rows, is_listed.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_boards_since(&mut self, since: i64) -> Result<()> {
+        self.set_value(SET_BOARDS_SINCE, since).await
     }
 
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {

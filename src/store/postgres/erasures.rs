@@ -27,6 +27,19 @@ const BEGIN_ERASURE: &str = "
         DELETE FROM player_events WHERE player = $1 AND EXISTS (SELECT FROM closed)
     ), failed_causes AS (
         DELETE FROM projector_faults WHERE player = $1 AND EXISTS (SELECT FROM closed)
+    ), scores AS (
+        DELETE FROM board_scores WHERE player = $1 AND EXISTS (SELECT FROM closed)
+        RETURNING board, number, score, reached_at, is_listed
+    ), counts AS (
+        INSERT INTO board_counts AS c (board, number, score, hour, players)
+        SELECT board, number, score, reached_at / 3600000 AS hour, -1 FROM scores WHERE is_listed
+        ORDER BY board, number, score, hour
+        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
+    ), sums AS (
+        INSERT INTO board_sums AS s (board, number, bucket, players)
+        SELECT board, number, score / 256 AS bucket, -1 FROM scores WHERE is_listed
+        ORDER BY board, number, bucket
+        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
     ), banned AS (
         INSERT INTO bans (player, reason, by, at)
         SELECT id, 'erased', $3, $8 FROM closed
@@ -62,7 +75,7 @@ const REWRITE_EVENTS: &str = "
     )
     SELECT 1";
 
-/// Deletes the stream and failed causes again: a beginning of an erasure that waited for an append does
+/// Deletes the stream, failed causes and scores again: a beginning of an erasure that waited for an append does
 /// not see the rows that the append has written.
 const END_ERASURE: &str = "
     WITH stream AS (
@@ -71,6 +84,19 @@ const END_ERASURE: &str = "
         DELETE FROM player_events WHERE player = $1
     ), failed_causes AS (
         DELETE FROM projector_faults WHERE player = $1
+    ), scores AS (
+        DELETE FROM board_scores WHERE player = $1
+        RETURNING board, number, score, reached_at, is_listed
+    ), counts AS (
+        INSERT INTO board_counts AS c (board, number, score, hour, players)
+        SELECT board, number, score, reached_at / 3600000 AS hour, -1 FROM scores WHERE is_listed
+        ORDER BY board, number, score, hour
+        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
+    ), sums AS (
+        INSERT INTO board_sums AS s (board, number, bucket, players)
+        SELECT board, number, score / 256 AS bucket, -1 FROM scores WHERE is_listed
+        ORDER BY board, number, bucket
+        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
     )
     UPDATE players SET erase_due = NULL WHERE id = $1";
 

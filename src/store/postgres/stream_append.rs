@@ -6,6 +6,7 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::boards::bind_scores;
 use super::columns::{bigint, clamped};
 use super::connections::Statement;
 use super::fault;
@@ -18,6 +19,10 @@ use crate::store::{
 /// Hence the rows that order the statements are locked first: the projector's, unless a command
 /// appends, and then those of the players, in the order of their ids. So appends and an erasure of the
 /// same player happen one after another, and what a statement waited for is compared after the wait.
+///
+/// A player's scores change only with appends to their stream and with their erasure, so what the
+/// statement sees of the scores of a stream that it appends to is their newest version. Counts of several
+/// players are added to in the order of their keys.
 ///
 /// Streams that end elsewhere are left out. If there are any, the statement neither records failures nor
 /// moves the projector.
@@ -67,6 +72,54 @@ const APPEND_TO_STREAMS: &str = "
         FROM jsonb_to_recordset($6::text::jsonb) AS e (player bigint, seq bigint, at bigint, kind text,
             version smallint, op_key bytea, cause_raid bigint, cause_seq bigint, data jsonb)
         WHERE e.player = ANY (ARRAY(SELECT player FROM appended))
+    ), moves AS MATERIALIZED (
+        SELECT m.* FROM unnest($27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[], $32::bigint[],
+                               $33::bigint[], $34::boolean[])
+            AS m (board, number, player, xp, reached_at, reached_raid, reached_seq, is_listed)
+        WHERE m.player = ANY (ARRAY(SELECT player FROM appended))
+    ), left_behind AS MATERIALIZED (
+        SELECT m.board, m.number, s.score, s.reached_at
+        FROM moves m CROSS JOIN LATERAL (
+            SELECT score, reached_at FROM board_scores s
+            WHERE s.board = m.board AND s.number = m.number AND s.player = m.player AND s.is_listed
+            LIMIT 1
+        ) s
+    ), scored AS (
+        INSERT INTO board_scores AS s (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed)
+        SELECT board, number, player, xp, reached_at, reached_raid, reached_seq, is_listed FROM moves
+        ON CONFLICT (board, number, player) DO UPDATE
+        SET score = s.score + excluded.score, reached_at = greatest(s.reached_at, excluded.reached_at),
+            reached_raid = excluded.reached_raid, reached_seq = excluded.reached_seq
+        RETURNING s.board, s.number, s.score, s.reached_at, s.is_listed
+    ), listed AS (
+        UPDATE board_scores s SET is_listed = l.is_listed
+        FROM unnest($35::bigint[], $36::boolean[]) AS l (player, is_listed)
+        WHERE s.player = ANY (ARRAY(SELECT player FROM appended)) AND s.player = l.player
+            AND s.is_listed <> l.is_listed
+        RETURNING s.board, s.number, s.score, s.reached_at, s.is_listed
+    ), changes AS MATERIALIZED (
+        SELECT board, number, score, reached_at / 3600000 AS hour, sum(change) AS change
+        FROM (
+            SELECT board, number, score, reached_at, -1 AS change FROM left_behind
+            UNION ALL
+            SELECT board, number, score, reached_at, 1 FROM scored WHERE is_listed
+            UNION ALL
+            SELECT board, number, score, reached_at, CASE WHEN is_listed THEN 1 ELSE -1 END FROM listed
+        ) c
+        GROUP BY board, number, score, hour
+        HAVING sum(change) <> 0
+    ), counted AS (
+        INSERT INTO board_counts AS c (board, number, score, hour, players)
+        SELECT board, number, score, hour, change FROM changes
+        ORDER BY board, number, score, hour
+        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
+    ), summed AS (
+        INSERT INTO board_sums AS s (board, number, bucket, players)
+        SELECT board, number, score / 256 AS bucket, sum(change) FROM changes
+        GROUP BY board, number, bucket
+        HAVING sum(change) <> 0
+        ORDER BY board, number, bucket
+        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
     ), complete AS MATERIALIZED (
         SELECT id FROM held
         WHERE NOT EXISTS (
@@ -178,7 +231,7 @@ pub(super) fn append_statement(
     };
     let statement = place(place(statement, page.from), page.to);
     let errors: Vec<_> = page.failed.iter().map(|it| it.error.clone()).collect();
-    Ok(statement
+    let statement = statement
         .bind(column(&page.failed, |it| it.player.into()))
         .bind(column(&page.failed, |it| it.cause.raid.into()))
         .bind(column(&page.failed, |it| clamped(it.cause.seq.0)))
@@ -191,7 +244,8 @@ pub(super) fn append_statement(
         .bind(totals(|it| it.tasks))
         .bind(totals(|it| it.raids_won))
         .bind(corrections)
-        .bind(lapses))
+        .bind(lapses);
+    Ok(bind_scores(statement, appends))
 }
 
 fn column<T>(rows: &[T], value: impl Fn(&T) -> i64) -> Vec<i64> {

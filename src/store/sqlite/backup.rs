@@ -16,9 +16,9 @@ use super::schema::{MIGRATIONS, applied_migrations};
 use super::statements::statements;
 use super::{LOCK_RETRY_INTERVAL, SqliteStore};
 use crate::store::backup::{
-    AuditLine, BackupSource, BackupTarget, BanLine, DefinitionsLine, EventLine, EventWithEarnings,
-    IdsLine, OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine, SnapshotLine,
-    StreamLine,
+    AuditLine, BackupSource, BackupTarget, BanLine, BoardScoreLine, DefinitionsLine, EventLine,
+    EventWithEarnings, IdsLine, OpenTargetError, PlayerEventLine, PlayerLine, RaidLine, SignInLine,
+    SnapshotLine, StreamLine,
 };
 use crate::store::{Result, StoreError};
 
@@ -43,6 +43,11 @@ statements! {
         "    'op_key', nullif(lower(hex(op_key)), ''), 'cause_raid', cause_raid, 'cause_seq', cause_seq, ",
         "    'data', json(data)) ",
         "FROM player_events WHERE player = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    BOARD_SCORES =
+        "SELECT json_object('board', board, 'number', number, 'player', player, 'score', score, ",
+        "    'reached_at', reached_at, 'reached_raid', reached_raid, 'reached_seq', reached_seq) ",
+        "FROM board_scores WHERE player = ?1 AND (board, number) > (?2, ?3) ORDER BY board, number LIMIT ?4";
+    BOARDS_SINCE = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'boards_since'";
     RAIDS =
         "SELECT json_object('id', id, 'born', born, 'title', title, 'invite_code', invite_code, ",
         "    'create_key', nullif(lower(hex(create_key)), ''), 'target_xp', target_xp, 'target_tasks', target_tasks, ",
@@ -91,6 +96,21 @@ statements! {
         "SELECT value ->> 'player', value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'version', ",
         "    unhex(value ->> 'op_key'), value ->> 'cause_raid', value ->> 'cause_seq', value -> 'data' ",
         "FROM json_each(?1)";
+    ADD_BOARD_SCORES =
+        "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed) ",
+        "SELECT value ->> 'board', value ->> 'number', value ->> 'player', value ->> 'score', ",
+        "    value ->> 'reached_at', value ->> 'reached_raid', value ->> 'reached_seq', ?2 FROM json_each(?1)";
+    ADD_BOARD_COUNTS =
+        "INSERT INTO board_counts (board, number, score, hour, players) ",
+        "SELECT value ->> 'board', value ->> 'number', value ->> 'score', (value ->> 'reached_at') / 3600000, 1 ",
+        "FROM json_each(?1) WHERE ?2 = 1 ",
+        "ON CONFLICT (board, number, score, hour) DO UPDATE SET players = players + 1";
+    ADD_BOARD_SUMS =
+        "INSERT INTO board_sums (board, number, bucket, players) ",
+        "SELECT value ->> 'board', value ->> 'number', (value ->> 'score') / 256, 1 ",
+        "FROM json_each(?1) WHERE ?2 = 1 ",
+        "ON CONFLICT (board, number, bucket) DO UPDATE SET players = players + 1";
+    SET_BOARDS_SINCE = "UPDATE meta SET value = CAST(?1 AS TEXT) WHERE key = 'boards_since'";
     ADD_RAIDS =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
         "    created_at, status, deadline, current_xp, current_tasks, ended_at, epoch, last_seq) ",
@@ -224,6 +244,13 @@ impl BackupSource for SqliteSource {
             .map_err(failed(READ))
     }
 
+    async fn boards_since(&mut self) -> Result<i64> {
+        sqlx::query_scalar(BOARDS_SINCE)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(failed(READ))
+    }
+
     async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self
             .fetch_rows(sqlx::query_scalar(IDS))
@@ -255,6 +282,18 @@ impl BackupSource for SqliteSource {
     ) -> Result<Vec<PlayerEventLine>> {
         let query = sqlx::query_scalar(PLAYER_EVENTS).bind(player);
         self.fetch_rows(query.bind(after).bind(limit)).await
+    }
+
+    async fn board_scores(
+        &mut self,
+        player: i64,
+        board: &str,
+        number: i64,
+        limit: u32,
+    ) -> Result<Vec<BoardScoreLine>> {
+        let query = sqlx::query_scalar(BOARD_SCORES).bind(player);
+        let query = query.bind(board.to_owned()).bind(number).bind(limit);
+        self.fetch_rows(query).await
     }
 
     async fn raids(&mut self, after: i64, limit: u32) -> Result<Vec<RaidLine>> {
@@ -380,6 +419,20 @@ impl BackupTarget for SqliteTarget {
 
     async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()> {
         self.insert_rows(ADD_PLAYER_EVENTS, &rows, 0).await
+    }
+
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_listed: bool) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for statement in [ADD_BOARD_SCORES, ADD_BOARD_COUNTS, ADD_BOARD_SUMS] {
+            self.insert_rows(statement, &rows, is_listed.into()).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_boards_since(&mut self, since: i64) -> Result<()> {
+        self.set_value(SET_BOARDS_SINCE, since).await
     }
 
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {

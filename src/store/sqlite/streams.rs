@@ -7,6 +7,7 @@ use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
+use super::boards::{delete_scores, write_scores};
 use super::commit::{hex, json_array};
 use super::fault::{failed, refused, unsigned};
 use super::ledger::clamped;
@@ -231,10 +232,11 @@ pub(super) async fn append_to_stream(
             .bind(change.is_correction);
         change.execute(&mut *transaction).await.map_err(&failed)?;
     }
+    write_scores(transaction, append).await.map_err(&failed)?;
     Ok(StreamOutcome::Appended)
 }
 
-/// Deletes the streams and failed causes of players.
+/// Deletes the streams, failed causes and scores of players.
 pub(super) async fn delete_streams(
     transaction: &mut SqliteConnection,
     players: &[i64],
@@ -245,7 +247,8 @@ pub(super) async fn delete_streams(
     let streams = sqlx::query(DELETE_STREAMS).bind(&ids);
     streams.execute(&mut *transaction).await?;
     let failed_causes = sqlx::query(DELETE_FAILED_CAUSES).bind(&ids);
-    failed_causes.execute(&mut *transaction).await.map(drop)
+    failed_causes.execute(&mut *transaction).await?;
+    delete_scores(transaction, players).await
 }
 
 /// Returns an event's row for `INSERT_EVENTS`.

@@ -56,7 +56,7 @@ mod plans {
     use super::*;
 
     /// Every file that defines statements, with the statements that it lists.
-    const FILES: [(&str, &[(&str, &str)]); 17] = [
+    const FILES: [(&str, &[(&str, &str)]); 18] = [
         (include_str!("leases.rs"), leases::STATEMENTS),
         (include_str!("ledger.rs"), ledger::STATEMENTS),
         (include_str!("commit.rs"), commit::STATEMENTS),
@@ -74,10 +74,11 @@ mod plans {
         (include_str!("streams.rs"), streams::STATEMENTS),
         (include_str!("projection.rs"), projection::STATEMENTS),
         (include_str!("definitions.rs"), definitions::STATEMENTS),
+        (include_str!("boards.rs"), boards::STATEMENTS),
     ];
 
     /// Tables that grow with use. The others have one row per instance, or fewer.
-    const LARGE_TABLES: [&str; 13] = [
+    const LARGE_TABLES: [&str; 16] = [
         "raids",
         "raid_events",
         "raid_members",
@@ -85,6 +86,9 @@ mod plans {
         "players",
         "player_streams",
         "player_events",
+        "board_scores",
+        "board_counts",
+        "board_sums",
         "refresh_families",
         "bans",
         "notices",
@@ -111,6 +115,9 @@ mod plans {
         INSERT INTO player_streams SELECT i, 2, randomblob(20), 2, iif(i % 3, NULL, i) FROM n;
         INSERT INTO player_events (player, seq, at, kind, version, op_key, data)
             SELECT i, s.value, 1, 'notified', 1, randomblob(16), '{}' FROM n, json_each('[1,2]') AS s;
+        INSERT INTO board_scores SELECT 'daily', i % 10, i, i, i, i, 1, 1 FROM n;
+        INSERT INTO board_counts SELECT 'daily', i % 10, i, i, 1 FROM n;
+        INSERT INTO board_sums SELECT 'daily', i % 10, i, 1 FROM n;
         INSERT INTO refresh_families SELECT randomblob(16), i, randomblob(32), NULL, 1, i FROM n;
         INSERT INTO bans SELECT i, 'reason', 'admin:ops', 1 FROM n;
         INSERT INTO notices (kind, player, until) SELECT 'player', i, i FROM n;

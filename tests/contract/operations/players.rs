@@ -104,11 +104,18 @@ fn export(schemas: &mut Schemas) -> Value {
         ("expires_at", json!({"type": "integer"})),
     ]);
     let own_event = schemas.response::<PlayerEvent>();
+    let score = object(&[
+        ("board", json!({"type": "string"})),
+        ("number", json!({"type": "integer"})),
+        ("score", json!({"type": "integer"})),
+        ("reached_at", json!({"type": "integer"})),
+    ]);
     let kept = object(&[
         ("player", schemas.response::<Profile>()),
         ("external_id", json!({"type": ["string", "null"]})),
         ("sign_ins", json!({"type": "array", "items": sign_in})),
         ("stream", json!({"type": "array", "items": own_event})),
+        ("board_scores", json!({"type": "array", "items": score})),
         ("raids", json!({"type": "array", "items": raid})),
     ]);
     object(&[("data", kept)])

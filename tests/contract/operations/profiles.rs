@@ -19,8 +19,8 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .describe(
             "Returns the definitions of progression that are in force, or those of a few seconds \
-             ago: where levels begin, what brings coins, the achievements and the items of the \
-             shop. No access token is needed.",
+             ago: where levels begin, what brings coins, the achievements, the items of the shop \
+             and the leaderboards. No access token is needed.",
         )
         .allow_caller(AllowedCaller::Public)
         .rate_limited()

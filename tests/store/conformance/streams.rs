@@ -40,6 +40,7 @@ pub fn stream_append<const N: usize>(
         events: numbered.map(event).collect(),
         state: Some(format!("state {}", after + N as u64).into_bytes()),
         lapses_at: None,
+        scores: Vec::new(),
     }
 }
 

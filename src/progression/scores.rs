@@ -1,0 +1,93 @@
+//! What effects add to scores on leaderboards.
+
+use raidhall_protocol::UnixMillis;
+use raidhall_protocol::player::PlayerEventData;
+use raidhall_protocol::player::event::{RaidPlace, XpSource};
+
+use super::Cause;
+use crate::definitions::BoardDefinition;
+
+/// One window of a leaderboard. The default one comes before all others, and is of none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BoardWindowId {
+    /// Id of the leaderboard.
+    pub board: String,
+    /// Number of the window.
+    pub number: i64,
+}
+
+/// XP that is added to a player's score in one window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScoreMove {
+    /// The window that the score is in.
+    pub window: BoardWindowId,
+    /// How much is added.
+    pub xp: u64,
+    /// When the score was reached: the time of the raid's event.
+    pub reached_at: UnixMillis,
+    /// The raid's event that it was reached with.
+    pub reached_place: RaidPlace,
+    /// Whether others see the player on leaderboards, for a score that begins.
+    pub is_listed: bool,
+}
+
+/// Adds to `moves` what the effects of a cause add to a player's scores, so that each window is there
+/// once. Only XP of raids that counts is added, and neither grants nor corrections. Windows that closed
+/// before the database had leaderboards stay empty.
+pub fn add_score_moves(
+    moves: &mut Vec<ScoreMove>,
+    cause: &Cause,
+    effects: &[PlayerEventData],
+    boards: &[BoardDefinition],
+    terms: ScoreTerms,
+) {
+    let xp = effects.iter().map(counted_raid_xp).sum();
+    if xp == 0 {
+        return;
+    }
+    for board in boards {
+        let number = board.number_at(cause.at);
+        let closes_at = board.closes_at(number);
+        if closes_at.is_some_and(|closes_at| closes_at <= terms.boards_since) {
+            continue;
+        }
+        let window = BoardWindowId {
+            board: board.shown.id.clone(),
+            number,
+        };
+        let score = ScoreMove {
+            window,
+            xp,
+            reached_at: cause.at,
+            reached_place: cause.place,
+            is_listed: terms.is_listed,
+        };
+        match moves.iter_mut().find(|it| it.window == score.window) {
+            Some(earlier) => {
+                earlier.xp = earlier.xp.saturating_add(score.xp);
+                earlier.reached_at = earlier.reached_at.max(score.reached_at);
+                earlier.reached_place = score.reached_place;
+            }
+            None => moves.push(score),
+        }
+    }
+}
+
+/// What scores depend on besides a cause and its effects.
+#[derive(Debug, Clone, Copy)]
+pub struct ScoreTerms {
+    /// Since when the database has leaderboards.
+    pub boards_since: UnixMillis,
+    /// Whether others see the player on leaderboards.
+    pub is_listed: bool,
+}
+
+/// Returns the XP of a raid that an event counts.
+pub fn counted_raid_xp(data: &PlayerEventData) -> u64 {
+    match data {
+        PlayerEventData::XpEarned {
+            counted, source, ..
+        } if *source != XpSource::Grant => *counted,
+        _ => 0,
+    }
+}

@@ -1,0 +1,113 @@
+//! Tests of what effects add to scores on leaderboards.
+
+use raidhall_protocol::player::event::XpSource;
+
+use super::*;
+use crate::progression::{BoardWindowId, ScoreMove, ScoreTerms, add_score_moves};
+
+const TERMS: ScoreTerms = ScoreTerms {
+    boards_since: UnixMillis(0),
+    is_listed: true,
+};
+
+fn cause_at(seq: u64, at: UnixMillis) -> Cause {
+    Cause {
+        place: RaidPlace {
+            raid: raid(7),
+            seq: Seq(seq),
+        },
+        at,
+        definitions: DefinitionsNumber::FIRST,
+        kind: CauseKind::Contributed {
+            xp: 40,
+            kind: "walk".to_owned(),
+        },
+    }
+}
+
+/// Returns the event by which a source brings 50 XP, of which 40 count.
+fn earned(source: XpSource) -> PlayerEventData {
+    let mut stream = Stream::new();
+    let kind = CauseKind::Contributed {
+        xp: 50,
+        kind: "walk".to_owned(),
+    };
+    let mut effects = stream.add(7, time("2026-11-28T12:00Z"), kind);
+    let PlayerEventData::XpEarned {
+        counted,
+        source: of,
+        ..
+    } = &mut effects[0]
+    else {
+        panic!("{effects:?}");
+    };
+    *counted = 40;
+    *of = source;
+    effects.swap_remove(0)
+}
+
+fn moves_at(times: &[&str], effects: &[PlayerEventData], terms: ScoreTerms) -> Vec<ScoreMove> {
+    let boards = Definitions::built_in().boards;
+    let mut moves = Vec::new();
+    for (seq, at) in (1..).zip(times) {
+        let cause = cause_at(seq, time(at));
+        add_score_moves(&mut moves, &cause, effects, &boards, terms);
+    }
+    moves
+}
+
+fn windows(moves: &[ScoreMove]) -> Vec<(&str, i64, u64)> {
+    let moves = moves.iter();
+    moves
+        .map(|it| (it.window.board.as_str(), it.window.number, it.xp))
+        .collect()
+}
+
+#[test]
+fn counted_xp_of_raids_is_added_in_each_window_of_its_time() {
+    let effects = [earned(XpSource::Contribution), earned(XpSource::Task)];
+    let moves = moves_at(&["2026-11-28T12:00Z"], &effects, TERMS);
+    let expected = [
+        ("daily", 20_785, 80),
+        ("weekly", 2_969, 80),
+        ("season", 227, 80),
+        ("all_time", 0, 80),
+    ];
+    assert_eq!(windows(&moves), expected);
+}
+
+#[test]
+fn grants_add_nothing_to_scores() {
+    let effects = [earned(XpSource::Grant)];
+    assert_eq!(moves_at(&["2026-11-28T12:00Z"], &effects, TERMS), []);
+}
+
+#[test]
+fn causes_of_one_window_are_one_move_whose_time_never_goes_back() {
+    let effects = [earned(XpSource::Contribution)];
+    let times = ["2026-11-28T12:00Z", "2026-11-28T11:00Z"];
+    let moves = moves_at(&times, &effects, TERMS);
+    let day = ScoreMove {
+        window: BoardWindowId {
+            board: "daily".to_owned(),
+            number: 20_785,
+        },
+        xp: 80,
+        reached_at: time("2026-11-28T12:00Z"),
+        reached_place: cause_at(2, UnixMillis(0)).place,
+        is_listed: true,
+    };
+    assert_eq!((moves.len(), &moves[0]), (4, &day));
+}
+
+#[test]
+fn windows_that_closed_before_there_were_boards_stay_empty() {
+    let effects = [earned(XpSource::Contribution)];
+    let terms = ScoreTerms {
+        boards_since: time("2026-11-29T00:00Z"),
+        ..TERMS
+    };
+    let moves = moves_at(&["2026-11-28T12:00Z"], &effects, terms);
+    let boards: Vec<_> = moves.iter().map(|it| it.window.board.as_str()).collect();
+    assert_eq!(boards, ["weekly", "season", "all_time"]);
+}

@@ -1,0 +1,328 @@
+//! Scores on leaderboards.
+
+use async_trait::async_trait;
+use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
+use sqlx::SqliteConnection;
+
+use super::SqliteStore;
+use super::commit::json_array;
+use super::fault::{failed, refused, unsigned};
+use super::ledger::clamped;
+use super::players::player_id;
+use super::statements::statements;
+use crate::progression::{BoardWindowId, ScoreMove};
+use crate::store::{
+    BoardPart, BoardPosition, BoardScore, Boards, Result, StoreError, StreamAppend,
+};
+
+statements! {
+    BOARDS_SINCE = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'boards_since'";
+    SCORE =
+        "SELECT score, reached_at, is_listed FROM board_scores WHERE board = ?1 AND number = ?2 AND player = ?3";
+    MOVE_SCORE =
+        "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed) ",
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ",
+        "ON CONFLICT (board, number, player) DO UPDATE SET score = score + excluded.score, ",
+        "    reached_at = max(reached_at, excluded.reached_at), reached_raid = excluded.reached_raid, ",
+        "    reached_seq = excluded.reached_seq ",
+        "RETURNING score, reached_at, is_listed";
+    SET_LISTED =
+        "UPDATE board_scores SET is_listed = ?2 WHERE player = ?1 AND is_listed <> ?2 ",
+        "RETURNING board, number, score, reached_at";
+    DELETE_SCORES =
+        "DELETE FROM board_scores WHERE player IN (SELECT value FROM json_each(?1)) ",
+        "RETURNING board, number, score, reached_at, is_listed";
+    COUNT =
+        "INSERT INTO board_counts (board, number, score, hour, players) VALUES (?1, ?2, ?3, ?4 / 3600000, ?5) ",
+        "ON CONFLICT (board, number, score, hour) DO UPDATE SET players = players + excluded.players";
+    SUM =
+        "INSERT INTO board_sums (board, number, bucket, players) VALUES (?1, ?2, ?3 / 256, ?4) ",
+        "ON CONFLICT (board, number, bucket) DO UPDATE SET players = players + excluded.players";
+    DELETE_EMPTY_COUNTS =
+        "DELETE FROM board_counts WHERE (board, number, score, hour) IN ",
+        "    (SELECT board, number, score, hour FROM board_counts INDEXED BY board_counts_empty ",
+        "        WHERE players = 0 AND board > '' LIMIT 10000)";
+    SCORES_BEHIND =
+        "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
+        "    WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 ",
+        "        AND (reached_at, reached_raid, reached_seq, player) > (?4, ?5, ?6, ?7) ",
+        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
+        "    ORDER BY reached_at, reached_raid, reached_seq, player LIMIT ?8) ",
+        "UNION ALL ",
+        "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
+        "    WHERE board = ?1 AND number = ?2 AND is_listed AND score < ?3 ",
+        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
+        "    ORDER BY score DESC, reached_at, reached_raid, reached_seq, player LIMIT ?8)";
+    SCORES_BEFORE =
+        "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
+        "    WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 ",
+        "        AND (reached_at, reached_raid, reached_seq, player) < (?4, ?5, ?6, ?7) ",
+        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
+        "    ORDER BY reached_at DESC, reached_raid DESC, reached_seq DESC, player DESC LIMIT ?8) ",
+        "UNION ALL ",
+        "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
+        "    WHERE board = ?1 AND number = ?2 AND is_listed AND score > ?3 ",
+        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
+        "    ORDER BY score, reached_at DESC, reached_raid DESC, reached_seq DESC, player DESC LIMIT ?8)";
+    /// Players who are banned are counted and taken off again: they are few.
+    COUNT_LISTED_BEFORE =
+        "SELECT coalesce((SELECT sum(players) FROM board_sums ",
+        "        WHERE board = ?1 AND number = ?2 AND bucket > ?3 / 256), 0) ",
+        "    + coalesce((SELECT sum(players) FROM board_counts ",
+        "        WHERE board = ?1 AND number = ?2 AND score > ?3 AND score < (?3 / 256 + 1) * 256), 0) ",
+        "    + coalesce((SELECT sum(players) FROM board_counts ",
+        "        WHERE board = ?1 AND number = ?2 AND score = ?3 AND hour < ?4 / 3600000), 0) ",
+        "    + (SELECT count(*) FROM board_scores ",
+        "        WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 AND reached_at >= ?4 / 3600000 * 3600000 ",
+        "            AND (reached_at, reached_raid, reached_seq, player) < (?4, ?5, ?6, ?7)) ",
+        "    - (SELECT count(*) FROM bans b CROSS JOIN board_scores s ",
+        "        WHERE s.board = ?1 AND s.number = ?2 AND s.player = b.player AND s.is_listed AND (s.score > ?3 OR ",
+        "            s.score = ?3 AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < (?4, ?5, ?6, ?7)))";
+    SCORES_IN_WINDOW =
+        "SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
+        "WHERE board = ?1 AND number = ?2 AND player IN (SELECT value FROM json_each(?3))";
+    SCORES_OF_PLAYER =
+        "SELECT board, number, player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
+        "WHERE player = ?1 AND (board, number) > (?2, ?3) ORDER BY board, number LIMIT ?4";
+}
+
+#[async_trait]
+impl Boards for SqliteStore {
+    async fn boards_since(&self) -> Result<UnixMillis> {
+        let since = sqlx::query_scalar(BOARDS_SINCE).fetch_one(&self.readers);
+        let since = since.await.map_err(failed("read the start of boards"))?;
+        Ok(UnixMillis(since))
+    }
+
+    async fn listed_scores(
+        &self,
+        window: &BoardWindowId,
+        part: BoardPart,
+        limit: u32,
+    ) -> Result<Vec<BoardPosition>> {
+        let (statement, position) = match part {
+            BoardPart::Top => (SCORES_BEHIND, None),
+            BoardPart::Behind(position) => (SCORES_BEHIND, Some(position)),
+            BoardPart::Before(position) => (SCORES_BEFORE, Some(position)),
+        };
+        let score = position.map_or(i64::MAX, |it| clamped(it.score));
+        let place = position.map(|it| it.reached_place);
+        let read = sqlx::query_as(statement)
+            .bind(&window.board)
+            .bind(window.number)
+            .bind(score)
+            .bind(position.map(|it| it.reached_at.0))
+            .bind(place.map(|it| i64::from(it.raid)))
+            .bind(place.map(|it| clamped(it.seq.0)))
+            .bind(position.map(|it| i64::from(it.player)))
+            .bind(limit)
+            .fetch_all(&self.readers);
+        let rows: Vec<ScoreRow> = read.await.map_err(failed("read a leaderboard"))?;
+        let scores = rows.into_iter().take(limit as usize);
+        scores.map(|row| Ok(row.decode()?.position)).collect()
+    }
+
+    async fn count_listed_before(
+        &self,
+        window: &BoardWindowId,
+        position: &BoardPosition,
+    ) -> Result<u64> {
+        const OPERATION: &str = "count better scores";
+        let count = sqlx::query_scalar(COUNT_LISTED_BEFORE)
+            .bind(&window.board)
+            .bind(window.number)
+            .bind(clamped(position.score))
+            .bind(position.reached_at.0)
+            .bind(i64::from(position.reached_place.raid))
+            .bind(clamped(position.reached_place.seq.0))
+            .bind(i64::from(position.player))
+            .fetch_one(&self.readers);
+        unsigned(OPERATION, count.await.map_err(failed(OPERATION))?)
+    }
+
+    async fn scores_in_window(
+        &self,
+        window: &BoardWindowId,
+        players: &[PlayerId],
+    ) -> Result<Vec<BoardScore>> {
+        let read = sqlx::query_as(SCORES_IN_WINDOW)
+            .bind(&window.board)
+            .bind(window.number)
+            .bind(json_array(players.iter().map(PlayerId::to_string)))
+            .fetch_all(&self.readers);
+        let rows: Vec<ScoreRow> = read.await.map_err(failed("read players' scores"))?;
+        rows.into_iter().map(ScoreRow::decode).collect()
+    }
+
+    async fn scores_of_player(
+        &self,
+        player: PlayerId,
+        after: &BoardWindowId,
+        limit: u32,
+    ) -> Result<Vec<(BoardWindowId, BoardScore)>> {
+        let read = sqlx::query_as(SCORES_OF_PLAYER)
+            .bind(i64::from(player))
+            .bind(&after.board)
+            .bind(after.number)
+            .bind(limit)
+            .fetch_all(&self.readers);
+        let rows: Vec<WindowScoreRow> = read.await.map_err(failed("read a player's scores"))?;
+        rows.into_iter().map(WindowScoreRow::decode).collect()
+    }
+
+    async fn delete_empty_counts(&self) -> Result<()> {
+        const OPERATION: &str = "delete empty counts";
+        let delete = self.writer.write(OPERATION, move |transaction| {
+            Box::pin(async move {
+                let delete = sqlx::query(DELETE_EMPTY_COUNTS).execute(transaction);
+                delete.await.map(drop).map_err(failed(OPERATION))
+            })
+        });
+        delete.await
+    }
+}
+
+/// Writes what an append makes of the player's scores, in its transaction.
+pub(super) async fn write_scores(
+    transaction: &mut SqliteConnection,
+    append: &StreamAppend,
+) -> sqlx::Result<()> {
+    let player = i64::from(append.player);
+    for moved in &append.scores {
+        move_score(transaction, player, moved).await?;
+    }
+    let Some(is_listed) = append.listing_change() else {
+        return Ok(());
+    };
+    let set = sqlx::query_as(SET_LISTED)
+        .bind(player)
+        .bind(is_listed)
+        .fetch_all(&mut *transaction);
+    let changed: Vec<(String, i64, i64, i64)> = set.await?;
+    let change = if is_listed { 1 } else { -1 };
+    for (board, number, score, reached_at) in changed {
+        count(transaction, (&board, number), (score, reached_at), change).await?;
+    }
+    Ok(())
+}
+
+async fn move_score(
+    transaction: &mut SqliteConnection,
+    player: i64,
+    moved: &ScoreMove,
+) -> sqlx::Result<()> {
+    let window = (moved.window.board.as_str(), moved.window.number);
+    let before = sqlx::query_as(SCORE)
+        .bind(window.0)
+        .bind(window.1)
+        .bind(player)
+        .fetch_optional(&mut *transaction);
+    let before: Option<(i64, i64, bool)> = before.await?;
+    if let Some((score, reached_at, true)) = before {
+        count(transaction, window, (score, reached_at), -1).await?;
+    }
+    let after = sqlx::query_as(MOVE_SCORE)
+        .bind(window.0)
+        .bind(window.1)
+        .bind(player)
+        .bind(clamped(moved.xp))
+        .bind(moved.reached_at.0)
+        .bind(i64::from(moved.reached_place.raid))
+        .bind(clamped(moved.reached_place.seq.0))
+        .bind(moved.is_listed)
+        .fetch_one(&mut *transaction);
+    let (score, reached_at, is_listed): (i64, i64, bool) = after.await?;
+    if is_listed {
+        count(transaction, window, (score, reached_at), 1).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the scores of players.
+pub(super) async fn delete_scores(
+    transaction: &mut SqliteConnection,
+    players: &[i64],
+) -> sqlx::Result<()> {
+    let delete = sqlx::query_as(DELETE_SCORES)
+        .bind(json_array(players.iter().map(i64::to_string)))
+        .fetch_all(&mut *transaction);
+    let deleted: Vec<(String, i64, i64, i64, bool)> = delete.await?;
+    for (board, number, score, reached_at, is_listed) in deleted {
+        if is_listed {
+            count(transaction, (&board, number), (score, reached_at), -1).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds to the number of listed players with a score that they reached at a time.
+async fn count(
+    transaction: &mut SqliteConnection,
+    (board, number): (&str, i64),
+    (score, reached_at): (i64, i64),
+    change: i64,
+) -> sqlx::Result<()> {
+    let counts = sqlx::query(COUNT)
+        .bind(board)
+        .bind(number)
+        .bind(score)
+        .bind(reached_at)
+        .bind(change);
+    counts.execute(&mut *transaction).await?;
+    let sums = sqlx::query(SUM)
+        .bind(board)
+        .bind(number)
+        .bind(score)
+        .bind(change);
+    sums.execute(&mut *transaction).await.map(drop)
+}
+
+/// Columns that make up a score in a window.
+#[derive(sqlx::FromRow)]
+struct ScoreRow {
+    player: i64,
+    score: i64,
+    reached_at: i64,
+    reached_raid: i64,
+    reached_seq: i64,
+    is_listed: bool,
+}
+
+impl ScoreRow {
+    fn decode(self) -> Result<BoardScore> {
+        const OPERATION: &str = "decode a score";
+        let raid = RaidId::try_from(self.reached_raid);
+        Ok(BoardScore {
+            position: BoardPosition {
+                score: unsigned(OPERATION, self.score)?,
+                reached_at: UnixMillis(self.reached_at),
+                reached_place: RaidPlace {
+                    raid: raid.map_err(|error| refused(OPERATION, error))?,
+                    seq: Seq(unsigned(OPERATION, self.reached_seq)?),
+                },
+                player: player_id(self.player)?,
+            },
+            is_listed: self.is_listed,
+        })
+    }
+}
+
+/// Columns of a score with its window.
+#[derive(sqlx::FromRow)]
+struct WindowScoreRow {
+    board: String,
+    number: i64,
+    #[sqlx(flatten)]
+    score: ScoreRow,
+}
+
+impl WindowScoreRow {
+    fn decode(self) -> Result<(BoardWindowId, BoardScore), StoreError> {
+        let window = BoardWindowId {
+            board: self.board,
+            number: self.number,
+        };
+        Ok((window, self.score.decode()?))
+    }
+}
