@@ -65,7 +65,7 @@ const COUNT_LISTED_BEFORE: &str = "
             WHERE s.board = $1 AND s.number = $2 AND s.player = b.player AND s.is_listed
             LIMIT 1) s
             WHERE b.player > 0 AND (s.score > $3 OR s.score = $3
-                AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < ($4, $5, $6, $7))))::bigint";
+                AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < ($4, $5, $6, $7))))::bigint AS count";
 
 const SCORES_IN_WINDOW: &str = "
     SELECT player, score, reached_at, reached_raid, reached_seq, is_listed
