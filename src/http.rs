@@ -86,6 +86,7 @@ pub fn build_router(state: AppState, options: &Options, ws_routes: Router) -> Ro
         .merge(routes::identities::routes())
         .merge(routes::player_streams::routes())
         .merge(routes::profiles::routes())
+        .merge(routes::boards::routes())
         .merge(routes::raids::routes())
         .merge(routes::webhooks::routes())
         .with_state(Arc::new(state))

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod admin;
+pub mod boards;
 pub mod client;
 pub mod close;
 pub mod codec;

@@ -2,6 +2,7 @@
 
 pub(super) mod accounts;
 pub(super) mod admin;
+pub(super) mod boards;
 pub(super) mod commands;
 pub(super) mod documents;
 pub(super) mod erasure;

@@ -14,7 +14,7 @@ use super::day::DaySettings;
 use super::recent_raids::RecentRaids;
 use super::settings::is_day_setting;
 use super::streak::StreakMoments;
-use super::visibility::is_listed_on_boards;
+use super::visibility::{is_listed_on_boards, is_shown_to_companions};
 
 /// XP from the first level to the second one, until the first XP brings the number of the definitions
 /// in force.
@@ -226,6 +226,18 @@ impl PlayerFold {
     pub fn is_listed_on_boards(&self) -> bool {
         let boards = self.state.settings.get("boards");
         is_listed_on_boards(boards.map(|setting| &setting.value))
+    }
+
+    /// Returns whether a player sees this one among companions on leaderboards.
+    pub fn is_companion_on_boards(&self, viewer: &PlayerFold, now: UnixMillis) -> bool {
+        let boards = self.state.settings.get("boards");
+        let is_hidden = boards.is_some_and(|it| !is_shown_to_companions(&it.value));
+        !is_hidden && self.is_companion_of(viewer, now)
+    }
+
+    /// Returns the raids that ended within 90 days and in which the player earned XP, the latest first.
+    pub fn recent_raids(&self, now: UnixMillis) -> Vec<RaidId> {
+        self.recent_raids.latest(now)
     }
 
     /// Returns whether both players earned XP in a raid that ended within 90 days.

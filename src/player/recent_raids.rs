@@ -29,6 +29,12 @@ impl RecentRaids {
         self.0.drain(..surplus);
     }
 
+    /// Returns the recent raids, the latest first.
+    pub(super) fn latest(&self, now: UnixMillis) -> Vec<RaidId> {
+        let recent = self.0.iter().rev().filter(|it| it.is_recent(now));
+        recent.map(|it| it.raid).collect()
+    }
+
     /// Returns whether a raid is among those of both players and recent.
     pub(super) fn has_common(&self, other: &RecentRaids, now: UnixMillis) -> bool {
         let is_common = |ended: &EndedRaid| {

@@ -16,14 +16,20 @@ pub enum ProfileViewer<'a> {
 
 /// The players who see a profile, besides its own player.
 enum ProfileAudience {
-    /// Companions, and the members of the raids that the player is in.
+    /// Companions, the members of the raids that the player is in, and every player if the player is
+    /// listed on a leaderboard.
     Public,
     Companions,
     Hidden,
 }
 
 /// Returns whether a player's profile is shown to a caller.
-pub fn is_profile_shown(player: &PlayerFold, viewer: ProfileViewer<'_>, now: UnixMillis) -> bool {
+pub fn is_profile_shown(
+    player: &PlayerFold,
+    viewer: ProfileViewer<'_>,
+    is_on_board: bool,
+    now: UnixMillis,
+) -> bool {
     let ProfileViewer::Player(viewer) = viewer else {
         return true;
     };
@@ -32,7 +38,7 @@ pub fn is_profile_shown(player: &PlayerFold, viewer: ProfileViewer<'_>, now: Uni
     }
     match audience(player) {
         ProfileAudience::Public => {
-            is_in_same_raid(player, viewer) || player.is_companion_of(viewer, now)
+            is_on_board || is_in_same_raid(player, viewer) || player.is_companion_of(viewer, now)
         }
         ProfileAudience::Companions => player.is_companion_of(viewer, now),
         ProfileAudience::Hidden => false,
@@ -43,6 +49,11 @@ pub fn is_profile_shown(player: &PlayerFold, viewer: ProfileViewer<'_>, now: Uni
 /// release does not know hides the player.
 pub fn is_listed_on_boards(boards: Option<&Value>) -> bool {
     boards.is_none_or(|value| value == "public")
+}
+
+/// Returns whether a value of the setting `boards` lets companions see the player on leaderboards.
+pub(super) fn is_shown_to_companions(boards: &Value) -> bool {
+    boards == "public" || boards == "companions"
 }
 
 /// Returns what the player has set. A value that this release does not know hides the profile.

@@ -82,7 +82,8 @@ pub trait Boards: Send + Sync + 'static {
         position: &BoardPosition,
     ) -> Result<u64>;
 
-    /// Returns the scores of those of the players who have one in the window, in any order.
+    /// Returns the scores of those of the players who have one in the window and are not banned, in any
+    /// order.
     async fn scores_in_window(
         &self,
         window: &BoardWindowId,

@@ -53,6 +53,17 @@ pub fn example_of(name: &str) -> Value {
             "inbox": {"unread": 1, "items": [{"seq": 44, "at": 1_767_225_661_500_i64, "kind": "sale",
                 "data": {"title": "Sale", "body": "Frames for half", "url": "/shop"}, "read": false}]}, "read_through": 43}})
         }
+        "OpenBoard" => {
+            json!({"id": "daily", "title": {"en": "Today", "ru": "Сегодня"}, "metric": "counted_xp",
+            "window": "daily", "number": 20_454, "opens_at": 1_767_225_600_000_i64,
+            "closes_at": 1_767_312_000_000_i64})
+        }
+        "BoardPage" => {
+            let entry = json!({"rank": 1, "player": {"id": 5, "name": "Ada", "level": 4, "frame": "frame_gold"},
+                "score": 40, "reached_at": 1_767_225_661_500_i64});
+            json!({"data": [entry], "me": entry, "number": 20_454, "opens_at": 1_767_225_600_000_i64,
+                "closes_at": 1_767_312_000_000_i64, "next_cursor": null})
+        }
         "PlayerProfile" => json!({"id": 5, "name": "Ada", "level": 4, "raids_won": 3,
             "badges": [{"id": "victor", "tier": 1}], "streak_days": 12, "frame": "frame_gold"}),
         "Progression" => {

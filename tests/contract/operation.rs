@@ -66,6 +66,7 @@ impl Operation {
             path if path.contains("{id}") => vec![id_in_path(path)],
             path if path.contains("{name}") => vec![name_in_path()],
             path if path.contains("{code}") => vec![code_in_path()],
+            path if path.contains("{board}") => vec![board_in_path()],
             _ => Vec::new(),
         };
         let success = (200, json!({}));
@@ -226,6 +227,12 @@ impl Operation {
         )
     }
 
+    /// Sets the successful response to `T` itself, with an example.
+    pub fn returns_body<T: JsonSchema>(self, schemas: &mut Schemas) -> Self {
+        let schema = schemas.response::<T>();
+        self.with_success(200, schema, examples::example_of(&T::schema_name()))
+    }
+
     /// Sets the successful response to a page of `T` with the cursor of the next page, and an
     /// example.
     pub fn returns_page<T: JsonSchema>(self, schemas: &mut Schemas, next_cursor: Value) -> Self {
@@ -373,6 +380,16 @@ fn name_in_path() -> Value {
         "required": true,
         "description": "Name of the endpoint in the server's configuration.",
         "schema": {"type": "string", "pattern": "^[a-z0-9-]{1,64}$"},
+    })
+}
+
+fn board_in_path() -> Value {
+    json!({
+        "name": "board",
+        "in": "path",
+        "required": true,
+        "description": "Id of the leaderboard.",
+        "schema": {"type": "string", "pattern": "^[a-z0-9_]{1,64}$"},
     })
 }
 

@@ -2,6 +2,7 @@
 //! lacks, or the reverse.
 
 mod backend;
+mod boards;
 mod operators;
 mod players;
 mod profiles;
@@ -25,6 +26,7 @@ pub fn all_operations(schemas: &mut Schemas) -> Vec<Operation> {
         sign_ins::operations(schemas),
         players::operations(schemas),
         profiles::operations(schemas),
+        boards::operations(schemas),
         raids::operations(schemas),
         backend::operations(schemas),
         operators::operations(schemas),

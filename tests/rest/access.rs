@@ -22,7 +22,7 @@ const CALLERS: [&str; 8] = [
 ];
 
 /// A request and its expected statuses. The test fills in `{raid}`, `{code}`, `{player}` (another
-/// member), `{leader}` and `{name}` (of a webhook endpoint).
+/// member), `{leader}`, `{name}` (of a webhook endpoint) and `{board}`.
 struct AccessRule {
     request: &'static str,
     body: Value,
@@ -85,6 +85,16 @@ fn public_rules() -> Vec<AccessRule> {
             "GET /players/{player}/profile",
             none(),
             [401, 404, 200, 200, 404, 403, 200, 200],
+        ),
+        rule(
+            "GET /boards",
+            none(),
+            [401, 200, 200, 200, 200, 403, 200, 200],
+        ),
+        rule(
+            "GET /boards/{board}",
+            none(),
+            [401, 200, 200, 200, 200, 403, 200, 200],
         ),
         rule(
             "POST /raids",
@@ -336,6 +346,7 @@ impl AccessFixture {
         let mut request = request.to_owned();
         let mut body = body.to_string();
         request = request.replace("{name}", "app");
+        request = request.replace("{board}", "daily");
         for (name, value) in &self.path_values {
             let text = value.as_str().map_or(value.to_string(), str::to_owned);
             request = request.replace(name, &text);

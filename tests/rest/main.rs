@@ -13,6 +13,7 @@ mod wait;
 mod access;
 mod accounts;
 mod admin;
+mod boards;
 mod erasure;
 mod external_auth_server;
 mod extra_fields;

@@ -106,6 +106,12 @@ impl ProfileFixture {
         self.send_own_command(guest, command).await;
     }
 
+    /// Lets others not see a player on leaderboards.
+    async fn leave_boards(&self, guest: &Guest) {
+        let command = json!({"type": "set_setting", "key": "boards", "value": "companions"});
+        self.send_own_command(guest, command).await;
+    }
+
     /// Returns the status with which a token is answered that asks for a player's profile. The list
     /// of profiles has to agree.
     async fn profile_status(&self, token: &str, player: &Value) -> u16 {
@@ -203,6 +209,7 @@ async fn players_who_both_contributed_are_companions() {
         test.profile_status(&test.ada.token, &test.ben.id).await,
         200
     );
+    test.leave_boards(&test.ada).await;
     assert_eq!(test.profile_status(&test.cy.token, &test.ada.id).await, 404);
     let path = format!("/players/{}/profile", test.ada.id);
     let profile = test.server.get(&path, &test.ben.token).await;
@@ -213,6 +220,7 @@ async fn players_who_both_contributed_are_companions() {
 async fn a_member_who_earned_nothing_is_no_companion() {
     let test = ProfileFixture::start().await;
     test.complete_raid([&test.ada, &test.ada]).await;
+    test.leave_boards(&test.ada).await;
     assert_eq!(
         test.profile_status(&test.ben.token, &test.ada.id).await,
         404

@@ -25,5 +25,5 @@ export type { Ack } from './stream.js';
 export type {
   Achievement, AchievementText, Allowance, Badge, ChatMessage, CoinAmounts, CoinsReason, Command, CommandResult, Contribution, CorrectedField, Counter, ErrorType, FieldFault, Inbox, InboxItem, InviteView,
   ItemSource, Levels, Member, NewRaid, OpKey, Page, PlayerCommand, PlayerEvent, PlayerId, PlayerProfile, PlayerRaid, PlayerRef, PlayerState, Profile, Progression, RaidEvent, RaidId, RaidOutcome, RaidState,
-  RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting, Board, BoardWindow, ShopItem, SkillProgress, Streak, StreakRules, Task, TaskId, TaskStatus, Tier, TokenPair, UnlockedAchievement, UnwatchReason, XpSource,
+  RaidStatus, RaidSummary, RaidView, Rank, Role, Seq, Setting, Board, BoardEntry, BoardMetric, BoardPage, BoardPlayer, BoardTitle, BoardWindow, OpenBoard, ShopItem, SkillProgress, Streak, StreakRules, Task, TaskId, TaskStatus, Tier, TokenPair, UnlockedAchievement, UnwatchReason, XpSource,
 } from './protocol.js';

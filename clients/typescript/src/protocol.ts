@@ -2265,6 +2265,75 @@ export type Board = {
 /** The period after which the scores of a leaderboard begin again. */
 export type BoardWindow = "daily" | "weekly" | "season" | "all_time";
 
+/** A leaderboard, with its window that is open now. */
+export type OpenBoard = {
+  /** Id of the leaderboard. */
+  id: string,
+  /** The title of the leaderboard. */
+  title: BoardTitle,
+  /** What its scores add up. */
+  metric: BoardMetric,
+  /** The period after which its scores begin again. */
+  window: BoardWindow,
+  /** Number of the window that is open. */
+  number: number,
+  /** When the window opened; null if it has always been open. */
+  opens_at: UnixMillis | null,
+  /** When the window closes; null if it never does. */
+  closes_at: UnixMillis | null,
+};
+
+/** The title of a leaderboard in each language. */
+export type BoardTitle = {
+  /** The title in English. */
+  en: string,
+  /** The title in Russian. */
+  ru: string,
+};
+
+/** What the scores of a leaderboard add up. */
+export type BoardMetric = "counted_xp";
+
+/** A part of one window of a leaderboard. */
+export type BoardPage = {
+  /** The players of this part, in the order of their ranks. */
+  data: Array<BoardEntry>,
+  /** The caller's own score, also if it is not listed; null if there is none. */
+  me: BoardEntry | null,
+  /** Number of the window. */
+  number: number,
+  /** When the window opened; null if it has always been open. */
+  opens_at: UnixMillis | null,
+  /** When the window closes or closed; null if it never does. */
+  closes_at: UnixMillis | null,
+  /** Cursor to pass as `cursor` for the next part; null on the last. */
+  next_cursor: string | null,
+};
+
+/** A player's place on a leaderboard. */
+export type BoardEntry = {
+  /** The player's rank, from 1. */
+  rank: number,
+  /** The player as leaderboards show them. */
+  player: BoardPlayer,
+  /** The player's score in the window. */
+  score: number,
+  /** When the score was reached; of two equal scores the earlier one is ahead. */
+  reached_at: UnixMillis,
+};
+
+/** What leaderboards show of a player. */
+export type BoardPlayer = {
+  /** Id of the player. */
+  id: PlayerId,
+  /** Name of the player. */
+  name: string,
+  /** Level of the player. */
+  level: number,
+  /** The item in the slot `frame`; null if there is none. */
+  frame: string | null,
+};
+
 /** Close codes with which the server closes a WebSocket. */
 export const CLOSE_CODES = {
   normal: 1000,

@@ -2,7 +2,7 @@
 import { errorIn, messageOf, RaidhallError } from './errors.js';
 import { fetchJson } from './fetch.js';
 import type { Fetch, JsonResponse } from './fetch.js';
-import type { Command, CommandResult, Contribution, InviteView, NewRaid, Page, PlayerEvent, PlayerId, PlayerProfile, Profile, Progression, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
+import type { BoardPage, Command, CommandResult, Contribution, InviteView, NewRaid, OpenBoard, Page, PlayerEvent, PlayerId, PlayerProfile, Profile, Progression, RaidEvent, RaidId, RaidStatus, RaidSummary, RaidView, Seq, TokenPair } from './protocol.js';
 
 export interface RestOptions {
   /** URL of the server, as for `connect`. */
@@ -35,6 +35,11 @@ export class Rest {
   profile = (id: PlayerId): Promise<PlayerProfile> => this.ask('GET', `/players/${id}/profile`);
   /** Returns the profiles of up to 100 players, without those that this player may not see. */
   profiles = (ids: readonly PlayerId[]): Promise<PlayerProfile[]> => this.ask('GET', `/players${search({ ids: ids.join(',') })}`);
+  /** Returns the leaderboards, each with its window that is open now. */
+  boards = (): Promise<OpenBoard[]> => this.ask('GET', '/boards');
+  /** Returns a part of a window of a leaderboard: the best scores, those behind `cursor`, or those around one's own. */
+  board = (id: string, query: { number?: number | 'current' | 'previous'; around?: 'me'; companions?: boolean; limit?: number; cursor?: string } = {}): Promise<BoardPage> =>
+    this.page(`/boards/${encodeURIComponent(id)}${search(query)}`);
   /** Closes the account permanently. */
   eraseMe = (): Promise<{ player: number; erased: boolean }> => this.ask('DELETE', '/me');
   /** Creates a raid. Requests with the same key create only one. */
@@ -92,7 +97,7 @@ export class Rest {
   }
 }
 
-function search(query: Record<string, string | number | undefined>): string {
-  const given = Object.entries(query).filter((pair): pair is [string, string | number] => pair[1] !== undefined);
+function search(query: Record<string, string | number | boolean | undefined>): string {
+  const given = Object.entries(query).filter((pair): pair is [string, string | number | boolean] => pair[1] !== undefined);
   return given.length ? `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : '';
 }

@@ -171,6 +171,9 @@ test('two devices of a player have the same settings, also after the server is k
   assert.deepEqual(await rest.as(session).profiles([shown.id, 999]), [shown]);
   assert.deepEqual((await rest.as(session).myEvents({ after: 6 })).map(({ seq, type }) => [seq, type]), [[7, 'setting_set'], [8, 'setting_set']]);
   assert.equal((await rest.progression()).levels.xp_factor, 50);
+  assert.deepEqual((await rest.as(session).boards()).map(({ id }) => id), ['daily', 'weekly', 'season', 'all_time']);
+  const daily = await rest.as(session).board('daily', { around: 'me', limit: 5 });
+  assert.equal(daily.me, null);
   devices.forEach(client => client.close());
 });
 

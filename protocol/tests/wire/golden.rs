@@ -110,6 +110,12 @@ fn every_field_variant_and_value_has_a_sample() {
         "ShopItem",
         "Board",
         "BoardWindow",
+        "OpenBoard",
+        "BoardTitle",
+        "BoardMetric",
+        "BoardPage",
+        "BoardEntry",
+        "BoardPlayer",
     ];
     for declaration in typescript::declarations() {
         let code: String = declaration

@@ -121,6 +121,12 @@ pub(crate) fn declarations() -> Vec<String> {
         declare::<progression::ShopItem>(),
         declare::<progression::Board>(),
         declare::<progression::BoardWindow>(),
+        declare::<raidhall_protocol::boards::OpenBoard>(),
+        declare::<raidhall_protocol::boards::BoardTitle>(),
+        declare::<raidhall_protocol::boards::BoardMetric>(),
+        declare::<raidhall_protocol::boards::BoardPage>(),
+        declare::<raidhall_protocol::boards::BoardEntry>(),
+        declare::<raidhall_protocol::boards::BoardPlayer>(),
     ]
 }
 

@@ -7,7 +7,7 @@ use raidhall_protocol::{PlayerId, RaidId};
 
 use crate::error::Error;
 use crate::http::error_response::{
-    CODE_NOT_FOUND, ENDPOINT_NOT_FOUND, ErrorResponse, PLAYER_NOT_FOUND,
+    BOARD_NOT_FOUND, CODE_NOT_FOUND, ENDPOINT_NOT_FOUND, ErrorResponse, PLAYER_NOT_FOUND,
 };
 
 const RAID_NOT_FOUND: Error = Error::NotFound("There is no such raid");
@@ -21,6 +21,9 @@ pub(in crate::http) struct PlayerPath(pub(in crate::http) PlayerId);
 /// The name of a webhook endpoint in a path; the endpoint may not be configured.
 pub(in crate::http) struct EndpointPath(pub(in crate::http) String);
 
+/// The id of a leaderboard in a path; there may be no such leaderboard.
+pub(in crate::http) struct BoardPath(pub(in crate::http) String);
+
 /// The invite code in a path, as written; no raid may have it.
 pub(in crate::http) struct InviteCodePath(pub(in crate::http) String);
 
@@ -33,6 +36,15 @@ impl<S: Send + Sync> FromRequestParts<S> for InviteCodePath {
     ) -> Result<InviteCodePath, ErrorResponse> {
         let code = path_segment(parts, state).await.ok_or(CODE_NOT_FOUND)?;
         Ok(InviteCodePath(code))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for BoardPath {
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<BoardPath, ErrorResponse> {
+        let board = path_segment(parts, state).await.ok_or(BOARD_NOT_FOUND)?;
+        Ok(BoardPath(board))
     }
 }
 

@@ -129,7 +129,8 @@ impl Query {
         }
     }
 
-    fn read<T>(
+    /// Reads a parameter; a text from which nothing is read is a fault.
+    pub(in crate::http) fn read<T>(
         &mut self,
         name: &str,
         fault: &str,

@@ -1,6 +1,7 @@
 //! `/progression`, `/players/{id}/profile` and `/players?ids=`: what clients show of progression and
 //! of other players.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -18,6 +19,7 @@ use crate::http::extract::{Authenticated, PlayerPath, Query, RowCharge};
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::net::client_address::ClientAddress;
 use crate::player::{PlayerFold, ProfileViewer, is_profile_shown};
+use crate::progression::BoardWindowId;
 
 /// How many rows of a list a profile is charged as: it is folded from a state and up to 64 events.
 const ROWS_PER_PROFILE: u32 = 5;
@@ -84,9 +86,35 @@ async fn shown_profiles(
     };
     let folds = app.streams.read_many(players).await?;
     let now = app.clock.now();
+    let is_shown = |fold: &PlayerFold, is_on_board| is_profile_shown(fold, viewer, is_on_board, now);
+    let hidden = folds.values().filter(|fold| !is_shown(fold, false));
+    let hidden: Vec<_> = hidden.map(|fold| fold.state.id).collect();
+    let listed = listed_players(app, &hidden, now).await?;
     let found = players.iter().filter_map(|player| folds.get(player));
-    let shown = found.filter(|fold| is_profile_shown(fold, viewer, now));
+    let shown = found.filter(|fold| is_shown(fold, listed.contains(&fold.state.id)));
     Ok(shown.map(|fold| profile(fold, now)).collect())
+}
+
+/// Returns those of the players who are listed on a leaderboard, in a window that is open.
+async fn listed_players(
+    app: &AppState,
+    players: &[PlayerId],
+    now: UnixMillis,
+) -> Result<HashSet<PlayerId>, ErrorResponse> {
+    let mut listed = HashSet::new();
+    if players.is_empty() {
+        return Ok(listed);
+    }
+    for board in &app.streams.definitions().await?.boards {
+        let window = BoardWindowId {
+            board: board.shown.id.clone(),
+            number: board.number_at(now),
+        };
+        let scores = app.store.scores_in_window(&window, players).await?;
+        let shown = scores.iter().filter(|score| score.is_listed);
+        listed.extend(shown.map(|score| score.position.player));
+    }
+    Ok(listed)
 }
 
 fn profile(fold: &PlayerFold, now: UnixMillis) -> PlayerProfile {

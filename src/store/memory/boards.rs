@@ -111,7 +111,9 @@ impl Boards for MemoryStore {
     ) -> Result<Vec<BoardScore>> {
         let tables = self.0.lock();
         let score = |player: &PlayerId| tables.boards.scores.get(&(*player, window.clone()));
-        Ok(players.iter().filter_map(score).copied().collect())
+        let players = players.iter();
+        let players = players.filter(|player| !tables.accounts.bans.contains_key(player));
+        Ok(players.filter_map(score).copied().collect())
     }
 
     async fn scores_of_player(

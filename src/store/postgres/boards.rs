@@ -69,7 +69,9 @@ const COUNT_LISTED_BEFORE: &str = "
 
 const SCORES_IN_WINDOW: &str = "
     SELECT player, score, reached_at, reached_raid, reached_seq, is_listed
-    FROM board_scores WHERE board = $1 AND number = $2 AND player = ANY ($3::bigint[])";
+    FROM board_scores s
+    WHERE board = $1 AND number = $2 AND player = ANY ($3::bigint[])
+        AND NOT EXISTS (SELECT FROM bans b WHERE b.player = s.player OFFSET 0)";
 
 const SCORES_OF_PLAYER: &str = "
     SELECT board, number, player, score, reached_at, reached_raid, reached_seq, is_listed

@@ -81,7 +81,8 @@ statements! {
         "            s.score = ?3 AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < (?4, ?5, ?6, ?7)))";
     SCORES_IN_WINDOW =
         "SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
-        "WHERE board = ?1 AND number = ?2 AND player IN (SELECT value FROM json_each(?3))";
+        "WHERE board = ?1 AND number = ?2 AND player IN (SELECT value FROM json_each(?3)) ",
+        "    AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player)";
     SCORES_OF_PLAYER =
         "SELECT board, number, player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "WHERE player = ?1 AND (board, number) > (?2, ?3) ORDER BY board, number LIMIT ?4";

@@ -33,8 +33,8 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         .describe(
             "Returns what a player shows to others. Allowed to the player, to players who are in \
              a raid with the player that has not ended, and to companions: players who earned XP \
-             in a raid, as the player did, that ended within 90 days. The player's setting \
-             `profile` can exclude them. Also allowed to the host app's backend and operators. \
+             in a raid, as the player did, that ended within 90 days, and to every player if the \
+             player is listed on a leaderboard. The player's setting `profile` can exclude them. Also allowed to the host app's backend and operators. \
              For any other caller the player does not exist.",
         )
         .allow_caller(AllowedCaller::Player)
