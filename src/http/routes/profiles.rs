@@ -86,7 +86,8 @@ async fn shown_profiles(
     };
     let folds = app.streams.read_many(players).await?;
     let now = app.clock.now();
-    let is_shown = |fold: &PlayerFold, is_on_board| is_profile_shown(fold, viewer, is_on_board, now);
+    let is_shown =
+        |fold: &PlayerFold, is_on_board| is_profile_shown(fold, viewer, is_on_board, now);
     let hidden = folds.values().filter(|fold| !is_shown(fold, false));
     let hidden: Vec<_> = hidden.map(|fold| fold.state.id).collect();
     let listed = listed_players(app, &hidden, now).await?;

@@ -54,8 +54,8 @@ fn two_players() -> [PlayerFold; 2] {
 /// Returns whether each of two players sees the other's profile. Both see the same.
 #[track_caller]
 fn see_each_other([one, other]: &[PlayerFold; 2], now: UnixMillis) -> bool {
-    let seen = is_profile_shown(one, ProfileViewer::Player(other), now);
-    let back = is_profile_shown(other, ProfileViewer::Player(one), now);
+    let seen = is_profile_shown(one, ProfileViewer::Player(other), false, now);
+    let back = is_profile_shown(other, ProfileViewer::Player(one), false, now);
     assert_eq!(seen, back);
     seen
 }
@@ -84,7 +84,7 @@ fn the_setting_decides_which_relations_show_a_profile() {
             if let Some(value) = setting {
                 execute(&mut ada, set("profile", value)).expect("set");
             }
-            let shown = |viewer| is_profile_shown(&ada, viewer, NOW);
+            let shown = |viewer| is_profile_shown(&ada, viewer, false, NOW);
             let relation = (setting, is_in_raid, is_companion);
             assert_eq!(shown(ProfileViewer::Player(&ben)), is_shown, "{relation:?}");
             assert!(shown(ProfileViewer::Player(&ada)), "{relation:?}");
@@ -100,7 +100,12 @@ fn the_setting_of_the_viewer_does_not_matter() {
         join(fold, 7);
     }
     execute(&mut ben, set("profile", "hidden")).expect("set");
-    assert!(is_profile_shown(&ada, ProfileViewer::Player(&ben), NOW));
+    assert!(is_profile_shown(
+        &ada,
+        ProfileViewer::Player(&ben),
+        false,
+        NOW
+    ));
 }
 
 #[test]
@@ -184,4 +189,14 @@ fn companions_of_a_raid_that_is_projected_late_count_from_its_end() {
     let [one, other] = &players;
     assert!(one.is_companion_of(other, ended_at.plus(90 * DAY_MS)));
     assert!(!one.is_companion_of(other, NOW));
+}
+
+#[test]
+fn a_profile_on_a_leaderboard_is_shown_to_strangers_unless_narrowed() {
+    for (profile, expected) in [("public", true), ("companions", false), ("hidden", false)] {
+        let [mut ada, ben] = two_players();
+        execute(&mut ada, set("profile", profile)).expect("set");
+        let shown = is_profile_shown(&ada, ProfileViewer::Player(&ben), true, NOW);
+        assert_eq!(shown, expected, "{profile}");
+    }
 }
