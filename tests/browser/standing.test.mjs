@@ -121,6 +121,13 @@ test('late profiles move no name, and a failed read shows no error', async t => 
   assert.ok(await ada.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'it scrolls sideways');
 });
 
+// Waits until the loss of the streak is in the player's stream.
+const lost = page => page.waitForFunction(async () => {
+  const { access_token: token } = JSON.parse(localStorage.getItem('raidhall.session'));
+  const answer = await fetch('/api/v1/me/state', { headers: { authorization: `Bearer ${token}` } });
+  return answer.ok && (await answer.json()).data.state.streak.lapses_at === null;
+}, undefined, { polling: 500 });
+
 // Environment of a server whose clock is some hours behind.
 const hoursAgo = hours => ({ LD_PRELOAD: process.env.RAIDHALL_TEST_FAKETIME, FAKETIME: `-${hours}h`, FAKETIME_DONT_FAKE_MONOTONIC: '1' });
 
