@@ -18,8 +18,8 @@ use crate::raid::Refusal;
 use crate::store::StoreError;
 
 pub(super) const PLAYER_NOT_FOUND: Error = Error::NotFound("There is no such player");
-/// The answer to a wrong invite code.
 pub(super) const BOARD_NOT_FOUND: Error = Error::NotFound("There is no such leaderboard");
+/// The answer to a wrong invite code.
 pub(super) const CODE_NOT_FOUND: Error = Error::NotFound("No raid has this invite code");
 pub(super) const ENDPOINT_NOT_FOUND: Error =
     Error::NotFound("No such endpoint is configured at this instance");

@@ -20,4 +20,4 @@ pub(crate) use path::RaidPath;
 pub(super) use path::{BoardPath, EndpointPath, InviteCodePath, PlayerPath};
 pub(super) use query::encode_raid_cursor;
 pub(crate) use query::{Query, parse_seq};
-pub(super) use row_charge::RowCharge;
+pub(super) use row_charge::{ROWS_PER_PROFILE, RowCharge};

@@ -65,8 +65,10 @@ pub fn add_score_moves(
         match moves.iter_mut().find(|it| it.window == score.window) {
             Some(earlier) => {
                 earlier.xp = earlier.xp.saturating_add(score.xp);
-                earlier.reached_at = earlier.reached_at.max(score.reached_at);
-                earlier.reached_place = score.reached_place;
+                if earlier.reached_at <= score.reached_at {
+                    earlier.reached_at = score.reached_at;
+                    earlier.reached_place = score.reached_place;
+                }
             }
             None => moves.push(score),
         }

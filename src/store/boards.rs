@@ -99,6 +99,6 @@ pub trait Boards: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<(BoardWindowId, BoardScore)>>;
 
-    /// Deletes counts from which no rank is counted any more, a limited number at a time.
-    async fn delete_empty_counts(&self) -> Result<()>;
+    /// Deletes at most `limit` counts without players, and returns how many it deleted.
+    async fn delete_empty_counts(&self, limit: u32) -> Result<u32>;
 }

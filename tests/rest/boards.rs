@@ -1,4 +1,4 @@
-//! Tests of leaderboards: who is on them, and where.
+//! Tests of leaderboards: which players they list, and with which ranks.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn entry(rank: u64, name: &str, score: u64) -> (u64, String, u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leaderboard_ranks_by_score_and_then_by_who_was_first() {
+async fn a_leaderboard_ranks_by_score_and_then_by_time() {
     let test = BoardFixture::start().await;
     let ranked = [entry(1, "Ben", 60), entry(2, "Cy", 60), entry(3, "Ada", 40)];
     for board in ["daily", "weekly", "season", "all_time"] {
@@ -185,7 +185,7 @@ async fn around_me_shows_the_players_next_to_oneself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hidden_player_sees_the_own_rank_and_others_do_not() {
+async fn a_hidden_player_sees_their_own_rank_and_others_do_not() {
     let test = BoardFixture::start().await;
     test.set(1, "boards", "hidden").await;
     let page = test.page("/boards/daily", &test.players[0].token).await;
@@ -260,7 +260,8 @@ async fn windows_that_have_not_opened_or_do_not_exist_are_not_found() {
     assert_eq!(previous["closes_at"], current["opens_at"]);
     assert_eq!(previous["number"], number - 1);
     let next = format!("/boards/daily?number={}", number + 1);
-    for path in [next.as_str(), "/boards/none"] {
+    let never = "/boards/all_time?number=previous";
+    for path in [next.as_str(), never, "/boards/none"] {
         let answer = test.server.get(path, token).await;
         answer.expect_error("not_found");
     }

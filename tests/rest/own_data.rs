@@ -172,7 +172,10 @@ async fn an_export_holds_all_events_of_the_players_stream() {
     assert_eq!(appended.expect("append"), StreamOutcome::Appended);
     let whole = server.get("/me/export", &token).await.expect_data(200);
     assert_eq!(whole["stream"], json!(events));
-    let shown = |number| json!({"board": "daily", "number": number, "score": 40, "reached_at": 5});
+    let shown = |number| {
+        json!({"board": "daily", "number": number, "score": 40, "reached_at": 5, "reached_raid": 7,
+            "reached_seq": 124, "listed": true})
+    };
     let scores: Vec<_> = (1..=401).map(shown).collect();
     assert_eq!(whole["board_scores"], json!(scores));
 }

@@ -206,6 +206,7 @@ macro_rules! conformance_suite {
             boards: scores_move_with_the_appends_that_carry_them;
             boards: a_stream_that_ends_elsewhere_moves_no_score;
             boards: ranks_and_pages_agree_with_the_order_of_all_scores;
+            boards: players_of_one_page_are_counted_together;
             boards: a_player_whose_ban_ends_is_listed_again;
             boards: an_erasure_deletes_the_players_scores;
             text: hostile_text_survives_a_round_trip_through_the_store;

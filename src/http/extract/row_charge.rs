@@ -12,6 +12,9 @@ use crate::http::error_response::ErrorResponse;
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::net::client_address::ClientAddress;
 
+/// How many rows a player's profile is charged as: it is folded from a state and up to 64 events.
+pub(in crate::http) const ROWS_PER_PROFILE: u32 = 5;
+
 /// What a charge for rows needs of the request.
 pub(in crate::http) struct RowCharge {
     address: ClientAddress,

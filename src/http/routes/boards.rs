@@ -3,6 +3,7 @@
 mod companions;
 mod cursor;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -14,19 +15,19 @@ use raidhall_protocol::boards::{
 use raidhall_protocol::rest::Data;
 use raidhall_protocol::{FieldFault, PlayerId, UnixMillis};
 
-use self::companions::companion_scores;
+use self::companions::{CANDIDATES_MAX, companion_scores};
 use self::cursor::BoardCursor;
 use crate::auth::Scope;
 use crate::definitions::BoardDefinition;
 use crate::error::Error;
 use crate::http::AppState;
 use crate::http::error_response::{BOARD_NOT_FOUND, ErrorResponse};
-use crate::http::extract::{Authenticated, BoardPath, Query, RowCharge};
+use crate::http::extract::{Authenticated, BoardPath, Query, ROWS_PER_PROFILE, RowCharge};
 use crate::player::PlayerFold;
 use crate::progression::BoardWindowId;
 use crate::store::{BoardPart, BoardPosition, BoardScore};
 
-const WINDOW_NOT_FOUND: Error = Error::NotFound("The leaderboard has no such window yet");
+const WINDOW_NOT_FOUND: Error = Error::NotFound("The leaderboard has no such window");
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
@@ -82,24 +83,29 @@ async fn show(
 ) -> Result<Json<BoardPage>, ErrorResponse> {
     let viewer = viewer(&caller)?;
     let query = BoardQuery::read(query, viewer)?;
-    charge.apply(&app, &caller, query.limit).await?;
+    charge.apply(&app, &caller, query.rows()).await?;
     let definitions = app.streams.definitions().await?;
     let board = definitions.board(&id).ok_or(BOARD_NOT_FOUND)?;
     let current = board.number_at(app.clock.now());
     let number = query.window.number(current);
-    if number > current {
+    if number > current || (number < 0 && board.closes_at(current).is_none()) {
         return Err(WINDOW_NOT_FOUND.into());
     }
     let window = BoardWindowId { board: id, number };
     let own: Vec<_> = viewer.into_iter().collect();
     let own = app.store.scores_in_window(&window, &own).await?.pop();
+    let behind = match query.cursor {
+        Some(cursor) => Some(cursor.position(&*app.store, &window).await?),
+        None => None,
+    };
     let part = match viewer.filter(|_| query.is_of_companions) {
-        Some(viewer) => companion_scores(&app, viewer, &window, own, &query).await?,
-        None => listed_scores(&app, &window, own, &query).await?,
+        Some(viewer) => companion_scores(&app, viewer, &window, own, &query, behind).await?,
+        None => listed_scores(&app, &window, own, &query, behind).await?,
     };
     let opens_at = board.opens_at(number);
     let closes_at = board.closes_at(number);
-    let next_cursor = part.next.map(|last| BoardCursor { number, last }.encode());
+    let next_cursor = part.next;
+    let next_cursor = next_cursor.map(|last| BoardCursor::behind(&last, number).encode());
     let (data, me) = entries(&app, part, own).await?;
     Ok(Json(BoardPage {
         data,
@@ -118,8 +124,8 @@ struct BoardQuery {
     is_around_me: bool,
     is_of_companions: bool,
     limit: u32,
-    /// The score behind which the part begins.
-    behind: Option<BoardPosition>,
+    /// Where the part before ends.
+    cursor: Option<BoardCursor>,
 }
 
 /// The window that a query asks for.
@@ -166,7 +172,7 @@ impl BoardQuery {
             }
         }
         if cursor.is_some() && around.is_some() {
-            faults.push(FieldFault::new("cursor", "must not be there beside around"));
+            faults.push(FieldFault::new("cursor", "cannot be combined with around"));
         }
         if !faults.is_empty() {
             return Err(ErrorResponse::invalid(faults));
@@ -180,8 +186,21 @@ impl BoardQuery {
             is_around_me: around.is_some(),
             is_of_companions: companions,
             limit,
-            behind: cursor.map(|cursor| cursor.last),
+            cursor,
         })
+    }
+}
+
+impl BoardQuery {
+    /// Returns how many rows the query is charged as. The streams of the players who are read are
+    /// folded, as those of profiles are.
+    fn rows(&self) -> u32 {
+        let players = if self.is_of_companions {
+            CANDIDATES_MAX
+        } else {
+            self.limit
+        };
+        players.saturating_mul(ROWS_PER_PROFILE)
     }
 }
 
@@ -202,6 +221,7 @@ async fn listed_scores(
     window: &BoardWindowId,
     own: Option<BoardScore>,
     query: &BoardQuery,
+    behind: Option<BoardPosition>,
 ) -> Result<RankedPart, ErrorResponse> {
     let store = &app.store;
     let limit = query.limit as usize;
@@ -210,18 +230,22 @@ async fn listed_scores(
         Some(own) => {
             let before = BoardPart::Before(own.position);
             positions = store.listed_scores(window, before, query.limit / 2).await?;
+            // The caller's own score may have moved since it was read.
+            positions.retain(|it| it.player != own.position.player);
             positions.reverse();
             if own.is_listed {
                 positions.push(own.position);
             }
             BoardPart::Behind(own.position)
         }
-        None => query.behind.map_or(BoardPart::Top, BoardPart::Behind),
+        None => behind.map_or(BoardPart::Top, BoardPart::Behind),
     };
     // One row beyond the limit shows that others follow.
     let rest = limit.saturating_sub(positions.len()) + 1;
     let rest = u32::try_from(rest).unwrap_or(u32::MAX);
-    positions.extend(store.listed_scores(window, part, rest).await?);
+    let known: HashSet<_> = positions.iter().map(|it| it.player).collect();
+    let behind = store.listed_scores(window, part, rest).await?;
+    positions.extend(behind.into_iter().filter(|it| !known.contains(&it.player)));
     let has_more = positions.len() > limit;
     positions.truncate(limit);
     let better = match positions.first() {

@@ -152,13 +152,20 @@ impl Download {
             return Ok(r#"],"raids":["#.to_owned());
         };
         self.next_step = ExportStep::Scores(last.clone());
-        let scores = page.iter().map(|(window, BoardScore { position, .. })| {
+        let scores = page.iter().map(|(window, score)| {
+            let BoardScore {
+                position,
+                is_listed,
+            } = score;
             let BoardWindowId { board, number } = window;
             json!({
                 "board": board,
                 "number": number,
                 "score": position.score,
                 "reached_at": position.reached_at,
+                "reached_raid": position.reached_place.raid,
+                "reached_seq": position.reached_place.seq,
+                "listed": is_listed,
             })
         });
         let scores: Vec<_> = scores.map(|score| score.to_string()).collect();

@@ -15,14 +15,11 @@ use raidhall_protocol::{PlayerId, UnixMillis};
 use crate::auth::Scope;
 use crate::http::AppState;
 use crate::http::error_response::{ErrorResponse, PLAYER_NOT_FOUND};
-use crate::http::extract::{Authenticated, PlayerPath, Query, RowCharge};
+use crate::http::extract::{Authenticated, PlayerPath, Query, ROWS_PER_PROFILE, RowCharge};
 use crate::http::rate_limit_headers::RateLimitHeaders;
 use crate::net::client_address::ClientAddress;
 use crate::player::{PlayerFold, ProfileViewer, is_profile_shown};
 use crate::progression::BoardWindowId;
-
-/// How many rows of a list a profile is charged as: it is folded from a state and up to 64 events.
-const ROWS_PER_PROFILE: u32 = 5;
 
 pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()

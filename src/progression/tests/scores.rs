@@ -83,7 +83,7 @@ fn grants_add_nothing_to_scores() {
 }
 
 #[test]
-fn causes_of_one_window_are_one_move_whose_time_never_goes_back() {
+fn causes_of_one_window_are_one_move_reached_with_the_latest() {
     let effects = [earned(XpSource::Contribution)];
     let times = ["2026-11-28T12:00Z", "2026-11-28T11:00Z"];
     let moves = moves_at(&times, &effects, TERMS);
@@ -94,7 +94,7 @@ fn causes_of_one_window_are_one_move_whose_time_never_goes_back() {
         },
         xp: 80,
         reached_at: time("2026-11-28T12:00Z"),
-        reached_place: cause_at(2, UnixMillis(0)).place,
+        reached_place: cause_at(1, UnixMillis(0)).place,
         is_listed: true,
     };
     assert_eq!((moves.len(), &moves[0]), (4, &day));

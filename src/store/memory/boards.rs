@@ -45,8 +45,10 @@ impl BoardTables {
             let key = (player, moved.window.clone());
             let position = &mut self.scores.entry(key).or_insert(began).position;
             position.score += moved.xp;
-            position.reached_at = position.reached_at.max(moved.reached_at);
-            position.reached_place = moved.reached_place;
+            if position.reached_at <= moved.reached_at {
+                position.reached_at = moved.reached_at;
+                position.reached_place = moved.reached_place;
+            }
         }
         if let Some(is_listed) = append.listing_change() {
             let scores = self.scores.iter_mut();
@@ -131,7 +133,7 @@ impl Boards for MemoryStore {
     }
 
     /// There are no counts in memory.
-    async fn delete_empty_counts(&self) -> Result<()> {
-        Ok(())
+    async fn delete_empty_counts(&self, _: u32) -> Result<u32> {
+        Ok(0)
     }
 }

@@ -80,11 +80,19 @@ const SCORES_OF_PLAYER: &str = "
     ORDER BY board, number
     LIMIT $4";
 
-/// Deletes what is still empty when its row is locked.
+/// Leaves out what another transaction is counting in.
 const DELETE_EMPTY_COUNTS: &str = "
-    DELETE FROM board_counts c
-    USING (SELECT board, number, score, hour FROM board_counts WHERE players = 0 LIMIT 10000) AS e
-    WHERE c.board = e.board AND c.number = e.number AND c.score = e.score AND c.hour = e.hour AND c.players = 0";
+    WITH deleted AS (
+        DELETE FROM board_counts c
+        USING (
+            SELECT board, number, score, hour FROM board_counts WHERE players = 0
+            LIMIT $1
+            FOR UPDATE SKIP LOCKED
+        ) AS e
+        WHERE c.board = e.board AND c.number = e.number AND c.score = e.score AND c.hour = e.hour
+        RETURNING 1
+    )
+    SELECT count(*) AS count FROM deleted";
 
 #[async_trait]
 impl Boards for PostgresStore {
@@ -188,12 +196,13 @@ impl Boards for PostgresStore {
             .await
     }
 
-    async fn delete_empty_counts(&self) -> Result<()> {
-        let statement = sqlx::query(DELETE_EMPTY_COUNTS);
-        self.general_pool
-            .fetch_rows("delete empty counts", statement)
-            .await
-            .map(drop)
+    async fn delete_empty_counts(&self, limit: u32) -> Result<u32> {
+        let statement = sqlx::query(DELETE_EMPTY_COUNTS).bind(i64::from(limit));
+        let deleted = |row: &PgRow| number(row, "count");
+        let deleted = self
+            .general_pool
+            .fetch_one("delete empty counts", statement, deleted);
+        Ok(u32::try_from(deleted.await?).unwrap_or(limit))
     }
 }
 

@@ -89,7 +89,8 @@ const APPEND_TO_STREAMS: &str = "
         SELECT board, number, player, xp, reached_at, reached_raid, reached_seq, is_listed FROM moves
         ON CONFLICT (board, number, player) DO UPDATE
         SET score = s.score + excluded.score, reached_at = greatest(s.reached_at, excluded.reached_at),
-            reached_raid = excluded.reached_raid, reached_seq = excluded.reached_seq
+            reached_raid = CASE WHEN s.reached_at <= excluded.reached_at THEN excluded.reached_raid ELSE s.reached_raid END,
+            reached_seq = CASE WHEN s.reached_at <= excluded.reached_at THEN excluded.reached_seq ELSE s.reached_seq END
         RETURNING s.board, s.number, s.score, s.reached_at, s.is_listed
     ), listed AS (
         UPDATE board_scores s SET is_listed = l.is_listed

@@ -24,8 +24,9 @@ statements! {
         "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed) ",
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ",
         "ON CONFLICT (board, number, player) DO UPDATE SET score = score + excluded.score, ",
-        "    reached_at = max(reached_at, excluded.reached_at), reached_raid = excluded.reached_raid, ",
-        "    reached_seq = excluded.reached_seq ",
+        "    reached_at = max(reached_at, excluded.reached_at), ",
+        "    reached_raid = iif(reached_at <= excluded.reached_at, excluded.reached_raid, reached_raid), ",
+        "    reached_seq = iif(reached_at <= excluded.reached_at, excluded.reached_seq, reached_seq) ",
         "RETURNING score, reached_at, is_listed";
     SET_LISTED =
         "UPDATE board_scores SET is_listed = ?2 WHERE player = ?1 AND is_listed <> ?2 ",
@@ -42,7 +43,7 @@ statements! {
     DELETE_EMPTY_COUNTS =
         "DELETE FROM board_counts WHERE (board, number, score, hour) IN ",
         "    (SELECT board, number, score, hour FROM board_counts INDEXED BY board_counts_empty ",
-        "        WHERE players = 0 AND board > '' LIMIT 10000)";
+        "        WHERE players = 0 AND board > '' LIMIT ?1)";
     SCORES_BEHIND =
         "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "    WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 ",
@@ -172,12 +173,14 @@ impl Boards for SqliteStore {
         rows.into_iter().map(WindowScoreRow::decode).collect()
     }
 
-    async fn delete_empty_counts(&self) -> Result<()> {
+    async fn delete_empty_counts(&self, limit: u32) -> Result<u32> {
         const OPERATION: &str = "delete empty counts";
         let delete = self.writer.write(OPERATION, move |transaction| {
             Box::pin(async move {
-                let delete = sqlx::query(DELETE_EMPTY_COUNTS).execute(transaction);
-                delete.await.map(drop).map_err(failed(OPERATION))
+                let delete = sqlx::query(DELETE_EMPTY_COUNTS).bind(limit);
+                let deleted = delete.execute(transaction).await;
+                let deleted = deleted.map_err(failed(OPERATION))?.rows_affected();
+                Ok(u32::try_from(deleted).unwrap_or(limit))
             })
         });
         delete.await

@@ -109,6 +109,9 @@ fn export(schemas: &mut Schemas) -> Value {
         ("number", json!({"type": "integer"})),
         ("score", json!({"type": "integer"})),
         ("reached_at", json!({"type": "integer"})),
+        ("reached_raid", json!({"type": "integer"})),
+        ("reached_seq", json!({"type": "integer"})),
+        ("listed", json!({"type": "boolean"})),
     ]);
     let kept = object(&[
         ("player", schemas.response::<Profile>()),

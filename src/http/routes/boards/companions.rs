@@ -1,6 +1,6 @@
 //! A leaderboard of a player and their companions.
 
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use raidhall_protocol::PlayerId;
 
@@ -9,12 +9,10 @@ use crate::http::AppState;
 use crate::http::error_response::ErrorResponse;
 use crate::player::PlayerFold;
 use crate::progression::BoardWindowId;
-use crate::store::BoardScore;
+use crate::store::{BoardPosition, BoardScore};
 
 /// Maximum number of players among which companions are searched: those of the raids that ended last.
-const CANDIDATES_MAX: usize = 200;
-/// Maximum number of members of one raid among them.
-const RAID_MEMBERS_MAX: u32 = 50;
+pub(super) const CANDIDATES_MAX: u32 = 200;
 
 /// Reads a part of the ranking of a player's companions and the player. Companions who hide
 /// from leaderboards are left out.
@@ -24,6 +22,7 @@ pub(super) async fn companion_scores(
     window: &BoardWindowId,
     own: Option<BoardScore>,
     query: &BoardQuery,
+    behind: Option<BoardPosition>,
 ) -> Result<RankedPart, ErrorResponse> {
     let companions = find_companions(app, viewer).await?;
     let scores = app.store.scores_in_window(window, &companions).await?;
@@ -32,7 +31,7 @@ pub(super) async fn companion_scores(
     positions.sort_unstable();
     let own_index = own.map(|own| positions.partition_point(|it| *it < own));
     let limit = query.limit as usize;
-    let start = match (own_index.filter(|_| query.is_around_me), query.behind) {
+    let start = match (own_index.filter(|_| query.is_around_me), behind) {
         (Some(own), _) => own.saturating_sub(limit / 2),
         (None, Some(last)) => positions.partition_point(|it| *it <= last),
         (None, None) => 0,
@@ -56,11 +55,15 @@ async fn find_companions(app: &AppState, viewer: PlayerId) -> Result<Vec<PlayerI
         return Ok(Vec::new()); // erased meanwhile
     };
     let raids = own.recent_raids(now);
-    let raids = app.store.raid_members(&raids, RAID_MEMBERS_MAX).await?;
-    let members = raids.iter().flat_map(|raid| &raid.first);
-    let members: BTreeSet<_> = members.map(|member| member.id).collect();
-    let mut candidates: Vec<_> = members.into_iter().filter(|id| *id != viewer).collect();
-    candidates.truncate(CANDIDATES_MAX);
+    let members = app.store.raid_members(&raids, CANDIDATES_MAX).await?;
+    let members: HashMap<_, _> = members.iter().map(|it| (it.raid, &it.first)).collect();
+    let mut known = HashSet::from([viewer]);
+    let candidates = raids.iter().filter_map(|raid| members.get(raid)).copied();
+    let candidates = candidates.flatten().map(|member| member.id);
+    let candidates: Vec<_> = candidates
+        .filter(|id| known.insert(*id))
+        .take(CANDIDATES_MAX as usize)
+        .collect();
     let folds = app.streams.read_many(&candidates).await?;
     let is_shown = |fold: &&PlayerFold| fold.is_companion_on_boards(own, now);
     let shown = folds.values().filter(is_shown);
