@@ -31,7 +31,7 @@ pub use self::contexts::RaidContexts;
 use crate::clock::Clock;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
-use crate::store::{FeedCursor, InstanceId, Result, Store};
+use crate::store::{FeedCursor, InstanceId, LapsedStreak, Result, Store};
 use crate::streams::{CurrentDefinitions, Streams};
 use crate::telemetry::metrics;
 
@@ -44,9 +44,12 @@ const ACTIVE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
 /// Interval between searches for streaks that have lapsed.
 const LAPSE_SCAN_INTERVAL: Duration = Duration::from_secs(10);
-/// Interval between attempts at the causes that failed, and between deletions of what leaderboards have
-/// no use for any more.
-const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval between attempts at the causes that failed.
+const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval between deletions of leaderboards' empty counts, once there were few.
+const EMPTY_COUNTS_INTERVAL: Duration = Duration::from_secs(60);
+/// Maximum number of empty counts that are deleted at once: more than a page of events can leave.
+const EMPTY_COUNTS_MAX: u32 = 10_000;
 /// Maximum number of events that are read at once.
 const PAGE_EVENTS_MAX: u32 = 512;
 /// Maximum number of players' states that are kept between pages.
@@ -79,8 +82,11 @@ struct Tenure {
     /// Since when the database has leaderboards.
     boards_since: UnixMillis,
     active_until: Instant,
+    failed_due_at: Instant,
+    empty_counts_due_at: Instant,
     lapses_due_at: Instant,
-    upkeep_due_at: Instant,
+    /// The last streak of the latest page of lapsed ones, while more may follow.
+    lapses_after: Option<LapsedStreak>,
 }
 
 #[async_trait]
@@ -97,8 +103,10 @@ impl FeedReader for Projector {
             contexts: RaidContexts::new(Arc::clone(&self.store)),
             boards_since: self.store.boards_since().await?,
             active_until: Instant::now(),
+            failed_due_at: Instant::now(),
+            empty_counts_due_at: Instant::now(),
             lapses_due_at: Instant::now(),
-            upkeep_due_at: Instant::now(),
+            lapses_after: None,
         };
         while self.project_next(&mut tenure).await? {}
         info!("this instance is not the projector any more");
@@ -119,23 +127,26 @@ impl Projector {
     /// Projects the next page, or waits for one. Returns false if this instance is not the projector
     /// any more.
     async fn project_next(&self, tenure: &mut Tenure) -> Result<bool> {
-        if tenure.upkeep_due_at <= Instant::now() {
-            tenure.upkeep_due_at = Instant::now() + UPKEEP_INTERVAL;
+        if tenure.failed_due_at <= Instant::now() {
+            tenure.failed_due_at = Instant::now() + FAILED_RETRY_INTERVAL;
             if !self.retry_failed(tenure).await? {
                 return Ok(false);
             }
-            self.store.delete_empty_counts().await?;
         }
-        if tenure.lapses_due_at <= Instant::now() {
-            tenure.lapses_due_at = Instant::now() + LAPSE_SCAN_INTERVAL;
-            if !self.lose_lapsed(tenure).await? {
-                return Ok(false);
-            }
+        if tenure.empty_counts_due_at <= Instant::now()
+            && self.store.delete_empty_counts(EMPTY_COUNTS_MAX).await? < EMPTY_COUNTS_MAX
+        {
+            tenure.empty_counts_due_at = Instant::now() + EMPTY_COUNTS_INTERVAL;
+        }
+        if tenure.lapses_due_at <= Instant::now() && !self.lose_lapsed(tenure).await? {
+            return Ok(false);
         }
         let batch = self.store.read_feed(tenure.place, PAGE_EVENTS_MAX).await?;
         let Some(oldest) = batch.events.first() else {
             self.record_lag(Some(Duration::ZERO));
-            self.wait(tenure).await;
+            if tenure.lapses_after.is_none() {
+                self.wait(tenure).await;
+            }
             return Ok(true);
         };
         tenure.active_until = Instant::now() + ACTIVE_PERIOD;

@@ -2,9 +2,10 @@
 
 use raidhall_protocol::UnixMillis;
 use raidhall_protocol::progression::StreakRules;
+use tokio::time::Instant;
 
 use super::causes::Work;
-use super::{Projector, Tenure};
+use super::{LAPSE_SCAN_INTERVAL, Projector, Tenure};
 use crate::store::Result;
 use crate::streams::settled_moment;
 
@@ -18,10 +19,12 @@ pub(super) struct SettledLapses {
 }
 
 impl Projector {
-    /// Appends the losses of all streaks that have lapsed, in the order in which they did. Players
-    /// with a failed cause come later: it may keep their streak. Returns false if this instance is not
-    /// the projector any more.
+    /// Appends the losses of a page of streaks that have lapsed, in the order in which they did. The
+    /// next page is due at once, but after the next events of the feed. Players with a failed cause come
+    /// later: it may keep their streak. Returns false if this instance is not the projector any more.
     pub(super) async fn lose_lapsed(&self, tenure: &mut Tenure) -> Result<bool> {
+        let after = tenure.lapses_after.take();
+        tenure.lapses_due_at = Instant::now() + LAPSE_SCAN_INTERVAL;
         let Some(rules) = self.definitions.newest().await?.streaks else {
             return Ok(true);
         };
@@ -30,25 +33,23 @@ impl Projector {
         let Some(settled_at) = settled_at else {
             return Ok(true);
         };
-        let mut after = None;
-        loop {
-            let lapsed = self
-                .store
-                .lapsed_streaks(settled_at, after, LAPSED_STREAKS_MAX);
-            let lapsed = lapsed.await?;
-            let Some(last) = lapsed.last() else {
-                return Ok(true);
-            };
-            after = Some(*last);
-            tenure.limit_memory();
-            let mut work = Work::new(tenure.place);
-            work.lapses = Some(SettledLapses { settled_at, rules });
-            for streak in lapsed {
-                work.waiting.entry(streak.player).or_default();
-            }
-            if !self.project(tenure, work).await? {
-                return Ok(false);
-            }
+        let lapsed = self
+            .store
+            .lapsed_streaks(settled_at, after, LAPSED_STREAKS_MAX)
+            .await?;
+        if lapsed.is_empty() {
+            return Ok(true);
         }
+        if lapsed.len() == LAPSED_STREAKS_MAX as usize {
+            tenure.lapses_after = lapsed.last().copied();
+            tenure.lapses_due_at = Instant::now();
+        }
+        tenure.limit_memory();
+        let mut work = Work::new(tenure.place);
+        work.lapses = Some(SettledLapses { settled_at, rules });
+        for streak in &lapsed {
+            work.waiting.entry(streak.player).or_default();
+        }
+        self.project(tenure, work).await
     }
 }

@@ -95,6 +95,20 @@ async fn a_lapsed_streak_is_lost_once_whatever_projector_crashes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_streaks_than_a_page_are_lost_one_page_after_the_other() {
+    let store = Faulty::<MemoryStore>::default();
+    let lapses_at = store.now().plus(DAY_MS);
+    for _ in 0..600 {
+        create_player(&store, lapses_at).await;
+    }
+    wait_until(&store, lapses_at.plus(CONTRIBUTION_DELAY_MAX_MS)).await;
+    run(&projector(&store, 1), 20).await;
+    let lapsed = store.lapsed_streaks(store.now(), None, 1).await;
+    assert_eq!(lapsed.expect("a list"), []);
+    assert_eq!(store.faults().call_count(Call::CommitProjection), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_player_with_a_failed_cause_keeps_the_streak_until_it_is_settled() {
     let store = Faulty::<MemoryStore>::default();
     let lapses_at = store.now().plus(DAY_MS);
