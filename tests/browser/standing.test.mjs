@@ -4,16 +4,12 @@ import { randomUUID } from 'node:crypto';
 import { test } from 'node:test';
 import { addTask, claim, create, joinByCode, online, open, part, phone, press, same, sees, shot, signIn } from './app.mjs';
 import { violations } from './axe.mjs';
+import { give, giveCoins, giveXp, playerOf } from './players.mjs';
 import { Server } from './server.mjs';
 
 const profiles = /\/players\?ids=/;
-const playerOf = page => page.evaluate(() => JSON.parse(localStorage.getItem('raidhall.session')).player.id);
 const member = (page, name) => page.locator('.member', { hasText: name });
 const button = (page, name) => page.getByRole('button', { name, exact: true });
-
-// Sends a command to the player's stream as the host app does.
-const give = async (server, page, cmd) => server.asBackend(`/players/${await playerOf(page)}/commands`, { op: randomUUID(), cmd });
-const giveXp = (server, page, amount) => give(server, page, { type: 'grant_xp', amount, kind: 'habit', note: 'Walk' });
 
 // A contribution keeps the day of the player's streak.
 const contribute = async (server, page) => {
@@ -140,7 +136,7 @@ test('a streak that has lapsed has no days and can be repaired once', async t =>
   await sees(page, '#raid-status', 'In progress');
   await contribute(server, page);
   await sees(page, '.member', '1-day streak');
-  await give(server, page, { type: 'grant_coins', amount: 300, note: 'Welcome' });
+  await giveCoins(server, page, 300);
   const restart = async settings => {
     server.crash();
     server.settings = settings;

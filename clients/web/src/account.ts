@@ -6,6 +6,7 @@ import { kept } from './kept';
 import { commandsKey, forgetOthers, keep } from './kept-raids';
 import { complain } from './notices';
 import { goToLobby, parse } from './route';
+import { tellsSeen } from './seen';
 import { useValue, value } from './value';
 
 export interface Account {
@@ -34,8 +35,9 @@ function open(session: Session): Account {
     storage: keptIn(kept, commandsKey(session.player.id)),
     name: 'web/1.0',
   });
-  client.onSettled(({ result }) => {
-    if (result instanceof RaidhallError) complain(result);
+  client.onSettled(settled => {
+    const isOwn = 'player' in settled && tellsSeen(settled.cmd);
+    if (settled.result instanceof RaidhallError && !isOwn) complain(settled.result);
   });
   client.onStatus(() => {
     const status = client.getStatus();

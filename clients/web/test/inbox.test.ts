@@ -22,7 +22,7 @@ test('notifications without a title are shown only if their kind is known', () =
 test('a streak at risk has a text of its own, with what its data says', () => {
   const texts = (data: unknown) => Object.values(textsOf(item(1, { kind: 'streak_at_risk', data }), inboxEn, 'en', NOW));
   assert.deepEqual(texts({ title: 'Play', body: 'Today!' }), ['Play', 'Today!']);
-  assert.deepEqual(texts({ days: 12, lapses_at: NOW - 1 }), ['Your streak of 12 days is at risk', '']);
+  assert.deepEqual(texts({ days: 12, lapses_at: NOW - 1 }), ['Your 12-day streak is at risk', '']);
   assert.match(texts({ days: 12, lapses_at: NOW + 3_600_000 })[1]!, /^Earn XP in a raid before .+ to keep it\.$/);
   for (const data of [null, 5, { days: '12', lapses_at: {} }]) assert.deepEqual(texts(data), ['Your streak is at risk', '']);
   assert.deepEqual(Object.values(textsOf(item(1), inboxEn, 'en', NOW)), ['Sale', '']);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { cardEn } from '../src/i18n/card-en';
 import { cardRu } from '../src/i18n/card-ru';
 import { standingIn } from '../src/play/standing';
-import { GATHER_MS, REFRESH_MS, RETRY_MS, StandingReader } from '../src/play/standings';
+import { GATHER_MS, REFRESH_MS, RETRY_MS, SETTLE_MS, StandingReader } from '../src/play/standings';
 import { ADA, BEN, NOW } from './states';
 
 const EVE = 3;
@@ -75,7 +75,17 @@ test('events lead to one read of all members a minute', async () => {
   }
   assert.deepEqual(fixture.requests, [[ADA, BEN], [ADA, BEN], [ADA, BEN]]);
   await fixture.pass(10 * REFRESH_MS);
-  assert.equal(fixture.requests.length, 4);
+  assert.equal(fixture.requests.length, 5, 'the last event came too late for the fourth read');
+});
+
+test('what has just happened is read once a profile has it', async () => {
+  const fixture = new Fixture([ADA]);
+  await fixture.pass(2 * REFRESH_MS);
+  fixture.reader.refresh();
+  await fixture.pass(SETTLE_MS - 1);
+  assert.equal(fixture.requests.length, 1);
+  await fixture.pass(1);
+  assert.equal(fixture.requests.length, 2);
 });
 
 test('an unchanged member keeps the same object', async () => {
@@ -122,7 +132,7 @@ test('a profile that is not shown is read a few times, then with all', async () 
   assert.ok(!fixture.reader.shown.get().has(BEN));
   fixture.answer = async () => [profile(BEN)];
   fixture.reader.refresh();
-  await fixture.pass(0);
+  await fixture.pass(SETTLE_MS);
   assert.deepEqual([...fixture.reader.shown.get().keys()], [BEN], 'a profile that was hidden meanwhile is dropped');
 });
 

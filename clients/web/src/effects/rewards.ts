@@ -1,6 +1,6 @@
 // Shows the player's rewards as they come, and those of an absence summed up.
 import type { PlayerEvent, Seq } from '@raidhall/client';
-import { account } from '../account';
+import { account, beforeClose } from '../account';
 import type { Account } from '../account';
 import { narrow, visible } from '../media';
 import { achievementOf, itemOf, loadProgression, progression } from '../progression';
@@ -77,7 +77,7 @@ function follow({ client: { me }, rest }: Account): () => void {
   const { tell, tellNow } = teller(me, () => (ended || reading > 0 || unshown.entries.length > 0 ? null : unshown.readThrough));
   const readMissed = async (after: Seq, through: Seq): Promise<void> => {
     reading++;
-    const events = await missedEvents(rest, after, through).catch(() => []); // then they are not summed up
+    const events = await missedEvents(rest, after, through);
     reading--;
     if (!ended) take({ type: 'missed', events });
   };
@@ -103,8 +103,10 @@ function follow({ client: { me }, rest }: Account): () => void {
     visible.subscribe(() => (visible.get() ? plan() : take({ type: 'hidden' }))),
     noticed.subscribe(tell),
     () => removeEventListener('pagehide', tellNow),
+    () => beforeClose.delete(tellNow),
   ];
   addEventListener('pagehide', tellNow);
+  beforeClose.add(tellNow);
   return () => {
     ended = true;
     ends.forEach(end => end());

@@ -1,4 +1,5 @@
 // Tells the player's other devices what was seen on this one.
+import { RaidhallError } from '@raidhall/client';
 import type { PlayerStream, Seq } from '@raidhall/client';
 import { SHOWN_KEY, toTell } from '../seen';
 import { value } from '../value';
@@ -23,7 +24,11 @@ export function teller(me: PlayerStream, shown: () => Seq | null): Teller {
     if (seq === null || seq <= sent[what]) return;
     sent[what] = seq;
     // If the session ended, or the server refuses it, another device may show the same once more.
-    command(seq).catch(() => {});
+    command(seq).catch(error => {
+      if (!(error instanceof RaidhallError) || error.type !== 'conflict' || sent[what] !== seq) return;
+      sent[what] = 0; // another device has told something: compare again
+      tell();
+    });
   };
   const tellNow = (): void => {
     const { state } = me.getView();
@@ -31,7 +36,9 @@ export function teller(me: PlayerStream, shown: () => Seq | null): Teller {
     if (!state || rewards === null) return;
     const { through, setting } = toTell(state, rewards, noticed.get());
     send('through', through, seq => me.readThrough(seq));
-    send('setting', setting, seq => me.setSetting(SHOWN_KEY, seq));
+    // A command that waited without a network must not take back what another device told since.
+    const ifVersion = state.settings[SHOWN_KEY]?.version ?? 0;
+    send('setting', setting, seq => me.setSetting(SHOWN_KEY, seq, { ifVersion }));
   };
   let waits = false;
   let again = false;

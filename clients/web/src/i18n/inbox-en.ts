@@ -1,5 +1,5 @@
 // The texts of the inbox page, in English. They are loaded with the page.
-import { many } from './en';
+import { n } from './en';
 
 export const inboxEn = {
   noNotifications: 'No notifications yet.',
@@ -7,7 +7,7 @@ export const inboxEn = {
   openLink: 'Open',
   openSite: (host: string) => `Open ${host}`,
   inNewTab: 'in a new tab',
-  streakAtRisk: (days: number | null) => (days === null ? 'Your streak is at risk' : `Your streak of ${many(days, 'day', 'days')} is at risk`),
+  streakAtRisk: (days: number | null) => (days === null ? 'Your streak is at risk' : `Your ${n(days)}-day streak is at risk`),
   keepStreak: (until: string) => `Earn XP in a raid before ${until} to keep it.`,
   offlineInbox: 'You’re offline. Your notifications will appear when you reconnect.',
 };

@@ -2,7 +2,8 @@
 import { many, n } from './en';
 
 export const rewardsEn = {
-  streakKept: 'streak',
+  streakOf: (days: number) => `${n(days)}-day streak`,
+  streakKept: 'kept',
   levelReached: 'reached',
   achievement: 'Achievement',
   achievementUnlocked: (tier: number) => (tier > 1 ? `achievement, tier ${n(tier)}` : 'achievement'),

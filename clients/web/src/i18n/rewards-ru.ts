@@ -2,7 +2,8 @@ import type { RewardTexts } from './rewards-en';
 import { many, n } from './ru';
 
 export const rewardsRu: RewardTexts = {
-  streakKept: 'серия',
+  streakOf: days => `Серия: ${many(days, 'день', 'дня', 'дней')}`,
+  streakKept: 'продолжается',
   levelReached: 'достигнут',
   achievement: 'Достижение',
   achievementUnlocked: tier => (tier > 1 ? `достижение, ступень ${n(tier)}` : 'достижение'),

@@ -33,7 +33,7 @@ export function Header() {
       <button type="button" className="brand" onClick={() => goToLobby()} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
         <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
       </button>
-      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /><InboxAnnouncer client={account.client} /></div>}
+      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /><InboxAnnouncer key={account.player.id} client={account.client} /></div>}
       <div className="slot" ref={headerSlot.set} />
       {account && <ProfileButton account={account} />}
       <button type="button" className="quiet icon menu" popoverTarget="tools" title={words.menu}><span aria-hidden="true">☰</span>{account ? <Unread client={account.client} name={words.menu} /> : <span className="unseen">{words.menu}</span>}</button>

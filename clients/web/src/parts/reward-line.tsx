@@ -43,7 +43,7 @@ function lineOf(reward: Reward, words: Words & RewardTexts, language: Settings['
       return { icon: 'gift', text: found?.[language] ?? words.item, why: words.gift };
     }
     case 'streak':
-      return { icon: 'phoenix', text: words.daysOf(reward.days), why: words.streakKept };
+      return { icon: 'phoenix', text: words.streakOf(reward.days), why: words.streakKept };
     case 'xp': {
       const { source, note, times, limited } = reward;
       const from = source === 'grant' ? gift(note) : words.xpFrom[source](times);

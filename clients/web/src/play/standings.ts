@@ -9,6 +9,8 @@ import type { Standing, Standings } from './standing';
 export const GATHER_MS = 1_000;
 /** Shortest time between two reads of all members. */
 export const REFRESH_MS = 60_000;
+/** After this time a profile has what happened in the raid. */
+export const SETTLE_MS = 3_000;
 /** Wait before the first retry; each later one is twice as long. */
 export const RETRY_MS = 5_000;
 const RETRY_MAX_MS = 300_000;
@@ -39,6 +41,8 @@ export class StandingReader {
   readonly shown = value<Standings>(new Map());
   private wanted: ReadonlyMap<PlayerId, Wanted> = new Map();
   private isStale = false;
+  private staleAt = -Infinity;
+  private changedAt = -Infinity;
   private readAllAt = 0;
   private failures = 0;
   private pausedUntil = 0;
@@ -67,8 +71,10 @@ export class StandingReader {
 
   /** Says that levels or streaks may have changed. */
   refresh(): void {
+    this.changedAt = this.clock.now();
     if (this.isStale) return;
     this.isStale = true;
+    this.staleAt = this.changedAt;
     this.plan();
   }
 
@@ -83,7 +89,7 @@ export class StandingReader {
 
   /** Returns when all members are read again; `Infinity` if there is no reason to. */
   private refreshAt(): number {
-    return this.isStale && !this.isOver && this.wanted.size > 0 ? this.readAllAt + REFRESH_MS : Infinity;
+    return this.isStale && !this.isOver && this.wanted.size > 0 ? Math.max(this.readAllAt + REFRESH_MS, this.staleAt + SETTLE_MS) : Infinity;
   }
 
   private plan(): void {
@@ -101,7 +107,8 @@ export class StandingReader {
     if (ids.length === 0) return this.plan();
     const isAll = ids.length === this.wanted.size;
     if (isAll) {
-      this.isStale = false;
+      this.isStale = now < this.changedAt + SETTLE_MS; // then the profiles may not have it yet
+      this.staleAt = now;
       this.readAllAt = now;
     }
     this.isReading = true;
