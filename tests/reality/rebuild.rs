@@ -43,24 +43,40 @@ async fn stream(database: &TestDatabase, player: PlayerId) -> Vec<PlayerEvent> {
     events.expect("events")
 }
 
-/// Plays until each player has earned XP in three events of their stream, and kills the server.
-async fn play_and_kill(database: &TestDatabase, players: usize) -> Vec<PlayerId> {
-    let server = database.start().await;
-    let group = RaidGroup::start(server.target(), players, &long_raid(players)).await;
-    let ids = group.players.iter().map(|it| it.player_ref().id);
-    let players: Vec<_> = ids.collect();
-    let game = group.start_playing();
+async fn count_earned_xp(database: &TestDatabase, player: PlayerId) -> usize {
+    let is_earned = |it: &&PlayerEvent| matches!(it.data, PlayerEventData::XpEarned { .. });
+    let events = stream(database, player).await;
+    events.iter().filter(is_earned).count()
+}
+
+/// Waits until each player has earned XP in so many events of their stream. A transaction of another
+/// test on the same server can keep the projector waiting.
+async fn wait_for_earned_xp(database: &TestDatabase, players: &[PlayerId], counts: &[usize]) {
     wait_until("all players have earned XP", async || {
-        for player in &players {
-            let is_earned = |it: &&PlayerEvent| matches!(it.data, PlayerEventData::XpEarned { .. });
-            let events = stream(database, *player).await;
-            if events.iter().filter(is_earned).count() < 3 {
+        for (player, count) in players.iter().zip(counts) {
+            if count_earned_xp(database, *player).await < *count {
                 return false;
             }
         }
         true
     })
     .await;
+}
+
+/// Plays until each player has earned XP in three events behind the first append to their stream,
+/// which saves the state, and kills the server.
+async fn play_and_kill(database: &TestDatabase, players: usize) -> Vec<PlayerId> {
+    let server = database.start().await;
+    let group = RaidGroup::start(server.target(), players, &long_raid(players)).await;
+    let ids = group.players.iter().map(|it| it.player_ref().id);
+    let players: Vec<_> = ids.collect();
+    let game = group.start_playing();
+    wait_for_earned_xp(database, &players, &vec![1; players.len()]).await;
+    let mut counts = Vec::new();
+    for player in &players {
+        counts.push(count_earned_xp(database, *player).await + 3);
+    }
+    wait_for_earned_xp(database, &players, &counts).await;
     game.stop().await;
     server.kill().await;
     players
@@ -164,7 +180,9 @@ async fn a_database_is_healthy_while_its_server_plays_on() {
         for database in databases().await {
             let server = database.start().await;
             let group = RaidGroup::start(server.target(), 4, &long_raid(4)).await;
+            let player = group.players[0].player_ref().id;
             let game = group.start_playing();
+            wait_for_earned_xp(&database, &[player], &[1]).await;
             for words in [CHECK, REPAIR, CHECK] {
                 game.wait_for_events(40).await;
                 assert_clean(rebuild(&database, words).await);
