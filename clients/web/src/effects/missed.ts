@@ -1,3 +1,4 @@
+// Reads the events of the player's stream that were missed. It is loaded when there are some.
 import type { PlayerEvent, Rest, Seq } from '@raidhall/client';
 
 /** Most events in an answer of the server. */
@@ -8,7 +9,7 @@ const RETRY_MS = [1_000, 4_000, 15_000];
 
 /**
  * Reads the events of the player's stream after a seq and through another one. A read that fails is
- * repeated; if it fails again and again, there are no events.
+ * repeated a few times.
  */
 export async function missedEvents(rest: Rest, after: Seq, through: Seq): Promise<readonly PlayerEvent[]> {
   for (const wait of RETRY_MS) {
@@ -18,7 +19,7 @@ export async function missedEvents(rest: Rest, after: Seq, through: Seq): Promis
       await new Promise(done => setTimeout(done, wait));
     }
   }
-  return read(rest, after, through).catch(() => []);
+  return read(rest, after, through);
 }
 
 async function read(rest: Rest, after: Seq, through: Seq): Promise<readonly PlayerEvent[]> {

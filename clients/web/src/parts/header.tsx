@@ -1,5 +1,5 @@
 // The page's header: one row that stays in view. On a narrow screen the tools are in a menu.
-import { useState } from 'react';
+import { Suspense, useState } from 'react';
 import { useMe } from '@raidhall/client/react';
 import { signOut, useAccount } from '../account';
 import type { Account } from '../account';
@@ -12,9 +12,12 @@ import { value } from '../value';
 import { Avatar } from './avatar';
 import { ConnectionState } from './connection';
 import { Confirm } from './dialog';
-import { InboxAnnouncer, InboxButton, Unread } from './inbox-button';
+import { InboxButton, Unread } from './inbox-button';
+import { optional } from './optional';
 import { Rewards } from './rewards';
 import { plain, quote } from './sentence';
+
+const InboxAnnouncer = optional(() => import('./inbox-announcer'));
 
 /** The place in the header for the raid's countdown. */
 export const headerSlot = value<HTMLElement | null>(null);
@@ -33,7 +36,7 @@ export function Header() {
       <button type="button" className="brand" onClick={() => goToLobby()} aria-label={account ? `Raidhall: ${words.back}` : 'Raidhall'}>
         <img src="/icon.svg" alt="" width="32" height="32" /><span>Raidhall</span>
       </button>
-      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /><InboxAnnouncer key={account.player.id} client={account.client} /></div>}
+      {account && <div className="status"><ConnectionState client={account.client} /><Rewards /><Suspense><InboxAnnouncer key={account.player.id} client={account.client} /></Suspense></div>}
       <div className="slot" ref={headerSlot.set} />
       {account && <ProfileButton account={account} />}
       <button type="button" className="quiet icon menu" popoverTarget="tools" title={words.menu}><span aria-hidden="true">☰</span>{account ? <Unread client={account.client} name={words.menu} /> : <span className="unseen">{words.menu}</span>}</button>

@@ -1,8 +1,8 @@
 // How many notifications are unread, and the way to them.
-import type { Client, InboxItem } from '@raidhall/client';
+import type { Client } from '@raidhall/client';
 import { useMe } from '@raidhall/client/react';
-import { Suspense, useEffect, useState } from 'react';
-import { textOf, unreadOf } from '../inbox';
+import { Suspense } from 'react';
+import { unreadOf } from '../inbox';
 import { goToInbox, useRoute } from '../route';
 import { useWords } from '../settings';
 import { optional } from './optional';
@@ -30,21 +30,4 @@ export function Unread({ client, name }: { client: Client; name: string }) {
       {count > 0 && <span className="badge" aria-hidden="true">{count}</span>}
     </>
   );
-}
-
-/** Tells screen readers of a notification that has come. */
-export function InboxAnnouncer({ client }: { client: Client }) {
-  const words = useWords();
-  const inbox = useMe(client).state?.inbox;
-  const newest = unreadOf(inbox).at(-1);
-  const seq = inbox && (newest?.seq ?? 0);
-  /** The newest one that is announced, or was there when the page was opened. */
-  const [last, setLast] = useState<number>();
-  const [come, setCome] = useState<InboxItem>();
-  useEffect(() => {
-    if (seq === undefined || seq <= (last ?? -1)) return;
-    setLast(seq);
-    if (last !== undefined) setCome(newest);
-  }, [seq, last]);
-  return <span className="unseen" role="status">{come && <span key={come.seq}>{words.notified(textOf(come, 'title'))}</span>}</span>;
 }
