@@ -1,6 +1,7 @@
 //! `raidhall rebuild players` on the databases of real servers: nothing is found in healthy ones,
 //! and damage is found, repaired and found no more.
 
+use raidhall::player::PlayerFold;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::{PlayerId, Seq};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
@@ -43,18 +44,14 @@ async fn stream(database: &TestDatabase, player: PlayerId) -> Vec<PlayerEvent> {
     events.expect("events")
 }
 
-async fn count_earned_xp(database: &TestDatabase, player: PlayerId) -> usize {
-    let is_earned = |it: &&PlayerEvent| matches!(it.data, PlayerEventData::XpEarned { .. });
-    let events = stream(database, player).await;
-    events.iter().filter(is_earned).count()
-}
-
 /// Waits until each player has earned XP in so many events of their stream. A transaction of another
 /// test on the same server can keep the projector waiting.
-async fn wait_for_earned_xp(database: &TestDatabase, players: &[PlayerId], counts: &[usize]) {
+async fn wait_for_earned_xp(database: &TestDatabase, players: &[PlayerId], count: usize) {
+    let is_earned = |it: &&PlayerEvent| matches!(it.data, PlayerEventData::XpEarned { .. });
     wait_until("all players have earned XP", async || {
-        for (player, count) in players.iter().zip(counts) {
-            if count_earned_xp(database, *player).await < *count {
+        for player in players {
+            let events = stream(database, *player).await;
+            if events.iter().filter(is_earned).count() < count {
                 return false;
             }
         }
@@ -63,20 +60,14 @@ async fn wait_for_earned_xp(database: &TestDatabase, players: &[PlayerId], count
     .await;
 }
 
-/// Plays until each player has earned XP in three events behind the first append to their stream,
-/// which saves the state, and kills the server.
+/// Plays until each player has earned XP in three events of their stream, and kills the server.
 async fn play_and_kill(database: &TestDatabase, players: usize) -> Vec<PlayerId> {
     let server = database.start().await;
     let group = RaidGroup::start(server.target(), players, &long_raid(players)).await;
     let ids = group.players.iter().map(|it| it.player_ref().id);
     let players: Vec<_> = ids.collect();
     let game = group.start_playing();
-    wait_for_earned_xp(database, &players, &vec![1; players.len()]).await;
-    let mut counts = Vec::new();
-    for player in &players {
-        counts.push(count_earned_xp(database, *player).await + 3);
-    }
-    wait_for_earned_xp(database, &players, &counts).await;
+    wait_for_earned_xp(database, &players, 3).await;
     game.stop().await;
     server.kill().await;
     players
@@ -116,6 +107,30 @@ async fn lose_last_effects(database: &TestDatabase, player: PlayerId) {
             UPDATE player_streams SET last_seq = (SELECT max(seq) FROM player_events WHERE player = {player})
             WHERE player = {player}"
         ),
+    )
+    .await;
+    save_state(database, player).await;
+}
+
+/// Saves the state at the stream's end. The first append to a stream saves it, and had all events if
+/// the projector was late.
+async fn save_state(database: &TestDatabase, player: PlayerId) {
+    let loaded = database.store().await.load_stream(player, None).await;
+    let name = loaded.expect("a stream").expect("a player").name;
+    let mut fold = PlayerFold::new(player, name);
+    for event in stream(database, player).await {
+        fold.apply(&event);
+    }
+    let state: String = fold.encode().iter().map(|it| format!("{it:02x}")).collect();
+    let save = |state: String| {
+        format!(
+            "UPDATE player_streams SET state = {state}, state_seq = last_seq WHERE player = {player}"
+        )
+    };
+    execute(
+        database,
+        save(format!("x'{state}'")),
+        save(format!("'\\x{state}'")),
     )
     .await;
 }
@@ -182,7 +197,7 @@ async fn a_database_is_healthy_while_its_server_plays_on() {
             let group = RaidGroup::start(server.target(), 4, &long_raid(4)).await;
             let player = group.players[0].player_ref().id;
             let game = group.start_playing();
-            wait_for_earned_xp(&database, &[player], &[1]).await;
+            wait_for_earned_xp(&database, &[player], 1).await;
             for words in [CHECK, REPAIR, CHECK] {
                 game.wait_for_events(40).await;
                 assert_clean(rebuild(&database, words).await);

@@ -48,7 +48,8 @@ async fn a_server_in_an_empty_directory_is_ready_within_300_ms() {
 #[tokio::test]
 async fn a_new_server_reports_that_its_projector_is_not_behind() {
     with_timeout(async {
-        let server = TestDatabase::sqlite().await.start().await;
+        let database = TestDatabase::sqlite().await; // it deletes its directory when it is dropped
+        let server = database.start().await;
         let url = server.target().url("/readyz");
         loop {
             let report: Value = reqwest::get(url.clone())
