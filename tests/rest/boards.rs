@@ -274,7 +274,26 @@ async fn a_query_of_a_leaderboard_is_refused_with_every_fault() {
     let answer = test.server.get(path, &test.players[0].token).await;
     let fields = ["number", "around", "companions", "limit", "cursor"];
     assert_eq!(answer.invalid_fields(), fields);
-    let path = "/boards/daily?around=me&companions=true";
-    let answer = test.server.get(path, &test.service).await;
-    assert_eq!(answer.invalid_fields(), ["around", "companions"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_players_have_a_neighbourhood_and_companions() {
+    let test = BoardFixture::start().await;
+    for query in ["around=me", "companions=true"] {
+        let path = format!("/boards/daily?{query}");
+        let answer = test.server.get(&path, &test.service).await;
+        answer.expect_error("forbidden");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_part_behind_a_neighbourhood_follows_it() {
+    let test = BoardFixture::start().await;
+    let ben = &test.players[1].token;
+    let path = "/boards/daily?around=me&limit=2";
+    let page = test.page(path, ben).await;
+    assert_eq!(entries(&page), [entry(1, "Ben", 60), entry(2, "Cy", 60)]);
+    let cursor = json_text(&page["next_cursor"]);
+    let page = test.page(&format!("{path}&cursor={cursor}"), ben).await;
+    assert_eq!(entries(&page), [entry(3, "Ada", 40)]);
 }

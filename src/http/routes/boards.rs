@@ -13,7 +13,7 @@ use raidhall_protocol::boards::{
     BoardEntry, BoardMetric, BoardPage, BoardPlayer, BoardTitle, OpenBoard,
 };
 use raidhall_protocol::rest::Data;
-use raidhall_protocol::{FieldFault, PlayerId, UnixMillis};
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 use self::companions::{CANDIDATES_MAX, companion_scores};
 use self::cursor::BoardCursor;
@@ -82,7 +82,10 @@ async fn show(
     query: Query,
 ) -> Result<Json<BoardPage>, ErrorResponse> {
     let viewer = viewer(&caller)?;
-    let query = BoardQuery::read(query, viewer)?;
+    let query = BoardQuery::read(query)?;
+    if query.is_around_me || query.is_of_companions {
+        caller.player()?;
+    }
     charge.apply(&app, &caller, query.rows()).await?;
     let definitions = app.streams.definitions().await?;
     let board = definitions.board(&id).ok_or(BOARD_NOT_FOUND)?;
@@ -146,9 +149,8 @@ impl WindowChoice {
 }
 
 impl BoardQuery {
-    /// Reads the parameters, and fails with all faults if there are any. Only a player can ask for
-    /// `around` and `companions`.
-    fn read(mut query: Query, viewer: Option<PlayerId>) -> Result<BoardQuery, ErrorResponse> {
+    /// Reads the parameters, and fails with all faults if there are any.
+    fn read(mut query: Query) -> Result<BoardQuery, ErrorResponse> {
         let window = query.read(
             "number",
             "must be current, previous or the number of a window",
@@ -164,26 +166,13 @@ impl BoardQuery {
         let fault = "must be a next_cursor that was given out";
         let cursor = query.read("cursor", fault, BoardCursor::decode);
         query.finish()?;
-        let mut faults = Vec::new();
-        let asked = [("around", around.is_some()), ("companions", companions)];
-        for (name, is_asked) in asked {
-            if is_asked && viewer.is_none() {
-                faults.push(FieldFault::new(name, "is for players only"));
-            }
-        }
-        if cursor.is_some() && around.is_some() {
-            faults.push(FieldFault::new("cursor", "cannot be combined with around"));
-        }
-        if !faults.is_empty() {
-            return Err(ErrorResponse::invalid(faults));
-        }
         Ok(BoardQuery {
             // The next part is of the same window, also if another one has opened meanwhile.
             window: match &cursor {
                 Some(cursor) => WindowChoice::Number(cursor.number),
                 None => window.unwrap_or(WindowChoice::Current),
             },
-            is_around_me: around.is_some(),
+            is_around_me: around.is_some() && cursor.is_none(),
             is_of_companions: companions,
             limit,
             cursor,

@@ -29,19 +29,26 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
             )
             .query(
                 "around",
-                "`me` for the scores around the caller's own. For players only.",
+                "`me` for the scores around the caller's own; `forbidden` without a player.",
                 json!({"type": "string", "const": "me"}),
             )
             .query(
                 "companions",
-                "Whether to rank only the caller and the caller's companions. For players only.",
+                "Whether to rank only the caller and the caller's companions; `forbidden` without a player.",
                 json!({"type": "boolean", "default": false}),
             )
             .paged()
             .query(
                 "cursor",
-                "A `next_cursor`: the part begins behind it, in the same window. Not beside `around`.",
-                json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{64}$"}),
+                "A `next_cursor`: the part begins behind it, in the same window, whatever `number` and \
+                 `around` say.",
+                // 32 bytes in URL-safe Base64. The score fits into 63 bits, and no player has the id 0.
+                json!({
+                    "type": "string",
+                    "pattern": "^[A-Za-z0-9_-]{10}[ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9_-]{21}\
+                        A[AB][A-Za-z0-9_-]{8}[AEIMQUYcgkosw048]$",
+                    "not": {"pattern": "AAAAAAAAAAA$"},
+                }),
             )
             .fails_with(&[NotFound])
             .returns_body::<BoardPage>(schemas),
