@@ -30,6 +30,7 @@ use crate::http::{self, AppState, ExportPermits, InstancePhase, RateLimits, Read
 use crate::jobs::command_reporter::CommandReporter;
 use crate::jobs::due_scanner::DueScanner;
 use crate::jobs::eraser::Eraser;
+use crate::jobs::feed_announcer::FeedAnnouncer;
 use crate::jobs::feed_monitor::FeedMonitor;
 use crate::jobs::head_poller::HeadPoller;
 use crate::jobs::inbox_dispatcher::InboxDispatcher;
@@ -150,7 +151,13 @@ impl Instance {
             .with_accepted_secret(config.auth.accepted_secret.as_ref(), &held_lease.lineage);
         let (cluster, bus_input) = connect_cluster(bus, sealer, id, &held_lease, &tasks);
         let journal = start_journal(&store, &config, &tasks);
-        let committed = journal.committed();
+        let feed_advanced = Arc::<Notify>::default();
+        let announcer = FeedAnnouncer {
+            committed: journal.committed(),
+            feed_advanced: Arc::clone(&feed_advanced),
+            cluster: cluster.clone(),
+        };
+        tasks.spawn("feed announcer", announcer.run());
         let sessions = Registry::new(
             session::Dependencies {
                 store: Arc::clone(&store),
@@ -174,15 +181,15 @@ impl Instance {
         let poll_requested = Arc::clone(&head_poller.poll_requested);
         tasks.spawn("head poller", head_poller.run());
         if let Some(input) = bus_input {
-            spawn_cluster_tasks(
-                input,
+            let dispatcher = InboxDispatcher::new(
+                cluster.clone(),
+                sessions.clone(),
+                streams.clone(),
                 poll_requested,
-                &cluster,
-                (&sessions, &streams),
-                &held_lease,
-                &readiness,
-                &tasks,
+                Arc::clone(&feed_advanced),
             );
+            tasks.spawn("inbox dispatcher", dispatcher.run(input));
+            spawn_cluster_tasks(&cluster, &held_lease, &readiness, &tasks);
         }
 
         let auth = Auth::new(&secret, config.auth.clone());
@@ -264,7 +271,8 @@ impl Instance {
             streams,
             instance: id,
             clock: Arc::clone(&clock),
-            committed,
+            cluster: cluster.clone(),
+            feed_advanced,
             report_lag: Box::new(move |lag| projector_readiness.set_projector_lag(lag)),
         };
         let stop = tasks.stop_background.clone();
@@ -434,21 +442,11 @@ fn connect_cluster(
 }
 
 fn spawn_cluster_tasks(
-    input: BusInputReceiver,
-    poll_requested: Arc<Notify>,
     cluster: &ClusterClient,
-    (sessions, streams): (&Registry, &Streams),
     lease: &HeldLease,
     readiness: &Readiness,
     tasks: &InstanceTasks,
 ) {
-    let dispatcher = InboxDispatcher::new(
-        cluster.clone(),
-        sessions.clone(),
-        streams.clone(),
-        poll_requested,
-    );
-    tasks.spawn("inbox dispatcher", dispatcher.run(input));
     let own_lease = Arc::clone(&lease.lease);
     let membership = lease.membership.clone();
     tasks.spawn("membership", membership.run(move || own_lease.is_valid()));

@@ -32,6 +32,8 @@ pub enum Channel {
     Live(RaidId),
     /// `player:{5}:events`: the newest seq of a player's stream.
     Player(PlayerId),
+    /// `feed`: notices that the feed of the store has new events.
+    Feed,
     /// `instance:ID:inbox`: messages for one instance.
     Inbox(InstanceId),
 }
@@ -111,6 +113,7 @@ impl Display for Channel {
             Self::Events(raid) => write!(f, "raid:{{{}}}:events", raid.get()),
             Self::Live(raid) => write!(f, "raid:{{{}}}:live", raid.get()),
             Self::Player(player) => write!(f, "player:{{{}}}:events", player.get()),
+            Self::Feed => f.write_str("feed"),
             Self::Inbox(instance) => write!(f, "instance:{}:inbox", instance.0),
         }
     }
@@ -139,6 +142,7 @@ impl FromStr for Channel {
                     .and_then(|id| Uuid::try_parse(id).ok());
                 Self::Inbox(InstanceId(id.ok_or(ChannelParseError)?))
             }
+            None if name == "feed" => Self::Feed,
             _ => return Err(ChannelParseError),
         };
         // Only the canonical spelling counts: to the server, `raid:{07}:live` is another channel.
@@ -173,6 +177,7 @@ mod tests {
                 Channel::Player(PlayerId::try_from(5_u64).expect("an id")),
                 "player:{5}:events",
             ),
+            (Channel::Feed, "feed"),
             (
                 Channel::Inbox(instance),
                 "instance:01900000-0000-7000-8000-000000000001:inbox",
@@ -195,6 +200,8 @@ mod tests {
             "raid:{0}:events",
             "raid:{99999999999999999999}:events",
             "raid:{7}:events:",
+            "feeds",
+            "feed:",
             "player:{5}",
             "player:{5}:live",
             "player:{05}:events",

@@ -60,6 +60,18 @@ struct ClusterClientInner {
     _standalone_health: watch::Sender<bool>,
 }
 
+/// A subscription to notices of new events in the feed, until it is dropped. An instance has one at a
+/// time.
+pub struct FeedSubscription(ClusterClient);
+
+impl Drop for FeedSubscription {
+    fn drop(&mut self) {
+        if let Some(sealed_bus) = &self.0.0.sealed_bus {
+            sealed_bus.bus.unsubscribe(&[Channel::Feed]);
+        }
+    }
+}
+
 /// The bus and the seal of its messages, which a standalone instance does not have.
 struct SealedBus {
     bus: Arc<dyn Bus>,
@@ -281,6 +293,34 @@ impl ClusterClient {
     pub fn open_stream_head(&self, player: PlayerId, message: &[u8]) -> Result<Seq, EnvelopeError> {
         let sealed_bus = self.0.sealed_bus.as_ref().ok_or(EnvelopeError::BadSeal)?;
         sealed_bus.seal.open_head(Channel::Player(player), message)
+    }
+
+    /// Subscribes to notices of new events in the feed. While the bus is down, the reader of the feed
+    /// finds by itself what it would have carried.
+    pub async fn follow_feed(&self) -> FeedSubscription {
+        let subscription = FeedSubscription(self.clone());
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            let _ = sealed_bus.bus.subscribe(&[Channel::Feed]).await;
+        }
+        subscription
+    }
+
+    /// Tells the instances that follow the feed that it has new events.
+    pub fn announce_feed(&self) {
+        if let Some(sealed_bus) = &self.0.sealed_bus {
+            let notice = sealed_bus.seal.seal_notice(Channel::Feed);
+            sealed_bus.bus.publish(Channel::Feed, notice);
+        }
+    }
+
+    /// Opens a notice from the feed's channel.
+    ///
+    /// # Errors
+    ///
+    /// The message is not of this cluster, not for this channel, or no notice.
+    pub fn open_feed_notice(&self, message: &[u8]) -> Result<(), EnvelopeError> {
+        let sealed_bus = self.0.sealed_bus.as_ref().ok_or(EnvelopeError::BadSeal)?;
+        sealed_bus.seal.open_notice(Channel::Feed, message)
     }
 
     /// Returns the raids that are followed with their events.

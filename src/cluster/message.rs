@@ -367,6 +367,11 @@ impl EnvelopeSealer {
         self.seal_content(channel, &pack(&head))
     }
 
+    /// Seals a notice, which has no content, for this channel.
+    pub fn seal_notice(&self, channel: Channel) -> Bytes {
+        self.seal_content(channel, &[])
+    }
+
     fn seal_content(&self, channel: Channel, content: &[u8]) -> Bytes {
         let mut sealed = BytesMut::with_capacity(TAG_BYTES + content.len());
         sealed.put_slice(&self.tag(channel, content));
@@ -414,6 +419,19 @@ impl EnvelopeSealer {
     /// The message is not of this cluster, not for this channel, or of no known form.
     pub fn open_head(&self, channel: Channel, sealed: &[u8]) -> Result<Seq, EnvelopeError> {
         unpack(self.open_content(channel, sealed)?).ok_or(EnvelopeError::Malformed)
+    }
+
+    /// Opens a notice that was sealed for this channel.
+    ///
+    /// # Errors
+    ///
+    /// The message is not of this cluster, not for this channel, or no notice.
+    pub fn open_notice(&self, channel: Channel, sealed: &[u8]) -> Result<(), EnvelopeError> {
+        let content = self.open_content(channel, sealed)?;
+        content
+            .is_empty()
+            .then_some(())
+            .ok_or(EnvelopeError::Malformed)
     }
 
     fn open_content<'s>(

@@ -33,6 +33,8 @@ pub struct InboxDispatcher {
     streams: Streams,
     /// Wakes the head poller when messages of any raid may have been missed.
     head_poll_requested: Arc<Notify>,
+    /// Wakes the projector when another instance has committed events.
+    feed_advanced: Arc<Notify>,
     reply_cache: Arc<ForwardReplyCache>,
 }
 
@@ -43,12 +45,14 @@ impl InboxDispatcher {
         sessions: Registry,
         streams: Streams,
         head_poll_requested: Arc<Notify>,
+        feed_advanced: Arc<Notify>,
     ) -> InboxDispatcher {
         InboxDispatcher {
             cluster,
             sessions,
             streams,
             head_poll_requested,
+            feed_advanced,
             reply_cache: Arc::default(),
         }
     }
@@ -62,14 +66,18 @@ impl InboxDispatcher {
                 BusInput::Message(Channel::Player(player), message) => {
                     self.receive_stream_head(player, &message);
                 }
+                BusInput::Message(Channel::Feed, message) => self.receive_feed_notice(&message),
                 BusInput::Message(channel, message) => self.receive(channel, &message),
                 BusInput::Lost(Channel::Events(raid) | Channel::Live(raid)) => {
                     self.cluster.dispatch(raid, RaidUpdate::Lost);
                 }
                 // A request whose reply was lost is sent again.
                 BusInput::Lost(Channel::Inbox(_)) => {}
-                BusInput::Lost(Channel::Player(_)) | BusInput::LostAll => {
+                BusInput::Lost(Channel::Feed) => self.feed_advanced.notify_one(),
+                BusInput::Lost(Channel::Player(_)) => self.head_poll_requested.notify_one(),
+                BusInput::LostAll => {
                     self.head_poll_requested.notify_one();
+                    self.feed_advanced.notify_one();
                 }
             }
         }
@@ -84,7 +92,7 @@ impl InboxDispatcher {
                     self.receive_broadcast(raid, envelope)
                 }
                 Channel::Inbox(_) => self.receive_direct(envelope),
-                Channel::Player(_) => {}
+                Channel::Player(_) | Channel::Feed => {}
             },
             Err(error) => {
                 metrics().bus_rejected.increment(error.cause());
@@ -106,6 +114,13 @@ impl InboxDispatcher {
     fn receive_stream_head(&self, player: PlayerId, message: &[u8]) {
         match self.cluster.open_stream_head(player, message) {
             Ok(head) => self.streams.advance(player, head),
+            Err(error) => metrics().bus_rejected.increment(error.cause()),
+        }
+    }
+
+    fn receive_feed_notice(&self, message: &[u8]) {
+        match self.cluster.open_feed_notice(message) {
+            Ok(()) => self.feed_advanced.notify_one(),
             Err(error) => metrics().bus_rejected.increment(error.cause()),
         }
     }

@@ -29,14 +29,14 @@ use tracing::info;
 
 pub use self::contexts::RaidContexts;
 use crate::clock::Clock;
+use crate::cluster::client::ClusterClient;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
 use crate::store::{FeedCursor, InstanceId, LapsedStreak, Result, Store};
 use crate::streams::{CurrentDefinitions, Streams};
 use crate::telemetry::metrics;
 
-/// Interval between reads of the feed while nothing happens. A commit of this instance is noticed at
-/// once, and one of another instance by the next read.
+/// Interval between reads of the feed while no commit is announced.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Interval between reads of the feed for [`ACTIVE_PERIOD`] after something happened: more is likely
 /// to follow, and a commit may not be in the feed yet because a transaction in flight is before it.
@@ -67,8 +67,10 @@ pub struct Projector {
     pub clock: Arc<Clock>,
     /// The definitions of progression.
     pub definitions: CurrentDefinitions,
-    /// Notified when this instance has committed events.
-    pub committed: Arc<Notify>,
+    /// Announces commits of other instances.
+    pub cluster: ClusterClient,
+    /// Notified when an instance has committed events.
+    pub feed_advanced: Arc<Notify>,
     /// Called with how far the projector is behind; `None` while this instance is not the projector.
     pub report_lag: Box<dyn Fn(Option<Duration>) + Send + Sync>,
 }
@@ -97,6 +99,7 @@ impl FeedReader for Projector {
             return Ok(());
         };
         info!("this instance is the projector");
+        let _subscription = self.cluster.follow_feed().await;
         let mut tenure = Tenure {
             place,
             folds: HashMap::new(),
@@ -169,7 +172,10 @@ impl Projector {
         } else {
             POLL_INTERVAL
         };
-        if timeout(interval, self.committed.notified()).await.is_ok() {
+        if timeout(interval, self.feed_advanced.notified())
+            .await
+            .is_ok()
+        {
             tenure.active_until = Instant::now() + ACTIVE_PERIOD;
         }
     }

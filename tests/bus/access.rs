@@ -12,7 +12,7 @@ use crate::test_bus::{TestBus, events_channel, number_message};
 use crate::wait::wait_for;
 
 /// The user that the bus's documentation asks for.
-pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &player:* &instance:* -@all +hello +ping +eval +get +set +time";
+pub const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &player:* &feed &instance:* -@all +hello +ping +eval +get +set +time";
 
 #[tokio::test]
 async fn the_documented_redis_user_suffices_for_the_bus() {

@@ -245,7 +245,7 @@ async fn an_instance_whose_redis_user_lacks_keys_counts_alone() {
         "~ratelimit:* -@all +hello +ping +eval",
     ] {
         let user = format!(
-            "user raidhall on >hunter2 resetchannels &raid:* &player:* &instance:* {rights}\nuser default off"
+            "user raidhall on >hunter2 resetchannels &raid:* &player:* &feed &instance:* {rights}\nuser default off"
         );
         let server = RedisProcess::start_with(&user).await;
         let limiter = TestLimiter::connect(

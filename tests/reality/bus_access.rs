@@ -15,7 +15,7 @@ use crate::watch_recorder::WatchRecorder;
 use crate::with_timeout;
 
 /// The Redis user that the documentation of the bus asks for.
-const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &player:* &instance:* -@all +hello +ping +eval +get +set +time";
+const USER: &str = "user raidhall on >hunter2 resetkeys ~ratelimit:* resetchannels &raid:* &player:* &feed &instance:* -@all +hello +ping +eval +get +set +time";
 
 /// Plays a raid on all nodes, and asserts that the bus works all the time.
 async fn assert_raid_plays(cluster: &Cluster) {
@@ -56,7 +56,7 @@ async fn a_cluster_works_with_a_redis_user_limited_to_its_channels() {
 #[tokio::test]
 async fn a_cluster_works_with_a_redis_user_without_keys_and_logs_it_once() {
     with_timeout(async {
-        let user = "user raidhall on >hunter2 resetkeys resetchannels &raid:* &player:* &instance:* -@all +hello +ping \
+        let user = "user raidhall on >hunter2 resetkeys resetchannels &raid:* &player:* &feed &instance:* -@all +hello +ping \
                     +publish +subscribe +unsubscribe\nuser default off";
         let redis = RedisProcess::start_with(user).await;
         let url = format!("redis://raidhall:hunter2@{}", redis.address());

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::redis::RedisProcess;
 
 /// The channels that instances use.
-const CHANNELS: [&str; 3] = ["raid:*", "player:*", "instance:*"];
+const CHANNELS: [&str; 4] = ["raid:*", "player:*", "feed", "instance:*"];
 
 /// A captured message with its channel.
 pub type CapturedMessage = (String, Vec<u8>);

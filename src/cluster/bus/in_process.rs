@@ -199,9 +199,11 @@ impl InProcessBus {
         self.leave();
     }
 
-    /// Returns to how many channels this instance subscribes, its inbox among them.
-    pub fn subscription_count(&self) -> usize {
-        self.channels.lock().len()
+    /// Returns whether the instance subscribes to a raid or to a player's stream.
+    pub fn is_following(&self) -> bool {
+        let channels = self.channels.lock();
+        let is_followed = |channel: &Channel| !matches!(channel, Channel::Inbox(_) | Channel::Feed);
+        channels.keys().any(is_followed)
     }
 
     /// Connects this instance to another broker until it reconnects, as when two Redis servers

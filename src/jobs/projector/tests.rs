@@ -25,14 +25,15 @@ fn projector(store: &Faulty<MemoryStore>, number: u128) -> Projector {
     let instance = InstanceId(Uuid::from_u128(number));
     let cluster = ClusterClient::standalone(instance, Arc::clone(&clock), membership);
     let shared: Arc<dyn Store> = Arc::new(store.clone());
-    let streams = Streams::new(Arc::clone(&shared), Arc::clone(&clock), cluster);
+    let streams = Streams::new(Arc::clone(&shared), Arc::clone(&clock), cluster.clone());
     Projector {
         definitions: streams.current_definitions(),
         store: shared,
         streams,
         instance,
         clock,
-        committed: Arc::default(),
+        cluster,
+        feed_advanced: Arc::default(),
         report_lag: Box::new(|_| {}),
     }
 }

@@ -25,6 +25,7 @@ mod erasure;
 mod follower;
 mod lost_history;
 mod presence;
+mod projection;
 mod split_bus;
 mod store_waits;
 mod takeover;
