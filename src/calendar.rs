@@ -61,6 +61,19 @@ impl Calendar {
         }
     }
 
+    /// Returns when the clock shows an hour on a day, which is on the next date for an hour before the
+    /// one at which days begin. If the clock jumps over the hour, it is as much later.
+    pub fn moment_of(&self, day: Date, hour: u64) -> UnixMillis {
+        let is_next = hour < u64::from(self.start_hour);
+        let date = if is_next { day.tomorrow() } else { Ok(day) };
+        let hour = SignedDuration::from_hours(hour.cast_signed());
+        let moment = date.and_then(|date| {
+            let shown = date.to_datetime(Time::midnight()).saturating_add(hour);
+            self.zone.to_timestamp(shown)
+        });
+        moment.map_or(UnixMillis(i64::MAX), |at| UnixMillis(at.as_millisecond()))
+    }
+
     fn start(&self) -> SignedDuration {
         SignedDuration::from_hours(self.start_hour.into())
     }

@@ -23,5 +23,7 @@ pub use decide::{Author, check, decide};
 pub use fold::{AllowanceDay, PlayerFold};
 pub use rewards::{EarnedXp, Happening, reward};
 pub use stored::FoldError;
-pub use streak::{CONTRIBUTION_DELAY_MAX_MS, StreakMoments, keep_day, lapse_streak};
+pub use streak::{
+    CONTRIBUTION_DELAY_MAX_MS, StreakMoments, keep_day, lapse_streak, next_due, remind,
+};
 pub use visibility::{ProfileViewer, is_listed_on_boards, is_profile_shown};

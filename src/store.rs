@@ -59,7 +59,7 @@ pub use players::{
 pub use projection::{FailedCause, ProjectedPage, Projection, ProjectionOutcome};
 pub use stale_leases::StaleLeases;
 pub use streams::{
-    LapsedStreak, LoadedStream, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome,
+    DueStreak, LoadedStream, PlayerStreams, StreamAppend, StreamEntry, StreamOutcome,
 };
 use uuid::Uuid;
 pub use webhooks::WebhookDeliveries;

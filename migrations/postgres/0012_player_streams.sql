@@ -5,10 +5,10 @@ CREATE TABLE player_streams (
     last_seq  bigint NOT NULL,
     state     bytea  NOT NULL,     -- the rules' state at state_seq
     state_seq bigint NOT NULL,
-    lapses_at bigint               -- when the player's streak ends, if there is one
+    due_at bigint               -- when something is due for the player's streak, if it has one
 );
 
-CREATE INDEX player_streams_lapse ON player_streams (lapses_at, player) WHERE lapses_at IS NOT NULL;
+CREATE INDEX player_streams_due ON player_streams (due_at, player) WHERE due_at IS NOT NULL;
 
 CREATE TABLE player_events (
     player     bigint   NOT NULL,

@@ -120,7 +120,7 @@ fn check_stream(stream: &StreamLine) -> Checked {
         last_seq,
         state: _, // compared with the fold
         state_seq,
-        lapses_at: _, // compared with the fold
+        due_at: _, // compared with the fold
     } = stream;
     id("player", *player)?;
     count("last_seq", *last_seq)?;

@@ -8,12 +8,12 @@
 //! A cause that fails is put aside and tried again every minute. The others go on.
 //!
 //! The projector also knows up to which moment all contributions are in the streams. So it appends
-//! the losses of streaks that lapsed before that.
+//! the losses of streaks that lapsed before that, and reminders of those that may.
 
 mod causes;
 mod contexts;
-mod lapses;
 mod page;
+mod streaks;
 #[cfg(test)]
 mod tests;
 
@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
-use crate::store::{FeedCursor, InstanceId, LapsedStreak, Result, Store};
+use crate::store::{DueStreak, FeedCursor, InstanceId, Result, Store};
 use crate::streams::{CurrentDefinitions, Streams};
 use crate::telemetry::metrics;
 
@@ -42,8 +42,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// to follow, and a commit may not be in the feed yet because a transaction in flight is before it.
 const ACTIVE_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
-/// Interval between searches for streaks that have lapsed.
-const LAPSE_SCAN_INTERVAL: Duration = Duration::from_secs(10);
+/// Interval between searches for streaks for which something is due.
+const STREAK_SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval between attempts at the causes that failed.
 const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Interval between deletions of leaderboards' empty counts, once there were few.
@@ -86,9 +86,9 @@ struct Tenure {
     active_until: Instant,
     failed_due_at: Instant,
     empty_counts_due_at: Instant,
-    lapses_due_at: Instant,
-    /// The last streak of the latest page of lapsed ones, while more may follow.
-    lapses_after: Option<LapsedStreak>,
+    streaks_due_at: Instant,
+    /// The last streak of the latest page of due ones, while more may follow.
+    streaks_after: Option<DueStreak>,
 }
 
 #[async_trait]
@@ -108,8 +108,8 @@ impl FeedReader for Projector {
             active_until: Instant::now(),
             failed_due_at: Instant::now(),
             empty_counts_due_at: Instant::now(),
-            lapses_due_at: Instant::now(),
-            lapses_after: None,
+            streaks_due_at: Instant::now(),
+            streaks_after: None,
         };
         while self.project_next(&mut tenure).await? {}
         info!("this instance is not the projector any more");
@@ -141,13 +141,13 @@ impl Projector {
         {
             tenure.empty_counts_due_at = Instant::now() + EMPTY_COUNTS_INTERVAL;
         }
-        if tenure.lapses_due_at <= Instant::now() && !self.lose_lapsed(tenure).await? {
+        if tenure.streaks_due_at <= Instant::now() && !self.append_due(tenure).await? {
             return Ok(false);
         }
         let batch = self.store.read_feed(tenure.place, PAGE_EVENTS_MAX).await?;
         let Some(oldest) = batch.events.first() else {
             self.record_lag(Some(Duration::ZERO));
-            if tenure.lapses_after.is_none() {
+            if tenure.streaks_after.is_none() {
                 self.wait(tenure).await;
             }
             return Ok(true);

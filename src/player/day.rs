@@ -55,6 +55,11 @@ impl DaySettings {
         self.calendar().day_of(at)
     }
 
+    /// Returns when the clock shows an hour on a day, which may be on the date after it.
+    pub(super) fn moment_of(&self, day: Date, hour: u64) -> UnixMillis {
+        self.calendar().moment_of(day, hour)
+    }
+
     /// Returns how many days later a moment is than another one.
     pub(super) fn days_between(&self, earlier: UnixMillis, later: UnixMillis) -> i64 {
         let calendar = self.calendar();

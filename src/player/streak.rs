@@ -15,6 +15,7 @@
 
 mod late;
 mod moments;
+mod reminders;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use raidhall_protocol::progression::StreakRules;
 
 use self::moments::DayMoment;
 pub use self::moments::StreakMoments;
+pub use self::reminders::{next_due, remind};
 use super::day::DaySettings;
 use super::fold::PlayerFold;
 use super::rewards::Happening;

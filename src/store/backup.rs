@@ -74,7 +74,7 @@ pub struct StreamLine {
     /// The state in the rules' versioned encoding, as hexadecimal text.
     pub state: String,
     pub state_seq: i64,
-    pub lapses_at: Option<i64>,
+    pub due_at: Option<i64>,
 }
 
 /// A row of `player_events`: one event of a player's stream.

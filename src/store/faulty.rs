@@ -278,7 +278,7 @@ faulty! {
         AppendToStream => append_to_stream(append: &StreamAppend) -> Result<StreamOutcome>;
         StreamEvents => stream_events(player: PlayerId, after: Seq, limit: u32) -> Result<Vec<PlayerEvent>>;
         PlayersWithStreams => players_with_streams(after: Option<PlayerId>, limit: u32) -> Result<Vec<PlayerId>>;
-        LapsedStreaks => lapsed_streaks(until: UnixMillis, after: Option<LapsedStreak>, limit: u32) -> Result<Vec<LapsedStreak>>;
+        DueStreaks => due_streaks(until: UnixMillis, after: Option<DueStreak>, limit: u32) -> Result<Vec<DueStreak>>;
         StreamHeads => stream_heads(players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;
     }
 }

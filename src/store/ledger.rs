@@ -52,8 +52,19 @@ impl OpHash {
 
     /// Hashes the end of a streak, at which it is lost once.
     pub fn from_lapse(lapses_at: UnixMillis) -> OpHash {
+        OpHash::from_due(u64::MAX - 1, lapses_at)
+    }
+
+    /// Hashes the moment of a reminder, which is sent once.
+    pub fn from_reminder(moment: UnixMillis) -> OpHash {
+        OpHash::from_due(u64::MAX - 2, moment)
+    }
+
+    /// Hashes a moment at which something is due. What it is stands where the length of a token's
+    /// subject would.
+    fn from_due(what: u64, moment: UnixMillis) -> OpHash {
         let mut hash = Sha256::new();
-        for number in [u64::MAX - 1, lapses_at.0.cast_unsigned()] {
+        for number in [what, moment.0.cast_unsigned()] {
             hash.update(number.to_be_bytes());
         }
         OpHash::from_sha256(hash)

@@ -49,13 +49,15 @@ pub struct StreamAppend {
     pub player: PlayerId,
     /// The seq that the stream must end at.
     pub after: Seq,
-    /// Events with contiguous seqs that begin after `after`, at least one.
+    /// Events with contiguous seqs that begin after `after`. Without any, the append changes `due_at`
+    /// alone.
     pub events: Vec<StreamEntry>,
     /// The state after the last event, in the rules' stored form. The first append of a stream must
     /// save it.
     pub state: Option<Vec<u8>>,
-    /// When the player's streak lapses after the last event; `None` if there is no streak.
-    pub lapses_at: Option<UnixMillis>,
+    /// When something is due for the player's streak after the last event; `None` if there is no
+    /// streak.
+    pub due_at: Option<UnixMillis>,
     /// What the events add to the player's scores on leaderboards, each window once. A command has none.
     pub scores: Vec<ScoreMove>,
 }
@@ -126,11 +128,11 @@ pub(super) struct ProfileChange<'a> {
     pub(super) is_correction: bool,
 }
 
-/// A player, and when their streak lapses.
+/// A player, and when something is due for their streak: its end or a reminder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LapsedStreak {
-    /// When the streak lapses.
-    pub lapses_at: UnixMillis,
+pub struct DueStreak {
+    /// When it is due.
+    pub due_at: UnixMillis,
     /// The player whose streak it is.
     pub player: PlayerId,
 }
@@ -177,14 +179,14 @@ pub trait PlayerStreams: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<PlayerId>>;
 
-    /// Returns players whose streak lapses at `until` or earlier, in the order of these moments and
+    /// Returns players for whose streak something is due at `until` or earlier, in the order of these moments and
     /// then of the ids, behind `after`, at most `limit`. Players with a failed cause are left out.
-    async fn lapsed_streaks(
+    async fn due_streaks(
         &self,
         until: UnixMillis,
-        after: Option<LapsedStreak>,
+        after: Option<DueStreak>,
         limit: u32,
-    ) -> Result<Vec<LapsedStreak>>;
+    ) -> Result<Vec<DueStreak>>;
 
     /// Returns the newest seqs of streams that are not empty, in any order.
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>>;

@@ -6,7 +6,7 @@ use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use raidhall_protocol::progression::StreakRules;
 
 use crate::definitions::BoardDefinition;
-use crate::player::{PlayerFold, lapse_streak};
+use crate::player::{PlayerFold, lapse_streak, next_due, remind};
 use crate::progression::{Cause, ScoreTerms, add_score_moves};
 use crate::store::streams::STATE_INTERVAL;
 use crate::store::{OpHash, StreamAppend, StreamEntry};
@@ -16,6 +16,8 @@ use crate::store::{OpHash, StreamAppend, StreamEntry};
 pub struct AppendBuilder {
     fold: PlayerFold,
     append: StreamAppend,
+    /// Up to when it was looked what is due for the streak.
+    looked_at: UnixMillis,
 }
 
 impl AppendBuilder {
@@ -27,9 +29,10 @@ impl AppendBuilder {
                 after: fold.seq,
                 events: Vec::new(),
                 state: None,
-                lapses_at: None,
+                due_at: None,
                 scores: Vec::new(),
             },
+            looked_at: fold.at,
             fold,
         }
     }
@@ -94,6 +97,17 @@ impl AppendBuilder {
         self.add(lost.into_iter().collect(), now, None, op);
     }
 
+    /// Adds the reminder that is due at a settled moment, if one is. It carries an op key of its own.
+    /// Those that were due long before are left out.
+    pub fn add_reminder(&mut self, settled_at: UnixMillis, now: UnixMillis) {
+        let now = now.max(self.fold.at);
+        self.looked_at = now;
+        if let Some((moment, reminder)) = remind(&self.fold, settled_at, now) {
+            let op = Some(OpHash::from_reminder(moment));
+            self.add(vec![reminder], now, None, op);
+        }
+    }
+
     /// Ends the append. It saves the state if that is due.
     pub fn build(self) -> (StreamAppend, PlayerFold) {
         let after = self.append.after;
@@ -101,7 +115,7 @@ impl AppendBuilder {
             after.0 == 0 || after.0 / STATE_INTERVAL != self.fold.seq.0 / STATE_INTERVAL;
         let append = StreamAppend {
             state: is_state_due.then(|| self.fold.encode()),
-            lapses_at: self.fold.state.streak.lapses_at,
+            due_at: next_due(&self.fold, self.looked_at.max(self.fold.at)),
             ..self.append
         };
         (append, self.fold)

@@ -138,7 +138,7 @@ async fn a_damaged_state_is_folded_from_the_whole_stream() {
             op: None,
         }],
         state: Some(vec![0, 1, 0xc1]),
-        lapses_at: None,
+        due_at: None,
         scores: Vec::new(),
     };
     let appended = test.store.append_to_stream(&append).await;
@@ -165,7 +165,7 @@ async fn a_damaged_stream_hides_no_other_player() {
             op: None,
         }],
         state: None,
-        lapses_at: None,
+        due_at: None,
         scores: Vec::new(),
     };
     let appended = test.store.append_to_stream(&append).await;

@@ -18,7 +18,7 @@ const COLUMNS: [&str; 24] = [
     // Due erasures derive from `erased_at`.
     "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
     // Without the streams of erased players.
-    "player_streams: lapses_at last_seq player state state_seq",
+    "player_streams: due_at last_seq player state state_seq",
     "player_events: at cause_raid cause_seq data kind op_key player seq version",
     // Whether a score is listed follows from the stream.
     "board_scores: board is_listed number player reached_at reached_raid reached_seq score",

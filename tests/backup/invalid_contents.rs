@@ -224,8 +224,8 @@ async fn a_saved_state_that_contradicts_the_stream_is_refused() {
 
 #[tokio::test]
 async fn an_end_of_a_streak_that_contradicts_the_stream_is_refused() {
-    let never = |contents: &mut BackupContents| contents.streams[0].lapses_at = Some(1);
-    assert_import_refused(never, "stream of player 1: lapses_at is").await;
+    let never = |contents: &mut BackupContents| contents.streams[0].due_at = Some(1);
+    assert_import_refused(never, "stream of player 1: due_at is").await;
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ pub async fn fill_stream(store: &dyn Store, player: &PlayerRef, acts: u32, rng: 
             after,
             events,
             state: saves_state.then(|| fold.encode()),
-            lapses_at: fold.state.streak.lapses_at,
+            due_at: fold.state.streak.lapses_at,
             scores: Vec::new(),
         };
         let outcome = store.append_to_stream(&append).await.expect("append");

@@ -165,7 +165,7 @@ async fn an_export_holds_all_events_of_the_players_stream() {
         after: Seq::ZERO,
         events: events.iter().cloned().map(without_op).collect(),
         state: Some(Vec::new()),
-        lapses_at: None,
+        due_at: None,
         scores: (1..=401).map(score).collect(),
     };
     let appended = server.store.append_to_stream(&append).await;

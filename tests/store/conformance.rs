@@ -187,8 +187,8 @@ macro_rules! conformance_suite {
             streams: a_missing_or_erased_player_has_no_stream;
             streams: heads_of_streams_leave_empty_ones_out;
             streams: players_with_streams_come_in_pages;
-            streams: lapsed_streaks_come_in_the_order_of_their_ends;
-            streams: a_stream_has_the_end_of_the_streak_after_each_append;
+            streams: due_streaks_come_in_the_order_of_their_moments;
+            streams: a_stream_has_what_is_due_after_each_append;
             streams: every_kind_of_player_event_survives_a_round_trip;
             projection: the_projector_is_one_live_instance_at_a_time;
             projection: a_page_is_written_whole_and_moves_the_place;

@@ -6,7 +6,7 @@ use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::{Event, PlayerId, RaidId};
 use tracing::warn;
 
-use super::lapses::SettledLapses;
+use super::streaks::SettledStreaks;
 use super::{Projector, Tenure};
 use crate::progression::{Cause, causes};
 use crate::store::{CommittedEvent, FailedCause, FeedBatch, FeedCursor, Result};
@@ -20,8 +20,8 @@ pub(super) struct Work {
     pub(super) to: FeedCursor,
     /// Causes by player, in the order of the feed.
     pub(super) waiting: BTreeMap<PlayerId, Vec<Cause>>,
-    /// The lapses that these players' streams lack.
-    pub(super) lapses: Option<SettledLapses>,
+    /// What is due for these players' streaks.
+    pub(super) streaks: Option<SettledStreaks>,
     /// Causes that failed in this attempt.
     pub(super) failed: Vec<FailedCause>,
     /// Causes that failed earlier and are tried again.
@@ -33,7 +33,7 @@ impl Work {
         Work {
             to,
             waiting: BTreeMap::new(),
-            lapses: None,
+            streaks: None,
             failed: Vec::new(),
             retried: Vec::new(),
         }

@@ -125,8 +125,10 @@ impl Projector {
                 continue; // there is no such player any more
             };
             let mut append = AppendBuilder::new(fold.clone());
-            if let Some(lapses) = &work.lapses {
-                append.add_loss(lapses.settled_at, self.clock.now(), &lapses.rules);
+            if let Some(streaks) = &work.streaks {
+                let now = self.clock.now();
+                append.add_loss(streaks.settled_at, now, &streaks.rules);
+                append.add_reminder(streaks.settled_at, now);
             }
             for cause in causes {
                 if !found.contains(&(*player, op(cause.place))) {
@@ -137,7 +139,8 @@ impl Projector {
                 }
             }
             let (append, fold) = append.build();
-            if !append.events.is_empty() {
+            // Without events, what is due next for the streak has changed.
+            if !append.events.is_empty() || work.streaks.is_some() {
                 effects.push(Effects { append, fold });
             }
         }
@@ -176,8 +179,8 @@ impl Projector {
             .filter(is_kept)
             .take(ERROR_CHARS_MAX)
             .collect();
-        if work.lapses.is_some() {
-            error!(%player, reason, "a streak that has lapsed is not lost yet");
+        if work.streaks.is_some() {
+            error!(%player, reason, "what is due for a streak is not in the stream yet");
         }
         for cause in work.waiting.remove(&player).unwrap_or_default() {
             let RaidPlace { raid, seq } = cause.place;

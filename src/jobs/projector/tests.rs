@@ -1,4 +1,4 @@
-//! Losses of streaks that have lapsed, by projectors that follow one another.
+//! Losses of streaks that have lapsed, and reminders, by projectors that follow one another.
 
 use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::RaidPlace;
@@ -52,13 +52,22 @@ async fn wait_until(store: &Faulty<MemoryStore>, at: UnixMillis) {
 
 /// Creates a player whose streak of one day lapses then.
 async fn create_player(store: &Faulty<MemoryStore>, lapses_at: UnixMillis) -> PlayerId {
+    create_player_of_days(store, 1, lapses_at).await
+}
+
+/// Creates a player whose streak of these days has its latest day now and lapses then.
+async fn create_player_of_days(
+    store: &Faulty<MemoryStore>,
+    days: u64,
+    lapses_at: UnixMillis,
+) -> PlayerId {
     let player = store.create_player("Ada").await.expect("create").id;
     let mut append = AppendBuilder::new(PlayerFold::new(player, "Ada".to_owned()));
     let kept = PlayerEventData::DayKept {
         day: "2026-11-28".to_owned(),
         zone: "UTC".to_owned(),
-        days: 1,
-        best: 1,
+        days,
+        best: days,
         freezes: 0,
         since: store.now(),
         lapses_at,
@@ -91,8 +100,48 @@ async fn a_lapsed_streak_is_lost_once_whatever_projector_crashes() {
     run(&projector(&store, 2), 100).await;
     assert_eq!(kinds(&store, ada).await, ["day_kept", "streak_lost"]);
     assert_eq!(kinds(&store, ben).await, ["day_kept"]);
-    let lapsed = store.lapsed_streaks(store.now(), None, 10).await;
+    let lapsed = store.due_streaks(store.now(), None, 10).await;
     assert_eq!(lapsed.expect("a list"), []);
+}
+
+/// Returns the next moment at 20:00 UTC that is not today.
+fn evening_of_tomorrow(store: &Faulty<MemoryStore>) -> UnixMillis {
+    let today = store.now().0.div_euclid(DAY_MS);
+    UnixMillis((today + 1) * DAY_MS + 20 * 3_600_000)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streak_at_risk_is_told_once_whatever_projector_crashes() {
+    let store = Faulty::<MemoryStore>::default();
+    let evening = evening_of_tomorrow(&store);
+    let ada = create_player_of_days(&store, 3, evening.plus(DAY_MS)).await;
+    let ben = create_player_of_days(&store, 2, evening.plus(DAY_MS)).await;
+    wait_until(&store, evening).await;
+    run(&projector(&store, 1), 100).await;
+    assert_eq!(kinds(&store, ada).await, ["day_kept"], "it is too early");
+    wait_until(&store, evening.plus(CONTRIBUTION_DELAY_MAX_MS)).await;
+    store.faults().stall_answers(Call::CommitProjection, 1);
+    run(&projector(&store, 1), 20).await;
+    assert_eq!(kinds(&store, ada).await, ["day_kept", "notified"]);
+    run(&projector(&store, 2), 100).await;
+    assert_eq!(kinds(&store, ada).await, ["day_kept", "notified"]);
+    assert_eq!(kinds(&store, ben).await, ["day_kept"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reminder_that_was_due_long_before_is_left_out() {
+    let store = Faulty::<MemoryStore>::default();
+    let evening = evening_of_tomorrow(&store);
+    let ada = create_player_of_days(&store, 3, evening.plus(2 * DAY_MS)).await;
+    wait_until(&store, evening.plus(3 * 3_600_000)).await;
+    run(&projector(&store, 1), 20).await;
+    assert_eq!(kinds(&store, ada).await, ["day_kept"]);
+    let due = store.due_streaks(store.now(), None, 10).await;
+    assert_eq!(due.expect("a list"), []);
+    let next = evening.plus(DAY_MS + CONTRIBUTION_DELAY_MAX_MS);
+    wait_until(&store, next).await;
+    run(&projector(&store, 2), 20).await;
+    assert_eq!(kinds(&store, ada).await, ["day_kept", "notified"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,7 +153,7 @@ async fn more_streaks_than_a_page_are_lost_one_page_after_the_other() {
     }
     wait_until(&store, lapses_at.plus(CONTRIBUTION_DELAY_MAX_MS)).await;
     run(&projector(&store, 1), 20).await;
-    let lapsed = store.lapsed_streaks(store.now(), None, 1).await;
+    let lapsed = store.due_streaks(store.now(), None, 1).await;
     assert_eq!(lapsed.expect("a list"), []);
     assert_eq!(store.faults().call_count(Call::CommitProjection), 3);
 }

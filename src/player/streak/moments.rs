@@ -5,6 +5,7 @@ use raidhall_protocol::player::event::XpSource;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
 use serde::{Deserialize, Serialize};
 
+use super::reminders::STREAK_AT_RISK;
 use crate::player::day::DaySettings;
 use crate::player::fold::PlayerFold;
 
@@ -17,6 +18,8 @@ pub struct StreakMoments {
     pub(super) active: Option<DayMoment>,
     /// The streak that was lost last; `None` if it was repaired.
     pub(super) lost: Option<LostStreak>,
+    /// When the player was last reminded that the streak is at risk.
+    pub(super) reminded_at: Option<UnixMillis>,
     /// When the player repaired a streak last.
     pub(super) repaired_at: Option<UnixMillis>,
 }
@@ -147,6 +150,9 @@ impl PlayerFold {
                     self.streak.kept = Some(lost.kept);
                     self.streak.active = lost.active;
                 }
+            }
+            PlayerEventData::Notified { kind, .. } if kind == STREAK_AT_RISK => {
+                self.streak.reminded_at = Some(event.at);
             }
             PlayerEventData::SettingSet {
                 lapses_at: Some(lapses_at),

@@ -2,6 +2,7 @@
 
 mod late;
 mod random;
+mod reminders;
 mod repair;
 
 use jiff::Timestamp;

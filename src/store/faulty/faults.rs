@@ -86,7 +86,7 @@ pub enum Call {
     AppendToStream,
     StreamEvents,
     PlayersWithStreams,
-    LapsedStreaks,
+    DueStreaks,
     StreamHeads,
     AcquireProjector,
     ReleaseProjector,

@@ -15,7 +15,7 @@ use crate::store::*;
 pub(super) struct StoredStream {
     events: Vec<StreamEntry>,
     saved_state: Option<(Seq, Vec<u8>)>,
-    lapses_at: Option<UnixMillis>,
+    due_at: Option<UnixMillis>,
 }
 
 impl StoredStream {
@@ -80,24 +80,24 @@ impl PlayerStreams for MemoryStore {
         Ok(players)
     }
 
-    async fn lapsed_streaks(
+    async fn due_streaks(
         &self,
         until: UnixMillis,
-        after: Option<LapsedStreak>,
+        after: Option<DueStreak>,
         limit: u32,
-    ) -> Result<Vec<LapsedStreak>> {
+    ) -> Result<Vec<DueStreak>> {
         let tables = self.0.lock();
-        let lapsed = tables.streams.iter().filter_map(|(player, stream)| {
-            let lapses_at = stream.lapses_at.filter(|lapses_at| *lapses_at <= until)?;
+        let due = tables.streams.iter().filter_map(|(player, stream)| {
+            let due_at = stream.due_at.filter(|due_at| *due_at <= until)?;
             let player = *player;
-            Some(LapsedStreak { lapses_at, player })
+            Some(DueStreak { due_at, player })
         });
-        let mut lapsed: Vec<_> = lapsed
+        let mut due: Vec<_> = due
             .filter(|it| Some(*it) > after && !tables.projection.has_failed(it.player))
             .collect();
-        lapsed.sort_unstable();
-        lapsed.truncate(limit as usize);
-        Ok(lapsed)
+        due.sort_unstable();
+        due.truncate(limit as usize);
+        Ok(due)
     }
 
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {
@@ -159,7 +159,7 @@ impl Tables {
         self.boards.write_append(append);
         let stream = self.streams.entry(append.player).or_default();
         stream.events.extend(append.events.iter().cloned());
-        stream.lapses_at = append.lapses_at;
+        stream.due_at = append.due_at;
         if let Some(state) = &append.state {
             stream.saved_state = Some((append.last_seq(), state.clone()));
         }

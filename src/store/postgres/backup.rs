@@ -49,7 +49,7 @@ const PLAYERS: &str = "
 
 const NEXT_STREAM: &str = "
     SELECT row_to_json(r)::text FROM (
-        SELECT s.player, s.last_seq, encode(s.state, 'hex') AS state, s.state_seq, s.lapses_at
+        SELECT s.player, s.last_seq, encode(s.state, 'hex') AS state, s.state_seq, s.due_at
         FROM player_streams s JOIN players p ON p.id = s.player AND p.erased_at IS NULL
         WHERE s.player > $1 ORDER BY s.player LIMIT 1
     ) r";
@@ -124,10 +124,10 @@ const ADD_PLAYERS: &str = "
         created_at bigint, external_id text, erased_at bigint) WHERE $2 IS NOT NULL";
 
 const ADD_STREAM: &str = "
-    INSERT INTO player_streams (player, last_seq, state, state_seq, lapses_at)
-    SELECT player, last_seq, decode(state, 'hex'), state_seq, lapses_at
+    INSERT INTO player_streams (player, last_seq, state, state_seq, due_at)
+    SELECT player, last_seq, decode(state, 'hex'), state_seq, due_at
     FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, last_seq bigint, state text, state_seq bigint,
-        lapses_at bigint)
+        due_at bigint)
     WHERE $2 IS NOT NULL";
 
 const ADD_PLAYER_EVENTS: &str = "

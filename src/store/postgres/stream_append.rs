@@ -30,7 +30,7 @@ const APPEND_TO_STREAMS: &str = "
     WITH appends AS MATERIALIZED (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[], $22::bigint[],
                              $23::bigint[], $24::bigint[], $25::boolean[], $26::bigint[])
-            AS a (player, after, last, state, name, xp, tasks, raids_won, is_correction, lapses_at)
+            AS a (player, after, last, state, name, xp, tasks, raids_won, is_correction, due_at)
     ), held AS MATERIALIZED (
         SELECT id FROM projector
         WHERE id = 1 AND owner = $7::uuid AND place_commit = $8 AND place_raid = $9 AND place_seq = $10
@@ -42,15 +42,15 @@ const APPEND_TO_STREAMS: &str = "
         ORDER BY id
         FOR NO KEY UPDATE
     ), begun AS (
-        INSERT INTO player_streams (player, last_seq, state, state_seq, lapses_at)
-        SELECT player, last, state, last, lapses_at FROM appends
+        INSERT INTO player_streams (player, last_seq, state, state_seq, due_at)
+        SELECT player, last, state, last, due_at FROM appends
         WHERE after = 0 AND player = ANY (ARRAY(SELECT id FROM locked))
         ON CONFLICT (player) DO NOTHING
         RETURNING player
     ), continued AS (
         UPDATE player_streams s
         SET last_seq = a.last, state = coalesce(a.state, s.state),
-            state_seq = CASE WHEN a.state IS NULL THEN s.state_seq ELSE a.last END, lapses_at = a.lapses_at
+            state_seq = CASE WHEN a.state IS NULL THEN s.state_seq ELSE a.last END, due_at = a.due_at
         FROM appends a
         WHERE s.player = ANY (ARRAY(SELECT id FROM locked)) AND s.player = a.player AND s.last_seq = a.after
         RETURNING s.player
@@ -212,10 +212,7 @@ pub(super) fn append_statement(
         profiles.iter().map(total).collect()
     };
     let corrections: Vec<_> = profiles.iter().map(|it| it.is_correction).collect();
-    let lapses: Vec<_> = appends
-        .iter()
-        .map(|it| it.lapses_at.map(|at| at.0))
-        .collect();
+    let due: Vec<_> = appends.iter().map(|it| it.due_at.map(|at| at.0)).collect();
     let statement = sqlx::query(APPEND_TO_STREAMS)
         .bind(column(appends, |it| it.player.into()))
         .bind(after?)
@@ -245,7 +242,7 @@ pub(super) fn append_statement(
         .bind(totals(|it| it.tasks))
         .bind(totals(|it| it.raids_won))
         .bind(corrections)
-        .bind(lapses);
+        .bind(due);
     Ok(bind_scores(statement, appends))
 }
 

@@ -13,7 +13,7 @@ use super::columns::{NewerEventVersion, clamped, decode, player, raid, seq};
 use super::stream_append::{AppendedStreams, append_statement};
 use super::{PostgresStore, fault};
 use crate::store::{
-    LapsedStreak, LoadedStream, OpHash, PlayerStreams, ProjectedPage, Result, StreamAppend,
+    DueStreak, LoadedStream, OpHash, PlayerStreams, ProjectedPage, Result, StreamAppend,
     StreamOutcome, streams,
 };
 
@@ -69,11 +69,11 @@ const STREAM_EVENTS: &str = "
 const PLAYERS_WITH_STREAMS: &str =
     "SELECT player FROM player_streams WHERE player > $1 ORDER BY player LIMIT $2";
 
-const LAPSED_STREAKS: &str = "
-    SELECT lapses_at, player FROM player_streams s
-    WHERE lapses_at <= $1 AND (lapses_at, player) > ($2, $3)
+const DUE_STREAKS: &str = "
+    SELECT due_at, player FROM player_streams s
+    WHERE due_at <= $1 AND (due_at, player) > ($2, $3)
         AND (SELECT f.player FROM projector_faults f WHERE f.player = s.player LIMIT 1) IS NULL
-    ORDER BY lapses_at, player
+    ORDER BY due_at, player
     LIMIT $4";
 
 const STREAM_HEADS: &str =
@@ -135,25 +135,25 @@ impl PlayerStreams for PostgresStore {
             .await
     }
 
-    async fn lapsed_streaks(
+    async fn due_streaks(
         &self,
         until: UnixMillis,
-        after: Option<LapsedStreak>,
+        after: Option<DueStreak>,
         limit: u32,
-    ) -> Result<Vec<LapsedStreak>> {
-        let statement = sqlx::query(LAPSED_STREAKS)
+    ) -> Result<Vec<DueStreak>> {
+        let statement = sqlx::query(DUE_STREAKS)
             .bind(until.0)
-            .bind(after.map_or(i64::MIN, |after| after.lapses_at.0))
+            .bind(after.map_or(i64::MIN, |after| after.due_at.0))
             .bind(after.map_or(0, |after| i64::from(after.player)))
             .bind(i64::from(limit));
-        let lapsed = |row: &PgRow| {
-            Ok(LapsedStreak {
-                lapses_at: UnixMillis(row.try_get("lapses_at")?),
+        let due = |row: &PgRow| {
+            Ok(DueStreak {
+                due_at: UnixMillis(row.try_get("due_at")?),
                 player: player(row, "player")?,
             })
         };
         self.general_pool
-            .fetch_all("list lapsed streaks", statement, lapsed)
+            .fetch_all("list due streaks", statement, due)
             .await
     }
 

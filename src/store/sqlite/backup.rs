@@ -35,7 +35,7 @@ statements! {
         "FROM players WHERE id > ?1 ORDER BY id LIMIT ?2";
     NEXT_STREAM =
         "SELECT json_object('player', s.player, 'last_seq', s.last_seq, 'state', lower(hex(s.state)), ",
-        "    'state_seq', s.state_seq, 'lapses_at', s.lapses_at) ",
+        "    'state_seq', s.state_seq, 'due_at', s.due_at) ",
         "FROM player_streams s JOIN players p ON p.id = s.player AND p.erased_at IS NULL ",
         "WHERE s.player > ?1 ORDER BY s.player LIMIT 1";
     PLAYER_EVENTS =
@@ -88,9 +88,9 @@ statements! {
         "    value ->> 'created_at', value ->> 'external_id', value ->> 'erased_at', value ->> 'erased_at' ",
         "FROM json_each(?1)";
     ADD_STREAM =
-        "INSERT INTO player_streams (player, last_seq, state, state_seq, lapses_at) ",
+        "INSERT INTO player_streams (player, last_seq, state, state_seq, due_at) ",
         "SELECT value ->> 'player', value ->> 'last_seq', unhex(value ->> 'state'), value ->> 'state_seq', ",
-        "    value ->> 'lapses_at' FROM json_each(?1)";
+        "    value ->> 'due_at' FROM json_each(?1)";
     ADD_PLAYER_EVENTS =
         "INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data) ",
         "SELECT value ->> 'player', value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'version', ",

@@ -15,8 +15,8 @@ use super::players::player_id;
 use super::statements::statements;
 use crate::store::streams::{self, ProfileChange};
 use crate::store::{
-    LapsedStreak, LoadedStream, OpHash, PlayerStreams, Result, StoreError, StreamAppend,
-    StreamEntry, StreamOutcome,
+    DueStreak, LoadedStream, OpHash, PlayerStreams, Result, StoreError, StreamAppend, StreamEntry,
+    StreamOutcome,
 };
 
 const LOAD_OPERATION: &str = "load a player's stream";
@@ -30,11 +30,11 @@ statements! {
         "SELECT seq, at, kind, version, cause_raid, cause_seq, data FROM player_events ",
         "WHERE player = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     BEGIN =
-        "INSERT INTO player_streams (player, last_seq, state, state_seq, lapses_at) VALUES (?1, ?2, ?3, ?2, ?4) ",
+        "INSERT INTO player_streams (player, last_seq, state, state_seq, due_at) VALUES (?1, ?2, ?3, ?2, ?4) ",
         "ON CONFLICT DO NOTHING";
     CONTINUE =
         "UPDATE player_streams SET last_seq = ?3, state = coalesce(?4, state), ",
-        "    state_seq = iif(?4 IS NULL, state_seq, ?3), lapses_at = ?5 ",
+        "    state_seq = iif(?4 IS NULL, state_seq, ?3), due_at = ?5 ",
         "WHERE player = ?1 AND last_seq = ?2";
     INSERT_EVENTS =
         "INSERT INTO player_events (player, seq, at, kind, version, op_key, cause_raid, cause_seq, data) ",
@@ -52,11 +52,11 @@ statements! {
     DELETE_FAILED_CAUSES =
         "DELETE FROM projector_faults WHERE player IN (SELECT value FROM json_each(?1))";
     PLAYERS = "SELECT player FROM player_streams WHERE player > ?1 ORDER BY player LIMIT ?2";
-    LAPSED =
-        "SELECT lapses_at, player FROM player_streams ",
-        "WHERE lapses_at <= ?1 AND (lapses_at, player) > (?2, ?3) ",
+    DUE =
+        "SELECT due_at, player FROM player_streams ",
+        "WHERE due_at <= ?1 AND (due_at, player) > (?2, ?3) ",
         "    AND NOT EXISTS (SELECT 1 FROM projector_faults f WHERE f.player = player_streams.player) ",
-        "ORDER BY lapses_at, player LIMIT ?4";
+        "ORDER BY due_at, player LIMIT ?4";
     HEADS =
         "SELECT player, last_seq FROM player_streams WHERE player IN (SELECT value FROM json_each(?1))";
 }
@@ -112,26 +112,26 @@ impl PlayerStreams for SqliteStore {
         players.into_iter().map(player_id).collect()
     }
 
-    async fn lapsed_streaks(
+    async fn due_streaks(
         &self,
         until: UnixMillis,
-        after: Option<LapsedStreak>,
+        after: Option<DueStreak>,
         limit: u32,
-    ) -> Result<Vec<LapsedStreak>> {
-        let lapsed = sqlx::query_as(LAPSED)
+    ) -> Result<Vec<DueStreak>> {
+        let due = sqlx::query_as(DUE)
             .bind(until.0)
-            .bind(after.map_or(i64::MIN, |after| after.lapses_at.0))
+            .bind(after.map_or(i64::MIN, |after| after.due_at.0))
             .bind(after.map_or(0, |after| i64::from(after.player)))
             .bind(limit)
             .fetch_all(&self.readers);
-        let lapsed: Vec<(i64, i64)> = lapsed.await.map_err(failed("list lapsed streaks"))?;
-        let lapsed = lapsed.into_iter().map(|(lapses_at, player)| {
-            Ok(LapsedStreak {
-                lapses_at: UnixMillis(lapses_at),
+        let due: Vec<(i64, i64)> = due.await.map_err(failed("list due streaks"))?;
+        let due = due.into_iter().map(|(due_at, player)| {
+            Ok(DueStreak {
+                due_at: UnixMillis(due_at),
                 player: player_id(player)?,
             })
         });
-        lapsed.collect()
+        due.collect()
     }
 
     async fn stream_heads(&self, players: &[PlayerId]) -> Result<Vec<(PlayerId, Seq)>> {
@@ -212,7 +212,7 @@ pub(super) async fn append_to_stream(
         let advance = sqlx::query(CONTINUE).bind(id).bind(after).bind(last);
         advance.bind(append.state.as_deref())
     };
-    let advance = advance.bind(append.lapses_at.map(|at| at.0));
+    let advance = advance.bind(append.due_at.map(|at| at.0));
     let advanced = advance.execute(&mut *transaction).await.map_err(&failed)?;
     if advanced.rows_affected() == 0 {
         return Ok(StreamOutcome::Moved);

@@ -1,7 +1,7 @@
 //! Checks of players' streams.
 
 use raidhall::store::{
-    LapsedStreak, LoadedStream, OpHash, ProjectedPage, ProjectionOutcome, StoreError, StreamAppend,
+    DueStreak, LoadedStream, OpHash, ProjectedPage, ProjectionOutcome, StoreError, StreamAppend,
     StreamEntry, StreamOutcome,
 };
 use raidhall_protocol::Seq;
@@ -39,7 +39,7 @@ pub fn stream_append<const N: usize>(
         after: Seq(after),
         events: numbered.map(event).collect(),
         state: Some(format!("state {}", after + N as u64).into_bytes()),
-        lapses_at: None,
+        due_at: None,
         scores: Vec::new(),
     }
 }
@@ -457,46 +457,46 @@ pub async fn players_with_streams_come_in_pages(store: &dyn Store) {
     }
 }
 
-/// Returns an append of one event behind which the streak lapses then.
-fn streak_append(player: PlayerId, after: u64, lapses_at: Option<UnixMillis>) -> StreamAppend {
+/// Returns an append of one event behind which something is due for the streak then.
+fn streak_append(player: PlayerId, after: u64, due_at: Option<UnixMillis>) -> StreamAppend {
     StreamAppend {
-        lapses_at,
+        due_at,
         ..stream_append(player, after, [notified("first")])
     }
 }
 
-async fn lapsed(
+async fn due(
     store: &dyn Store,
     until: UnixMillis,
-    after: Option<LapsedStreak>,
+    after: Option<DueStreak>,
     limit: u32,
-) -> Vec<LapsedStreak> {
-    let lapsed = store.lapsed_streaks(until, after, limit).await;
-    lapsed.expect("lapsed streaks")
+) -> Vec<DueStreak> {
+    let due = store.due_streaks(until, after, limit).await;
+    due.expect("due streaks")
 }
 
-pub async fn lapsed_streaks_come_in_the_order_of_their_ends(store: &dyn Store) {
+pub async fn due_streaks_come_in_the_order_of_their_moments(store: &dyn Store) {
     let mut players = Vec::new();
     for name in ["Ada", "Bob", "Cyd", "Dan", "Eve", "Fay"] {
         players.push(store.create_player(name).await.expect("a player").id);
     }
     let ends = [Some(3), Some(2), Some(2), None, Some(4), Some(1)];
     for (player, end) in players.iter().zip(ends) {
-        let lapses_at = end.map(|end| NOW.plus(end));
-        append(store, &streak_append(*player, 0, lapses_at)).await;
+        let due_at = end.map(|end| NOW.plus(end));
+        append(store, &streak_append(*player, 0, due_at)).await;
     }
     erase(store, players[5]).await;
-    let streak = |index: usize, end| LapsedStreak {
-        lapses_at: NOW.plus(end),
+    let streak = |index: usize, end| DueStreak {
+        due_at: NOW.plus(end),
         player: players[index],
     };
     let [first, second, third] = [streak(1, 2), streak(2, 2), streak(0, 3)];
     let until = NOW.plus(3);
-    assert_eq!(lapsed(store, until, None, 10).await, [first, second, third]);
-    assert_eq!(lapsed(store, until, None, 1).await, [first]);
-    assert_eq!(lapsed(store, until, Some(first), 1).await, [second]);
-    assert_eq!(lapsed(store, until, Some(second), 9).await, [third]);
-    assert_eq!(lapsed(store, NOW.plus(2), Some(second), 9).await, []);
+    assert_eq!(due(store, until, None, 10).await, [first, second, third]);
+    assert_eq!(due(store, until, None, 1).await, [first]);
+    assert_eq!(due(store, until, Some(first), 1).await, [second]);
+    assert_eq!(due(store, until, Some(second), 9).await, [third]);
+    assert_eq!(due(store, NOW.plus(2), Some(second), 9).await, []);
     let failed = failed_cause(players[1], cause(7, 1));
     let owner = register_instance(store).await;
     let from = acquire(store, owner.id).await;
@@ -506,20 +506,31 @@ pub async fn lapsed_streaks_come_in_the_order_of_their_ends(store: &dyn Store) {
     };
     let written = project(store, owner.id, &faults).await;
     assert_eq!(written, ProjectionOutcome::Committed);
-    assert_eq!(lapsed(store, until, None, 10).await, [second, third]);
+    assert_eq!(due(store, until, None, 10).await, [second, third]);
 }
 
-pub async fn a_stream_has_the_end_of_the_streak_after_each_append(store: &dyn Store) {
+pub async fn a_stream_has_what_is_due_after_each_append(store: &dyn Store) {
     let player = store.create_player("Ada").await.expect("a player").id;
     for (after, end) in [(0, Some(5)), (1, Some(4)), (2, None), (3, Some(9))] {
-        let lapses_at = end.map(|end| NOW.plus(end));
-        let mut streak = streak_append(player, after, lapses_at);
+        let due_at = end.map(|end| NOW.plus(end));
+        let mut streak = streak_append(player, after, due_at);
         if after > 1 {
             streak.state = None;
         }
         append(store, &streak).await;
-        let expected = lapses_at.map(|lapses_at| LapsedStreak { lapses_at, player });
-        let found = lapsed(store, NOW.plus(10), None, 10).await;
+        let expected = due_at.map(|due_at| DueStreak { due_at, player });
+        let found = due(store, NOW.plus(10), None, 10).await;
         assert_eq!(found, Vec::from_iter(expected));
     }
+    let due_at = NOW.plus(7);
+    let moved = StreamAppend {
+        events: Vec::new(),
+        state: None,
+        ..streak_append(player, 4, Some(due_at))
+    };
+    append(store, &moved).await;
+    let found = due(store, NOW.plus(10), None, 10).await;
+    assert_eq!(found, [DueStreak { due_at, player }]);
+    let heads = store.stream_heads(&[player]).await;
+    assert_eq!(heads.expect("heads"), [(player, Seq(4))]);
 }

@@ -161,7 +161,7 @@ fn effect_of_command(command: &PlayerCommand) -> String {
     }
 }
 
-/// Returns an event's effect; `None` for events that no command asks for, and for the price of a
+/// Returns an event's effect; `None` for events that no command asks for, such as a reminder, and for the price of a
 /// purchase, whose effect is the item.
 fn effect_of_event(event: &PlayerEvent) -> Option<String> {
     match &event.data {
@@ -169,7 +169,7 @@ fn effect_of_event(event: &PlayerEvent) -> Option<String> {
         PlayerEventData::NameChanged { name } => Some(format!("name {name}")),
         PlayerEventData::ReadThrough { seq } => Some(format!("read through {seq}")),
         PlayerEventData::Notified { data, .. } => {
-            let title = data["title"].as_str().unwrap_or_default();
+            let title = data["title"].as_str()?;
             Some(format!("notification {title}"))
         }
         PlayerEventData::XpEarned {
