@@ -144,7 +144,7 @@ pub fn decide(
             field,
             amount,
             note,
-        } => correction::correct(fold, *field, *amount, note)?,
+        } => correction::correct(fold, *field, *amount, note, definitions, now)?,
         PlayerCommand::Notify {
             kind,
             title,

@@ -208,7 +208,7 @@ impl PlayerFold {
                 count_unread(&mut self.state.inbox);
             }
             PlayerEventData::Corrected { field, to, .. } => {
-                *self.state.number_mut(*field) = *to;
+                self.state.correct(*field, *to);
             }
         }
         self.apply_to_streak(event);

@@ -172,21 +172,16 @@ pub(super) fn repair(
     if fold.state.coins < cost {
         return Err(Error::NotEnoughCoins);
     }
-    let settings = fold.day_settings();
-    let since = settings.end_before(now).plus(-1);
-    let day_before = DayMoment {
-        at: since,
-        settings: settings.clone(),
-    };
+    let day_before = day_before(fold, now);
     let days = streak.repairable_days + streak.days;
     let repaired = PlayerEventData::StreakRepaired {
         days,
         best: streak.best.max(days),
         freezes: streak.freezes,
         cost,
-        since: streak.lapses_at.is_none().then_some(since),
+        since: streak.lapses_at.is_none().then_some(day_before.at),
         lapses_at: (streak.lapses_at)
-            .unwrap_or_else(|| day_before.end_after(1 + streak.freezes, &settings)),
+            .unwrap_or_else(|| day_before.end_after(1 + streak.freezes, &day_before.settings)),
     };
     let pay = (cost > 0).then_some(Happening::Coins {
         amount: -cost.cast_signed(),
@@ -195,6 +190,46 @@ pub(super) fn repair(
     });
     let repaired = Happening::Other(repaired);
     Ok(pay.into_iter().chain([repaired]).collect())
+}
+
+/// Returns the event that gives a player without a streak one of as many days as a correction says. It
+/// counts as kept up to the day before. `None` if there is a streak, whose days the correction changes.
+pub(super) fn begin_corrected(
+    fold: &PlayerFold,
+    days: u64,
+    rules: Option<&StreakRules>,
+    now: UnixMillis,
+) -> Result<Option<PlayerEventData>, Error> {
+    if rules.is_none() {
+        return Err(Error::WrongStatus("There are no streaks"));
+    }
+    let streak = &fold.state.streak;
+    if streak.lapses_at.is_some_and(|lapses_at| lapses_at <= now) {
+        return Err(Error::WrongStatus(
+            "The streak has lapsed and is not lost yet",
+        ));
+    }
+    if streak.lapses_at.is_some() {
+        return Ok(None);
+    }
+    let day_before = day_before(fold, now);
+    Ok(Some(PlayerEventData::StreakRepaired {
+        days,
+        best: streak.best.max(days),
+        freezes: streak.freezes,
+        cost: 0,
+        since: Some(day_before.at),
+        lapses_at: day_before.end_after(1 + streak.freezes, &day_before.settings),
+    }))
+}
+
+/// Returns the last moment of the player's day before this one.
+fn day_before(fold: &PlayerFold, now: UnixMillis) -> DayMoment {
+    let settings = fold.day_settings();
+    DayMoment {
+        at: settings.end_before(now).plus(-1),
+        settings,
+    }
 }
 
 /// Returns when a streak can be repaired again.

@@ -268,6 +268,7 @@ fn an_operators_correction_is_an_input() {
     let mut stream = PlayedStream::played();
     stream.correct(CorrectedField::Xp, 185, CorrectionSource::Operator);
     stream.correct(CorrectedField::RaidsWon, 0, CorrectionSource::Operator);
+    stream.correct(CorrectedField::Streak, 9, CorrectionSource::Operator);
     stream.play(contributed(5));
     assert_eq!(stream.found(), [""; 0]);
     assert_eq!(stream.shown().state.xp, 190);

@@ -105,7 +105,8 @@ impl StreamAppend {
                         | CorrectedField::Level
                         | CorrectedField::LevelXp
                         | CorrectedField::NextLevelXp
-                        | CorrectedField::Coins => {}
+                        | CorrectedField::Coins
+                        | CorrectedField::Streak => {}
                     }
                 }
                 _ => {}

@@ -256,7 +256,12 @@ async fn an_operators_correction_takes_effect_once_and_is_audited() {
     };
     let refused = server.post(&path, &admin, correct("a", "coins", -1)).await;
     refused.expect_error("not_enough_coins");
-    for (field, amount, fault) in [("xp", -1, "amount"), ("level", 1, "field")] {
+    let faulty = [
+        ("xp", -1, "amount"),
+        ("streak", -1, "amount"),
+        ("level", 1, "field"),
+    ];
+    for (field, amount, fault) in faulty {
         let refused = server
             .post(&path, &admin, correct("b", field, amount))
             .await;
@@ -272,6 +277,10 @@ async fn an_operators_correction_takes_effect_once_and_is_audited() {
         events[0]["data"],
         json!({"field": "coins", "from": 0, "to": 30, "by": "operator", "note": "Paid twice"})
     );
+    let sent = server.post(&path, &admin, correct("d", "streak", 4)).await;
+    assert_eq!(sent.expect_data(200), json!({"seq": 3, "duplicate": false}));
+    let state = server.get("/me/state", &token).await.expect_data(200);
+    assert_eq!(state["state"]["streak"]["days"], 4);
     let audit = server.get("/admin/audit", &admin).await.expect_data(200);
     let details = audit.as_array().expect("entries").iter();
     let details: Vec<_> = details.map(|entry| &entry["details"]).collect();

@@ -166,7 +166,8 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
     }
     case 'corrected': {
       const { field, to } = event.data;
-      return { ...state, [field]: to };
+      if (field !== 'streak') return { ...state, [field]: to };
+      return withStreak(state, { days: to, best: Math.max(state.streak.best, to) });
     }
     default:
       return null;

@@ -1178,7 +1178,7 @@ export type PlayerCommand =
   }
   | {
     type: "correct",
-    /** Which balance it is. */
+    /** Which number it is. */
     field: Balance,
     /** What is added to it; negative if it is taken away. Not 0. */
     amount: number,
@@ -1749,11 +1749,11 @@ export type RaidOutcome = "completed" | "failed";
 /** What set a number of a player's state right. */
 export type CorrectionSource = "rebuild" | "operator";
 
-/** A balance that operators can correct. */
-export type Balance = "xp" | "coins";
+/** A number that operators can correct: a balance, or the days of the streak. */
+export type Balance = "xp" | "coins" | "streak";
 
 /** A number of a player's state that can be corrected. */
-export type CorrectedField = "xp" | "earned_xp" | "tasks" | "raids_won" | "raids_played" | "level" | "level_xp" | "next_level_xp" | "coins";
+export type CorrectedField = "xp" | "earned_xp" | "tasks" | "raids_won" | "raids_played" | "level" | "level_xp" | "next_level_xp" | "coins" | "streak";
 
 /** Everything about one player that their own devices show. */
 export type PlayerState = {

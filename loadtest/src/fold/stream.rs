@@ -153,7 +153,7 @@ fn apply(state: &mut PlayerState, event: &PlayerEvent) {
         PlayerEventData::ItemEquipped { slot, item } => {
             state.equipped.insert(slot.clone(), item.clone());
         }
-        PlayerEventData::Corrected { field, to, .. } => *state.number_mut(*field) = *to,
+        PlayerEventData::Corrected { field, to, .. } => state.correct(*field, *to),
         PlayerEventData::RaidJoined {
             raid,
             role,

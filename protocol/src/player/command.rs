@@ -93,9 +93,9 @@ pub enum PlayerCommand {
         #[schemars(length(min = 1, max = ITEM_CHARS_MAX))]
         item: String,
     },
-    /// Corrects a balance of the player; only operators may send it.
+    /// Corrects a balance of the player, or the days of their streak; only operators may send it.
     Correct {
-        /// Which balance it is.
+        /// Which number it is.
         field: Balance,
         /// What is added to it; negative if it is taken away. Not 0.
         #[schemars(range(min = *CORRECTION_AMOUNT.start(), max = *CORRECTION_AMOUNT.end()), extend("not" = {"const": 0}))]
@@ -192,7 +192,7 @@ impl PlayerCommand {
                 let name = fields.text("field");
                 let field = name.and_then(|name| {
                     Balance::from_name(&name).or_else(|| {
-                        fields.fault("field", "must be xp or coins");
+                        fields.fault("field", "must be xp, coins or streak");
                         None
                     })
                 });

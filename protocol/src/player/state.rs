@@ -72,6 +72,7 @@ impl PlayerState {
             CorrectedField::LevelXp => self.level_xp,
             CorrectedField::NextLevelXp => self.next_level_xp,
             CorrectedField::Coins => self.coins,
+            CorrectedField::Streak => self.streak.days,
         }
     }
 
@@ -87,6 +88,15 @@ impl PlayerState {
             CorrectedField::LevelXp => &mut self.level_xp,
             CorrectedField::NextLevelXp => &mut self.next_level_xp,
             CorrectedField::Coins => &mut self.coins,
+            CorrectedField::Streak => &mut self.streak.days,
+        }
+    }
+
+    /// Sets a number of the state right. The best streak is never shorter than the present one.
+    pub fn correct(&mut self, field: CorrectedField, to: u64) {
+        *self.number_mut(field) = to;
+        if field == CorrectedField::Streak {
+            self.streak.best = self.streak.best.max(to);
         }
     }
 }

@@ -93,8 +93,8 @@ pub(crate) fn history() -> PlayerHistory {
                 counter("wardrobe", 1, Some(5)),
             ],
             streak: Streak {
-                days: 13,
-                best: 20,
+                days: 21,
+                best: 21,
                 day: Some("2026-01-01".to_owned()),
                 freezes: 1,
                 lapses_at: Some(AT.plus(100_800_000)),
@@ -206,8 +206,8 @@ fn raid_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
     ]
 }
 
-/// Returns the part of the history that is about the streak: it is kept, lost and repaired, and then
-/// the day begins at another hour.
+/// Returns the part of the history that is about the streak: it is kept, lost and repaired, the day
+/// begins at another hour, and it is corrected.
 fn streak_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
     let later = PlayerEventData::SettingSet {
         key: "day_start_hour".to_owned(),
@@ -221,6 +221,7 @@ fn streak_history() -> Vec<(Option<RaidPlace>, PlayerEventData)> {
         (None, streak_lost(Some(AT.plus(172_800_000)))),
         (None, streak_repaired(Some(AT))),
         (None, later),
+        (None, correct(CorrectedField::Streak, 13, 21)),
     ]
 }
 

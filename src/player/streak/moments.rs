@@ -131,6 +131,8 @@ impl PlayerFold {
                 lapses_at,
                 ..
             } => {
+                // A correction before it has brought days, but not their end.
+                let is_corrected = streak.days > 0 && streak.lapses_at.is_none();
                 streak.days = *days;
                 streak.best = *best;
                 streak.freezes = *freezes;
@@ -138,7 +140,7 @@ impl PlayerFold {
                 streak.repairable_days = 0;
                 streak.repairable_from = None;
                 streak.repairable_until = None;
-                if event.cause.is_none() {
+                if event.cause.is_none() && !is_corrected {
                     self.streak.repaired_at = Some(event.at);
                 }
                 let lost = self.streak.lost.take();

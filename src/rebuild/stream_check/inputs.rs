@@ -27,10 +27,11 @@ impl StreamCheck<'_> {
                 to,
                 ..
             } => {
-                let number = self.derived.state.number_mut(*field);
-                *number = number
+                let number = self.derived.state.number(*field);
+                let number = number
                     .saturating_add(to.saturating_sub(*from))
                     .saturating_sub(from.saturating_sub(*to));
+                self.derived.state.correct(*field, number);
             }
             PlayerEventData::Corrected {
                 by: CorrectionSource::Rebuild,

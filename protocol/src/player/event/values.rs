@@ -122,7 +122,7 @@ pub enum CorrectionSource {
     Operator,
 }
 
-/// A balance that operators can correct.
+/// A number that operators can correct: a balance, or the days of the streak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
@@ -130,6 +130,8 @@ pub enum Balance {
     Xp,
     /// How many coins the player has.
     Coins,
+    /// How many days the player's streak has.
+    Streak,
 }
 
 impl Balance {
@@ -138,6 +140,7 @@ impl Balance {
         match name {
             "xp" => Some(Self::Xp),
             "coins" => Some(Self::Coins),
+            "streak" => Some(Self::Streak),
             _ => None,
         }
     }
@@ -147,6 +150,7 @@ impl Balance {
         match self {
             Self::Xp => CorrectedField::Xp,
             Self::Coins => CorrectedField::Coins,
+            Self::Streak => CorrectedField::Streak,
         }
     }
 }
@@ -173,11 +177,13 @@ pub enum CorrectedField {
     NextLevelXp,
     /// How many coins the player has.
     Coins,
+    /// How many days the player's streak has.
+    Streak,
 }
 
 impl CorrectedField {
     /// Every field that can be corrected.
-    pub const ALL: [CorrectedField; 9] = [
+    pub const ALL: [CorrectedField; 10] = [
         Self::Xp,
         Self::EarnedXp,
         Self::Tasks,
@@ -187,6 +193,7 @@ impl CorrectedField {
         Self::LevelXp,
         Self::NextLevelXp,
         Self::Coins,
+        Self::Streak,
     ];
 
     /// Returns the name of the field on the wire, and in the state.
@@ -201,6 +208,7 @@ impl CorrectedField {
             Self::LevelXp => "level_xp",
             Self::NextLevelXp => "next_level_xp",
             Self::Coins => "coins",
+            Self::Streak => "streak",
         }
     }
 }

@@ -1,6 +1,15 @@
 //! Repairs of lost streaks.
 
 use super::*;
+use crate::raid::Refusal;
+
+impl StreakPlayer {
+    fn correct(&mut self, at: UnixMillis, amount: i64) -> Result<(), Error> {
+        let note = "Ticket 81";
+        let command = json!({"type": "correct", "field": "streak", "amount": amount, "note": note});
+        self.execute(at, Author::Operator, command)
+    }
+}
 
 const NO_LOST_STREAK: Error = Error::WrongStatus("There is no lost streak to repair");
 
@@ -116,4 +125,63 @@ fn without_rules_no_streak_is_repaired() {
     player.lose(time("2026-11-05T00:00Z"));
     player.definitions.streaks = None;
     assert_eq!(player.repair(noon(5)), Err(NO_LOST_STREAK));
+}
+
+#[test]
+fn a_correction_changes_the_days_of_a_streak_and_not_its_end() {
+    let mut player = StreakPlayer::of_days(3);
+    let lapses_at = player.streak().lapses_at;
+    player.correct(noon(3), 7).expect("a correction");
+    let streak = player.streak();
+    assert_eq!((streak.days, streak.best), (10, 10));
+    assert_eq!(streak.lapses_at, lapses_at);
+    player.correct(noon(3), -9).expect("a correction");
+    let streak = player.streak();
+    assert_eq!((streak.days, streak.best), (1, 10));
+    player.contribute(noon(4));
+    assert_eq!(player.streak().days, 2);
+}
+
+#[test]
+fn a_correction_brings_a_lost_streak_back_until_the_end_of_its_day() {
+    let mut player = StreakPlayer::of_days(3);
+    player.lose(noon(5));
+    player.correct(noon(20), 30).expect("a correction");
+    let streak = player.streak();
+    assert_eq!((streak.days, streak.best), (30, 30));
+    assert_eq!(streak.lapses_at, Some(time("2026-11-21T00:00Z")));
+    assert_eq!(streak.repairable_until, None);
+    assert_eq!(player.contribute(noon(20)), ["day_kept"]);
+    assert_eq!(player.streak().days, 31);
+}
+
+#[test]
+fn a_correction_does_not_postpone_the_players_own_repair() {
+    let mut player = StreakPlayer::new();
+    player.grant_coins(100);
+    player.correct(noon(1), 5).expect("a correction");
+    let lapsed_at = time("2026-11-02T00:00Z");
+    player.lose(lapsed_at);
+    player.repair(lapsed_at).expect("a repair");
+}
+
+#[test]
+fn a_correction_that_leaves_no_day_or_comes_after_the_end_is_refused() {
+    let mut player = StreakPlayer::new();
+    for amount in [-1, -3] {
+        let refused = player.correct(noon(1), amount);
+        assert!(
+            matches!(refused, Err(Error::Refused(Refusal::Invalid(_)))),
+            "{refused:?}"
+        );
+    }
+    let mut player = StreakPlayer::of_days(3);
+    let refused = player.correct(noon(3), -3);
+    assert!(
+        matches!(refused, Err(Error::Refused(Refusal::Invalid(_)))),
+        "{refused:?}"
+    );
+    let lapsed = Error::WrongStatus("The streak has lapsed and is not lost yet");
+    let lapses_at = player.streak().lapses_at.expect("a streak");
+    assert_eq!(player.correct(lapses_at, 1), Err(lapsed));
 }
