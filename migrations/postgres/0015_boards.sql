@@ -8,7 +8,10 @@ CREATE TABLE board_scores (
     reached_at   bigint  NOT NULL,  -- when the score was reached, by the raid's event
     reached_raid bigint  NOT NULL,  -- the event that it was reached with
     reached_seq  bigint  NOT NULL,
-    is_listed    boolean NOT NULL,  -- whether others see the player
+    is_public    boolean NOT NULL,  -- whether the player's setting lets others see it
+    is_banned    boolean NOT NULL,  -- whether the player is banned
+    is_removed   boolean NOT NULL,  -- whether an operator removed it
+    is_listed    boolean NOT NULL GENERATED ALWAYS AS (is_public AND NOT is_banned AND NOT is_removed) STORED,
     PRIMARY KEY (board, number, player)
 );
 
@@ -36,6 +39,11 @@ CREATE TABLE board_sums (
     players bigint NOT NULL,
     PRIMARY KEY (board, number, bucket)
 );
+
+-- Scores that begin are hidden if the player is banned: appends lock the player's row, and so see a ban that was set
+-- meanwhile.
+ALTER TABLE players ADD COLUMN is_banned boolean NOT NULL DEFAULT false;
+UPDATE players SET is_banned = true WHERE id IN (SELECT player FROM bans);
 
 -- Windows that closed earlier have no scores.
 INSERT INTO meta (key, value)

@@ -8,7 +8,10 @@ CREATE TABLE board_scores (
     reached_at   INTEGER NOT NULL,  -- when the score was reached, by the raid's event
     reached_raid INTEGER NOT NULL,  -- the event that it was reached with
     reached_seq  INTEGER NOT NULL,
-    is_listed    INTEGER NOT NULL,  -- whether others see the player
+    is_public    INTEGER NOT NULL,  -- whether the player's setting lets others see it
+    is_banned    INTEGER NOT NULL,  -- whether the player is banned
+    is_removed   INTEGER NOT NULL,  -- whether an operator removed it
+    is_listed    INTEGER NOT NULL GENERATED ALWAYS AS (is_public AND NOT is_banned AND NOT is_removed) STORED,
     PRIMARY KEY (board, number, player)
 ) STRICT, WITHOUT ROWID;
 

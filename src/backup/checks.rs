@@ -156,6 +156,7 @@ fn check_board_score(score: &BoardScoreLine) -> Checked {
         reached_at,
         reached_raid,
         reached_seq,
+        is_removed: _,
     } = score;
     text("board", board, 1..=WORD_CHARS_MAX)?;
     number("number", *window, -NUMBER_MAX..=NUMBER_MAX)?;

@@ -322,9 +322,9 @@ impl Importer {
         let verified = verified.map_err(|why| BackupError::invalid(place, why))?;
         self.target.add_stream(&verified.row).await?;
         let VerifiedStream {
-            scores, is_listed, ..
+            scores, is_public, ..
         } = verified;
-        Ok(self.target.add_board_scores(&scores, is_listed).await?)
+        Ok(self.target.add_board_scores(&scores, is_public).await?)
     }
 
     async fn add_event(&mut self, event: EventLine, place: &str) -> Result<(), BackupError> {

@@ -42,7 +42,7 @@ pub(super) struct VerifiedStream {
     /// Scores of the player, by window.
     pub(super) scores: Vec<BoardScoreLine>,
     /// Whether others see the player on leaderboards.
-    pub(super) is_listed: bool,
+    pub(super) is_public: bool,
 }
 
 impl StreamVerifier {
@@ -145,7 +145,7 @@ impl StreamVerifier {
             scores,
             ..
         } = self;
-        let is_listed = fold.is_listed_on_boards();
+        let is_public = fold.is_listed_on_boards();
         if row.last_seq.cast_unsigned() != fold.seq.0 {
             return Err(format!(
                 "last_seq is {}, and by the events {}",
@@ -183,7 +183,7 @@ impl StreamVerifier {
         Ok(VerifiedStream {
             row,
             scores,
-            is_listed,
+            is_public,
         })
     }
 }

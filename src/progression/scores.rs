@@ -28,7 +28,7 @@ pub struct ScoreMove {
     /// The raid's event that it was reached with.
     pub reached_place: RaidPlace,
     /// Whether others see the player on leaderboards, for a score that begins.
-    pub is_listed: bool,
+    pub is_public: bool,
 }
 
 /// Adds to `moves` what the effects of a cause add to a player's scores, so that each window is there
@@ -60,7 +60,7 @@ pub fn add_score_moves(
             xp,
             reached_at: cause.at,
             reached_place: cause.place,
-            is_listed: terms.is_listed,
+            is_public: terms.is_public,
         };
         match moves.iter_mut().find(|it| it.window == score.window) {
             Some(earlier) => {
@@ -81,7 +81,7 @@ pub struct ScoreTerms {
     /// Since when the database has leaderboards.
     pub boards_since: UnixMillis,
     /// Whether others see the player on leaderboards.
-    pub is_listed: bool,
+    pub is_public: bool,
 }
 
 /// Returns the XP of a raid that an event counts.

@@ -95,7 +95,7 @@ pub struct PlayerEventLine {
 }
 
 /// A row of `board_scores`. Its line follows the player's stream, whose settings say whether it is
-/// listed.
+/// public.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "named as the columns")]
@@ -107,6 +107,7 @@ pub struct BoardScoreLine {
     pub reached_at: i64,
     pub reached_raid: i64,
     pub reached_seq: i64,
+    pub is_removed: bool,
 }
 
 /// A row of `raids`, without the owner.
@@ -303,8 +304,8 @@ pub trait BackupTarget: Send {
 
     async fn add_player_events(&mut self, rows: &[PlayerEventLine]) -> Result<()>;
 
-    /// Adds scores of one player, and counts them if they are listed.
-    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_listed: bool) -> Result<()>;
+    /// Adds scores of one player, whose setting lets others see them or not. They are counted at the end.
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_public: bool) -> Result<()>;
 
     /// Sets since when the database has leaderboards.
     async fn set_boards_since(&mut self, since: i64) -> Result<()>;

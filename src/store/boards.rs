@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::{PlayerId, UnixMillis};
 
-use super::Result;
+use super::{NewAuditEntry, Result};
 use crate::progression::BoardWindowId;
 
 /// The place of a player's score in the order of a window. The better one is the lesser one: the higher
@@ -45,7 +45,7 @@ impl PartialOrd for BoardPosition {
 pub struct BoardScore {
     /// Its place in the order of the window.
     pub position: BoardPosition,
-    /// Whether others see the player.
+    /// Whether others see it.
     pub is_listed: bool,
 }
 
@@ -61,7 +61,7 @@ pub enum BoardPart {
 }
 
 /// The leaderboards of the store. A score is listed if its player lets others see it and is not
-/// banned.
+/// banned, and no operator removed it.
 #[async_trait]
 pub trait Boards: Send + Sync + 'static {
     /// Returns since when the database has leaderboards. Windows that closed earlier stay empty.
@@ -82,8 +82,8 @@ pub trait Boards: Send + Sync + 'static {
         position: &BoardPosition,
     ) -> Result<u64>;
 
-    /// Returns the scores of those of the players who have one in the window and are not banned, in any
-    /// order.
+    /// Returns the scores of those of the players who have one in the window and are not banned, without
+    /// those that were removed, in any order.
     async fn scores_in_window(
         &self,
         window: &BoardWindowId,
@@ -98,6 +98,16 @@ pub trait Boards: Send + Sync + 'static {
         after: &BoardWindowId,
         limit: u32,
     ) -> Result<Vec<(BoardWindowId, BoardScore)>>;
+
+    /// Removes a player's score from a window or restores it, and writes the audit entry with it. Returns
+    /// false if there is no such score.
+    async fn set_removed(
+        &self,
+        window: &BoardWindowId,
+        player: PlayerId,
+        is_removed: bool,
+        entry: &NewAuditEntry,
+    ) -> Result<bool>;
 
     /// Deletes at most `limit` counts without players, and returns how many it deleted.
     async fn delete_empty_counts(&self, limit: u32) -> Result<u32>;

@@ -303,6 +303,7 @@ faulty! {
         CountListedBefore => count_listed_before(window: &BoardWindowId, position: &BoardPosition) -> Result<u64>;
         ScoresInWindow => scores_in_window(window: &BoardWindowId, players: &[PlayerId]) -> Result<Vec<BoardScore>>;
         ScoresOfPlayer => scores_of_player(player: PlayerId, after: &BoardWindowId, limit: u32) -> Result<Vec<(BoardWindowId, BoardScore)>>;
+        SetRemoved => set_removed(window: &BoardWindowId, player: PlayerId, is_removed: bool, entry: &NewAuditEntry) -> Result<bool>;
         DeleteEmptyCounts => delete_empty_counts(limit: u32) -> Result<u32>;
     }
 }

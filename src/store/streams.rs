@@ -71,7 +71,7 @@ impl StreamAppend {
 
     /// Returns whether others see the player on leaderboards from now on; `None` if the append does not
     /// change it.
-    pub(super) fn listing_change(&self) -> Option<bool> {
+    pub(super) fn audience_change(&self) -> Option<bool> {
         let mut events = self.events.iter().rev();
         events.find_map(|recorded| match &recorded.event.data {
             PlayerEventData::SettingSet { key, value, .. } if key == "boards" => {

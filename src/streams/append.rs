@@ -53,7 +53,7 @@ impl AppendBuilder {
     ) {
         let terms = ScoreTerms {
             boards_since,
-            is_listed: self.fold.is_listed_on_boards(),
+            is_public: self.fold.is_listed_on_boards(),
         };
         add_score_moves(&mut self.append.scores, cause, &effects, boards, terms);
         let op = OpHash::from_cause(cause.place);

@@ -15,13 +15,13 @@ const COLUMNS: [&str; 24] = [
     "progression_definitions: applied_at body hash number",
     // For the moment: the instances that serve now.
     "instances: draining generation id lease_ms lease_until release ws_url",
-    // Due erasures derive from `erased_at`.
-    "players: created_at erase_due erased_at external_id id name raids_won tasks xp",
+    // Due erasures derive from `erased_at`, and `is_banned` from the bans.
+    "players: created_at erase_due erased_at external_id id is_banned name raids_won tasks xp",
     // Without the streams of erased players.
     "player_streams: due_at last_seq player state state_seq",
     "player_events: at cause_raid cause_seq data kind op_key player seq version",
-    // Whether a score is listed follows from the stream.
-    "board_scores: board is_listed number player reached_at reached_raid reached_seq score",
+    // Whether a score is public follows from the stream, and whether its player is banned from the bans.
+    "board_scores: board is_banned is_listed is_public is_removed number player reached_at reached_raid reached_seq score",
     // Follow from the scores.
     "board_counts: board hour number players score",
     "board_sums: board bucket number players",

@@ -71,7 +71,7 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
     let mut scores = Vec::new();
     let terms = ScoreTerms {
         boards_since: UnixMillis(0),
-        is_listed: true,
+        is_public: true,
     };
     for raid in 1_u64.. {
         let raid = RaidId::try_from(raid).expect("an id");

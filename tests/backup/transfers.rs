@@ -8,10 +8,12 @@ use raidhall::backup::BackupError;
 use raidhall::backup::format::hex;
 use raidhall::definitions::Definitions;
 use raidhall::player::{PlayerFold, decide};
+use raidhall::progression::BoardWindowId;
 use raidhall::raid::{State, apply, stored};
 use raidhall::store::backup::{OpenTargetError, PlayerEventLine, SnapshotLine};
 use raidhall::store::{
-    CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, OpHash, Store, StreamOutcome,
+    BoardPart, BoardPosition, CommitOutcome, InstanceId, InstanceRecord, NewAuditEntry, OpHash,
+    Store, StreamOutcome,
 };
 use raidhall::streams::AppendBuilder;
 use raidhall_protocol::event::LeaderReason;
@@ -96,6 +98,75 @@ async fn an_erased_player_with_granted_xp_can_be_imported() {
         target.import(&file).await.expect("imported");
         let profile = target.store().await.player(player).await.expect("read");
         assert_eq!(profile.expect("a player").xp, 250);
+    }
+}
+
+/// Returns the listed scores of the windows that a player has a score in, each with its rank.
+async fn ranks_in_windows_of(
+    store: &dyn Store,
+    player: PlayerId,
+) -> Vec<(BoardWindowId, Vec<(u64, BoardPosition)>)> {
+    let first = BoardWindowId::default();
+    let scores = store.scores_of_player(player, &first, 1_000).await;
+    let mut windows = Vec::new();
+    for (window, _) in scores.expect("scores") {
+        let listed = store.listed_scores(&window, BoardPart::Top, 1_000).await;
+        let mut ranked = Vec::new();
+        for position in listed.expect("scores") {
+            let before = store.count_listed_before(&window, &position).await;
+            ranked.push((before.expect("a count") + 1, position));
+        }
+        windows.push((window, ranked));
+    }
+    windows
+}
+
+#[tokio::test]
+async fn banned_and_removed_scores_stay_hidden_in_an_import() {
+    let source = BackupDatabase::sqlite();
+    let store = source.store().await;
+    let players = fill_store(store.as_ref(), 20, 60, 3).await;
+    let mut rng = StdRng::seed_from_u64(3);
+    for player in &players {
+        fill_stream(store.as_ref(), player, 0, &mut rng).await;
+    }
+    let [ada, ben, cyd] = [0, 1, 2].map(|index| players[index].id);
+    let entry = erase_entry(ada);
+    assert!(store.ban(ada, "spam", &entry).await.expect("banned"));
+    let all_time = BoardWindowId {
+        board: "all_time".into(),
+        number: 0,
+    };
+    let removed = store.set_removed(&all_time, ben, true, &entry).await;
+    assert!(removed.expect("removed"));
+    let expected = ranks_in_windows_of(store.as_ref(), cyd).await;
+    let (_, ranked) = expected
+        .iter()
+        .find(|(it, _)| *it == all_time)
+        .expect("a window");
+    let listed: Vec<_> = ranked.iter().map(|(_, it)| it.player).collect();
+    assert!(listed.contains(&cyd) && !listed.contains(&ada) && !listed.contains(&ben));
+    let (file, _) = source.export().await;
+    for target in [BackupDatabase::sqlite(), BackupDatabase::postgres().await] {
+        target.import(&file).await.expect("imported");
+        let store = target.store().await;
+        let imported = ranks_in_windows_of(store.as_ref(), cyd).await;
+        assert_eq!(imported, expected);
+        assert!(store.unban(ada, &entry).await.expect("unbanned"));
+        let restored = store.set_removed(&all_time, ben, false, &entry).await;
+        assert!(restored.expect("restored"));
+        let imported = ranks_in_windows_of(store.as_ref(), cyd).await;
+        let (_, ranked) = imported
+            .iter()
+            .find(|(it, _)| *it == all_time)
+            .expect("a window");
+        assert_eq!(ranked.len(), listed.len() + 2);
+        assert!(
+            ranked
+                .iter()
+                .zip(1..)
+                .all(|((rank, _), expected)| *rank == expected)
+        );
     }
 }
 

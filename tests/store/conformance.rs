@@ -207,6 +207,9 @@ macro_rules! conformance_suite {
             boards: a_stream_that_ends_elsewhere_moves_no_score;
             boards: ranks_and_pages_agree_with_the_order_of_all_scores;
             boards: players_of_one_page_are_counted_together;
+            boards: of_two_equal_scores_the_one_reached_earlier_is_ahead;
+            boards: scores_that_begin_during_a_ban_are_hidden_until_it_ends;
+            boards: counts_are_right_after_concurrent_changes;
             boards: a_player_whose_ban_ends_is_listed_again;
             boards: an_erasure_deletes_the_players_scores;
             text: hostile_text_survives_a_round_trip_through_the_store;

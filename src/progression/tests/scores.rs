@@ -7,7 +7,7 @@ use crate::progression::{BoardWindowId, ScoreMove, ScoreTerms, add_score_moves};
 
 const TERMS: ScoreTerms = ScoreTerms {
     boards_since: UnixMillis(0),
-    is_listed: true,
+    is_public: true,
 };
 
 fn cause_at(seq: u64, at: UnixMillis) -> Cause {
@@ -95,7 +95,7 @@ fn causes_of_one_window_are_one_move_reached_with_the_latest() {
         xp: 80,
         reached_at: time("2026-11-28T12:00Z"),
         reached_place: cause_at(1, UnixMillis(0)).place,
-        is_listed: true,
+        is_public: true,
     };
     assert_eq!((moves.len(), &moves[0]), (4, &day));
 }

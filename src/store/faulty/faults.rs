@@ -103,6 +103,7 @@ pub enum Call {
     CountListedBefore,
     ScoresInWindow,
     ScoresOfPlayer,
+    SetRemoved,
     DeleteEmptyCounts,
 }
 

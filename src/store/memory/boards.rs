@@ -14,7 +14,14 @@ use crate::store::*;
 /// The scores of all windows.
 pub(super) struct BoardTables {
     since: UnixMillis,
-    scores: BTreeMap<(PlayerId, BoardWindowId), BoardScore>,
+    scores: BTreeMap<(PlayerId, BoardWindowId), ScoreRecord>,
+}
+
+/// A score, and what hides it besides a ban.
+struct ScoreRecord {
+    position: BoardPosition,
+    is_public: bool,
+    is_removed: bool,
 }
 
 impl BoardTables {
@@ -33,14 +40,15 @@ impl BoardTables {
     pub(super) fn write_append(&mut self, append: &StreamAppend) {
         let player = append.player;
         for moved in &append.scores {
-            let began = BoardScore {
+            let began = ScoreRecord {
                 position: BoardPosition {
                     score: 0,
                     reached_at: moved.reached_at,
                     reached_place: moved.reached_place,
                     player,
                 },
-                is_listed: moved.is_listed,
+                is_public: moved.is_public,
+                is_removed: false,
             };
             let key = (player, moved.window.clone());
             let position = &mut self.scores.entry(key).or_insert(began).position;
@@ -50,23 +58,32 @@ impl BoardTables {
                 position.reached_place = moved.reached_place;
             }
         }
-        if let Some(is_listed) = append.listing_change() {
+        if let Some(is_public) = append.audience_change() {
             let scores = self.scores.iter_mut();
             for (_, score) in scores.filter(|((of, _), _)| *of == player) {
-                score.is_listed = is_listed;
+                score.is_public = is_public;
             }
         }
     }
 }
 
 impl Tables {
+    fn board_score(&self, record: &ScoreRecord) -> BoardScore {
+        let position = record.position;
+        let is_banned = self.accounts.bans.contains_key(&position.player);
+        BoardScore {
+            position,
+            is_listed: record.is_public && !record.is_removed && !is_banned,
+        }
+    }
+
     /// Returns the listed scores of a window, the best ones first.
     fn listed(&self, window: &BoardWindowId) -> Vec<BoardPosition> {
         let scores = self.boards.scores.iter();
-        let is_listed = |((player, of), score): &(&(PlayerId, BoardWindowId), &BoardScore)| {
-            of == window && score.is_listed && !self.accounts.bans.contains_key(player)
-        };
-        let mut listed: Vec<_> = scores.filter(is_listed).map(|it| it.1.position).collect();
+        let scores = scores.filter(|((_, of), _)| of == window);
+        let scores = scores.map(|(_, record)| self.board_score(record));
+        let listed = scores.filter(|score| score.is_listed);
+        let mut listed: Vec<_> = listed.map(|score| score.position).collect();
         listed.sort_unstable();
         listed
     }
@@ -115,7 +132,8 @@ impl Boards for MemoryStore {
         let score = |player: &PlayerId| tables.boards.scores.get(&(*player, window.clone()));
         let players = players.iter();
         let players = players.filter(|player| !tables.accounts.bans.contains_key(player));
-        Ok(players.filter_map(score).copied().collect())
+        let scores = players.filter_map(score).filter(|it| !it.is_removed);
+        Ok(scores.map(|it| tables.board_score(it)).collect())
     }
 
     async fn scores_of_player(
@@ -128,8 +146,25 @@ impl Boards for MemoryStore {
         let range = (Bound::Excluded((player, after.clone())), Bound::Unbounded);
         let scores = tables.boards.scores.range(range);
         let own = scores.take_while(|((of, _), _)| *of == player);
-        let own = own.map(|((_, window), score)| (window.clone(), *score));
+        let own = own.map(|((_, window), score)| (window.clone(), tables.board_score(score)));
         Ok(own.take(limit as usize).collect())
+    }
+
+    async fn set_removed(
+        &self,
+        window: &BoardWindowId,
+        player: PlayerId,
+        is_removed: bool,
+        entry: &NewAuditEntry,
+    ) -> Result<bool> {
+        let mut tables = self.0.lock();
+        let key = (player, window.clone());
+        let Some(score) = tables.boards.scores.get_mut(&key) else {
+            return Ok(false);
+        };
+        score.is_removed = is_removed;
+        tables.record_audit(entry);
+        Ok(true)
     }
 
     /// There are no counts in memory.

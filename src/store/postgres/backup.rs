@@ -13,6 +13,7 @@ use sqlx::postgres::PgArguments;
 use sqlx::{Connection, PgConnection, Postgres, query::QueryScalar};
 use tokio::time::{Instant, sleep};
 
+use super::boards::count_scores;
 use super::connections::Connector;
 use super::leases::DATABASE_LOCK;
 use super::{
@@ -62,7 +63,7 @@ const PLAYER_EVENTS: &str = "
 
 const BOARD_SCORES: &str = "
     SELECT row_to_json(r)::text FROM (
-        SELECT board, number, player, score, reached_at, reached_raid, reached_seq
+        SELECT board, number, player, score, reached_at, reached_raid, reached_seq, is_removed
         FROM board_scores WHERE player = $1 AND (board, number) > ($2, $3) ORDER BY board, number LIMIT $4
     ) r";
 
@@ -136,25 +137,13 @@ const ADD_PLAYER_EVENTS: &str = "
     FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, seq bigint, at bigint, kind text, version smallint,
         op_key text, cause_raid bigint, cause_seq bigint, data jsonb) WHERE $2 IS NOT NULL";
 
+/// Bans are added later.
 const ADD_BOARD_SCORES: &str = "
-    INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed)
-    SELECT board, number, player, score, reached_at, reached_raid, reached_seq, $2::bigint = 1
+    INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq,
+        is_public, is_banned, is_removed)
+    SELECT board, number, player, score, reached_at, reached_raid, reached_seq, $2::bigint = 1, false, is_removed
     FROM jsonb_to_recordset($1::jsonb) AS r (board text, number bigint, player bigint, score bigint,
-        reached_at bigint, reached_raid bigint, reached_seq bigint)";
-
-const ADD_BOARD_COUNTS: &str = "
-    INSERT INTO board_counts AS c (board, number, score, hour, players)
-    SELECT board, number, score, reached_at / 3600000, 1
-    FROM jsonb_to_recordset($1::jsonb) AS r (board text, number bigint, score bigint, reached_at bigint)
-    WHERE $2::bigint = 1
-    ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + 1";
-
-const ADD_BOARD_SUMS: &str = "
-    INSERT INTO board_sums AS s (board, number, bucket, players)
-    SELECT board, number, score / 256, 1
-    FROM jsonb_to_recordset($1::jsonb) AS r (board text, number bigint, score bigint)
-    WHERE $2::bigint = 1
-    ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + 1";
+        reached_at bigint, reached_raid bigint, reached_seq bigint, is_removed boolean)";
 
 const SET_BOARDS_SINCE: &str =
     "UPDATE meta SET value = $1::bigint::text WHERE key = 'boards_since'";
@@ -201,6 +190,22 @@ const ADD_SIGN_INS: &str = "
 const ADD_BANS: &str = "
     INSERT INTO bans (player, reason, by, at) SELECT player, reason, by, at
     FROM jsonb_to_recordset($1::jsonb) AS r (player bigint, reason text, by text, at bigint) WHERE $2 IS NOT NULL";
+
+const FLAG_BANNED_PLAYERS: &str =
+    "UPDATE players SET is_banned = true WHERE id IN (SELECT player FROM bans)";
+
+const HIDE_BANNED_SCORES: &str =
+    "UPDATE board_scores SET is_banned = true WHERE player IN (SELECT player FROM bans)";
+
+const COUNT_SCORES: &str = concat!(
+    "
+    WITH rescored AS (
+        SELECT board, number, score, reached_at, 1 AS change FROM board_scores WHERE is_listed
+    ), ",
+    count_scores!(),
+    "
+    SELECT"
+);
 
 const ADD_AUDIT_ENTRIES: &str = "
     INSERT INTO audit_log (at, actor, action, target, request_id, details)
@@ -531,14 +536,12 @@ impl BackupTarget for PostgresTarget {
         self.insert_rows(ADD_PLAYER_EVENTS, &rows, 0).await
     }
 
-    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_listed: bool) -> Result<()> {
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_public: bool) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        for statement in [ADD_BOARD_SCORES, ADD_BOARD_COUNTS, ADD_BOARD_SUMS] {
-            self.insert_rows(statement, &rows, is_listed.into()).await?;
-        }
-        Ok(())
+        self.insert_rows(ADD_BOARD_SCORES, &rows, is_public.into())
+            .await
     }
 
     async fn set_boards_since(&mut self, since: i64) -> Result<()> {
@@ -595,6 +598,9 @@ impl BackupTarget for PostgresTarget {
     }
 
     async fn commit(mut self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()> {
+        for statement in [FLAG_BANNED_PLAYERS, HIDE_BANNED_SCORES, COUNT_SCORES] {
+            execute(&mut self.connection, WRITE, statement).await?;
+        }
         self.set_value(SET_PLAYER_IDS, ids.players).await?;
         self.set_value(SET_RAID_IDS, ids.raids).await?;
         let name = sqlx::query(SET_LINEAGE)

@@ -7,47 +7,68 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
+use super::audit::bind_audit_entry;
 use super::columns::{clamped, number, player, raid, seq};
 use super::connections::Statement;
 use crate::progression::{BoardWindowId, ScoreMove};
-use crate::store::{BoardPart, BoardPosition, BoardScore, Boards, Result, StreamAppend};
+use crate::store::{
+    BoardPart, BoardPosition, BoardScore, Boards, NewAuditEntry, Result, StreamAppend,
+};
 
 const BOARDS_SINCE: &str = "SELECT value::bigint AS since FROM meta WHERE key = 'boards_since'";
 
+/// Adds what a statement's part `rescored` makes of listed scores to the counts and their sums. Each of
+/// its rows has the window, the score, when it was reached and the change. Counts of several scores are
+/// added to in the order of their keys.
+macro_rules! count_scores {
+    () => {
+        "changes AS MATERIALIZED (
+        SELECT board, number, score, reached_at / 3600000 AS hour, sum(change) AS change FROM rescored
+        GROUP BY board, number, score, hour
+        HAVING sum(change) <> 0
+    ), counted AS (
+        INSERT INTO board_counts AS c (board, number, score, hour, players)
+        SELECT board, number, score, hour, change FROM changes
+        ORDER BY board, number, score, hour
+        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
+    ), summed AS (
+        INSERT INTO board_sums AS s (board, number, bucket, players)
+        SELECT board, number, score / 256 AS bucket, sum(change) FROM changes
+        GROUP BY board, number, bucket
+        HAVING sum(change) <> 0
+        ORDER BY board, number, bucket
+        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
+    )"
+    };
+}
+
+pub(super) use count_scores;
+
 /// Ties with the position first, then the scores below it. Each part is in the order of the index.
 const SCORES_BEHIND: &str = "
-    SELECT * FROM ((SELECT s.player, s.score, s.reached_at, s.reached_raid, s.reached_seq, s.is_listed
-    FROM board_scores s
-    WHERE s.board = $1 AND s.number = $2 AND s.is_listed AND s.score = $3
-        AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) > ($4::bigint, $5::bigint, $6::bigint, $7::bigint)
-        AND NOT EXISTS (SELECT FROM bans b WHERE b.player = s.player OFFSET 0)
-    ORDER BY s.reached_at, s.reached_raid, s.reached_seq, s.player
+    SELECT * FROM ((SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores
+    WHERE board = $1 AND number = $2 AND is_listed AND score = $3
+        AND (reached_at, reached_raid, reached_seq, player) > ($4::bigint, $5::bigint, $6::bigint, $7::bigint)
+    ORDER BY reached_at, reached_raid, reached_seq, player
     LIMIT $8)
     UNION ALL
-    (SELECT s.player, s.score, s.reached_at, s.reached_raid, s.reached_seq, s.is_listed
-    FROM board_scores s
-    WHERE s.board = $1 AND s.number = $2 AND s.is_listed AND s.score < $3
-        AND NOT EXISTS (SELECT FROM bans b WHERE b.player = s.player OFFSET 0)
-    ORDER BY s.score DESC, s.reached_at, s.reached_raid, s.reached_seq, s.player
+    (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores
+    WHERE board = $1 AND number = $2 AND is_listed AND score < $3
+    ORDER BY score DESC, reached_at, reached_raid, reached_seq, player
     LIMIT $8)) AS s";
 
 const SCORES_BEFORE: &str = "
-    SELECT * FROM ((SELECT s.player, s.score, s.reached_at, s.reached_raid, s.reached_seq, s.is_listed
-    FROM board_scores s
-    WHERE s.board = $1 AND s.number = $2 AND s.is_listed AND s.score = $3
-        AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < ($4::bigint, $5::bigint, $6::bigint, $7::bigint)
-        AND NOT EXISTS (SELECT FROM bans b WHERE b.player = s.player OFFSET 0)
-    ORDER BY s.reached_at DESC, s.reached_raid DESC, s.reached_seq DESC, s.player DESC
+    SELECT * FROM ((SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores
+    WHERE board = $1 AND number = $2 AND is_listed AND score = $3
+        AND (reached_at, reached_raid, reached_seq, player) < ($4::bigint, $5::bigint, $6::bigint, $7::bigint)
+    ORDER BY reached_at DESC, reached_raid DESC, reached_seq DESC, player DESC
     LIMIT $8)
     UNION ALL
-    (SELECT s.player, s.score, s.reached_at, s.reached_raid, s.reached_seq, s.is_listed
-    FROM board_scores s
-    WHERE s.board = $1 AND s.number = $2 AND s.is_listed AND s.score > $3
-        AND NOT EXISTS (SELECT FROM bans b WHERE b.player = s.player OFFSET 0)
-    ORDER BY s.score, s.reached_at DESC, s.reached_raid DESC, s.reached_seq DESC, s.player DESC
+    (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores
+    WHERE board = $1 AND number = $2 AND is_listed AND score > $3
+    ORDER BY score, reached_at DESC, reached_raid DESC, reached_seq DESC, player DESC
     LIMIT $8)) AS s";
 
-/// Players who are banned are counted and taken off again: they are few.
 const COUNT_LISTED_BEFORE: &str = "
     SELECT (coalesce((SELECT sum(players) FROM board_sums
             WHERE board = $1 AND number = $2 AND bucket > $3::bigint / 256), 0)
@@ -58,20 +79,12 @@ const COUNT_LISTED_BEFORE: &str = "
         + (SELECT count(*) FROM board_scores
             WHERE board = $1 AND number = $2 AND is_listed AND score = $3
                 AND reached_at >= $4::bigint / 3600000 * 3600000
-                AND (reached_at, reached_raid, reached_seq, player) < ($4, $5::bigint, $6::bigint, $7::bigint))
-        - (SELECT count(*) FROM bans b CROSS JOIN LATERAL (
-            SELECT s.score, s.reached_at, s.reached_raid, s.reached_seq, s.player
-            FROM board_scores s
-            WHERE s.board = $1 AND s.number = $2 AND s.player = b.player AND s.is_listed
-            LIMIT 1) s
-            WHERE b.player > 0 AND (s.score > $3 OR s.score = $3
-                AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < ($4, $5, $6, $7))))::bigint AS count";
+                AND (reached_at, reached_raid, reached_seq, player) < ($4, $5::bigint, $6::bigint, $7::bigint)))::bigint
+        AS count";
 
 const SCORES_IN_WINDOW: &str = "
-    SELECT player, score, reached_at, reached_raid, reached_seq, is_listed
-    FROM board_scores s
-    WHERE board = $1 AND number = $2 AND player = ANY ($3::bigint[])
-        AND NOT EXISTS (SELECT FROM bans b WHERE b.player = s.player OFFSET 0)";
+    SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores
+    WHERE board = $1 AND number = $2 AND player = ANY ($3::bigint[]) AND NOT is_banned AND NOT is_removed";
 
 const SCORES_OF_PLAYER: &str = "
     SELECT board, number, player, score, reached_at, reached_raid, reached_seq, is_listed
@@ -79,6 +92,27 @@ const SCORES_OF_PLAYER: &str = "
     WHERE player = $1 AND (board, number) > ($2, $3)
     ORDER BY board, number
     LIMIT $4";
+
+/// Takes its turn with an append that moves the score: both lock its row before they change counts.
+const SET_REMOVED: &str = concat!(
+    "
+    WITH found AS MATERIALIZED (
+        SELECT player FROM board_scores
+        WHERE board = $2 AND number = $9 AND player = $1
+        FOR NO KEY UPDATE
+    ), rescored AS (
+        UPDATE board_scores SET is_removed = $10
+        WHERE board = $2 AND number = $9 AND player = (SELECT player FROM found) AND is_removed <> $10
+        RETURNING board, number, score, reached_at,
+            CASE WHEN is_banned OR NOT is_public THEN 0 WHEN is_removed THEN -1 ELSE 1 END AS change
+    ), ",
+    count_scores!(),
+    ", recorded AS (
+        INSERT INTO audit_log (at, actor, action, target, request_id, details)
+        SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM found
+    )
+    SELECT count(*) FROM found"
+);
 
 /// Leaves out what another transaction is counting in.
 const DELETE_EMPTY_COUNTS: &str = "
@@ -196,6 +230,25 @@ impl Boards for PostgresStore {
             .await
     }
 
+    async fn set_removed(
+        &self,
+        window: &BoardWindowId,
+        player: PlayerId,
+        is_removed: bool,
+        entry: &NewAuditEntry,
+    ) -> Result<bool> {
+        let statement = sqlx::query(SET_REMOVED)
+            .bind(i64::from(player))
+            .bind(window.board.clone());
+        let statement = bind_audit_entry(statement, entry)
+            .bind(window.number)
+            .bind(is_removed);
+        let found = self
+            .general_pool
+            .fetch_count("remove or restore a score", statement);
+        Ok(found.await? > 0)
+    }
+
     async fn delete_empty_counts(&self, limit: u32) -> Result<u32> {
         let statement = sqlx::query(DELETE_EMPTY_COUNTS).bind(i64::from(limit));
         let deleted = |row: &PgRow| number(row, "count");
@@ -231,10 +284,10 @@ pub(super) fn bind_scores(statement: Statement, appends: &[StreamAppend]) -> Sta
         moves.iter().map(|(_, moved)| value(moved)).collect()
     };
     let boards = moves.iter().map(|(_, moved)| moved.window.board.clone());
-    let listed = moves.iter().map(|(_, moved)| moved.is_listed);
+    let public = moves.iter().map(|(_, moved)| moved.is_public);
     let changes = appends.iter();
     let changes: Vec<(i64, bool)> = changes
-        .filter_map(|it| Some((it.player.into(), it.listing_change()?)))
+        .filter_map(|it| Some((it.player.into(), it.audience_change()?)))
         .collect();
     statement
         .bind(boards.collect::<Vec<_>>())
@@ -244,7 +297,7 @@ pub(super) fn bind_scores(statement: Statement, appends: &[StreamAppend]) -> Sta
         .bind(column(|it| it.reached_at.0))
         .bind(column(|it| it.reached_place.raid.into()))
         .bind(column(|it| clamped(it.reached_place.seq.0)))
-        .bind(listed.collect::<Vec<_>>())
+        .bind(public.collect::<Vec<_>>())
         .bind(
             changes
                 .iter()
@@ -254,7 +307,7 @@ pub(super) fn bind_scores(statement: Statement, appends: &[StreamAppend]) -> Sta
         .bind(
             changes
                 .iter()
-                .map(|(_, listed)| *listed)
+                .map(|(_, is_public)| *is_public)
                 .collect::<Vec<_>>(),
         )
 }

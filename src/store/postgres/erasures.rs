@@ -9,14 +9,16 @@ use sqlx::Row;
 
 use super::PostgresStore;
 use super::audit::bind_audit_entry;
+use super::boards::count_scores;
 use super::columns::{event_data_json, millis, player as player_id};
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{Erasure, Erasures, NewAuditEntry, Result, erasures};
 
 /// Counts an account that is closed already, but changes nothing.
-const BEGIN_ERASURE: &str = "
+const BEGIN_ERASURE: &str = concat!(
+    "
     WITH closed AS (
-        UPDATE players SET name = $9, external_id = NULL, erased_at = $8, erase_due = $8
+        UPDATE players SET name = $9, external_id = NULL, erased_at = $8, erase_due = $8, is_banned = true
         WHERE id = $1 AND erased_at IS NULL
         RETURNING id
     ), signed_out AS (
@@ -27,20 +29,12 @@ const BEGIN_ERASURE: &str = "
         DELETE FROM player_events WHERE player = $1 AND EXISTS (SELECT FROM closed)
     ), failed_causes AS (
         DELETE FROM projector_faults WHERE player = $1 AND EXISTS (SELECT FROM closed)
-    ), scores AS (
+    ), rescored AS (
         DELETE FROM board_scores WHERE player = $1 AND EXISTS (SELECT FROM closed)
-        RETURNING board, number, score, reached_at, is_listed
-    ), counts AS (
-        INSERT INTO board_counts AS c (board, number, score, hour, players)
-        SELECT board, number, score, reached_at / 3600000 AS hour, -1 FROM scores WHERE is_listed
-        ORDER BY board, number, score, hour
-        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
-    ), sums AS (
-        INSERT INTO board_sums AS s (board, number, bucket, players)
-        SELECT board, number, score / 256 AS bucket, -1 FROM scores WHERE is_listed
-        ORDER BY board, number, bucket
-        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
-    ), banned AS (
+        RETURNING board, number, score, reached_at, CASE WHEN is_listed THEN -1 ELSE 0 END AS change
+    ), ",
+    count_scores!(),
+    ", banned AS (
         INSERT INTO bans (player, reason, by, at)
         SELECT id, 'erased', $3, $8 FROM closed
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
@@ -51,7 +45,8 @@ const BEGIN_ERASURE: &str = "
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
         SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM closed
     )
-    SELECT count(*) FROM players WHERE id = $1";
+    SELECT count(*) FROM players WHERE id = $1"
+);
 
 /// Of two concurrent calls, each takes a different erasure, or one takes none.
 const TAKE_ERASURE: &str = "
@@ -77,28 +72,22 @@ const REWRITE_EVENTS: &str = "
 
 /// Deletes the stream, failed causes and scores again: a beginning of an erasure that waited for an append does
 /// not see the rows that the append has written.
-const END_ERASURE: &str = "
+const END_ERASURE: &str = concat!(
+    "
     WITH stream AS (
         DELETE FROM player_streams WHERE player = $1
     ), stream_events AS (
         DELETE FROM player_events WHERE player = $1
     ), failed_causes AS (
         DELETE FROM projector_faults WHERE player = $1
-    ), scores AS (
+    ), rescored AS (
         DELETE FROM board_scores WHERE player = $1
-        RETURNING board, number, score, reached_at, is_listed
-    ), counts AS (
-        INSERT INTO board_counts AS c (board, number, score, hour, players)
-        SELECT board, number, score, reached_at / 3600000 AS hour, -1 FROM scores WHERE is_listed
-        ORDER BY board, number, score, hour
-        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
-    ), sums AS (
-        INSERT INTO board_sums AS s (board, number, bucket, players)
-        SELECT board, number, score / 256 AS bucket, -1 FROM scores WHERE is_listed
-        ORDER BY board, number, bucket
-        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
-    )
-    UPDATE players SET erase_due = NULL WHERE id = $1";
+        RETURNING board, number, score, reached_at, CASE WHEN is_listed THEN -1 ELSE 0 END AS change
+    ), ",
+    count_scores!(),
+    "
+    UPDATE players SET erase_due = NULL WHERE id = $1"
+);
 
 #[derive(serde::Serialize)]
 struct RewrittenEvent {

@@ -11,45 +11,84 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::audit::bind_audit_entry;
+use super::boards::count_scores;
 use super::columns::{millis, number, player as player_id};
 use super::connections::Statement;
+use super::fault;
 use crate::store::moderation::NOTICE_RETENTION;
 use crate::store::{BanRow, FamilyId, Moderation, NewAuditEntry, Notice, NoticeBatch, Result};
 
-/// Locks the player against an erasure, whose ban stays.
-const BAN: &str = "
-    WITH changed AS (
+/// Maximum number of times that a ban is tried beside appends to the player's stream.
+const BAN_TRIES_MAX: u32 = 64;
+
+/// Locks the player against an erasure, whose ban stays, and against appends. A statement that waited for
+/// one does not see the scores that the append has begun, so it changes nothing if the player's row is a
+/// newer version than it sees.
+const BAN: &str = concat!(
+    "
+    WITH seen AS MATERIALIZED (
+        SELECT xmin AS version FROM players WHERE id = $1
+    ), player AS MATERIALIZED (
+        SELECT id, xmin AS version FROM players WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE
+    ), locked AS MATERIALIZED (
+        SELECT id FROM player WHERE version = (SELECT version FROM seen)
+    ), changed AS (
         INSERT INTO bans (player, reason, by, at)
-        SELECT id, $9, $3, $8 FROM players
-        WHERE id = $1 AND erased_at IS NULL
-        FOR SHARE
+        SELECT id, $9, $3, $8 FROM locked
         ON CONFLICT (player) DO UPDATE SET reason = excluded.reason, by = excluded.by, at = excluded.at
         RETURNING player
-    ), noticed AS (
+    ), flagged AS (
+        UPDATE players SET is_banned = true WHERE id = (SELECT player FROM changed) AND NOT is_banned
+    ), rescored AS (
+        UPDATE board_scores SET is_banned = true
+        WHERE player = (SELECT player FROM changed) AND NOT is_banned
+        RETURNING board, number, score, reached_at,
+            CASE WHEN is_public AND NOT is_removed THEN -1 ELSE 0 END AS change
+    ), ",
+    count_scores!(),
+    ", noticed AS (
         INSERT INTO notices (kind, player, until)
         SELECT 'player', player, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond' FROM changed
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
         SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM changed
     )
-    SELECT count(*) FROM changed";
+    SELECT EXISTS (SELECT FROM changed) AS changed,
+        EXISTS (SELECT FROM player) AND NOT EXISTS (SELECT FROM locked) AS behind"
+);
 
-/// Locks the player against an erasure, whose ban stays.
-const UNBAN: &str = "
-    WITH living AS MATERIALIZED (
-        SELECT id FROM players WHERE id = $1 AND erased_at IS NULL FOR SHARE
+/// Locks the player as a ban does.
+const UNBAN: &str = concat!(
+    "
+    WITH seen AS MATERIALIZED (
+        SELECT xmin AS version FROM players WHERE id = $1
+    ), player AS MATERIALIZED (
+        SELECT id, xmin AS version FROM players WHERE id = $1 AND erased_at IS NULL FOR NO KEY UPDATE
+    ), locked AS MATERIALIZED (
+        SELECT id FROM player WHERE version = (SELECT version FROM seen)
     ), changed AS (
         DELETE FROM bans
-        WHERE player = (SELECT id FROM living)
+        WHERE player = (SELECT id FROM locked)
         RETURNING player
-    ), noticed AS (
+    ), flagged AS (
+        UPDATE players SET is_banned = false WHERE id = (SELECT player FROM changed) AND is_banned
+    ), rescored AS (
+        UPDATE board_scores SET is_banned = false
+        WHERE player = (SELECT player FROM changed) AND is_banned
+        RETURNING board, number, score, reached_at,
+            CASE WHEN is_listed THEN 1 ELSE 0 END AS change
+    ), ",
+    count_scores!(),
+    ", noticed AS (
         INSERT INTO notices (kind, player, until)
         SELECT 'player', player, 'epoch'::timestamptz + $2::bigint * interval '1 millisecond' FROM changed
     ), recorded AS (
         INSERT INTO audit_log (at, actor, action, target, request_id, details)
         SELECT $8, $3, $4, $5, $6, $7::text::jsonb FROM changed
     )
-    SELECT count(*) FROM changed";
+    SELECT EXISTS (SELECT FROM changed) AS changed,
+        EXISTS (SELECT FROM player) AND NOT EXISTS (SELECT FROM locked) AS behind"
+);
 
 const DISCONNECT: &str = "
     WITH found AS (
@@ -95,23 +134,13 @@ pub(super) const DELETE_EXPIRED_NOTICES: &str = "
 #[async_trait]
 impl Moderation for PostgresStore {
     async fn ban(&self, player: PlayerId, reason: &str, entry: &NewAuditEntry) -> Result<bool> {
-        let statement = bind_moderation(sqlx::query(BAN), player, entry).bind(reason.to_owned());
-        Ok(self
-            .general_pool
-            .fetch_count("ban a player", statement)
-            .await?
-            > 0)
+        let ban = || bind_moderation(sqlx::query(BAN), player, entry).bind(reason.to_owned());
+        self.change_ban("ban a player", ban).await
     }
 
     async fn unban(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
-        Ok(self
-            .general_pool
-            .fetch_count(
-                "lift a ban",
-                bind_moderation(sqlx::query(UNBAN), player, entry),
-            )
-            .await?
-            > 0)
+        let unban = || bind_moderation(sqlx::query(UNBAN), player, entry);
+        self.change_ban("lift a ban", unban).await
     }
 
     async fn disconnect(&self, player: PlayerId, entry: &NewAuditEntry) -> Result<bool> {
@@ -155,6 +184,27 @@ impl Moderation for PostgresStore {
             notices: rows.into_iter().filter_map(|(_, notice)| notice).collect(),
             next,
         })
+    }
+}
+
+impl PostgresStore {
+    /// Runs a statement that changes a ban, again while appends to the player's stream come between. Each of
+    /// them holds the player's row for a moment only.
+    async fn change_ban(
+        &self,
+        operation: &'static str,
+        statement: impl Fn() -> Statement,
+    ) -> Result<bool> {
+        let outcome = |row: &PgRow| Ok((row.try_get("changed")?, row.try_get("behind")?));
+        for _ in 0..BAN_TRIES_MAX {
+            let ran = self.general_pool.fetch_one(operation, statement(), outcome);
+            let (is_changed, is_behind): (bool, bool) = ran.await?;
+            if !is_behind {
+                return Ok(is_changed);
+            }
+        }
+        let why = "the player's scores do not stop to move";
+        Err(fault::unavailable(operation, std::io::Error::other(why)))
     }
 }
 

@@ -18,6 +18,7 @@ use database::PostgresDatabase;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
 
+use super::boards::count_scores;
 use super::{PostgresOptions, PostgresStore};
 use crate::store::Leases;
 
@@ -61,7 +62,7 @@ fn fill_tables(from: u32, to: u32) -> AssertSqlSafe<String> {
             SELECT n, seq, n, 'notified', 1, sha256(seq::text::bytea), '{{}}'
             FROM {numbers}, generate_series(1, 2) AS seq;
         INSERT INTO projector_faults SELECT n, n, 1, 'error', n FROM {numbers};
-        INSERT INTO board_scores SELECT 'daily', n % 10, n, n, n, n, 1, n % 2 = 0 FROM {numbers};
+        INSERT INTO board_scores SELECT 'daily', n % 10, n, n, n, n, 1, n % 2 = 0, n % 3 = 0, n % 5 = 0 FROM {numbers};
         INSERT INTO board_counts SELECT 'daily', n % 10, n, n, n % 2 FROM {numbers};
         INSERT INTO board_sums SELECT 'daily', n % 10, n, 1 FROM {numbers};
         INSERT INTO raid_snapshots SELECT n, 1, '' FROM {numbers};
@@ -208,15 +209,14 @@ fn statements() -> BTreeMap<String, String> {
             let Some((name, value)) = part.split_once(": &str =") else {
                 continue;
             };
-            let Some(value) = value.trim_start().strip_prefix('"') else {
+            let Some(sql) = text_of(value) else {
                 continue;
             };
-            let sql = value.split_once("\";").expect("an end").0;
             if ["SELECT", "WITH", "INSERT", "UPDATE", "DELETE"]
                 .iter()
                 .any(|verb| sql.trim().starts_with(verb))
             {
-                let other = found.insert(name.to_owned(), sql.to_owned());
+                let other = found.insert(name.to_owned(), sql);
                 assert_eq!(other, None, "two statements are named {name}");
             }
         }
@@ -237,6 +237,19 @@ fn statements() -> BTreeMap<String, String> {
         );
     }
     found
+}
+
+/// Returns the text of a constant, also of one that shares a part with others; `None` if it is no text.
+fn text_of(value: &str) -> Option<String> {
+    let value = value.trim_start();
+    if let Some(text) = value.strip_prefix('"') {
+        return Some(text.split_once("\";").expect("an end").0.to_owned());
+    }
+    let parts = value.strip_prefix("concat!(")?;
+    let parts = parts.split_once("\"\n);").expect("an end").0;
+    let shared = concat!("\"", count_scores!(), "\"");
+    let parts = parts.replace("count_scores!()", shared);
+    Some(parts.split('"').skip(1).step_by(2).collect())
 }
 
 /// Returns the name alone of a call's last argument.

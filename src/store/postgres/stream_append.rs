@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
-use super::boards::bind_scores;
+use super::boards::{bind_scores, count_scores};
 use super::columns::{bigint, clamped};
 use super::connections::Statement;
 use super::fault;
@@ -20,13 +20,16 @@ use crate::store::{
 /// appends, and then those of the players, in the order of their ids. So appends and an erasure of the
 /// same player happen one after another, and what a statement waited for is compared after the wait.
 ///
-/// A player's scores change only with appends to their stream and with their erasure, so what the
-/// statement sees of the scores of a stream that it appends to is their newest version. Counts of several
-/// players are added to in the order of their keys.
+/// Rows of a player's scores begin only with appends to their stream, so the statement sees all that there
+/// are of a stream that it appends to. Bans, removals and restorations change whether they are listed, so
+/// each is locked before it is left, and `scored` waits for that: a statement cannot lock what it has
+/// changed. Appends that begin scores change the player's row, too: by that a ban
+/// that waited for one knows that it does not see all scores.
 ///
 /// Streams that end elsewhere are left out. If there are any, the statement neither records failures nor
 /// moves the projector.
-const APPEND_TO_STREAMS: &str = "
+const APPEND_TO_STREAMS: &str = concat!(
+    "
     WITH appends AS MATERIALIZED (
         SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $5::text[], $22::bigint[],
                              $23::bigint[], $24::bigint[], $25::boolean[], $26::bigint[])
@@ -36,7 +39,7 @@ const APPEND_TO_STREAMS: &str = "
         WHERE id = 1 AND owner = $7::uuid AND place_commit = $8 AND place_raid = $9 AND place_seq = $10
         FOR NO KEY UPDATE
     ), locked AS MATERIALIZED (
-        SELECT id FROM players
+        SELECT id, is_banned FROM players
         WHERE id = ANY ($1::bigint[] || $14::bigint[]) AND erased_at IS NULL
             AND ($7::uuid IS NULL OR EXISTS (SELECT FROM held))
         ORDER BY id
@@ -75,53 +78,44 @@ const APPEND_TO_STREAMS: &str = "
     ), moves AS MATERIALIZED (
         SELECT m.* FROM unnest($27::text[], $28::bigint[], $29::bigint[], $30::bigint[], $31::bigint[], $32::bigint[],
                                $33::bigint[], $34::boolean[])
-            AS m (board, number, player, xp, reached_at, reached_raid, reached_seq, is_listed)
+            AS m (board, number, player, xp, reached_at, reached_raid, reached_seq, is_public)
         WHERE m.player = ANY (ARRAY(SELECT player FROM appended))
     ), left_behind AS MATERIALIZED (
-        SELECT m.board, m.number, s.score, s.reached_at
+        SELECT m.board, m.number, s.score, s.reached_at, s.is_listed
         FROM moves m CROSS JOIN LATERAL (
-            SELECT score, reached_at FROM board_scores s
-            WHERE s.board = m.board AND s.number = m.number AND s.player = m.player AND s.is_listed
+            SELECT score, reached_at, is_listed FROM board_scores s
+            WHERE s.board = m.board AND s.number = m.number AND s.player = m.player
             LIMIT 1
+            FOR NO KEY UPDATE
         ) s
     ), scored AS (
-        INSERT INTO board_scores AS s (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed)
-        SELECT board, number, player, xp, reached_at, reached_raid, reached_seq, is_listed FROM moves
+        INSERT INTO board_scores AS s (board, number, player, score, reached_at, reached_raid, reached_seq,
+            is_public, is_banned, is_removed)
+        SELECT board, number, player, xp, reached_at, reached_raid, reached_seq,
+            is_public, player = ANY (ARRAY(SELECT id FROM locked WHERE is_banned)), false
+        FROM moves
+        WHERE (SELECT count(*) FROM left_behind) IS NOT NULL
         ON CONFLICT (board, number, player) DO UPDATE
         SET score = s.score + excluded.score, reached_at = greatest(s.reached_at, excluded.reached_at),
             reached_raid = CASE WHEN s.reached_at <= excluded.reached_at THEN excluded.reached_raid ELSE s.reached_raid END,
             reached_seq = CASE WHEN s.reached_at <= excluded.reached_at THEN excluded.reached_seq ELSE s.reached_seq END
         RETURNING s.board, s.number, s.score, s.reached_at, s.is_listed
     ), listed AS (
-        UPDATE board_scores s SET is_listed = l.is_listed
-        FROM unnest($35::bigint[], $36::boolean[]) AS l (player, is_listed)
+        UPDATE board_scores s SET is_public = l.is_public
+        FROM unnest($35::bigint[], $36::boolean[]) AS l (player, is_public)
         WHERE s.player = ANY (ARRAY(SELECT player FROM appended)) AND s.player = l.player
-            AND s.is_listed <> l.is_listed
-        RETURNING s.board, s.number, s.score, s.reached_at, s.is_listed
-    ), changes AS MATERIALIZED (
-        SELECT board, number, score, reached_at / 3600000 AS hour, sum(change) AS change
-        FROM (
-            SELECT board, number, score, reached_at, -1 AS change FROM left_behind
-            UNION ALL
-            SELECT board, number, score, reached_at, 1 FROM scored WHERE is_listed
-            UNION ALL
-            SELECT board, number, score, reached_at, CASE WHEN is_listed THEN 1 ELSE -1 END FROM listed
-        ) c
-        GROUP BY board, number, score, hour
-        HAVING sum(change) <> 0
-    ), counted AS (
-        INSERT INTO board_counts AS c (board, number, score, hour, players)
-        SELECT board, number, score, hour, change FROM changes
-        ORDER BY board, number, score, hour
-        ON CONFLICT (board, number, score, hour) DO UPDATE SET players = c.players + excluded.players
-    ), summed AS (
-        INSERT INTO board_sums AS s (board, number, bucket, players)
-        SELECT board, number, score / 256 AS bucket, sum(change) FROM changes
-        GROUP BY board, number, bucket
-        HAVING sum(change) <> 0
-        ORDER BY board, number, bucket
-        ON CONFLICT (board, number, bucket) DO UPDATE SET players = s.players + excluded.players
-    ), complete AS MATERIALIZED (
+            AND s.is_public <> l.is_public
+        RETURNING s.board, s.number, s.score, s.reached_at,
+            CASE WHEN s.is_banned OR s.is_removed THEN 0 WHEN s.is_public THEN 1 ELSE -1 END AS change
+    ), rescored AS (
+        SELECT board, number, score, reached_at, -1 AS change FROM left_behind WHERE is_listed
+        UNION ALL
+        SELECT board, number, score, reached_at, 1 FROM scored WHERE is_listed
+        UNION ALL
+        SELECT board, number, score, reached_at, change FROM listed
+    ), ",
+    count_scores!(),
+    ", complete AS MATERIALIZED (
         SELECT id FROM held
         WHERE NOT EXISTS (
             SELECT FROM appends a
@@ -143,7 +137,8 @@ const APPEND_TO_STREAMS: &str = "
         WHERE id = 1 AND EXISTS (SELECT FROM complete)
     )
     SELECT EXISTS (SELECT FROM held) AS held, ARRAY(SELECT id FROM locked) AS found,
-        ARRAY(SELECT player FROM appended) AS appended";
+        ARRAY(SELECT player FROM appended) AS appended"
+);
 
 /// An event as a row of `player_events`.
 #[derive(Serialize)]

@@ -45,7 +45,8 @@ statements! {
         "FROM player_events WHERE player = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     BOARD_SCORES =
         "SELECT json_object('board', board, 'number', number, 'player', player, 'score', score, ",
-        "    'reached_at', reached_at, 'reached_raid', reached_raid, 'reached_seq', reached_seq) ",
+        "    'reached_at', reached_at, 'reached_raid', reached_raid, 'reached_seq', reached_seq, ",
+        "    'is_removed', json(iif(is_removed, 'true', 'false'))) ",
         "FROM board_scores WHERE player = ?1 AND (board, number) > (?2, ?3) ORDER BY board, number LIMIT ?4";
     BOARDS_SINCE = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'boards_since'";
     RAIDS =
@@ -96,20 +97,12 @@ statements! {
         "SELECT value ->> 'player', value ->> 'seq', value ->> 'at', value ->> 'kind', value ->> 'version', ",
         "    unhex(value ->> 'op_key'), value ->> 'cause_raid', value ->> 'cause_seq', value -> 'data' ",
         "FROM json_each(?1)";
+    /// Bans are added later.
     ADD_BOARD_SCORES =
-        "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed) ",
-        "SELECT value ->> 'board', value ->> 'number', value ->> 'player', value ->> 'score', ",
-        "    value ->> 'reached_at', value ->> 'reached_raid', value ->> 'reached_seq', ?2 FROM json_each(?1)";
-    ADD_BOARD_COUNTS =
-        "INSERT INTO board_counts (board, number, score, hour, players) ",
-        "SELECT value ->> 'board', value ->> 'number', value ->> 'score', (value ->> 'reached_at') / 3600000, 1 ",
-        "FROM json_each(?1) WHERE ?2 = 1 ",
-        "ON CONFLICT (board, number, score, hour) DO UPDATE SET players = players + 1";
-    ADD_BOARD_SUMS =
-        "INSERT INTO board_sums (board, number, bucket, players) ",
-        "SELECT value ->> 'board', value ->> 'number', (value ->> 'score') / 256, 1 ",
-        "FROM json_each(?1) WHERE ?2 = 1 ",
-        "ON CONFLICT (board, number, bucket) DO UPDATE SET players = players + 1";
+        "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, ",
+        "    is_public, is_banned, is_removed) ",
+        "SELECT value ->> 'board', value ->> 'number', value ->> 'player', value ->> 'score', value ->> 'reached_at', ",
+        "    value ->> 'reached_raid', value ->> 'reached_seq', ?2, 0, value ->> 'is_removed' FROM json_each(?1)";
     SET_BOARDS_SINCE = "UPDATE meta SET value = CAST(?1 AS TEXT) WHERE key = 'boards_since'";
     ADD_RAIDS =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
@@ -161,6 +154,18 @@ const EMPTY_CHECKS: [(&str, &str); 5] = [
 
 /// Scans the whole ledger once. XP that was granted outside of raids is in the streams only, which an
 /// erasure deletes.
+const HIDE_BANNED_SCORES: &str =
+    "UPDATE board_scores SET is_banned = 1 WHERE player IN (SELECT player FROM bans)";
+
+const COUNT_SCORES: &str = "
+    INSERT INTO board_counts (board, number, score, hour, players)
+    SELECT board, number, score, reached_at / 3600000 AS hour, count(*) FROM board_scores WHERE is_listed
+    GROUP BY board, number, score, hour";
+
+const SUM_COUNTS: &str = "
+    INSERT INTO board_sums (board, number, bucket, players)
+    SELECT board, number, score / 256 AS bucket, sum(players) FROM board_counts GROUP BY board, number, bucket";
+
 const WRONG_TOTALS: &str = "
     SELECT p.id FROM players p
     LEFT JOIN (
@@ -421,14 +426,12 @@ impl BackupTarget for SqliteTarget {
         self.insert_rows(ADD_PLAYER_EVENTS, &rows, 0).await
     }
 
-    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_listed: bool) -> Result<()> {
+    async fn add_board_scores(&mut self, rows: &[BoardScoreLine], is_public: bool) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
-        for statement in [ADD_BOARD_SCORES, ADD_BOARD_COUNTS, ADD_BOARD_SUMS] {
-            self.insert_rows(statement, &rows, is_listed.into()).await?;
-        }
-        Ok(())
+        self.insert_rows(ADD_BOARD_SCORES, &rows, is_public.into())
+            .await
     }
 
     async fn set_boards_since(&mut self, since: i64) -> Result<()> {
@@ -482,6 +485,10 @@ impl BackupTarget for SqliteTarget {
     }
 
     async fn commit(mut self: Box<Self>, ids: &IdsLine, lineage: Option<&str>) -> Result<()> {
+        for statement in [HIDE_BANNED_SCORES, COUNT_SCORES, SUM_COUNTS] {
+            let run = sqlx::query(statement).execute(&mut self.connection);
+            run.await.map_err(failed(WRITE))?;
+        }
         self.set_value(SET_RAID_IDS, ids.raids).await?;
         self.set_value(DELETE_PLAYER_IDS, 0).await?;
         self.set_value(SET_PLAYER_IDS, ids.players).await?;

@@ -6,6 +6,7 @@ use raidhall_protocol::{PlayerId, RaidId, Seq, UnixMillis};
 use sqlx::SqliteConnection;
 
 use super::SqliteStore;
+use super::audit::insert_audit_entry;
 use super::commit::json_array;
 use super::fault::{failed, refused, unsigned};
 use super::ledger::clamped;
@@ -13,7 +14,7 @@ use super::players::player_id;
 use super::statements::statements;
 use crate::progression::{BoardWindowId, ScoreMove};
 use crate::store::{
-    BoardPart, BoardPosition, BoardScore, Boards, Result, StoreError, StreamAppend,
+    BoardPart, BoardPosition, BoardScore, Boards, NewAuditEntry, Result, StoreError, StreamAppend,
 };
 
 statements! {
@@ -21,19 +22,26 @@ statements! {
     SCORE =
         "SELECT score, reached_at, is_listed FROM board_scores WHERE board = ?1 AND number = ?2 AND player = ?3";
     MOVE_SCORE =
-        "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, is_listed) ",
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ",
+        "INSERT INTO board_scores (board, number, player, score, reached_at, reached_raid, reached_seq, ",
+        "    is_public, is_banned, is_removed) ",
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, EXISTS (SELECT 1 FROM bans WHERE bans.player = ?3), 0) ",
         "ON CONFLICT (board, number, player) DO UPDATE SET score = score + excluded.score, ",
         "    reached_at = max(reached_at, excluded.reached_at), ",
         "    reached_raid = iif(reached_at <= excluded.reached_at, excluded.reached_raid, reached_raid), ",
         "    reached_seq = iif(reached_at <= excluded.reached_at, excluded.reached_seq, reached_seq) ",
         "RETURNING score, reached_at, is_listed";
-    SET_LISTED =
-        "UPDATE board_scores SET is_listed = ?2 WHERE player = ?1 AND is_listed <> ?2 ",
-        "RETURNING board, number, score, reached_at";
+    SET_PUBLIC =
+        "UPDATE board_scores SET is_public = ?2 WHERE player = ?1 AND is_public <> ?2 ",
+        "RETURNING board, number, score, reached_at, iif(is_banned OR is_removed, 0, iif(is_public, 1, -1))";
+    SET_BANNED =
+        "UPDATE board_scores SET is_banned = ?2 WHERE player = ?1 AND is_banned <> ?2 ",
+        "RETURNING board, number, score, reached_at, iif(is_removed OR NOT is_public, 0, iif(is_banned, -1, 1))";
+    SET_REMOVED =
+        "UPDATE board_scores SET is_removed = ?4 WHERE board = ?1 AND number = ?2 AND player = ?3 AND is_removed <> ?4 ",
+        "RETURNING board, number, score, reached_at, iif(is_banned OR NOT is_public, 0, iif(is_removed, -1, 1))";
     DELETE_SCORES =
         "DELETE FROM board_scores WHERE player IN (SELECT value FROM json_each(?1)) ",
-        "RETURNING board, number, score, reached_at, is_listed";
+        "RETURNING board, number, score, reached_at, iif(is_listed, -1, 0)";
     COUNT =
         "INSERT INTO board_counts (board, number, score, hour, players) VALUES (?1, ?2, ?3, ?4 / 3600000, ?5) ",
         "ON CONFLICT (board, number, score, hour) DO UPDATE SET players = players + excluded.players";
@@ -48,25 +56,20 @@ statements! {
         "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "    WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 ",
         "        AND (reached_at, reached_raid, reached_seq, player) > (?4, ?5, ?6, ?7) ",
-        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
         "    ORDER BY reached_at, reached_raid, reached_seq, player LIMIT ?8) ",
         "UNION ALL ",
         "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "    WHERE board = ?1 AND number = ?2 AND is_listed AND score < ?3 ",
-        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
         "    ORDER BY score DESC, reached_at, reached_raid, reached_seq, player LIMIT ?8)";
     SCORES_BEFORE =
         "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "    WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 ",
         "        AND (reached_at, reached_raid, reached_seq, player) < (?4, ?5, ?6, ?7) ",
-        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
         "    ORDER BY reached_at DESC, reached_raid DESC, reached_seq DESC, player DESC LIMIT ?8) ",
         "UNION ALL ",
         "SELECT * FROM (SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "    WHERE board = ?1 AND number = ?2 AND is_listed AND score > ?3 ",
-        "        AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player) ",
         "    ORDER BY score, reached_at DESC, reached_raid DESC, reached_seq DESC, player DESC LIMIT ?8)";
-    /// Players who are banned are counted and taken off again: they are few.
     COUNT_LISTED_BEFORE =
         "SELECT coalesce((SELECT sum(players) FROM board_sums ",
         "        WHERE board = ?1 AND number = ?2 AND bucket > ?3 / 256), 0) ",
@@ -76,14 +79,11 @@ statements! {
         "        WHERE board = ?1 AND number = ?2 AND score = ?3 AND hour < ?4 / 3600000), 0) ",
         "    + (SELECT count(*) FROM board_scores ",
         "        WHERE board = ?1 AND number = ?2 AND is_listed AND score = ?3 AND reached_at >= ?4 / 3600000 * 3600000 ",
-        "            AND (reached_at, reached_raid, reached_seq, player) < (?4, ?5, ?6, ?7)) ",
-        "    - (SELECT count(*) FROM bans b CROSS JOIN board_scores s ",
-        "        WHERE s.board = ?1 AND s.number = ?2 AND s.player = b.player AND s.is_listed AND (s.score > ?3 OR ",
-        "            s.score = ?3 AND (s.reached_at, s.reached_raid, s.reached_seq, s.player) < (?4, ?5, ?6, ?7)))";
+        "            AND (reached_at, reached_raid, reached_seq, player) < (?4, ?5, ?6, ?7))";
     SCORES_IN_WINDOW =
         "SELECT player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "WHERE board = ?1 AND number = ?2 AND player IN (SELECT value FROM json_each(?3)) ",
-        "    AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.player = board_scores.player)";
+        "    AND NOT is_banned AND NOT is_removed";
     SCORES_OF_PLAYER =
         "SELECT board, number, player, score, reached_at, reached_raid, reached_seq, is_listed FROM board_scores ",
         "WHERE player = ?1 AND (board, number) > (?2, ?3) ORDER BY board, number LIMIT ?4";
@@ -173,6 +173,29 @@ impl Boards for SqliteStore {
         rows.into_iter().map(WindowScoreRow::decode).collect()
     }
 
+    async fn set_removed(
+        &self,
+        window: &BoardWindowId,
+        player: PlayerId,
+        is_removed: bool,
+        entry: &NewAuditEntry,
+    ) -> Result<bool> {
+        const OPERATION: &str = "remove or restore a score";
+        let window = window.clone();
+        let entry = entry.clone();
+        let set = self.writer.write(OPERATION, move |transaction| {
+            Box::pin(async move {
+                let found = set_removed(transaction, &window, player.into(), is_removed).await;
+                let found = found.map_err(failed(OPERATION))?;
+                if found {
+                    insert_audit_entry(transaction, &entry).await?;
+                }
+                Ok(found)
+            })
+        });
+        set.await
+    }
+
     async fn delete_empty_counts(&self, limit: u32) -> Result<u32> {
         const OPERATION: &str = "delete empty counts";
         let delete = self.writer.write(OPERATION, move |transaction| {
@@ -196,19 +219,55 @@ pub(super) async fn write_scores(
     for moved in &append.scores {
         move_score(transaction, player, moved).await?;
     }
-    let Some(is_listed) = append.listing_change() else {
+    let Some(is_public) = append.audience_change() else {
         return Ok(());
     };
-    let set = sqlx::query_as(SET_LISTED)
+    let set = sqlx::query_as(SET_PUBLIC)
         .bind(player)
-        .bind(is_listed)
+        .bind(is_public)
         .fetch_all(&mut *transaction);
-    let changed: Vec<(String, i64, i64, i64)> = set.await?;
-    let change = if is_listed { 1 } else { -1 };
-    for (board, number, score, reached_at) in changed {
-        count(transaction, (&board, number), (score, reached_at), change).await?;
+    let rescored = set.await?;
+    count_all(transaction, rescored).await
+}
+
+/// Hides all scores of a player, or no longer, because of a ban.
+pub(super) async fn set_banned(
+    transaction: &mut SqliteConnection,
+    player: i64,
+    is_banned: bool,
+) -> sqlx::Result<()> {
+    let set = sqlx::query_as(SET_BANNED)
+        .bind(player)
+        .bind(is_banned)
+        .fetch_all(&mut *transaction);
+    let rescored = set.await?;
+    count_all(transaction, rescored).await
+}
+
+/// Removes or restores a score, and returns whether there is one.
+async fn set_removed(
+    transaction: &mut SqliteConnection,
+    window: &BoardWindowId,
+    player: i64,
+    is_removed: bool,
+) -> sqlx::Result<bool> {
+    let found = sqlx::query(SCORE)
+        .bind(&window.board)
+        .bind(window.number)
+        .bind(player)
+        .fetch_optional(&mut *transaction);
+    if found.await?.is_none() {
+        return Ok(false);
     }
-    Ok(())
+    let set = sqlx::query_as(SET_REMOVED)
+        .bind(&window.board)
+        .bind(window.number)
+        .bind(player)
+        .bind(is_removed)
+        .fetch_all(&mut *transaction);
+    let rescored = set.await?;
+    count_all(transaction, rescored).await?;
+    Ok(true)
 }
 
 async fn move_score(
@@ -234,7 +293,7 @@ async fn move_score(
         .bind(moved.reached_at.0)
         .bind(i64::from(moved.reached_place.raid))
         .bind(clamped(moved.reached_place.seq.0))
-        .bind(moved.is_listed)
+        .bind(moved.is_public)
         .fetch_one(&mut *transaction);
     let (score, reached_at, is_listed): (i64, i64, bool) = after.await?;
     if is_listed {
@@ -251,10 +310,21 @@ pub(super) async fn delete_scores(
     let delete = sqlx::query_as(DELETE_SCORES)
         .bind(json_array(players.iter().map(i64::to_string)))
         .fetch_all(&mut *transaction);
-    let deleted: Vec<(String, i64, i64, i64, bool)> = delete.await?;
-    for (board, number, score, reached_at, is_listed) in deleted {
-        if is_listed {
-            count(transaction, (&board, number), (score, reached_at), -1).await?;
+    let rescored = delete.await?;
+    count_all(transaction, rescored).await
+}
+
+/// A score's window, the score, when it was reached, and how many listed players it adds to them.
+type RescoredRow = (String, i64, i64, i64, i64);
+
+/// Adds what a statement made of listed scores to the counts.
+async fn count_all(
+    transaction: &mut SqliteConnection,
+    rescored: Vec<RescoredRow>,
+) -> sqlx::Result<()> {
+    for (board, number, score, reached_at, change) in rescored {
+        if change != 0 {
+            count(transaction, (&board, number), (score, reached_at), change).await?;
         }
     }
     Ok(())

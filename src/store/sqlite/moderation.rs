@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::SqliteStore;
 use super::audit::insert_audit_entry;
+use super::boards::set_banned;
 use super::fault::{failed, refused, unsigned};
 use super::leases::millis;
 use super::players::player_id;
@@ -151,25 +152,19 @@ async fn apply_change(
 ) -> Result<bool> {
     let failed = failed("moderate a player");
     let id = i64::from(player);
-    let (kind, found) = match change {
+    let found = match change {
         ModerationChange::Ban(reason) => {
             let ban = sqlx::query(BAN)
                 .bind(id)
                 .bind(reason)
                 .bind(&entry.actor)
-                .bind(entry.at.0);
-            (
-                "player",
-                ban.execute(&mut *transaction)
-                    .await
-                    .map_err(&failed)?
-                    .rows_affected()
-                    > 0,
-            )
+                .bind(entry.at.0)
+                .execute(&mut *transaction);
+            ban.await.map_err(&failed)?.rows_affected() > 0
         }
         ModerationChange::Unban => {
             let unban = sqlx::query(UNBAN).bind(id).execute(&mut *transaction);
-            ("player", unban.await.map_err(&failed)?.rows_affected() > 0)
+            unban.await.map_err(&failed)?.rows_affected() > 0
         }
         ModerationChange::Disconnect => {
             let found: Option<(i64,)> = sqlx::query_as(EXISTS)
@@ -177,11 +172,20 @@ async fn apply_change(
                 .fetch_optional(&mut *transaction)
                 .await
                 .map_err(&failed)?;
-            ("disconnect", found.is_some())
+            found.is_some()
         }
     };
     if !found {
         return Ok(false);
+    }
+    let (kind, is_banned) = match change {
+        ModerationChange::Ban(_) => ("player", Some(true)),
+        ModerationChange::Unban => ("player", Some(false)),
+        ModerationChange::Disconnect => ("disconnect", None),
+    };
+    if let Some(is_banned) = is_banned {
+        let set = set_banned(transaction, id, is_banned).await;
+        set.map_err(&failed)?;
     }
     insert_player_notice(transaction, kind, player, entry.at).await?;
     insert_audit_entry(transaction, entry).await?;

@@ -115,7 +115,7 @@ mod plans {
         INSERT INTO player_streams SELECT i, 2, randomblob(20), 2, iif(i % 3, NULL, i) FROM n;
         INSERT INTO player_events (player, seq, at, kind, version, op_key, data)
             SELECT i, s.value, 1, 'notified', 1, randomblob(16), '{}' FROM n, json_each('[1,2]') AS s;
-        INSERT INTO board_scores SELECT 'daily', i % 10, i, i, i, i, 1, 1 FROM n;
+        INSERT INTO board_scores SELECT 'daily', i % 10, i, i, i, i, 1, 1, 0, 0 FROM n;
         INSERT INTO board_counts SELECT 'daily', i % 10, i, i, 1 FROM n;
         INSERT INTO board_sums SELECT 'daily', i % 10, i, 1 FROM n;
         INSERT INTO refresh_families SELECT randomblob(16), i, randomblob(32), NULL, 1, i FROM n;

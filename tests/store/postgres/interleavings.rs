@@ -2,6 +2,7 @@
 //!
 //! `tests/mutants/sql/*.patch` are faults that these tests find.
 
+mod boards;
 mod definitions;
 mod erasures;
 mod gates;
