@@ -44,6 +44,19 @@ pub struct Standing {
     pub banned: bool,
 }
 
+/// A player's score, after an operator removed it from a leaderboard or restored it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ScoreRemoval {
+    /// Id of the leaderboard.
+    pub board: String,
+    /// Number of the window.
+    pub number: i64,
+    /// Id of the player.
+    pub player: PlayerId,
+    /// Whether the score is removed: it is neither listed nor ranked.
+    pub removed: bool,
+}
+
 /// Response to a request to disconnect a player.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disconnected {

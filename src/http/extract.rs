@@ -17,7 +17,7 @@ pub(super) use body::{BodyTimeout, JsonBody, parse_text};
 pub(super) use idempotency_key::IdempotencyKey;
 pub(super) use identity_proof::IdentityProof;
 pub(crate) use path::RaidPath;
-pub(super) use path::{BoardPath, EndpointPath, InviteCodePath, PlayerPath};
+pub(super) use path::{BoardPath, BoardScorePath, EndpointPath, InviteCodePath, PlayerPath};
 pub(super) use query::encode_raid_cursor;
 pub(crate) use query::{Query, parse_seq};
 pub(super) use row_charge::{ROWS_PER_PROFILE, RowCharge};

@@ -99,6 +99,9 @@ pub fn example_of(name: &str) -> Value {
         }
         "HostPlayer" => json!({"id": 5, "name": "Ada", "external_id": "u-17"}),
         "Standing" => json!({"player": 5, "banned": true}),
+        "ScoreRemoval" => {
+            json!({"board": "daily", "number": 20_423, "player": 5, "removed": true})
+        }
         "Disconnected" => json!({"player": 5}),
         "Ban" => {
             json!({"player": {"id": 5, "name": "Ada"}, "reason": "spam", "by": "ops", "at": 1_767_225_600_000_i64})

@@ -66,6 +66,7 @@ impl Operation {
             path if path.contains("{id}") => vec![id_in_path(path)],
             path if path.contains("{name}") => vec![name_in_path()],
             path if path.contains("{code}") => vec![code_in_path()],
+            path if path.contains("{player}") => vec![board_in_path(), player_in_path()],
             path if path.contains("{board}") => vec![board_in_path()],
             _ => Vec::new(),
         };
@@ -390,6 +391,16 @@ fn board_in_path() -> Value {
         "required": true,
         "description": "Id of the leaderboard.",
         "schema": {"type": "string", "pattern": "^[a-z0-9_]{1,64}$"},
+    })
+}
+
+fn player_in_path() -> Value {
+    json!({
+        "name": "player",
+        "in": "path",
+        "required": true,
+        "description": "Id of the player.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 9_007_199_254_740_991_u64},
     })
 }
 

@@ -192,6 +192,16 @@ fn public_rules() -> Vec<AccessRule> {
             ONLY_ADMIN,
         ),
         rule("GET /admin/bans", none(), ONLY_ADMIN),
+        rule(
+            "POST /admin/boards/{board}/scores/{player}/remove",
+            json!({"reason": "x"}),
+            [401, 403, 403, 403, 403, 403, 403, 404],
+        ),
+        rule(
+            "POST /admin/boards/{board}/scores/{player}/restore",
+            json!({"reason": "x"}),
+            [401, 403, 403, 403, 403, 403, 403, 404],
+        ),
         rule("GET /admin/raids?id=1", none(), ONLY_ADMIN),
         rule("GET /admin/players/{player}/raids", none(), ONLY_ADMIN),
         rule("POST /admin/raids/{raid}/end", none(), ONLY_ADMIN),

@@ -185,6 +185,86 @@ async fn around_me_shows_the_players_next_to_oneself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn around_the_last_player_are_as_many_as_asked_for() {
+    let test = BoardFixture::start().await;
+    let around = "/boards/daily?around=me&limit=3";
+    let ranked = [entry(1, "Ben", 60), entry(2, "Cy", 60), entry(3, "Ada", 40)];
+    for player in &test.players[..3] {
+        let page = test.page(around, &player.token).await;
+        assert_eq!(entries(&page), ranked);
+        assert_eq!(page["next_cursor"], Value::Null);
+    }
+    test.set(0, "boards", "hidden").await;
+    let page = test.page("/boards/daily?around=me&limit=2", &test.players[0].token);
+    assert_eq!(entries(&page.await), ranked[..2], "Ada is not listed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_score_is_neither_listed_nor_ranked_until_restored() {
+    let test = BoardFixture::start().await;
+    let admin = test.server.scoped_token(Scope::Admin);
+    let ben = &test.players[1];
+    let window = test.page("/boards/daily", &ben.token).await["number"].clone();
+    let set = async |action: &str| {
+        let path = format!("/admin/boards/daily/scores/{}/{action}", ben.id);
+        let body = json!({"reason": "cheats"});
+        let answer = test.server.post(&path, &admin, body).await;
+        answer.expect_data(200)
+    };
+    let removal = |removed: bool| json!({"board": "daily", "number": window, "player": ben.id, "removed": removed});
+    for _ in 0..2 {
+        assert_eq!(set("remove").await, removal(true));
+    }
+    let page = test.page("/boards/daily", &ben.token).await;
+    assert_eq!(entries(&page), [entry(1, "Cy", 60), entry(2, "Ada", 40)]);
+    assert_eq!(page["me"], Value::Null);
+    let companions = "/boards/daily?companions=true";
+    let page = test.page(companions, &test.players[0].token).await;
+    assert!(entries(&page).iter().all(|(_, name, _)| name != "Ben"));
+    let page = test.page("/boards/weekly", &ben.token).await;
+    assert_eq!(page["me"]["rank"], 1, "other leaderboards keep the score");
+    for _ in 0..2 {
+        assert_eq!(set("restore").await, removal(false));
+    }
+    let page = test.page("/boards/daily", &ben.token).await;
+    assert_eq!(entries(&page)[0], entry(1, "Ben", 60));
+    let audit = test.server.get("/admin/audit", &admin).await;
+    let audit = audit.expect_data(200);
+    let removed = audit.as_array().expect("a list").iter();
+    let mut removed = removed.filter(|it| it["action"] == "remove_score");
+    let details = json!({"reason": "cheats", "board": "daily", "number": window});
+    assert_eq!(removed.next().expect("an entry")["details"], details);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_names_an_existing_score_of_an_existing_window() {
+    let test = BoardFixture::start().await;
+    let admin = test.server.scoped_token(Scope::Admin);
+    let ben = &test.players[1];
+    let window = test.page("/boards/daily", &ben.token).await["number"].as_i64();
+    let next = window.expect("a number") + 1;
+    let dot = &test.players[3].id;
+    for (board, player, body) in [
+        ("none", &ben.id, json!({"reason": "x"})),
+        ("daily", dot, json!({"reason": "x"})),
+        ("daily", &json!(0), json!({"reason": "x"})),
+        ("daily", &ben.id, json!({"reason": "x", "number": next})),
+        ("daily", &ben.id, json!({"reason": "x", "number": next - 2})),
+        ("all_time", &ben.id, json!({"reason": "x", "number": -1})),
+    ] {
+        let path = format!("/admin/boards/{board}/scores/{player}/remove");
+        let answer = test.server.post(&path, &admin, body).await;
+        answer.expect_error("not_found");
+    }
+    let path = format!("/admin/boards/daily/scores/{}/restore", ben.id);
+    let body = json!({"reason": " ", "number": "1"});
+    let answer = test.server.post(&path, &admin, body).await;
+    let mut faulty = answer.invalid_fields();
+    faulty.sort();
+    assert_eq!(faulty, ["number", "reason"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hidden_player_sees_their_own_rank_and_others_do_not() {
     let test = BoardFixture::start().await;
     test.set(1, "boards", "hidden").await;

@@ -90,7 +90,9 @@ impl ExtraFieldsFixture {
         let request_path = path
             .trim_start_matches("/api/v1")
             .replace("{id}", &id.to_string())
-            .replace("{name}", "app");
+            .replace("{name}", "app")
+            .replace("{board}", "daily")
+            .replace("{player}", "2");
         let answer = server
             .post(
                 &request_path,

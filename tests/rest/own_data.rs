@@ -157,7 +157,7 @@ async fn an_export_holds_all_events_of_the_players_stream() {
             raid: 7_u64.try_into().expect("a raid"),
             seq: Seq(124),
         },
-        is_listed: true,
+        is_public: true,
     };
     let without_op = |event| StreamEntry { event, op: None };
     let append = StreamAppend {

@@ -1,4 +1,4 @@
-//! The raid, player, webhook endpoint or invite code that a path names. A segment that cannot be an
+//! The raid, player, webhook endpoint, score or invite code that a path names. A segment that cannot be an
 //! id is answered with 404.
 
 use axum::extract::{FromRequestParts, Path};
@@ -24,6 +24,12 @@ pub(in crate::http) struct EndpointPath(pub(in crate::http) String);
 /// The id of a leaderboard in a path; there may be no such leaderboard.
 pub(in crate::http) struct BoardPath(pub(in crate::http) String);
 
+/// The leaderboard and the player in the path of a score; there may be no such score.
+pub(in crate::http) struct BoardScorePath {
+    pub(in crate::http) board: String,
+    pub(in crate::http) player: PlayerId,
+}
+
 /// The invite code in a path, as written; no raid may have it.
 pub(in crate::http) struct InviteCodePath(pub(in crate::http) String);
 
@@ -45,6 +51,24 @@ impl<S: Send + Sync> FromRequestParts<S> for BoardPath {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<BoardPath, ErrorResponse> {
         let board = path_segment(parts, state).await.ok_or(BOARD_NOT_FOUND)?;
         Ok(BoardPath(board))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for BoardScorePath {
+    type Rejection = ErrorResponse;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &S,
+    ) -> Result<BoardScorePath, ErrorResponse> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((board, player)) = path.map_err(|_| BOARD_NOT_FOUND)?;
+        let id = player.parse::<u64>().ok();
+        let player = id.and_then(|id| PlayerId::try_from(id).ok());
+        Ok(BoardScorePath {
+            board,
+            player: player.ok_or(PLAYER_NOT_FOUND)?,
+        })
     }
 }
 

@@ -47,7 +47,7 @@ async fn ban(
 ) -> Result<Json<Data<Standing>>, ErrorResponse> {
     let reason = body.read(|fields| {
         let text = fields.text("reason")?;
-        parse_text(fields, "reason", &text, parse_ban_reason)
+        parse_text(fields, "reason", &text, parse_reason)
     })?;
     let entry = caller.audit_entry(
         "ban",
@@ -288,7 +288,7 @@ fn starts_with_ignoring_case(text: &str, beginning: &str) -> bool {
     text.to_lowercase().starts_with(&beginning.to_lowercase())
 }
 
-fn parse_ban_reason(text: &str) -> Result<&str, &'static str> {
+pub(super) fn parse_reason(text: &str) -> Result<&str, &'static str> {
     let text = text.trim();
     if !(1..=REASON_CHARS_MAX).contains(&text.chars().count()) {
         return Err("must have 1 to 500 characters");

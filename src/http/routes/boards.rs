@@ -2,12 +2,13 @@
 
 mod companions;
 mod cursor;
+mod removals;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use raidhall_protocol::boards::{
     BoardEntry, BoardMetric, BoardPage, BoardPlayer, BoardTitle, OpenBoard,
@@ -33,6 +34,14 @@ pub(in crate::http) fn routes() -> Router<Arc<AppState>> {
     Router::new()
         .route("/api/v1/boards", get(list))
         .route("/api/v1/boards/{board}", get(show))
+        .route(
+            "/api/v1/admin/boards/{board}/scores/{player}/remove",
+            post(removals::remove),
+        )
+        .route(
+            "/api/v1/admin/boards/{board}/scores/{player}/restore",
+            post(removals::restore),
+        )
 }
 
 /// Returns the leaderboards of the definitions in force, or of those of a few seconds ago.
@@ -89,11 +98,7 @@ async fn show(
     charge.apply(&app, &caller, query.rows()).await?;
     let definitions = app.streams.definitions().await?;
     let board = definitions.board(&id).ok_or(BOARD_NOT_FOUND)?;
-    let current = board.number_at(app.clock.now());
-    let number = query.window.number(current);
-    if number > current || (number < 0 && board.closes_at(current).is_none()) {
-        return Err(WINDOW_NOT_FOUND.into());
-    }
+    let number = existing_window(board, &query.window, app.clock.now())?;
     let window = BoardWindowId { board: id, number };
     let own: Vec<_> = viewer.into_iter().collect();
     let own = app.store.scores_in_window(&window, &own).await?.pop();
@@ -118,6 +123,20 @@ async fn show(
         closes_at,
         next_cursor,
     }))
+}
+
+/// Returns the number of the window that is asked for, if it has opened.
+fn existing_window(
+    board: &BoardDefinition,
+    choice: &WindowChoice,
+    now: UnixMillis,
+) -> Result<i64, Error> {
+    let current = board.number_at(now);
+    let number = choice.number(current);
+    if number > current || (number < 0 && board.closes_at(current).is_none()) {
+        return Err(WINDOW_NOT_FOUND);
+    }
+    Ok(number)
 }
 
 /// The query of a part of a leaderboard.
@@ -214,26 +233,27 @@ async fn listed_scores(
 ) -> Result<RankedPart, ErrorResponse> {
     let store = &app.store;
     let limit = query.limit as usize;
-    let mut positions = Vec::new();
-    let part = match own.filter(|_| query.is_around_me) {
-        Some(own) => {
-            let before = BoardPart::Before(own.position);
-            positions = store.listed_scores(window, before, query.limit / 2).await?;
-            // The caller's own score may have moved since it was read.
-            positions.retain(|it| it.player != own.position.player);
-            positions.reverse();
-            if own.is_listed {
-                positions.push(own.position);
-            }
-            BoardPart::Behind(own.position)
-        }
-        None => behind.map_or(BoardPart::Top, BoardPart::Behind),
+    let middle = own.filter(|_| query.is_around_me);
+    let part = match (middle, behind) {
+        (Some(own), _) => BoardPart::Behind(own.position),
+        (None, Some(last)) => BoardPart::Behind(last),
+        (None, None) => BoardPart::Top,
     };
     // One row beyond the limit shows that others follow.
-    let rest = limit.saturating_sub(positions.len()) + 1;
-    let rest = u32::try_from(rest).unwrap_or(u32::MAX);
+    let behind = store.listed_scores(window, part, query.limit + 1).await?;
+    let mut positions = Vec::new();
+    if let Some(own) = middle {
+        let before = BoardPart::Before(own.position);
+        positions = store.listed_scores(window, before, query.limit).await?;
+        // The caller's own score may have moved since it was read.
+        positions.retain(|it| it.player != own.position.player);
+        // If few follow, the part is filled up from before.
+        let rest = behind.len() + usize::from(own.is_listed);
+        positions.truncate(limit.saturating_sub(rest).max(limit / 2));
+        positions.reverse();
+        positions.extend(own.is_listed.then_some(own.position));
+    }
     let known: HashSet<_> = positions.iter().map(|it| it.player).collect();
-    let behind = store.listed_scores(window, part, rest).await?;
     positions.extend(behind.into_iter().filter(|it| !known.contains(&it.player)));
     let has_more = positions.len() > limit;
     positions.truncate(limit);

@@ -2,8 +2,8 @@
 
 use raidhall_protocol::ErrorType::{NotFound, Overloaded, WrongStatus};
 use raidhall_protocol::admin::{
-    AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Replayed, Resumed, Standing,
-    WebhookDelivery, WebhookView,
+    AuditEntry, Ban, Disconnected, InstanceView, PlayerView, Replayed, Resumed, ScoreRemoval,
+    Standing, WebhookDelivery, WebhookView,
 };
 use raidhall_protocol::limits::REASON_CHARS_MAX;
 use raidhall_protocol::rest::{CommandResult, RaidSummary};
@@ -45,13 +45,7 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
                  closes their connections. Banning again changes the reason. Requires the scope \
                  `admin`.",
             )
-            .body(
-                object(&[(
-                    "reason",
-                    json!({"type": "string", "minLength": 1, "maxLength": REASON_CHARS_MAX, "pattern": TEXT}),
-                )]),
-                json!({"reason": "spam"}),
-            )
+            .body(object(&[("reason", reason())]), json!({"reason": "spam"}))
             .fails_with(&[NotFound])
             .returns::<Standing>(200, schemas),
         new("DELETE /admin/players/{id}/ban", "unban", "Lift a ban")
@@ -72,6 +66,30 @@ pub fn operations(schemas: &mut Schemas) -> Vec<Operation> {
         )
         .fails_with(&[NotFound])
         .returns::<Disconnected>(200, schemas),
+        new(
+            "POST /admin/boards/{board}/scores/{player}/remove",
+            "removeScore",
+            "Remove a score",
+        )
+        .describe(
+            "Removes a player's score from a window of a leaderboard: it is neither listed nor \
+             ranked until it is restored, and XP still adds to it. Requires the scope `admin`.",
+        )
+        .body(score_removal(), json!({"reason": "cheats"}))
+        .fails_with(&[NotFound])
+        .returns::<ScoreRemoval>(200, schemas),
+        new(
+            "POST /admin/boards/{board}/scores/{player}/restore",
+            "restoreScore",
+            "Restore a score",
+        )
+        .describe(
+            "Restores a score that was removed from a window of a leaderboard. Requires the scope \
+             `admin`.",
+        )
+        .body(score_removal(), json!({"reason": "an error"}))
+        .fails_with(&[NotFound])
+        .returns::<ScoreRemoval>(200, schemas),
         new("GET /admin/bans", "bans", "List bans")
             .describe("Lists all bans, ordered by the player's id. Requires the scope `admin`.")
             .query(
@@ -239,4 +257,20 @@ pub fn health_operations() -> Vec<Operation> {
                 report(&["starting", "draining", "unavailable"]),
             ),
     ]
+}
+
+fn reason() -> Value {
+    json!({"type": "string", "minLength": 1, "maxLength": REASON_CHARS_MAX, "pattern": TEXT})
+}
+
+fn score_removal() -> Value {
+    let number = json!({
+        "type": "integer",
+        "minimum": -9_007_199_254_740_991_i64,
+        "maximum": 9_007_199_254_740_991_i64,
+        "description": "Number of the window; the one that is open now by default.",
+    });
+    let mut body = object(&[("reason", reason()), ("number", number)]);
+    body["required"] = json!(["reason"]);
+    body
 }
