@@ -5,7 +5,7 @@ CREATE TABLE player_streams (
     last_seq  bigint NOT NULL,
     state     bytea  NOT NULL,     -- the rules' state at state_seq
     state_seq bigint NOT NULL,
-    due_at bigint               -- when something is due for the player's streak, if it has one
+    due_at    bigint               -- when something is due for the player's streak, if it has one
 );
 
 CREATE INDEX player_streams_due ON player_streams (due_at, player) WHERE due_at IS NOT NULL;

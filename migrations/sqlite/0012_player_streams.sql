@@ -4,7 +4,7 @@ CREATE TABLE player_streams (
     last_seq  INTEGER NOT NULL,
     state     BLOB    NOT NULL,    -- the rules' state at state_seq
     state_seq INTEGER NOT NULL,
-    due_at INTEGER              -- when something is due for the player's streak, if it has one
+    due_at    INTEGER              -- when something is due for the player's streak, if it has one
 ) STRICT;
 
 CREATE INDEX player_streams_due ON player_streams (due_at, player) WHERE due_at IS NOT NULL;
