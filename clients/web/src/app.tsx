@@ -7,12 +7,13 @@ import { useRoute } from './route';
 import { Invited } from './screens/invited';
 import { Lobby } from './screens/lobby';
 import { NotFound } from './screens/not-found';
-import { RaidScreen } from './screens/raid';
 import { SignIn } from './screens/sign-in';
 
 /** Loaded when they are first opened, as the first page needs none of them. */
 const Inbox = lazy(async () => ({ default: (await import('./screens/inbox')).Inbox }));
 const Me = lazy(async () => ({ default: (await import('./screens/me')).Me }));
+const loadRaidScreen = async () => ({ default: (await import('./screens/raid')).RaidScreen });
+const RaidScreen = lazy(loadRaidScreen);
 
 export function App() {
   return (
@@ -36,13 +37,18 @@ function Screen() {
     if (shown.current !== place) document.getElementById('content')?.focus({ preventScroll: true });
     shown.current = place;
   }, [place]);
+  const isSignedIn = account !== null;
+  useEffect(() => {
+    // It is there before the player opens a raid. A failure is shown when they do.
+    if (isSignedIn) void loadRaidScreen().catch(() => {});
+  }, [isSignedIn]);
   if (route.at === 'nowhere') return <NotFound />;
   if (route.at === 'invite') return <Invited key={route.code} account={account} code={route.code} />;
   if (!account) return <SignIn />;
   const { id } = account.player;
   switch (route.at) {
     case 'raid':
-      return <RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} />;
+      return <Suspense><RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} /></Suspense>;
     case 'me':
       return <Suspense><Me key={id} account={account} /></Suspense>;
     case 'inbox':
