@@ -10,6 +10,7 @@ import { NotFound } from './screens/not-found';
 import { SignIn } from './screens/sign-in';
 
 /** Loaded when they are first opened, as the first page needs none of them. */
+const Boards = lazy(async () => ({ default: (await import('./screens/boards')).Boards }));
 const Inbox = lazy(async () => ({ default: (await import('./screens/inbox')).Inbox }));
 const Me = lazy(async () => ({ default: (await import('./screens/me')).Me }));
 const loadRaidScreen = async () => ({ default: (await import('./screens/raid')).RaidScreen });
@@ -51,6 +52,8 @@ function Screen() {
       return <Suspense><RaidScreen key={`${id} ${route.id}`} account={account} id={route.id} /></Suspense>;
     case 'me':
       return <Suspense><Me key={id} account={account} /></Suspense>;
+    case 'boards':
+      return <Suspense><Boards key={id} account={account} board={route.board} number={route.number} /></Suspense>;
     case 'inbox':
       return <Suspense><Inbox key={id} account={account} /></Suspense>;
     case 'lobby':

@@ -4,7 +4,12 @@
 import type { RaidId } from '@raidhall/client';
 import { useMemo, useSyncExternalStore } from 'react';
 
-export type Route = { readonly at: 'lobby' | 'me' | 'inbox' | 'nowhere' } | { readonly at: 'invite'; readonly code: string } | { readonly at: 'raid'; readonly id: RaidId };
+export type Route =
+  | { readonly at: 'lobby' | 'me' | 'inbox' | 'nowhere' }
+  | { readonly at: 'invite'; readonly code: string }
+  | { readonly at: 'raid'; readonly id: RaidId }
+  /** A leaderboard, null for the first one, and its window, null for the one that is open. */
+  | { readonly at: 'boards'; readonly board: string | null; readonly number: number | null };
 
 export function parse(path: string, hash: string): Route {
   // The second form is that of links that older releases created.
@@ -13,12 +18,17 @@ export function parse(path: string, hash: string): Route {
   if (path !== '/') return { at: 'nowhere' };
   const raid = /^#\/raid\/(\d{1,15})$/.exec(hash);
   if (raid) return { at: 'raid', id: Number(raid[1]) };
+  const boards = /^#\/boards(?:\/([a-z0-9_]{1,64})(?:\/(-?\d{1,15}))?)?$/.exec(hash);
+  if (boards) return { at: 'boards', board: boards[1] ?? null, number: boards[2] === undefined ? null : Number(boards[2]) };
   if (hash === '#/me') return { at: 'me' };
   if (hash === '#/inbox') return { at: 'inbox' };
   return { at: /^#?\/?$/.test(hash) ? 'lobby' : 'nowhere' };
 }
 
 const invitePath = (code: string): string => `/i/${code}`;
+
+/** Returns the link to a window of a leaderboard; null is the one that is open. */
+export const boardLink = (board: string, number: number | null): string => `#/boards/${board}${number === null ? '' : `/${number}`}`;
 
 export const inviteUrl = (code: string): string => location.origin + invitePath(code);
 
@@ -47,6 +57,8 @@ export const goToRaid = (id: RaidId, how: How = 'push'): void => go(`#/raid/${id
 export const goToMe = (): void => go('#/me', 'push');
 
 export const goToInbox = (): void => go('#/inbox', 'push');
+
+export const goToBoards = (): void => go('#/boards', 'push');
 
 export const goToLobby = (how: How = 'push'): void => go('#/', how);
 

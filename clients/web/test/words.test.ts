@@ -1,6 +1,8 @@
 import type { RaidEvent } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { boardsEn } from '../src/i18n/boards-en';
+import { boardsRu } from '../src/i18n/boards-ru';
 import { en } from '../src/i18n/en';
 import { inboxEn } from '../src/i18n/inbox-en';
 import { inboxRu } from '../src/i18n/inbox-ru';
@@ -70,7 +72,7 @@ test('invalid fields are named as in their form', () => {
 test('no text is missing or left in the other language', () => {
   const texts = (words: object): string[] =>
     Object.values(words).flatMap(word => (typeof word === 'string' ? [word] : typeof word === 'object' ? texts(word as object) : []));
-  for (const [words, own] of [[[en, inboxEn, profileEn, rewardsEn], /[A-Za-z]/], [[ru, inboxRu, profileRu, rewardsRu], /[А-Яа-яё]/]] as const) {
+  for (const [words, own] of [[[en, boardsEn, inboxEn, profileEn, rewardsEn], /[A-Za-z]/], [[ru, boardsRu, inboxRu, profileRu, rewardsRu], /[А-Яа-яё]/]] as const) {
     const same = new Set(['XP', 'MVP', 'English', 'Русский', 'en', 'ru']);
     const foreign = texts(words).filter(text => !same.has(text) && !own.test(text));
     assert.deepEqual(foreign, []);
@@ -149,7 +151,9 @@ test('a URL leads to the lobby, a raid, an invite or nowhere', () => {
   assert.deepEqual(parse('/', '#/raid/7'), { at: 'raid', id: 7 });
   assert.deepEqual(parse('/', '#abcd2345'), { at: 'invite', code: 'ABCD2345' });
   for (const at of ['me', 'inbox']) assert.deepEqual(parse('/', `#/${at}`), { at });
+  assert.deepEqual(parse('/', '#/boards'), { at: 'boards', board: null, number: null });
+  assert.deepEqual(parse('/', '#/boards/all_time/-3'), { at: 'boards', board: 'all_time', number: -3 });
   for (const hash of ['', '#', '#/']) assert.deepEqual(parse('/', hash), { at: 'lobby' });
-  for (const hash of ['#/raid/x', '#/me/5', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse('/', hash), { at: 'nowhere' });
+  for (const hash of ['#/raid/x', '#/me/5', '#/boards/Daily', '#/boards/daily/x', '#/raid/7/../8', '#<img>', '#/raid/99999999999999999999']) assert.deepEqual(parse('/', hash), { at: 'nowhere' });
   assert.deepEqual(parse('/raid/7', ''), { at: 'nowhere' });
 });

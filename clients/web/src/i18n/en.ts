@@ -29,6 +29,7 @@ export const en = {
   sound: (on: boolean): string => (on ? 'Sound is on' : 'Sound is off'),
   skip: 'Skip to content',
   menu: 'Menu',
+  boards: 'Leaderboards',
   back: 'My raids',
   close: 'Close',
   notFound: 'Page not found',

@@ -5,7 +5,7 @@ import { signOut, useAccount } from '../account';
 import type { Account } from '../account';
 import { complain } from '../notices';
 import { change } from '../player-settings';
-import { goToLobby, goToMe, useRoute } from '../route';
+import { goToBoards, goToLobby, goToMe, useRoute } from '../route';
 import { useSettings, useWords } from '../settings';
 import type { Theme } from '../settings';
 import { value } from '../value';
@@ -17,6 +17,7 @@ import { optional } from './optional';
 import { Rewards } from './rewards';
 import { plain, quote } from './sentence';
 
+const Icon = optional(() => import('./icon'));
 const InboxAnnouncer = optional(() => import('./inbox-announcer'));
 
 /** The place in the header for the raid's countdown. */
@@ -46,12 +47,23 @@ export function Header() {
         </button>
         <button type="button" className="quiet icon" aria-label={words.theme[theme]} title={words.theme[theme]} onClick={() => change('theme', NEXT[theme])}>{FACES[theme]}</button>
         <button type="button" className="quiet icon" aria-pressed={sound} aria-label={words.sound(sound)} title={words.sound(sound)} onClick={() => change('sound', !sound)}>{sound ? '♪' : '♪̸'}</button>
+        {account && <BoardsButton />}
         {account && <InboxButton client={account.client} />}
         {account && <ProfileButton account={account} />}
         {account && <button type="button" className="quiet" onClick={() => setLeaving(true)}>{words.signOut}</button>}
       </div>
       {account && leaving && <Confirm question={words.signOutConfirm(quote(account.player.name))} onYes={() => signOut().catch(complain)} onClose={() => setLeaving(false)} />}
     </header>
+  );
+}
+
+function BoardsButton() {
+  const words = useWords();
+  const isCurrent = useRoute().at === 'boards';
+  return (
+    <button type="button" className="quiet icon to-page" aria-current={isCurrent ? 'page' : undefined} aria-label={words.boards} title={words.boards} popoverTarget="tools" popoverTargetAction="hide" onClick={goToBoards}>
+      <Suspense fallback={<span className="icon-of" />}><Icon name="trophy" /></Suspense>
+    </button>
   );
 }
 

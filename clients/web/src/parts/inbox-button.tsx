@@ -13,7 +13,7 @@ export function InboxButton({ client }: { client: Client }) {
   const words = useWords();
   const isCurrent = useRoute().at === 'inbox';
   return (
-    <button type="button" className="quiet icon to-inbox" aria-current={isCurrent ? 'page' : undefined} title={words.inbox} popoverTarget="tools" popoverTargetAction="hide" onClick={goToInbox}>
+    <button type="button" className="quiet icon to-page" aria-current={isCurrent ? 'page' : undefined} title={words.inbox} popoverTarget="tools" popoverTargetAction="hide" onClick={goToInbox}>
       <Suspense fallback={<span className="icon-of" />}><Icon name="bell" /></Suspense>
       <Unread client={client} name={words.inbox} />
     </button>
