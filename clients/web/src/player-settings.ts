@@ -11,8 +11,9 @@ import type { Settings } from './settings';
 export function change<K extends keyof Settings>(key: K, value: Settings[K]): void {
   set({ [key]: value });
   account.get()?.client.me.setSetting(key, value).catch(error => {
-    // On a server without players' streams, this browser alone has the setting.
-    if (!(error instanceof RaidhallError && error.type === 'unsupported')) complain(error);
+    // On a server without players' streams, and once the connection has ended for good, which the
+    // header says, this browser alone has the setting.
+    if (!(error instanceof RaidhallError && (error.type === 'unsupported' || error.type === 'stopped'))) complain(error);
   });
 }
 

@@ -47,6 +47,8 @@ test('an age is in the largest unit, and a week ago has its date', () => {
   assert.deepEqual(ages.map(age => ago(NOW - age, 'en', NOW)), ['now', 'now', '1 minute ago', '59 minutes ago', '1 hour ago', 'yesterday', '6 days ago']);
   assert.equal(ago(NOW - 5 * 60_000, 'ru', NOW), '5 минут назад');
   assert.match(ago(NOW - 7 * 86_400_000, 'en', NOW), /\d, \d/);
+  const morning = new Date(2026, 10, 30, 0, 30).getTime();
+  assert.equal(ago(new Date(2026, 10, 28, 23, 50).getTime(), 'en', morning), '2 days ago', 'a day ends at midnight');
 });
 
 test('rewards after an unread notification do not read it', () => {

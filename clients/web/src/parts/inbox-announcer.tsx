@@ -5,6 +5,9 @@ import { useEffect, useState } from 'react';
 import { textOf, unreadOf } from '../inbox';
 import { useWords } from '../settings';
 
+/** How long the text stays, so that a screen reader that is busy reads it as well. */
+const SAID_MS = 10_000;
+
 export default function InboxAnnouncer({ client }: { client: Client }) {
   const words = useWords();
   const inbox = useMe(client).state?.inbox;
@@ -18,5 +21,10 @@ export default function InboxAnnouncer({ client }: { client: Client }) {
     setLast(seq);
     if (last !== undefined) setCome(newest);
   }, [seq, last]);
+  useEffect(() => {
+    if (!come) return;
+    const timer = setTimeout(() => setCome(undefined), SAID_MS);
+    return () => clearTimeout(timer);
+  }, [come]);
   return <span className="unseen" role="status">{come && <span key={come.seq}>{words.notified(textOf(come, 'title'))}</span>}</span>;
 }

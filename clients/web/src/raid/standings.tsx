@@ -34,10 +34,11 @@ export default function StandingsOfMembers({ onChange }: { onChange: (standings:
   const others = useValue(reader.shown);
   const { state } = useMe(client);
   const now = useNow(client, 10_000);
-  const { level, frame, streak_days } = state ? standingIn(state, now) : NONE;
-  const all = useMemo(() => (level === 0 ? others : new Map(others).set(me, { level, frame, streak_days })), [others, me, level, frame, streak_days]);
+  const { level, frame, streak_days } = (state && standingIn(state, now)) ?? {};
+  const all = useMemo(() => {
+    const isKnown = level !== undefined && frame !== undefined && streak_days !== undefined;
+    return isKnown ? new Map(others).set(me, { level, frame, streak_days }) : others;
+  }, [others, me, level, frame, streak_days]);
   useEffect(() => onChange(all), [onChange, all]);
   return null;
 }
-
-const NONE = { level: 0, frame: null, streak_days: 0 };
