@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { cardEn } from '../src/i18n/card-en';
 import { cardRu } from '../src/i18n/card-ru';
 import { standingIn } from '../src/play/standing';
-import { GATHER_MS, REFRESH_MS, RETRY_MS, SETTLE_MS, StandingReader } from '../src/play/standings';
+import { GATHER_MS, REFRESH_MS, RENEW_MS, RETRY_MS, SETTLE_MS, StandingReader } from '../src/play/standings';
 import { ADA, BEN, NOW } from './states';
 
 const EVE = 3;
@@ -78,6 +78,15 @@ test('events lead to one read of all members a minute', async () => {
   assert.equal(fixture.requests.length, 5, 'the last event came too late for the fourth read');
 });
 
+test('a streak that lapses without an event is seen after a while', async () => {
+  const fixture = new Fixture([BEN]);
+  await fixture.pass(2 * GATHER_MS);
+  fixture.answer = async ids => ids.map(id => profile(id, { streak_days: 0 }));
+  await fixture.pass(RENEW_MS);
+  assert.equal(fixture.reader.shown.get().get(BEN)?.streak_days, 0);
+  assert.equal(fixture.requests.length, 2);
+});
+
 test('what has just happened is read once a profile has it', async () => {
   const fixture = new Fixture([ADA]);
   await fixture.pass(2 * REFRESH_MS);
@@ -127,7 +136,7 @@ test('a failed read is repeated with longer and longer waits', async () => {
 test('a profile that is not shown is read a few times, then with all', async () => {
   const fixture = new Fixture([ADA, BEN]);
   fixture.answer = async () => [profile(ADA)];
-  await fixture.pass(20 * REFRESH_MS);
+  await fixture.pass(10 * REFRESH_MS);
   assert.deepEqual(fixture.requests, [[ADA, BEN], [BEN], [BEN], [BEN]]);
   assert.ok(!fixture.reader.shown.get().has(BEN));
   fixture.answer = async () => [profile(BEN)];

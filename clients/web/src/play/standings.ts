@@ -1,6 +1,7 @@
 // Reads the members' profiles in a few requests: those of new members soon after they have come, and
-// all again at most once a minute, if something has happened that may have changed them. A failed
-// request is repeated later, and no error is shown: a member without a profile has a plain card.
+// all again at most once a minute, if something has happened that may have changed them, and otherwise
+// every 15 minutes. A failed request is repeated later, and no error is shown: a member without a
+// profile has a plain card.
 import type { PlayerId, PlayerProfile } from '@raidhall/client';
 import { value } from '../value';
 import type { Standing, Standings } from './standing';
@@ -9,6 +10,8 @@ import type { Standing, Standings } from './standing';
 export const GATHER_MS = 1_000;
 /** Shortest time between two reads of all members. */
 export const REFRESH_MS = 60_000;
+/** Profiles are read again after this time, because a streak lapses without an event of the raid. */
+export const RENEW_MS = 900_000;
 /** After this time a profile has what happened in the raid. */
 export const SETTLE_MS = 3_000;
 /** Wait before the first retry; each later one is twice as long. */
@@ -89,7 +92,9 @@ export class StandingReader {
 
   /** Returns when all members are read again; `Infinity` if there is no reason to. */
   private refreshAt(): number {
-    return this.isStale && !this.isOver && this.wanted.size > 0 ? Math.max(this.readAllAt + REFRESH_MS, this.staleAt + SETTLE_MS) : Infinity;
+    if (this.isOver || this.wanted.size === 0) return Infinity;
+    if (this.isStale) return Math.max(this.readAllAt + REFRESH_MS, this.staleAt + SETTLE_MS);
+    return this.readAllAt > 0 ? this.readAllAt + RENEW_MS : Infinity;
   }
 
   private plan(): void {
