@@ -40,7 +40,7 @@ export function Header() {
       {account && <div className="status"><ConnectionState client={account.client} /><Rewards /><Suspense><InboxAnnouncer key={account.player.id} client={account.client} /></Suspense></div>}
       <div className="slot" ref={headerSlot.set} />
       {account && <ProfileButton account={account} />}
-      <button type="button" className="quiet icon menu" popoverTarget="tools" title={words.menu}><span aria-hidden="true">☰</span>{account ? <Unread client={account.client} name={words.menu} /> : <span className="unseen">{words.menu}</span>}</button>
+      <button type="button" className="quiet icon menu" popoverTarget="tools"><span aria-hidden="true" title={words.menu}>☰</span>{account ? <Unread client={account.client} name={words.menu} /> : <span className="unseen">{words.menu}</span>}</button>
       <div className="tools" id="tools" popover="auto">
         <button type="button" className="quiet icon" lang={words.languageCode} title={words.language} onClick={() => change('language', language === 'en' ? 'ru' : 'en')}>
           {words.languageCode.toUpperCase()} <span className="unseen">{words.language}</span>

@@ -13,8 +13,9 @@ export function InboxButton({ client }: { client: Client }) {
   const words = useWords();
   const isCurrent = useRoute().at === 'inbox';
   return (
-    <button type="button" className="quiet icon to-page" aria-current={isCurrent ? 'page' : undefined} title={words.inbox} popoverTarget="tools" popoverTargetAction="hide" onClick={goToInbox}>
-      <Suspense fallback={<span className="icon-of" />}><Icon name="bell" /></Suspense>
+    <button type="button" className="quiet icon to-page" aria-current={isCurrent ? 'page' : undefined} popoverTarget="tools" popoverTargetAction="hide" onClick={goToInbox}>
+      {/* As the button's own title, screen readers would read it after the name. */}
+      <span aria-hidden="true" title={words.inbox}><Suspense fallback={<span className="icon-of" />}><Icon name="bell" /></Suspense></span>
       <Unread client={client} name={words.inbox} />
     </button>
   );
