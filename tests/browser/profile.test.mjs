@@ -14,6 +14,28 @@ async function openProfile(page) {
   await page.locator('.achievement').first().waitFor();
 }
 
+test('rewards that cannot be drawn yet wait, and leave no empty box', async t => {
+  const server = await Server.start(t);
+  const page = await open(t, server, { serviceWorkers: 'block' });
+  await signIn(page, 'Ada');
+  let asked = 0;
+  await page.route(/\/assets\/reward-line-/, route => {
+    asked++;
+    return route.abort();
+  });
+  await page.reload();
+  await page.locator('[data-connection=online]').waitFor();
+  await giveXp(server, page, 15, 'Walk');
+  await page.waitForFunction(() => document.querySelector('.level-badge'));
+  await page.getByRole('button', { name: /^My profile/ }).click();
+  await sees(page, '.totals', '15');
+  assert.ok(asked > 0);
+  assert.equal(await page.locator('.rewards.any').count(), 0);
+  await page.unroute(/\/assets\/reward-line-/);
+  await page.reload();
+  await sees(page, '.rewards', '+15 XP');
+});
+
 test('a contribution earns a reward, which the profile has as well', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);

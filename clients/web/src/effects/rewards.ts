@@ -38,7 +38,6 @@ export function followRewards(): void {
     dismissRewards();
     noticed.set(0);
     const current = account.get();
-    if (current) void import('../parts/reward-line').catch(() => {}); // read again when a reward is shown
     unfollow = current ? follow(current) : () => {};
   };
   account.subscribe(start);
@@ -55,8 +54,15 @@ function follow({ client: { me }, rest }: Account): () => void {
   /** Reads of missed events that are not done: their rewards are shown before later ones. */
   let reading = 0;
   let ended = false;
-  const canShow = (): boolean => visible.get() && me.getView().live && reading === 0 && unshown.entries.length > 0;
+  /** Whether rewards can be drawn: until then they wait. */
+  let isLoaded = false;
+  const load = (): void => void import('../parts/reward-line').then(() => {
+    isLoaded = true;
+    plan();
+  }).catch(() => {}); // tried again with the next reward
+  const canShow = (): boolean => isLoaded && visible.get() && me.getView().live && reading === 0 && unshown.entries.length > 0;
   const plan = (): void => {
+    if (!isLoaded && unshown.entries.length > 0) load();
     if (timer || !canShow()) return;
     timer = window.setTimeout(() => {
       timer = 0;
@@ -73,7 +79,7 @@ function follow({ client: { me }, rest }: Account): () => void {
     if (noticed.get() > 0) tell();
   };
   // Rewards that wait are told once they are shown, so that none is passed over.
-  const { tell, tellNow } = teller(me, () => (ended || reading > 0 || unshown.entries.length > 0 ? null : unshown.readThrough));
+  const { tell, tellNow, forget } = teller(me, () => (ended || reading > 0 || unshown.entries.length > 0 ? null : unshown.readThrough));
   const readMissed = async (after: Seq, through: Seq): Promise<void> => {
     reading++;
     const events = await import('./missed').then(({ missedEvents }) => missedEvents(rest, after, through)).catch(() => []); // then they are not summed up
@@ -83,6 +89,13 @@ function follow({ client: { me }, rest }: Account): () => void {
   const readState = (): void => {
     const { state, seq, pending } = me.getView();
     if (!state) return;
+    if (seq < known) {
+      // The stream goes on from an earlier point, so that what comes has seqs that were shown before.
+      unshown = NOTHING;
+      known = 0;
+      forget();
+      noticed.set(0);
+    }
     take({ type: 'read', through: rewardsShown(state, pending.map(({ cmd }) => cmd)) });
     const after = Math.max(known, unshown.readThrough, seq - ENTRIES_MAX);
     // The state is ahead of the events only after a snapshot.
@@ -104,6 +117,7 @@ function follow({ client: { me }, rest }: Account): () => void {
     () => removeEventListener('pagehide', tellNow),
     () => beforeClose.delete(tellNow),
   ];
+  load();
   addEventListener('pagehide', tellNow);
   beforeClose.add(tellNow);
   return () => {

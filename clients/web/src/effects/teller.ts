@@ -15,6 +15,8 @@ interface Teller {
   readonly tell: () => void;
   /** Tells it at once, for when the page ends. */
   readonly tellNow: () => void;
+  /** Forgets what was told, for a stream that goes on from an earlier point. */
+  readonly forget: () => void;
 }
 
 /** `shown` returns up to where rewards were shown, or null if nothing can be told now. */
@@ -52,5 +54,9 @@ export function teller(me: PlayerStream, shown: () => Seq | null): Teller {
       if (again) tell();
     }, TELL_MS);
   };
-  return { tell, tellNow };
+  const forget = (): void => {
+    sent.through = 0;
+    sent.setting = 0;
+  };
+  return { tell, tellNow, forget };
 }
