@@ -22,7 +22,8 @@ pub(super) struct SettledStreaks {
 impl Projector {
     /// Appends what is due for a page of streaks, their losses and reminders, in the order of these
     /// moments. The next page is due at once, but after the next events of the feed. Players with a
-    /// failed cause come later: it may keep their streak. Returns false if this instance is not the projector any more.
+    /// failed cause come later: it may keep their streak. Returns false if this instance is not the
+    /// projector any more.
     pub(super) async fn append_due(&self, tenure: &mut Tenure) -> Result<bool> {
         let after = tenure.streaks_after.take();
         tenure.streaks_due_at = Instant::now() + STREAK_SCAN_INTERVAL;
