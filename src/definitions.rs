@@ -12,7 +12,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use raidhall_protocol::progression::{CoinAmounts, Levels, Progression, ShopItem, StreakRules};
+use raidhall_protocol::progression::{Board, CoinAmounts, Levels, Progression, ShopItem, StreakRules};
 
 pub use achievement::AchievementDefinition;
 pub use board::BoardDefinition;
@@ -110,6 +110,32 @@ impl Definitions {
     /// Returns the leaderboard of an id.
     pub fn board(&self, id: &str) -> Option<&BoardDefinition> {
         self.boards.iter().find(|board| board.shown.id == id)
+    }
+
+    /// Returns a fault for each leaderboard that has other windows than in the earlier definitions. Its
+    /// scores are in the windows of these.
+    pub fn faults_behind(&self, earlier: &Definitions) -> Vec<String> {
+        let mut faults = Vec::new();
+        for board in &earlier.boards {
+            let Board {
+                id, window, zone, ..
+            } = &board.shown;
+            let Some(later) = self.board(id) else {
+                continue; // it may come back as it was
+            };
+            if later.shown.window != *window {
+                let name = window.as_str();
+                faults.push(format!(
+                    "boards.{id}.window: must stay {name}, as its scores are"
+                ));
+            }
+            if later.shown.zone != *zone {
+                faults.push(format!(
+                    "boards.{id}.zone: must stay {zone}, as its scores are"
+                ));
+            }
+        }
+        faults
     }
 
     /// Returns what clients show of the definitions.

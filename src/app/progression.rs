@@ -1,6 +1,7 @@
 //! The definitions of progression: what a start does with the configured ones, and the commands
 //! `progression apply` and `progression show`.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use super::{StartError, open};
 use crate::config::Config;
 use crate::definitions::Definitions;
 use crate::progression::DefinitionsNumber;
-use crate::store::{ApplyOutcome, Store};
+use crate::store::{ApplyOutcome, Store, StoredDefinitions};
 
 /// Stores the configured definitions if the database has none, and reports if it has others.
 pub(super) async fn adopt_definitions(
@@ -44,7 +45,8 @@ pub(super) async fn adopt_definitions(
 ///
 /// # Errors
 ///
-/// See [`StartError`]; [`StartError::Definitions`] with all faults of the file.
+/// See [`StartError`]; [`StartError::Definitions`] with all faults of the file, also if a
+/// leaderboard has other windows than before.
 pub async fn apply_definitions(
     config: &Config,
     file: &Path,
@@ -53,18 +55,25 @@ pub async fn apply_definitions(
     let name = file.display();
     let text = fs::read_to_string(file);
     let text = text.map_err(|error| StartError::unavailable(name.to_string(), error))?;
-    Definitions::parse(&text).map_err(|faults| StartError::Definitions {
+    let faulty = |faults: Vec<String>| StartError::Definitions {
         file: name.to_string(),
         faults: faults.join("\n  "),
-    })?;
+    };
+    let definitions = Definitions::parse(&text).map_err(faulty)?;
     if is_check {
         return Ok(format!(
             "The definitions of {name} are valid; nothing was changed."
         ));
     }
     let store = open::current_store(config).await?;
+    let from_store = |error| StartError::from_store(open::database(config), error);
+    let stored = store.definitions_after(None).await.map_err(from_store)?;
+    let faults = faults_behind(&stored, &definitions);
+    if !faults.is_empty() {
+        return Err(faulty(faults));
+    }
     let applied = store.apply_definitions(&text).await;
-    let applied = applied.map_err(|error| StartError::from_store(open::database(config), error))?;
+    let applied = applied.map_err(from_store)?;
     Ok(match applied {
         ApplyOutcome::Applied(DefinitionsNumber(number)) => format!(
             "The definitions of {name} are in force for what happens from now on, as number {number}."
@@ -73,6 +82,20 @@ pub async fn apply_definitions(
             format!("The definitions of {name} are in force already; nothing was changed.")
         }
     })
+}
+
+/// Returns each fault of definitions once that earlier ones make. What this release cannot read makes
+/// none.
+fn faults_behind(stored: &[StoredDefinitions], definitions: &Definitions) -> Vec<String> {
+    let mut faults = Vec::new();
+    for earlier in stored {
+        if let Ok(earlier) = Definitions::parse(&earlier.body) {
+            faults.extend(definitions.faults_behind(&earlier));
+        }
+    }
+    let mut seen = HashSet::new();
+    faults.retain(|fault| seen.insert(fault.clone()));
+    faults
 }
 
 /// Returns the text of the definitions in force. If the database has none yet, it is the text that

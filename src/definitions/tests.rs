@@ -225,13 +225,32 @@ fn every_fault_of_a_file_is_found_at_once() {
     assert!(broken[0].starts_with("is not TOML: "), "{broken:?}");
 }
 
-fn board(window: &str, zone: &str) -> BoardDefinition {
+fn definitions_with_board(window: &str, zone: &str) -> Definitions {
     let board = format!(
         r#"boards = [{{ id = "it", window = "{window}", zone = "{zone}", en = "It", ru = "Это" }}]"#
     );
     let text = format!("{SMALL}\nachievements = []\n{board}");
-    let mut definitions = Definitions::parse(&text).expect("definitions");
-    definitions.boards.remove(0)
+    Definitions::parse(&text).expect("definitions")
+}
+
+fn board(window: &str, zone: &str) -> BoardDefinition {
+    definitions_with_board(window, zone).boards.remove(0)
+}
+
+#[test]
+fn a_leaderboard_keeps_its_windows_in_later_definitions() {
+    let daily = definitions_with_board("daily", "UTC");
+    let none = Definitions::plain();
+    let moved = definitions_with_board("weekly", "Asia/Tashkent");
+    let faults = [
+        "boards.it.window: must stay daily, as its scores are",
+        "boards.it.zone: must stay UTC, as its scores are",
+    ];
+    assert_eq!(moved.faults_behind(&daily), faults);
+    for later in [&daily, &none] {
+        assert_eq!(later.faults_behind(&daily), [""; 0]);
+    }
+    assert_eq!(daily.faults_behind(&none), [""; 0]);
 }
 
 fn at(text: &str) -> UnixMillis {

@@ -130,6 +130,13 @@ async fn a_start_stores_its_definitions_and_reports_other_ones() {
             let line = server.logged_line("the built-in definitions").await;
             assert!(line.contains("raidhall progression apply"), "{line}");
             server.kill().await;
+
+            let moved = first.replace("window = \"weekly\"", "window = \"season\"");
+            write_file(&database, &moved);
+            let refused = run(&database, &["progression", "apply", FILE], &[]).await;
+            assert_eq!(refused.status.code(), Some(65), "{refused:?}");
+            let says = String::from_utf8_lossy(&refused.stderr);
+            assert!(says.contains("boards.weekly.window: must stay"), "{says}");
             assert_eq!(print(&database, &["progression", "show"]).await, first);
         }
     })
