@@ -12,7 +12,9 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use raidhall_protocol::progression::{Board, CoinAmounts, Levels, Progression, ShopItem, StreakRules};
+use raidhall_protocol::progression::{
+    Board, CoinAmounts, Levels, Progression, ShopItem, StreakRules,
+};
 
 pub use achievement::AchievementDefinition;
 pub use board::BoardDefinition;

@@ -14,4 +14,6 @@ mod tests;
 pub use cause::{Cause, CauseKind, RaidContext, causes};
 pub use history::{DefinitionsHistory, DefinitionsNumber};
 pub use rules::project;
-pub use scores::{BoardWindowId, ScoreMove, ScoreTerms, add_score_moves, counted_raid_xp};
+pub use scores::{
+    BoardTimes, BoardWindowId, ScoreMove, ScoreTerms, add_score_moves, counted_raid_xp,
+};

@@ -56,6 +56,9 @@ pub struct BoardPage {
     pub opens_at: Option<UnixMillis>,
     /// When the window closes or closed; null if it never does.
     pub closes_at: Option<UnixMillis>,
+    /// Whether the window has closed and its scores move no more.
+    #[serde(rename = "final")]
+    pub is_final: bool,
     /// Cursor to pass as `cursor` for the next part; null on the last.
     pub next_cursor: Option<String>,
 }

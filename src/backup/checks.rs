@@ -70,12 +70,16 @@ pub(super) fn check_header(header: &HeaderLine) -> Checked {
         lineage,
         sign_ins: _, // any value
         boards_since,
+        boards_final_until,
     } = header;
     text("release", release, 1..=WORD_CHARS_MAX)?;
     time("made_at", *made_at)?;
     text("database", database, 1..=WORD_CHARS_MAX)?;
     text("lineage", lineage, 1..=WORD_CHARS_MAX)?;
-    optional(boards_since, |since| time("boards_since", *since))
+    optional(boards_since, |since| time("boards_since", *since))?;
+    optional(boards_final_until, |until| {
+        time("boards_final_until", *until)
+    })
 }
 
 fn check_definitions(definitions: &DefinitionsLine) -> Checked {

@@ -48,6 +48,7 @@ pub async fn export(
         lineage: source.lineage().await?,
         sign_ins: options.sign_ins,
         boards_since: Some(source.boards_since().await?),
+        boards_final_until: Some(source.boards_final_until().await?),
     };
     let mut export = Exporter {
         source,

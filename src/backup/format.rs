@@ -62,6 +62,9 @@ pub struct HeaderLine {
     /// Since when the exported database has leaderboards; version 1 has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boards_since: Option<i64>,
+    /// Up to when windows of leaderboards that closed are final; version 1 has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boards_final_until: Option<i64>,
 }
 
 /// The last line: counts and a hash, which prove that the file is complete.

@@ -60,6 +60,9 @@ async fn import_lines(
     if let Some(since) = header.boards_since {
         import.target.set_boards_since(since).await?;
     }
+    if let Some(until) = header.boards_final_until {
+        import.target.set_boards_final_until(until).await?;
+    }
     let footer = loop {
         let entry = lines.next_line()?;
         check_line(&entry)

@@ -8,10 +8,12 @@
 //! A cause that fails is put aside and tried again every minute. The others go on.
 //!
 //! The projector also knows up to which moment all contributions are in the streams. So it appends
-//! the losses of streaks that lapsed before that, and reminders of those that may.
+//! the losses of streaks that lapsed before that and reminders of those that may, and makes windows of
+//! leaderboards final that closed before.
 
 mod causes;
 mod contexts;
+mod finals;
 mod page;
 mod streaks;
 #[cfg(test)]
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use raidhall_protocol::{PlayerId, UnixMillis};
+use raidhall_protocol::PlayerId;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::info;
@@ -32,6 +34,7 @@ use crate::clock::Clock;
 use crate::cluster::client::ClusterClient;
 use crate::feed_reader::FeedReader;
 use crate::player::PlayerFold;
+use crate::progression::BoardTimes;
 use crate::store::{DueStreak, FeedCursor, InstanceId, Result, Store};
 use crate::streams::{CurrentDefinitions, Streams};
 use crate::telemetry::metrics;
@@ -46,6 +49,8 @@ const ACTIVE_PERIOD: Duration = Duration::from_secs(5);
 const STREAK_SCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval between attempts at the causes that failed.
 const FAILED_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+/// Interval between searches for windows of leaderboards that have closed.
+const CLOSED_WINDOWS_INTERVAL: Duration = Duration::from_secs(10);
 /// Interval between deletions of leaderboards' empty counts, once there were few.
 const EMPTY_COUNTS_INTERVAL: Duration = Duration::from_secs(60);
 /// Maximum number of empty counts that are deleted at once: more than a page of events can leave.
@@ -81,11 +86,11 @@ struct Tenure {
     /// Players' states after what was written last. An append shows whether they still are.
     folds: HashMap<PlayerId, PlayerFold>,
     contexts: RaidContexts,
-    /// Since when the database has leaderboards.
-    boards_since: UnixMillis,
+    boards: BoardTimes,
     active_until: Instant,
     failed_due_at: Instant,
     empty_counts_due_at: Instant,
+    closed_windows_due_at: Instant,
     streaks_due_at: Instant,
     /// The last streak of the latest page of due ones, while more may follow.
     streaks_after: Option<DueStreak>,
@@ -104,10 +109,14 @@ impl FeedReader for Projector {
             place,
             folds: HashMap::new(),
             contexts: RaidContexts::new(Arc::clone(&self.store)),
-            boards_since: self.store.boards_since().await?,
+            boards: BoardTimes {
+                since: self.store.boards_since().await?,
+                final_until: self.store.boards_final_until().await?,
+            },
             active_until: Instant::now(),
             failed_due_at: Instant::now(),
             empty_counts_due_at: Instant::now(),
+            closed_windows_due_at: Instant::now(),
             streaks_due_at: Instant::now(),
             streaks_after: None,
         };
@@ -140,6 +149,9 @@ impl Projector {
             && self.store.delete_empty_counts(EMPTY_COUNTS_MAX).await? < EMPTY_COUNTS_MAX
         {
             tenure.empty_counts_due_at = Instant::now() + EMPTY_COUNTS_INTERVAL;
+        }
+        if tenure.closed_windows_due_at <= Instant::now() && !self.finish_closed(tenure).await? {
+            return Ok(false);
         }
         if tenure.streaks_due_at <= Instant::now() && !self.append_due(tenure).await? {
             return Ok(false);

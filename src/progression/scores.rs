@@ -23,7 +23,8 @@ pub struct ScoreMove {
     pub window: BoardWindowId,
     /// How much is added.
     pub xp: u64,
-    /// When the score was reached: the time of the raid's event.
+    /// When the score was reached: the time of the raid's event, or the opening of the window if the event
+    /// is earlier.
     pub reached_at: UnixMillis,
     /// The raid's event that it was reached with.
     pub reached_place: RaidPlace,
@@ -32,8 +33,7 @@ pub struct ScoreMove {
 }
 
 /// Adds to `moves` what the effects of a cause add to a player's scores, so that each window is there
-/// once. Only XP of raids that counts is added, and neither grants nor corrections. Windows that closed
-/// before the database had leaderboards stay empty.
+/// once. Only XP of raids that counts is added, and neither grants nor corrections.
 pub fn add_score_moves(
     moves: &mut Vec<ScoreMove>,
     cause: &Cause,
@@ -46,11 +46,9 @@ pub fn add_score_moves(
         return;
     }
     for board in boards {
-        let number = board.number_at(cause.at);
-        let closes_at = board.closes_at(number);
-        if closes_at.is_some_and(|closes_at| closes_at <= terms.boards_since) {
+        let Some((number, reached_at)) = window_of(board, cause.at, terms.times) else {
             continue;
-        }
+        };
         let window = BoardWindowId {
             board: board.shown.id.clone(),
             number,
@@ -58,7 +56,7 @@ pub fn add_score_moves(
         let score = ScoreMove {
             window,
             xp,
-            reached_at: cause.at,
+            reached_at,
             reached_place: cause.place,
             is_public: terms.is_public,
         };
@@ -75,11 +73,42 @@ pub fn add_score_moves(
     }
 }
 
+/// Returns the window in which XP of a moment counts, and when it counts as reached. XP that comes when
+/// its window is final counts in the one that was open then, as of its opening. Windows that closed before
+/// the database had leaderboards stay empty.
+fn window_of(
+    board: &BoardDefinition,
+    at: UnixMillis,
+    times: BoardTimes,
+) -> Option<(i64, UnixMillis)> {
+    let number = board.number_at(at);
+    let Some(closes_at) = board.closes_at(number) else {
+        return Some((number, at));
+    };
+    if closes_at <= times.since {
+        return None;
+    }
+    if closes_at > times.final_until {
+        return Some((number, at));
+    }
+    let open = board.number_at(times.final_until);
+    Some((open, board.opens_at(open).unwrap_or(at)))
+}
+
+/// When leaderboards began, and which of their windows are final.
+#[derive(Debug, Clone, Copy)]
+pub struct BoardTimes {
+    /// Since when the database has leaderboards.
+    pub since: UnixMillis,
+    /// Windows that closed up to then are final.
+    pub final_until: UnixMillis,
+}
+
 /// What scores depend on besides a cause and its effects.
 #[derive(Debug, Clone, Copy)]
 pub struct ScoreTerms {
-    /// Since when the database has leaderboards.
-    pub boards_since: UnixMillis,
+    /// When leaderboards began, and which of their windows are final.
+    pub times: BoardTimes,
     /// Whether others see the player on leaderboards.
     pub is_public: bool,
 }

@@ -6,12 +6,12 @@ use std::collections::{HashMap, VecDeque};
 
 use raidhall_protocol::player::event::RaidPlace;
 use raidhall_protocol::player::{PlayerEvent, PlayerEventData};
-use raidhall_protocol::{PlayerId, Seq, UnixMillis};
+use raidhall_protocol::{PlayerId, Seq};
 
 use super::checked_stream::CheckedStream;
 use super::difference::{Difference, compare_folds};
 use crate::player::{FoldError, PlayerFold};
-use crate::progression::{Cause, DefinitionsHistory, project};
+use crate::progression::{BoardTimes, Cause, DefinitionsHistory, project};
 use crate::store::{LoadedStream, Result, StoreError};
 use crate::streams::AppendBuilder;
 
@@ -182,11 +182,11 @@ impl<'a> StreamCheck<'a> {
     }
 
     /// Compares what the events add up to, once those of these causes that are missing take effect.
-    /// What they add to scores depends on since when there are leaderboards.
+    /// What they add to scores depends on when leaderboards began and which windows are final.
     pub(super) fn finish<'c>(
         mut self,
         expected: impl Iterator<Item = &'c Cause>,
-        boards_since: UnixMillis,
+        times: BoardTimes,
     ) -> CheckedStream {
         self.end_cause();
         self.skip_to(self.stream.last_seq.next());
@@ -203,10 +203,10 @@ impl<'a> StreamCheck<'a> {
                 kinds: effects.iter().map(PlayerEventData::kind).collect(),
             });
             let boards = &definitions.boards;
-            derived.add_effects(effects, cause, boards, boards_since);
+            derived.add_effects(effects, cause, boards, times);
             let effects = project(recorded.fold(), cause, definitions);
-            shown.add_effects(effects.clone(), cause, boards, boards_since);
-            recorded.add_effects(effects, cause, boards, boards_since);
+            shown.add_effects(effects.clone(), cause, boards, times);
+            recorded.add_effects(effects, cause, boards, times);
         }
         compare_folds(
             &mut self.found,

@@ -9,7 +9,7 @@ use raidhall_protocol::{PlayerId, Seq};
 use super::Rebuild;
 use super::checked_stream::CheckedStream;
 use super::stream_check::StreamCheck;
-use crate::progression::{Cause, causes};
+use crate::progression::{BoardTimes, Cause, causes};
 use crate::store::{Result, StoreError};
 
 /// Events of a stream that are read at once.
@@ -60,8 +60,11 @@ impl Rebuild {
         let failed = self.failed.get(&player);
         let has_failed = |cause: &&Cause| failed.is_some_and(|it| it.contains(&cause.place));
         let expected = expected.iter().filter(|cause| !has_failed(cause));
-        let boards_since = self.store.boards_since().await?;
-        Ok(Some(check.finish(expected, boards_since)))
+        let times = BoardTimes {
+            since: self.store.boards_since().await?,
+            final_until: self.store.boards_final_until().await?,
+        };
+        Ok(Some(check.finish(expected, times)))
     }
 
     /// Returns what the raids' events behind a player's events mean for the player.

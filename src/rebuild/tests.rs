@@ -15,7 +15,9 @@ use super::checked_stream::CheckedStream;
 use super::stream_check::StreamCheck;
 use crate::definitions::Definitions;
 use crate::player::PlayerFold;
-use crate::progression::{Cause, CauseKind, DefinitionsHistory, DefinitionsNumber, project};
+use crate::progression::{
+    BoardTimes, Cause, CauseKind, DefinitionsHistory, DefinitionsNumber, project,
+};
 use crate::store::{LoadedStream, OpHash, StoreError};
 use crate::streams::AppendBuilder;
 
@@ -114,7 +116,11 @@ impl PlayedStream {
             let is_of = |cause: &&Cause| Some(cause.place) == event.cause;
             check.apply(event, self.causes.iter().find(is_of));
         }
-        check.finish(self.causes.iter(), UnixMillis(0))
+        let times = BoardTimes {
+            since: UnixMillis(0),
+            final_until: UnixMillis(0),
+        };
+        check.finish(self.causes.iter(), times)
     }
 
     /// Returns what is wrong, in words.

@@ -236,6 +236,9 @@ pub trait BackupSource: Send {
     /// Returns since when the database has leaderboards.
     async fn boards_since(&mut self) -> Result<i64>;
 
+    /// Returns up to when windows of leaderboards that closed are final.
+    async fn boards_final_until(&mut self) -> Result<i64>;
+
     /// Returns the largest ids that have been allocated.
     async fn allocated_ids(&mut self) -> Result<IdsLine>;
 
@@ -309,6 +312,9 @@ pub trait BackupTarget: Send {
 
     /// Sets since when the database has leaderboards.
     async fn set_boards_since(&mut self, since: i64) -> Result<()>;
+
+    /// Sets up to when windows of leaderboards that closed are final.
+    async fn set_boards_final_until(&mut self, until: i64) -> Result<()>;
 
     /// Adds a raid without an owner.
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()>;

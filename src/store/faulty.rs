@@ -287,6 +287,8 @@ faulty! {
     Projection {
         AcquireProjector => acquire_projector(instance: InstanceId) -> Result<Option<FeedCursor>>;
         ReleaseProjector => release_projector(instance: InstanceId) -> Result<()>;
+        BoardsFinalUntil => boards_final_until() -> Result<UnixMillis>;
+        FinishBoards => finish_boards(instance: InstanceId, until: UnixMillis) -> Result<bool>;
         ProjectorPlace => projector_place() -> Result<FeedCursor>;
         LoadStreams => load_streams(players: &[PlayerId]) -> Result<Vec<(PlayerId, LoadedStream)>>;
         FindStreamOps => find_stream_ops(ops: &[(PlayerId, OpHash)]) -> Result<Vec<(PlayerId, OpHash)>>;

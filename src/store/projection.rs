@@ -95,6 +95,13 @@ pub trait Projection: Send + Sync + 'static {
     /// Frees the projector's place for others, if `instance` holds it.
     async fn release_projector(&self, instance: InstanceId) -> Result<()>;
 
+    /// Returns up to when windows of leaderboards that closed are final; the epoch at first.
+    async fn boards_final_until(&self) -> Result<UnixMillis>;
+
+    /// Makes windows of leaderboards that closed up to then final, as the projector. Returns false if
+    /// another instance is the projector.
+    async fn finish_boards(&self, instance: InstanceId, until: UnixMillis) -> Result<bool>;
+
     /// Returns the projector's place in the feed: everything up to it has taken effect or failed.
     async fn projector_place(&self) -> Result<FeedCursor>;
 

@@ -7,7 +7,7 @@ use raidhall_protocol::progression::StreakRules;
 
 use crate::definitions::BoardDefinition;
 use crate::player::{PlayerFold, lapse_streak, next_due, remind};
-use crate::progression::{Cause, ScoreTerms, add_score_moves};
+use crate::progression::{BoardTimes, Cause, ScoreTerms, add_score_moves};
 use crate::store::streams::STATE_INTERVAL;
 use crate::store::{OpHash, StreamAppend, StreamEntry};
 
@@ -49,10 +49,10 @@ impl AppendBuilder {
         effects: Vec<PlayerEventData>,
         cause: &Cause,
         boards: &[BoardDefinition],
-        boards_since: UnixMillis,
+        times: BoardTimes,
     ) {
         let terms = ScoreTerms {
-            boards_since,
+            times,
             is_public: self.fold.is_listed_on_boards(),
         };
         add_score_moves(&mut self.append.scores, cause, &effects, boards, terms);

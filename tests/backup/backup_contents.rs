@@ -24,6 +24,7 @@ pub struct BackupContents {
     pub player_events: Vec<PlayerEventLine>,
     pub board_scores: Vec<BoardScoreLine>,
     pub boards_since: i64,
+    pub boards_final_until: i64,
     pub raids: Vec<RaidLine>,
     pub snapshots: Vec<SnapshotLine>,
     pub events: Vec<EventLine>,
@@ -78,6 +79,10 @@ impl BackupSource for BackupContents {
 
     async fn boards_since(&mut self) -> Result<i64> {
         Ok(self.boards_since)
+    }
+
+    async fn boards_final_until(&mut self) -> Result<i64> {
+        Ok(self.boards_final_until)
     }
 
     async fn allocated_ids(&mut self) -> Result<IdsLine> {
@@ -197,6 +202,11 @@ impl BackupTarget for ContentsTarget {
 
     async fn add_board_scores(&mut self, rows: &[BoardScoreLine], _: bool) -> Result<()> {
         self.contents.board_scores.extend_from_slice(rows);
+        Ok(())
+    }
+
+    async fn set_boards_final_until(&mut self, until: i64) -> Result<()> {
+        self.contents.boards_final_until = until;
         Ok(())
     }
 

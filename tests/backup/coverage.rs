@@ -44,8 +44,9 @@ const COLUMNS: [&str; 24] = [
     // For the moment: an import creates a new lineage, and endpoints begin at the end of its feed.
     "webhook_endpoints: lineage name owner paused place_commit place_raid place_seq",
     "webhook_deliveries: attempts endpoint error first_failed_at id next_at raid_id seq",
-    // An imported projector begins at the feed's start; causes whose op keys are in the streams take no effect again.
-    "projector: id owner place_commit place_raid place_seq",
+    // An imported projector begins at the feed's start; causes whose op keys are in the streams take no effect again. The
+    // header has boards_final_until.
+    "projector: boards_final_until id owner place_commit place_raid place_seq",
     "projector_faults: error failed_at player raid_id seq",
     // Without revoked token families.
     "refresh_families: current expires_at id player previous revoked rotated_at",

@@ -126,6 +126,9 @@ fn line_cases() -> Vec<(&'static str, Alter)> {
         case("lineage: ", move |c| c.lineage = escape()),
         case("lineage: ", |c| c.lineage = "x".repeat(100_000)),
         case("boards_since: ", |c| c.boards_since = FAR_TIME),
+        case("boards_final_until: ", |c| {
+            c.boards_final_until = FAR_TIME;
+        }),
         case("board: ", |c| c.board_scores[0].board = "x".repeat(300)),
         case("number: ", |c| c.board_scores[0].number = i64::MIN),
         case("score: ", |c| c.board_scores[0].score = -1),

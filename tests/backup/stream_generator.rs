@@ -2,7 +2,9 @@
 
 use raidhall::definitions::Definitions;
 use raidhall::player::{Author, PlayerFold, check, decide};
-use raidhall::progression::{RaidContext, ScoreTerms, add_score_moves, causes, project};
+use raidhall::progression::{
+    BoardTimes, RaidContext, ScoreTerms, add_score_moves, causes, project,
+};
 use raidhall::store::{OpHash, Store, StreamAppend, StreamEntry, StreamOutcome};
 use raidhall::streams::AppendBuilder;
 use raidhall_protocol::player::event::{Balance, RaidPlace};
@@ -70,7 +72,10 @@ async fn project_raids(store: &dyn Store, fold: PlayerFold) -> PlayerFold {
     let mut append = AppendBuilder::new(fold);
     let mut scores = Vec::new();
     let terms = ScoreTerms {
-        boards_since: UnixMillis(0),
+        times: BoardTimes {
+            since: UnixMillis(0),
+            final_until: UnixMillis(0),
+        },
         is_public: true,
     };
     for raid in 1_u64.. {

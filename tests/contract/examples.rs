@@ -62,7 +62,7 @@ pub fn example_of(name: &str) -> Value {
             let entry = json!({"rank": 1, "player": {"id": 5, "name": "Ada", "level": 4, "frame": "frame_gold"},
                 "score": 40, "reached_at": 1_767_225_661_500_i64});
             json!({"data": [entry], "me": entry, "number": 20_454, "opens_at": 1_767_225_600_000_i64,
-                "closes_at": 1_767_312_000_000_i64, "next_cursor": null})
+                "closes_at": 1_767_312_000_000_i64, "final": false, "next_cursor": null})
         }
         "PlayerProfile" => json!({"id": 5, "name": "Ada", "level": 4, "raids_won": 3,
             "badges": [{"id": "victor", "tier": 1}], "streak_days": 12, "frame": "frame_gold"}),

@@ -11,6 +11,9 @@ use crate::rest_server::{RestServer, json_text};
 /// How long the projector may take.
 const PROJECTION_TIME: Duration = Duration::from_secs(10);
 
+/// How long a window that has just closed may take to be final.
+const FINAL_TIME: Duration = Duration::from_secs(180);
+
 /// A player who has signed in.
 struct RankedPlayer {
     id: Value,
@@ -345,6 +348,21 @@ async fn windows_that_have_not_opened_or_do_not_exist_are_not_found() {
         let answer = test.server.get(path, token).await;
         answer.expect_error("not_found");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_closed_long_enough_ago_is_final() {
+    let test = BoardFixture::start().await;
+    let token = &test.players[0].token;
+    let is_final = async |path: &str| test.page(path, token).await["final"] == true;
+    let becomes_final = async {
+        while !is_final("/boards/daily?number=previous").await {
+            sleep(Duration::from_secs(1)).await;
+        }
+    };
+    timeout(FINAL_TIME, becomes_final).await.expect("in time");
+    assert!(!is_final("/boards/daily").await);
+    assert!(!is_final("/boards/all_time").await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -191,6 +191,7 @@ macro_rules! conformance_suite {
             streams: a_stream_has_what_is_due_after_each_append;
             streams: every_kind_of_player_event_survives_a_round_trip;
             projection: the_projector_is_one_live_instance_at_a_time;
+            projection: windows_become_final_by_the_projector_alone;
             projection: a_page_is_written_whole_and_moves_the_place;
             projection: a_page_without_appends_moves_the_place;
             projection: a_moved_stream_holds_the_place_until_it_is_computed_again;

@@ -2306,6 +2306,8 @@ export type BoardPage = {
   opens_at: UnixMillis | null,
   /** When the window closes or closed; null if it never does. */
   closes_at: UnixMillis | null,
+  /** Whether the window has closed and its scores move no more. */
+  final: boolean,
   /** Cursor to pass as `cursor` for the next part; null on the last. */
   next_cursor: string | null,
 };

@@ -99,6 +99,8 @@ async fn show(
     let definitions = app.streams.definitions().await?;
     let board = definitions.board(&id).ok_or(BOARD_NOT_FOUND)?;
     let number = existing_window(board, &query.window, app.clock.now())?;
+    // Before the scores, so that those of a final window are final.
+    let is_final = is_final(&app, board.closes_at(number)).await?;
     let window = BoardWindowId { board: id, number };
     let own: Vec<_> = viewer.into_iter().collect();
     let own = app.store.scores_in_window(&window, &own).await?.pop();
@@ -121,6 +123,7 @@ async fn show(
         number,
         opens_at,
         closes_at,
+        is_final,
         next_cursor,
     }))
 }
@@ -137,6 +140,15 @@ fn existing_window(
         return Err(WINDOW_NOT_FOUND);
     }
     Ok(number)
+}
+
+/// Returns whether no score moves any more in a window that closes then.
+async fn is_final(app: &AppState, closes_at: Option<UnixMillis>) -> Result<bool, ErrorResponse> {
+    let now = app.clock.now();
+    let Some(closes_at) = closes_at.filter(|closes_at| *closes_at <= now) else {
+        return Ok(false);
+    };
+    Ok(closes_at <= app.store.boards_final_until().await?)
 }
 
 /// The query of a part of a leaderboard.

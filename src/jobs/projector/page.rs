@@ -135,7 +135,7 @@ impl Projector {
                     let definitions = definitions.in_force_at(cause.definitions);
                     let decided = project(append.fold(), cause, definitions);
                     let boards = &definitions.boards;
-                    append.add_effects(decided, cause, boards, tenure.boards_since);
+                    append.add_effects(decided, cause, boards, tenure.boards);
                 }
             }
             let (append, fold) = append.build();

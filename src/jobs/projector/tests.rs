@@ -1,4 +1,5 @@
-//! Losses of streaks that have lapsed, and reminders, by projectors that follow one another.
+//! Losses of streaks that have lapsed, reminders, and the end of leaderboards' windows, by projectors
+//! that follow one another.
 
 use raidhall_protocol::player::PlayerEventData;
 use raidhall_protocol::player::event::RaidPlace;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::cluster::client::ClusterClient;
 use crate::cluster::membership::Membership;
+use crate::definitions::Definitions;
 use crate::player::CONTRIBUTION_DELAY_MAX_MS;
 use crate::store::faulty::{Call, Faulty};
 use crate::store::memory::MemoryStore;
@@ -224,4 +226,25 @@ async fn a_command_between_reading_and_writing_a_loss_loses_neither() {
     assert_eq!(appended, StreamOutcome::Appended);
     let expected = ["day_kept", "name_changed", "streak_lost"];
     assert_eq!(kinds(&store, ada).await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_final_once_all_its_contributions_are_in() {
+    let store = Faulty::<MemoryStore>::default();
+    let definitions = Definitions::built_in();
+    let daily = definitions.board("daily").expect("a leaderboard");
+    let closes_at = daily.closes_at(daily.number_at(store.now()));
+    let closes_at = closes_at.expect("a time");
+    let final_until = async || store.boards_final_until().await.expect("a moment");
+    wait_until(&store, closes_at).await;
+    run(&projector(&store, 1), 20).await;
+    assert!(final_until().await > UnixMillis(0), "earlier windows are");
+    assert!(final_until().await < closes_at, "it is too early");
+    wait_until(&store, closes_at.plus(CONTRIBUTION_DELAY_MAX_MS)).await;
+    store.faults().stall_answers(Call::FinishBoards, 1);
+    run(&projector(&store, 1), 20).await;
+    let finished = final_until().await;
+    assert!(finished >= closes_at);
+    run(&projector(&store, 2), 100).await;
+    assert_eq!(final_until().await, finished, "no other window has closed");
 }

@@ -3,10 +3,13 @@
 use raidhall_protocol::player::event::XpSource;
 
 use super::*;
-use crate::progression::{BoardWindowId, ScoreMove, ScoreTerms, add_score_moves};
+use crate::progression::{BoardTimes, BoardWindowId, ScoreMove, ScoreTerms, add_score_moves};
 
 const TERMS: ScoreTerms = ScoreTerms {
-    boards_since: UnixMillis(0),
+    times: BoardTimes {
+        since: UnixMillis(0),
+        final_until: UnixMillis(0),
+    },
     is_public: true,
 };
 
@@ -56,6 +59,14 @@ fn moves_at(times: &[&str], effects: &[PlayerEventData], terms: ScoreTerms) -> V
     moves
 }
 
+fn terms_at(since: &str, final_until: &str) -> ScoreTerms {
+    let times = BoardTimes {
+        since: time(since),
+        final_until: time(final_until),
+    };
+    ScoreTerms { times, ..TERMS }
+}
+
 fn windows(moves: &[ScoreMove]) -> Vec<(&str, i64, u64)> {
     let moves = moves.iter();
     moves
@@ -103,11 +114,40 @@ fn causes_of_one_window_are_one_move_reached_with_the_latest() {
 #[test]
 fn windows_that_closed_before_there_were_boards_stay_empty() {
     let effects = [earned(XpSource::Contribution)];
-    let terms = ScoreTerms {
-        boards_since: time("2026-11-29T00:00Z"),
-        ..TERMS
-    };
+    let terms = terms_at("2026-11-29T00:00Z", "2026-11-29T00:00Z");
     let moves = moves_at(&["2026-11-28T12:00Z"], &effects, terms);
     let boards: Vec<_> = moves.iter().map(|it| it.window.board.as_str()).collect();
     assert_eq!(boards, ["weekly", "season", "all_time"]);
+}
+
+#[test]
+fn xp_that_comes_when_its_window_is_final_counts_in_the_open_one() {
+    let effects = [earned(XpSource::Contribution)];
+    let late = "2026-11-28T12:00Z";
+    let terms = terms_at("2026-11-01T00:00Z", "2026-11-29T00:00:05Z");
+    let moves = moves_at(&[late, "2026-11-29T00:01Z"], &effects, terms);
+    let days: Vec<_> = windows(&moves)
+        .into_iter()
+        .filter(|it| it.0 == "daily")
+        .collect();
+    assert_eq!(days, [("daily", 20_786, 80)]);
+    assert_eq!(
+        windows(&moves)[1..],
+        [
+            ("weekly", 2_969, 80),
+            ("season", 227, 80),
+            ("all_time", 0, 80),
+        ]
+    );
+    let moves = moves_at(&[late], &effects, terms);
+    assert_eq!(moves[0].reached_at, time("2026-11-29T00:00Z"));
+    assert_eq!(moves[3].reached_at, time(late));
+}
+
+#[test]
+fn a_window_is_open_until_the_moment_when_it_is_final() {
+    let effects = [earned(XpSource::Contribution)];
+    let terms = terms_at("2026-11-01T00:00Z", "2026-11-28T23:59:59Z");
+    let moves = moves_at(&["2026-11-28T12:00Z"], &effects, terms);
+    assert_eq!(windows(&moves)[0], ("daily", 20_785, 40));
 }

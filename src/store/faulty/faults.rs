@@ -90,6 +90,8 @@ pub enum Call {
     StreamHeads,
     AcquireProjector,
     ReleaseProjector,
+    BoardsFinalUntil,
+    FinishBoards,
     ProjectorPlace,
     LoadStreams,
     FindStreamOps,

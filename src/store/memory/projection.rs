@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use raidhall_protocol::PlayerId;
 use raidhall_protocol::player::event::RaidPlace;
+use raidhall_protocol::{PlayerId, UnixMillis};
 
 use super::MemoryStore;
 use crate::store::*;
@@ -14,6 +14,7 @@ use crate::store::*;
 pub(super) struct ProjectionTables {
     owner: Option<InstanceId>,
     place: FeedCursor,
+    boards_final_until: UnixMillis,
     /// Failed causes by player, raid and seq.
     failed: BTreeMap<(PlayerId, u64, u64), FailedCause>,
 }
@@ -51,6 +52,20 @@ impl Projection for MemoryStore {
         let mut tables = self.0.lock();
         let _ = tables.projection.owner.take_if(|owner| *owner == instance);
         Ok(())
+    }
+
+    async fn boards_final_until(&self) -> Result<UnixMillis> {
+        Ok(self.0.lock().projection.boards_final_until)
+    }
+
+    async fn finish_boards(&self, instance: InstanceId, until: UnixMillis) -> Result<bool> {
+        let mut tables = self.0.lock();
+        let projection = &mut tables.projection;
+        if projection.owner != Some(instance) {
+            return Ok(false);
+        }
+        projection.boards_final_until = projection.boards_final_until.max(until);
+        Ok(true)
     }
 
     async fn projector_place(&self) -> Result<FeedCursor> {

@@ -67,6 +67,7 @@ const BOARD_SCORES: &str = "
         FROM board_scores WHERE player = $1 AND (board, number) > ($2, $3) ORDER BY board, number LIMIT $4
     ) r";
 
+const BOARDS_FINAL_UNTIL: &str = "SELECT boards_final_until FROM projector WHERE id = 1";
 const BOARDS_SINCE: &str = "SELECT value::bigint FROM meta WHERE key = 'boards_since'";
 
 const RAIDS: &str = "
@@ -147,6 +148,7 @@ const ADD_BOARD_SCORES: &str = "
 
 const SET_BOARDS_SINCE: &str =
     "UPDATE meta SET value = $1::bigint::text WHERE key = 'boards_since'";
+const SET_BOARDS_FINAL_UNTIL: &str = "UPDATE projector SET boards_final_until = $1 WHERE id = 1";
 
 const ADD_RAIDS: &str = "
     INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, created_at,
@@ -385,6 +387,13 @@ impl BackupSource for PostgresSource {
         since.map_err(|error| fault::from_sqlx(READ, error))
     }
 
+    async fn boards_final_until(&mut self) -> Result<i64> {
+        let until = sqlx::query_scalar(BOARDS_FINAL_UNTIL)
+            .fetch_one(&mut self.connection)
+            .await;
+        until.map_err(|error| fault::from_sqlx(READ, error))
+    }
+
     async fn allocated_ids(&mut self) -> Result<IdsLine> {
         Ok(self
             .fetch_rows(sqlx::query_scalar(IDS))
@@ -546,6 +555,10 @@ impl BackupTarget for PostgresTarget {
 
     async fn set_boards_since(&mut self, since: i64) -> Result<()> {
         self.set_value(SET_BOARDS_SINCE, since).await
+    }
+
+    async fn set_boards_final_until(&mut self, until: i64) -> Result<()> {
+        self.set_value(SET_BOARDS_FINAL_UNTIL, until).await
     }
 
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {

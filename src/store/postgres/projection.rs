@@ -26,6 +26,13 @@ const PROJECTOR_PLACE: &str =
 
 const RELEASE_PROJECTOR: &str = "UPDATE projector SET owner = NULL WHERE id = 1 AND owner = $1";
 
+const BOARDS_FINAL_UNTIL: &str = "SELECT boards_final_until FROM projector WHERE id = 1";
+
+const FINISH_BOARDS: &str = "
+    UPDATE projector SET boards_final_until = greatest(boards_final_until, $2)
+    WHERE id = 1 AND owner = $1
+    RETURNING boards_final_until";
+
 const FIND_STREAM_OPS: &str = "
     SELECT o.player, o.op
     FROM unnest($1::bigint[], $2::bytea[]) AS o (player, op)
@@ -57,6 +64,21 @@ impl Projection for PostgresStore {
             .fetch_rows("release the projector's place", statement)
             .await
             .map(drop)
+    }
+
+    async fn boards_final_until(&self) -> Result<UnixMillis> {
+        let statement = sqlx::query(BOARDS_FINAL_UNTIL);
+        self.general_pool
+            .fetch_one("read which windows are final", statement, final_until)
+            .await
+    }
+
+    async fn finish_boards(&self, instance: InstanceId, until: UnixMillis) -> Result<bool> {
+        let statement = sqlx::query(FINISH_BOARDS).bind(instance.0).bind(until.0);
+        let finished =
+            self.general_pool
+                .fetch_optional("make windows final", statement, final_until);
+        Ok(finished.await?.is_some())
     }
 
     async fn projector_place(&self) -> Result<FeedCursor> {
@@ -121,6 +143,10 @@ impl Projection for PostgresStore {
             .fetch_count("count failed causes", statement)
             .await
     }
+}
+
+fn final_until(row: &PgRow) -> sqlx::Result<UnixMillis> {
+    Ok(UnixMillis(row.try_get("boards_final_until")?))
 }
 
 fn place(row: &PgRow) -> sqlx::Result<FeedCursor> {

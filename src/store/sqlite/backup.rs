@@ -48,6 +48,7 @@ statements! {
         "    'reached_at', reached_at, 'reached_raid', reached_raid, 'reached_seq', reached_seq, ",
         "    'is_removed', json(iif(is_removed, 'true', 'false'))) ",
         "FROM board_scores WHERE player = ?1 AND (board, number) > (?2, ?3) ORDER BY board, number LIMIT ?4";
+    BOARDS_FINAL_UNTIL = "SELECT boards_final_until FROM projector WHERE id = 1";
     BOARDS_SINCE = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'boards_since'";
     RAIDS =
         "SELECT json_object('id', id, 'born', born, 'title', title, 'invite_code', invite_code, ",
@@ -103,6 +104,7 @@ statements! {
         "    is_public, is_banned, is_removed) ",
         "SELECT value ->> 'board', value ->> 'number', value ->> 'player', value ->> 'score', value ->> 'reached_at', ",
         "    value ->> 'reached_raid', value ->> 'reached_seq', ?2, 0, value ->> 'is_removed' FROM json_each(?1)";
+    SET_BOARDS_FINAL_UNTIL = "UPDATE projector SET boards_final_until = ?1 WHERE id = 1";
     SET_BOARDS_SINCE = "UPDATE meta SET value = CAST(?1 AS TEXT) WHERE key = 'boards_since'";
     ADD_RAIDS =
         "INSERT INTO raids (id, born, title, invite_code, create_key, target_xp, target_tasks, time_limit_secs, ",
@@ -251,6 +253,13 @@ impl BackupSource for SqliteSource {
 
     async fn boards_since(&mut self) -> Result<i64> {
         sqlx::query_scalar(BOARDS_SINCE)
+            .fetch_one(&mut self.connection)
+            .await
+            .map_err(failed(READ))
+    }
+
+    async fn boards_final_until(&mut self) -> Result<i64> {
+        sqlx::query_scalar(BOARDS_FINAL_UNTIL)
             .fetch_one(&mut self.connection)
             .await
             .map_err(failed(READ))
@@ -436,6 +445,10 @@ impl BackupTarget for SqliteTarget {
 
     async fn set_boards_since(&mut self, since: i64) -> Result<()> {
         self.set_value(SET_BOARDS_SINCE, since).await
+    }
+
+    async fn set_boards_final_until(&mut self, until: i64) -> Result<()> {
+        self.set_value(SET_BOARDS_FINAL_UNTIL, until).await
     }
 
     async fn add_raid(&mut self, raid: &RaidLine) -> Result<()> {

@@ -27,6 +27,9 @@ statements! {
         "RETURNING place_commit, place_raid, place_seq";
     PROJECTOR_PLACE = "SELECT place_commit, place_raid, place_seq FROM projector WHERE id = 1";
     RELEASE_PROJECTOR = "UPDATE projector SET owner = NULL WHERE id = 1 AND owner = ?1";
+    BOARDS_FINAL_UNTIL = "SELECT boards_final_until FROM projector WHERE id = 1";
+    FINISH_BOARDS =
+        "UPDATE projector SET boards_final_until = max(boards_final_until, ?2) WHERE id = 1 AND owner = ?1";
     /// Returns the positions of those ops that are found.
     FIND_OPS =
         "SELECT key FROM json_each(?1) WHERE EXISTS (SELECT 1 FROM player_events ",
@@ -73,6 +76,26 @@ impl Projection for SqliteStore {
             })
         });
         release.await
+    }
+
+    async fn boards_final_until(&self) -> Result<UnixMillis> {
+        let until = sqlx::query_scalar(BOARDS_FINAL_UNTIL).fetch_one(&self.readers);
+        let until = until
+            .await
+            .map_err(failed("read which windows are final"))?;
+        Ok(UnixMillis(until))
+    }
+
+    async fn finish_boards(&self, instance: InstanceId, until: UnixMillis) -> Result<bool> {
+        const OPERATION: &str = "make windows final";
+        let finish = self.writer.write(OPERATION, move |transaction| {
+            Box::pin(async move {
+                let finish = sqlx::query(FINISH_BOARDS).bind(instance.0).bind(until.0);
+                let finished = finish.execute(&mut *transaction).await;
+                Ok(finished.map_err(failed(OPERATION))?.rows_affected() > 0)
+            })
+        });
+        finish.await
     }
 
     async fn projector_place(&self) -> Result<FeedCursor> {

@@ -105,6 +105,25 @@ pub async fn the_projector_is_one_live_instance_at_a_time(store: &dyn Store) {
     assert!(is_free_for(a.id).await);
 }
 
+pub async fn windows_become_final_by_the_projector_alone(store: &dyn Store) {
+    let a = register_instance(store).await.id;
+    let b = register_instance(store).await.id;
+    let finish = async |instance: InstanceId, until: i64| {
+        let finished = store.finish_boards(instance, UnixMillis(until)).await;
+        let final_until = store.boards_final_until().await.expect("a moment");
+        (finished.expect("finish"), final_until.0)
+    };
+    assert_eq!(finish(a, 500).await, (false, 0), "it is not the projector");
+    acquire(store, a).await;
+    assert_eq!(finish(a, 500).await, (true, 500));
+    assert_eq!(finish(a, 400).await, (true, 500), "they stay final");
+    assert_eq!(finish(b, 900).await, (false, 500));
+    store.release_projector(a).await.expect("release");
+    acquire(store, b).await;
+    assert_eq!(finish(a, 900).await, (false, 500));
+    assert_eq!(finish(b, 900).await, (true, 900));
+}
+
 pub async fn a_page_is_written_whole_and_moves_the_place(store: &dyn Store) {
     let a = register_instance(store).await.id;
     let b = register_instance(store).await.id;
