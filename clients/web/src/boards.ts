@@ -1,38 +1,26 @@
 // What the page of a leaderboard shows. Pure.
-import type { BoardEntry, BoardPage, OpenBoard, PlayerId } from '@raidhall/client';
+import type { BoardEntry, BoardPage, PlayerId } from '@raidhall/client';
 
 /** Which players are shown: the best, the player's companions, or those with scores near the player's. */
 export type Part = 'all' | 'companions' | 'around';
 
-/** Coins for the ranks up to one, after those of the reward before it. */
-export interface BoardReward {
-  readonly ranks_to: number;
-  readonly coins: number;
-}
-
-/** A leaderboard; servers before 0.3 name no rewards. */
-export type ListedBoard = OpenBoard & { readonly reward?: readonly BoardReward[] | null };
-
-/** A part of a window. `final` means that its results do not change any more. */
-export type WindowPage = BoardPage & { readonly final?: boolean };
-
 /** The rows on the page. */
 export interface ShownRows {
   /** The first part, as last read. */
-  readonly first: WindowPage;
+  readonly first: BoardPage;
   /** Rows that the player asked for, after the first part. */
   readonly more: readonly BoardEntry[];
   readonly cursor: string | null;
 }
 
 /** Returns what is shown once the first part has been read again: later rows stay as they were read. */
-export function refreshed(shown: ShownRows | null, first: WindowPage): ShownRows {
+export function refreshed(shown: ShownRows | null, first: BoardPage): ShownRows {
   if (!shown || shown.more.length === 0 || shown.first.number !== first.number) return { first, more: [], cursor: first.next_cursor };
   return { ...shown, first };
 }
 
 /** Returns what is shown with a further part. */
-export const extended = (shown: ShownRows, { data, next_cursor }: WindowPage): ShownRows => ({ ...shown, more: [...shown.more, ...data], cursor: next_cursor });
+export const extended = (shown: ShownRows, { data, next_cursor }: BoardPage): ShownRows => ({ ...shown, more: [...shown.more, ...data], cursor: next_cursor });
 
 /** Returns the rows in order, each player once and as last read. */
 export function rowsOf({ first, more }: ShownRows): readonly BoardEntry[] {
@@ -45,7 +33,7 @@ export function rowsOf({ first, more }: ShownRows): readonly BoardEntry[] {
 export type Phase = 'open' | 'counting' | 'final';
 
 /** Returns whether scores still move, and if not, whether the results are final. */
-export function phaseOf({ closes_at, final }: WindowPage, now: number): Phase {
+export function phaseOf({ closes_at, final }: BoardPage, now: number): Phase {
   if (final) return 'final';
   return closes_at === null || now < closes_at ? 'open' : 'counting';
 }
@@ -54,11 +42,7 @@ export function phaseOf({ closes_at, final }: WindowPage, now: number): Phase {
 const COUNTING_MS = 10 * 60_000;
 
 /** Returns whether a window can change, so that it is worth reading again. */
-export const canChange = (page: WindowPage, now: number): boolean => phaseOf(page, now) !== 'final' && (page.closes_at === null || now < page.closes_at + COUNTING_MS);
-
-/** Returns the ranks of each reward: from one to another. */
-export const rewardRanks = (reward: readonly BoardReward[]): readonly { readonly from: number; readonly to: number; readonly coins: number }[] =>
-  reward.map(({ ranks_to, coins }, index) => ({ from: (reward[index - 1]?.ranks_to ?? 0) + 1, to: ranks_to, coins }));
+export const canChange = (page: BoardPage, now: number): boolean => phaseOf(page, now) !== 'final' && (page.closes_at === null || now < page.closes_at + COUNTING_MS);
 
 /** The time that is left, in whole minutes, rounded up. */
 export function timeLeft(milliseconds: number): { readonly days: number; readonly hours: number; readonly minutes: number } {

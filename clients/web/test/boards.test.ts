@@ -1,12 +1,11 @@
-import type { BoardEntry } from '@raidhall/client';
+import type { BoardEntry, BoardPage } from '@raidhall/client';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { canChange, extended, phaseOf, refreshed, rewardRanks, rowsOf, timeLeft } from '../src/boards';
-import type { WindowPage } from '../src/boards';
+import { canChange, extended, phaseOf, refreshed, rowsOf, timeLeft } from '../src/boards';
 import { NOW } from './states';
 
 const entry = (rank: number, id: number, score: number): BoardEntry => ({ rank, player: { id, name: `Player ${id}`, level: 1, frame: null }, score, reached_at: NOW });
-const page = (data: BoardEntry[], change: Partial<WindowPage> = {}): WindowPage => ({ data, me: null, number: 5, opens_at: NOW - 1_000, closes_at: NOW + 1_000, next_cursor: 'next', ...change });
+const page = (data: BoardEntry[], change: Partial<BoardPage> = {}): BoardPage => ({ data, me: null, number: 5, opens_at: NOW - 1_000, closes_at: NOW + 1_000, final: false, next_cursor: 'next', ...change });
 const ids = (shown: Parameters<typeof rowsOf>[0]) => rowsOf(shown).map(({ player }) => player.id);
 
 test('rows that were loaded later stay when the first part is read again', () => {
@@ -24,11 +23,6 @@ test('a window is open, then counted, then final', () => {
   assert.equal(phaseOf(page([], { closes_at: null }), NOW), 'open');
   assert.deepEqual([NOW, NOW + 60_000, NOW + 3_600_000].map(now => canChange(open, now)), [true, true, false]);
   assert.equal(canChange(page([], { final: true }), NOW), false);
-});
-
-test('a reward begins after the ranks of the one before it', () => {
-  const rewards = rewardRanks([{ ranks_to: 1, coins: 50 }, { ranks_to: 3, coins: 20 }, { ranks_to: 10, coins: 5 }]);
-  assert.deepEqual(rewards.map(({ from, to, coins }) => [from, to, coins]), [[1, 1, 50], [2, 3, 20], [4, 10, 5]]);
 });
 
 test('the time that is left is rounded up to minutes', () => {

@@ -1,7 +1,6 @@
 // The window of a leaderboard: when it opens and closes, and the way to the ones before and after it.
-import type { Client } from '@raidhall/client';
+import type { BoardPage, Client, OpenBoard } from '@raidhall/client';
 import { phaseOf, timeLeft } from '../boards';
-import type { ListedBoard, WindowPage } from '../boards';
 import { useNow } from '../play/use-raid';
 import { boardLink } from '../route';
 import { useSettings } from '../settings';
@@ -10,8 +9,8 @@ import { useBoardsWords } from './words';
 
 interface PeriodProps {
   client: Client;
-  board: ListedBoard;
-  page: WindowPage;
+  board: OpenBoard;
+  page: BoardPage;
   /** Number of the window that is open. */
   open: number;
 }

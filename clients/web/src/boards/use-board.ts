@@ -1,13 +1,13 @@
 // Reads a window of a leaderboard, and reads it again while it can change and the page is visible.
 import { RaidhallError } from '@raidhall/client';
-import type { Client, Rest } from '@raidhall/client';
+import type { BoardPage, Client, Rest } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
 import { canChange, extended, refreshed } from '../boards';
-import type { Part, ShownRows, WindowPage } from '../boards';
+import type { Part, ShownRows } from '../boards';
 import { visible } from '../media';
 import { complain } from '../notices';
 
-type Read = (cursor?: string) => Promise<WindowPage>;
+type Read = (cursor?: string) => Promise<BoardPage>;
 
 /** Time between two reads. */
 const EVERY_MS = 5_000;
@@ -35,7 +35,7 @@ export function useBoard(rest: Rest, client: Pick<Client, 'now'>, board: string,
   }, [rest, board, number, part]);
   useEffect(() => {
     setError(null);
-    const onPage = (page: WindowPage): void => {
+    const onPage = (page: BoardPage): void => {
       setError(null);
       setFound(old => ({ read, rows: refreshed(old?.read === read ? old.rows : null, page) }));
     };
@@ -60,7 +60,7 @@ export function useBoard(rest: Rest, client: Pick<Client, 'now'>, board: string,
  * Reads a window now, and every few seconds while it can change. A hidden page reads nothing. After a
  * refusal it waits for as long as the server asks. Returns a function that ends it.
  */
-function refreshing(read: Read, now: () => number, onPage: (page: WindowPage) => void, onError: (error: unknown) => void): () => void {
+function refreshing(read: Read, now: () => number, onPage: (page: BoardPage) => void, onError: (error: unknown) => void): () => void {
   let ended = false;
   let busy = false;
   let timer = 0;

@@ -1,10 +1,9 @@
-import type { Rest } from '@raidhall/client';
+import type { OpenBoard, Rest } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
-import type { ListedBoard } from '../boards';
 
 /** Reads the leaderboards when the component appears, and again with `retry`; null until they are known. */
-export function useBoards(rest: Rest): { readonly boards: readonly ListedBoard[] | null; readonly error: unknown; readonly retry: () => void } {
-  const [boards, setBoards] = useState<readonly ListedBoard[] | null>(null);
+export function useBoards(rest: Rest): { readonly boards: readonly OpenBoard[] | null; readonly error: unknown; readonly retry: () => void } {
+  const [boards, setBoards] = useState<readonly OpenBoard[] | null>(null);
   const [error, setError] = useState<unknown>(null);
   const retry = useCallback(() => {
     setError(null);

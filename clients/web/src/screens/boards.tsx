@@ -1,12 +1,12 @@
 // The leaderboards: one window of one of them at a time, which the URL names.
 import '../styles/boards.css';
 import { RaidhallError } from '@raidhall/client';
+import type { OpenBoard } from '@raidhall/client';
 import { useEffect, useState } from 'react';
 import type { Account } from '../account';
 import { rowsOf } from '../boards';
-import type { ListedBoard, Part } from '../boards';
+import type { Part } from '../boards';
 import { Period } from '../boards/period';
-import { BoardRewards } from '../boards/rewards';
 import { Rows } from '../boards/rows';
 import { useBoard } from '../boards/use-board';
 import { useBoards } from '../boards/use-boards';
@@ -59,7 +59,7 @@ const PARTS: readonly Part[] = ['all', 'companions', 'around'];
 
 interface BoardProps {
   account: Account;
-  board: ListedBoard;
+  board: OpenBoard;
   number: number | null;
   part: Part;
   onPart: (part: Part) => void;
@@ -97,7 +97,6 @@ function Board({ account: { client, player, rest }, board, number, part, onPart,
         {rows?.length === 0 && <p className="panel dim">{shown && shown.first.number < open ? words.noScoresThen : words.noScores[part]}</p>}
       </div>
       {isCurrent && shown?.cursor && <button type="button" className="more" aria-disabled={busy} onClick={() => { if (!busy) void onMore(); }}>{words.more}</button>}
-      {board.reward && board.reward.length > 0 && <BoardRewards reward={board.reward} />}
     </>
   );
 }
