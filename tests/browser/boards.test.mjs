@@ -36,7 +36,7 @@ async function raidOf(server, ...players) {
   return { ids, earn };
 }
 
-test('a board follows its scores, and shows companions and the own place', async t => {
+test('a board follows its scores, and shows companions and one’s own place', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
   await signIn(page, 'Ada');
@@ -67,7 +67,7 @@ test('a board follows its scores, and shows companions and the own place', async
   await page.locator('.period').waitFor();
 });
 
-test('a long board is shown in parts, with the own place below or around it', async t => {
+test('a long board is shown in parts, with one’s own place below or around it', async t => {
   const server = await Server.start(t);
   const page = await open(t, server);
   await signIn(page, 'Ada');

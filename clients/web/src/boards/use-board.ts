@@ -2,7 +2,7 @@
 import { RaidhallError } from '@raidhall/client';
 import type { BoardPage, Client, Rest } from '@raidhall/client';
 import { useCallback, useEffect, useState } from 'react';
-import { canChange, extended, refreshed } from '../boards';
+import { canChange, extended, refreshed, rowsOf } from '../boards';
 import type { Part, ShownRows } from '../boards';
 import { visible } from '../media';
 import { complain } from '../notices';
@@ -46,8 +46,9 @@ export function useBoard(rest: Rest, client: Pick<Client, 'now'>, board: string,
     if (!shown?.cursor) return null;
     try {
       const page = await read(shown.cursor);
-      setFound(old => (old?.read === read && old.rows.cursor === shown.cursor ? { read, rows: extended(old.rows, page) } : old));
-      return page.data.length;
+      // The first part may have been read again meanwhile: the cursor of the window is still good.
+      setFound(old => (old?.read === read && old.rows.first.number === page.number ? { read, rows: extended(old.rows, page) } : old));
+      return rowsOf(extended(shown, page)).length - rowsOf(shown).length;
     } catch (error) {
       complain(error);
       return null;

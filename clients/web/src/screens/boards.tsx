@@ -2,7 +2,7 @@
 import '../styles/boards.css';
 import { RaidhallError } from '@raidhall/client';
 import type { OpenBoard } from '@raidhall/client';
-import { useEffect, useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import type { Account } from '../account';
 import { rowsOf } from '../boards';
 import type { Part } from '../boards';
@@ -82,15 +82,19 @@ function Board({ account: { client, player, rest }, board, number, part, onPart,
     if (count !== null) onSay(words.rowsAdded(count));
     setBusy(false);
   };
-  const open = Math.max(board.number, number === null ? (shown?.first.number ?? 0) : 0);
+  /** The open window, which may be later than the one of the list of leaderboards. */
+  const latest = useRef(board.number);
+  if (number === null && shown) latest.current = Math.max(latest.current, shown.first.number);
+  const open = latest.current;
+  const isRetried = !(error instanceof RaidhallError) || error.retry;
   const rows = shown && (isCurrent || error === null) ? rowsOf(shown) : null;
   return (
     <>
       <div className="segments" role="group" aria-label={words.partLabel}>
         {PARTS.map(one => <button key={one} type="button" aria-pressed={one === part} onClick={() => onPart(one)}>{words.parts[one]}</button>)}
       </div>
-      {shown && <Period client={client} board={board} page={shown.first} open={open} />}
-      {error !== null && (isCurrent ? <p className="dim">{words.notUpToDate}</p> : <Failure error={error} onRetry={retry} />)}
+      {shown && (isCurrent || error === null) && <Period client={client} board={board} page={shown.first} open={open} />}
+      {error !== null && (isCurrent && isRetried ? <p className="dim">{words.notUpToDate}</p> : <Failure error={error} gone={number === null ? words.noBoard : words.noWindow} onRetry={retry} />)}
       {!shown && error === null && <p className="panel dim" role="status">{words.loading}</p>}
       <div className="standing" aria-busy={!isCurrent}>
         {rows && rows.length > 0 && <Rows title={title} rows={rows} own={shown?.first.me ?? null} me={player.id} />}
@@ -101,12 +105,12 @@ function Board({ account: { client, player, rest }, board, number, part, onPart,
   );
 }
 
-function Failure({ error, onRetry }: { error: unknown; onRetry: () => void }) {
+function Failure({ error, gone, onRetry }: { error: unknown; gone?: string; onRetry: () => void }) {
   const words = useBoardsWords();
-  const isGone = error instanceof RaidhallError && error.type === 'not_found';
+  const isGone = gone !== undefined && error instanceof RaidhallError && error.type === 'not_found';
   return (
     <div className="panel row">
-      <p className="grow" role="alert">{isGone ? words.noBoard : explain(error)}</p>
+      <p className="grow" role="alert">{isGone ? gone : explain(error)}</p>
       {!isGone && <button type="button" className="primary" onClick={onRetry}>{words.retryNow}</button>}
     </div>
   );
