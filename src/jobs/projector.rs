@@ -8,7 +8,7 @@
 //! A cause that fails is put aside and tried again every minute. The others go on.
 //!
 //! The projector also knows up to which moment all contributions are in the streams. So it appends
-//! the losses of streaks that lapsed before that and reminders of those that may, and makes windows of
+//! the losses of streaks that lapsed before that and reminders of those at risk, and makes windows of
 //! leaderboards final that closed before.
 
 mod causes;

@@ -1,7 +1,7 @@
 //! The fold of a player's events: what devices see, and what only the rules need.
 
 use raidhall_protocol::limits::{INBOX_ITEMS_SHOWN, PLAYER_RAIDS_SHOWN};
-use raidhall_protocol::player::event::Allowance;
+use raidhall_protocol::player::event::{Allowance, CorrectedField};
 use raidhall_protocol::player::state::{
     Inbox, InboxItem, PlayerRaid, Setting, SkillProgress, UnlockedAchievement,
 };
@@ -207,13 +207,20 @@ impl PlayerFold {
                 }
                 count_unread(&mut self.state.inbox);
             }
-            PlayerEventData::Corrected { field, to, .. } => {
-                self.state.correct(*field, *to);
-            }
+            PlayerEventData::Corrected { field, to, .. } => self.correct(*field, *to),
         }
         self.apply_to_streak(event);
         for counter in data.counters() {
             put(&mut self.state.counters, counter.clone(), |it| &it.id);
+        }
+    }
+
+    /// Sets a number of the state right. Days of the streak make up for the one that was lost, so that it
+    /// cannot come back.
+    pub fn correct(&mut self, field: CorrectedField, to: u64) {
+        self.state.correct(field, to);
+        if field == CorrectedField::Streak {
+            self.streak.forget_lost();
         }
     }
 

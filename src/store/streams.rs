@@ -180,8 +180,8 @@ pub trait PlayerStreams: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<PlayerId>>;
 
-    /// Returns players for whose streak something is due at `until` or earlier, in the order of these moments and
-    /// then of the ids, behind `after`, at most `limit`. Players with a failed cause are left out.
+    /// Returns players whose streak has something due at `until` or earlier, in the order of these moments
+    /// and then of the ids, behind `after`, at most `limit`. Players with a failed cause are left out.
     async fn due_streaks(
         &self,
         until: UnixMillis,

@@ -16,7 +16,7 @@ use crate::store::{OpHash, StreamAppend, StreamEntry};
 pub struct AppendBuilder {
     fold: PlayerFold,
     append: StreamAppend,
-    /// Up to when it was looked what is due for the streak.
+    /// The moment for which due reminders were last looked for.
     looked_at: UnixMillis,
 }
 

@@ -1,11 +1,17 @@
 //! Tests that unknown fields in a request body change nothing, for every body of the OpenAPI
 //! document.
 
+use std::time::Duration;
+
 use raidhall::auth::Scope;
 use serde_json::{Map, Value, json};
+use tokio::time::{sleep, timeout};
 
 use crate::external_auth_server::ExternalAuthServer;
 use crate::rest_server::json_text;
+
+/// How long the projector may take.
+const PROJECTION_TIME: Duration = Duration::from_secs(10);
 
 /// Returns fields that an attacker may try to slip into a body.
 fn injected_fields() -> Map<String, Value> {
@@ -16,7 +22,8 @@ fn injected_fields() -> Map<String, Value> {
     injected.as_object().expect("a map").clone()
 }
 
-/// An active raid with an open task, led by Ada and joined by Ben. Cy is a guest without a raid.
+/// An active raid with an open task, led by Ada and joined by Ben, who is on the leaderboards. Cy is a
+/// guest without a raid.
 /// The server accepts external identities.
 struct ExtraFieldsFixture {
     server: ExternalAuthServer,
@@ -50,6 +57,20 @@ impl ExtraFieldsFixture {
                 .await
                 .expect_data(200);
         }
+        let service = server.scoped_token(Scope::Service);
+        let credit =
+            json!({"type": "contribute", "player": ben["player"]["id"], "xp": 5, "kind": "habit"});
+        server
+            .send_command(&raid["id"], &service, credit)
+            .await
+            .expect_data(200);
+        let is_scored = async {
+            let token = json_text(&ben["access_token"]);
+            while server.get("/boards/daily", &token).await.body["me"].is_null() {
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(PROJECTION_TIME, is_scored).await.expect("in time");
         ExtraFieldsFixture {
             server: external,
             ada,

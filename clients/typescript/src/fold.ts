@@ -167,7 +167,8 @@ export function foldPlayer(state: PlayerState, event: PlayerEvent): PlayerState 
     case 'corrected': {
       const { field, to } = event.data;
       if (field !== 'streak') return { ...state, [field]: to };
-      return withStreak(state, { days: to, best: Math.max(state.streak.best, to) });
+      const best = Math.max(state.streak.best, to);
+      return withStreak(state, { days: to, best, repairable_days: 0, repairable_from: null, repairable_until: null });
     }
     default:
       return null;

@@ -92,11 +92,15 @@ impl PlayerState {
         }
     }
 
-    /// Sets a number of the state right. The best streak is never shorter than the present one.
+    /// Sets a number of the state right. Days of the streak raise the best streak, and take the place of
+    /// one that could be repaired.
     pub fn correct(&mut self, field: CorrectedField, to: u64) {
         *self.number_mut(field) = to;
         if field == CorrectedField::Streak {
             self.streak.best = self.streak.best.max(to);
+            self.streak.repairable_days = 0;
+            self.streak.repairable_from = None;
+            self.streak.repairable_until = None;
         }
     }
 }

@@ -199,7 +199,9 @@ impl Projector {
         for Effects { append, fold } in effects {
             let count = append.events.len() as u64;
             metrics().projected_events.increment(count);
-            self.streams.announce(append.player, fold.seq);
+            if count > 0 {
+                self.streams.announce(append.player, fold.seq);
+            }
             tenure.folds.insert(append.player, fold);
         }
     }

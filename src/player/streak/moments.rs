@@ -58,6 +58,13 @@ impl DayMoment {
     }
 }
 
+impl StreakMoments {
+    /// Forgets the streak that was lost last, so that it cannot come back.
+    pub(in crate::player) fn forget_lost(&mut self) {
+        self.lost = None;
+    }
+}
+
 impl PlayerFold {
     /// Folds what an event means for the streak.
     pub(in crate::player) fn apply_to_streak(&mut self, event: &PlayerEvent) {

@@ -31,7 +31,7 @@ impl StreamCheck<'_> {
                 let number = number
                     .saturating_add(to.saturating_sub(*from))
                     .saturating_sub(from.saturating_sub(*to));
-                self.derived.state.correct(*field, number);
+                self.derived.correct(*field, number);
             }
             PlayerEventData::Corrected {
                 by: CorrectionSource::Rebuild,

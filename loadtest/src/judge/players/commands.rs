@@ -161,8 +161,8 @@ fn effect_of_command(command: &PlayerCommand) -> String {
     }
 }
 
-/// Returns an event's effect; `None` for events that no command asks for, such as a reminder, and for the price of a
-/// purchase, whose effect is the item.
+/// Returns an event's effect; `None` for events that no command asks for, such as a reminder, and for
+/// the price of a purchase, whose effect is the item.
 fn effect_of_event(event: &PlayerEvent) -> Option<String> {
     match &event.data {
         PlayerEventData::SettingSet { key, value, .. } => Some(format!("setting {key} to {value}")),

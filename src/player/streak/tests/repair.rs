@@ -166,6 +166,21 @@ fn a_correction_does_not_postpone_the_players_own_repair() {
 }
 
 #[test]
+fn a_correction_of_the_next_streak_makes_up_for_the_lost_one() {
+    let mut player = StreakPlayer::of_days(3);
+    player.grant_coins(100);
+    let lapses_at = time("2026-11-05T00:00Z");
+    player.contribute(lapses_at.plus(5));
+    assert_eq!(player.streak().repairable_days, 3);
+    player.correct(lapses_at.plus(6), 3).expect("a correction");
+    assert_eq!(player.streak().days, 4);
+    assert_eq!(player.repair(lapses_at.plus(7)), Err(NO_LOST_STREAK));
+    assert_eq!(player.contribute(lapses_at.plus(-5)), [""; 0]);
+    assert_eq!(player.streak().days, 4);
+    assert_eq!(player.streak().best, 4);
+}
+
+#[test]
 fn a_correction_that_leaves_no_day_or_comes_after_the_end_is_refused() {
     let mut player = StreakPlayer::new();
     for amount in [-1, -3] {
