@@ -129,12 +129,12 @@ test('a player who is not listed is told so, and can change it', async t => {
   await earn(ada, 30);
   await openBoards(page);
   await sees(page, '.boards tr.mine', '30 XP');
-  await page.getByLabel('Players who see you here').selectOption('hidden');
+  await page.getByLabel('Who can see you here').selectOption('hidden');
   await sees(page, '.not-listed', 'You are hidden on leaderboards.');
   await page.locator('.boards tr.mine').waitFor({ state: 'detached' });
   await page.getByRole('button', { name: 'Change' }).click();
   await page.waitForFunction(() => document.activeElement?.id === 'board-visibility');
-  await page.getByLabel('Players who see you here').selectOption('public');
+  await page.getByLabel('Who can see you here').selectOption('public');
   await sees(page, '.boards tr.mine', '30 XP');
   assert.equal(await page.locator('.not-listed').count(), 0);
 });
@@ -155,7 +155,7 @@ for (const [name, options] of [['dark, desktop', { colorScheme: 'dark' }], ['lig
       await shot(page, `boards-${label}-${name.replaceAll(/\W+/g, '-')}`, { fullPage: true });
     };
     await look('en');
-    await page.getByLabel('Players who see you here').selectOption('hidden');
+    await page.getByLabel('Who can see you here').selectOption('hidden');
     await page.locator('.not-listed').waitFor();
     if (await page.getByRole('button', { name: 'Menu' }).isVisible()) await page.getByRole('button', { name: 'Menu' }).click();
     await page.getByRole('button', { name: 'Русский' }).click();
