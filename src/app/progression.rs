@@ -84,7 +84,7 @@ pub async fn apply_definitions(
     })
 }
 
-/// Returns each fault of definitions once that earlier ones make. What this release cannot read makes
+/// Returns the faults that earlier definitions cause, each once. What this release cannot read makes
 /// none.
 fn faults_behind(stored: &[StoredDefinitions], definitions: &Definitions) -> Vec<String> {
     let mut faults = Vec::new();

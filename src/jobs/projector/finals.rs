@@ -10,8 +10,8 @@ use crate::streams::settled_moment;
 impl Projector {
     /// Makes the windows final that closed up to the moment to which all contributions are in the
     /// streams. **No page adds to a final window**: the next one is computed with the new moment, and one
-    /// that was computed before by another projector is not written any more. Returns false if this
-    /// instance is not the projector any more.
+    /// that another projector computed before is refused. Returns false if this instance is not the
+    /// projector any more.
     pub(super) async fn finish_closed(&self, tenure: &mut Tenure) -> Result<bool> {
         tenure.closed_windows_due_at = Instant::now() + CLOSED_WINDOWS_INTERVAL;
         let final_until = tenure.boards.final_until;

@@ -203,7 +203,7 @@ impl PostgresStore {
                 return Ok(is_changed);
             }
         }
-        let why = "the player's scores do not stop to move";
+        let why = "the player's row keeps changing";
         Err(fault::unavailable(operation, std::io::Error::other(why)))
     }
 }

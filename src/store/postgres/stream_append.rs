@@ -21,10 +21,10 @@ use crate::store::{
 /// same player happen one after another, and what a statement waited for is compared after the wait.
 ///
 /// Rows of a player's scores begin only with appends to their stream, so the statement sees all that there
-/// are of a stream that it appends to. Bans, removals and restorations change whether they are listed, so
-/// each is locked before it is left, and `scored` waits for that: a statement cannot lock what it has
-/// changed. Appends that begin scores change the player's row, too: by that a ban
-/// that waited for one knows that it does not see all scores.
+/// are of a stream that it appends to. Bans, removals and restorations change whether scores are listed.
+/// So `left_behind` locks each score before `scored` changes it: a statement cannot lock what it has
+/// changed. Appends that begin scores also change the player's row, which shows a ban that waited for one
+/// that it does not see all scores.
 ///
 /// Streams that end elsewhere are left out. If there are any, the statement neither records failures nor
 /// moves the projector.
